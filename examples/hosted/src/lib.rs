@@ -1,0 +1,1 @@
+//! pmemset programs for an ordinary Linux process: see `src/bin`.

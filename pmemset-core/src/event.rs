@@ -1,0 +1,60 @@
+//! What the caller is told, while or after it happens; never under a lock, so the observer may call the set.
+
+use crate::set::Set;
+use crate::{Extent, Platform, Source};
+
+/// What happened. Events carry copies: they stay true after the lock is gone.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Event<'e, S> {
+    /// A segment was mapped and is part of the set.
+    PartAdd {
+        /// The new segment's own addresses.
+        segment: Extent,
+        /// The addresses of the whole part that it belongs to; the same as `segment` unless it was coalesced.
+        part: Extent,
+        /// Where its bytes come from.
+        source: &'e S,
+    },
+    /// A whole part has left the set; its addresses are no longer accessible.
+    PartRemove {
+        /// The addresses that it had.
+        part: Extent,
+    },
+    /// [`Set::remove_range`] has removed something; comes before the `PartRemove` of each whole part.
+    RemoveRange {
+        /// The range as it was given.
+        range: Extent,
+    },
+}
+
+/// What the observer wants done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum Answer {
+    /// Go on. The only answer that counts where the event's documentation names no other.
+    #[default]
+    Proceed,
+    /// Stop, and leave everything as it was.
+    Refuse,
+}
+
+/// The caller, told what happens to its set.
+///
+/// Called in the thread that caused the event and never under a lock of the set, so it may call the set.
+pub trait Observer<P: Platform, S: Source + Clone, const N: usize>: Sync {
+    /// Takes note of `event`.
+    fn event(&self, set: &Set<'_, P, S, N>, event: &Event<'_, S>) -> Answer;
+}
+
+impl<P, S, const N: usize, F> Observer<P, S, N> for F
+where
+    P: Platform,
+    S: Source + Clone,
+    F: Fn(&Set<'_, P, S, N>, &Event<'_, S>) -> Answer + Sync,
+{
+    fn event(&self, set: &Set<'_, P, S, N>, event: &Event<'_, S>) -> Answer {
+        self(set, event)
+    }
+}

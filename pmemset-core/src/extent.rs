@@ -1,0 +1,194 @@
+//! Ranges of addresses and of source bytes: half-open, never empty, never wrapping; all range arithmetic is here.
+
+use core::fmt;
+
+macro_rules! range_type {
+    ($(#[$meta:meta])* $name:ident, $int:ty, $what:literal) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+        pub struct $name {
+            start: $int,
+            end: $int,
+        }
+
+        impl $name {
+            #[doc = concat!("Returns the range of `length_bytes` bytes from ", $what, " `start`.")]
+            ///
+            /// `None` when `length_bytes` is 0 or the end would not fit the type.
+            #[must_use]
+            pub const fn new(start: $int, length_bytes: $int) -> Option<Self> {
+                match start.checked_add(length_bytes) {
+                    Some(end) => Self::between(start, end),
+                    None => None,
+                }
+            }
+
+            /// Returns the range from `start` up to, and without, `end`; `None` unless `start < end`.
+            #[must_use]
+            pub const fn between(start: $int, end: $int) -> Option<Self> {
+                if start < end { Some(Self { start, end }) } else { None }
+            }
+
+            #[doc = concat!("Returns the first ", $what, ".")]
+            #[must_use]
+            pub const fn start(self) -> $int {
+                self.start
+            }
+
+            #[doc = concat!("Returns the first ", $what, " behind the range.")]
+            #[must_use]
+            pub const fn end(self) -> $int {
+                self.end
+            }
+
+            /// Returns the length in bytes, at least 1.
+            #[must_use]
+            pub const fn length_bytes(self) -> $int {
+                self.end.wrapping_sub(self.start)
+            }
+
+            #[doc = concat!("Returns whether the ", $what, " lies in the range.")]
+            #[must_use]
+            pub const fn contains(self, at: $int) -> bool {
+                self.start <= at && at < self.end
+            }
+
+            /// Returns whether every byte of `other` lies in the range.
+            #[must_use]
+            pub const fn covers(self, other: Self) -> bool {
+                self.start <= other.start && other.end <= self.end
+            }
+
+            /// Returns whether the two ranges share a byte.
+            #[must_use]
+            pub const fn overlaps(self, other: Self) -> bool {
+                self.start < other.end && other.start < self.end
+            }
+
+            /// Returns the bytes that both ranges have; `None` where they share none.
+            #[must_use]
+            pub const fn intersect(self, other: Self) -> Option<Self> {
+                let start = if self.start > other.start { self.start } else { other.start };
+                let end = if self.end < other.end { self.end } else { other.end };
+                Self::between(start, end)
+            }
+
+            /// Returns the piece before `at`; `None` where it would be empty.
+            #[must_use]
+            pub const fn before(self, at: $int) -> Option<Self> {
+                Self::between(self.start, if at < self.end { at } else { self.end })
+            }
+
+            /// Returns the piece from `at` on; `None` where it would be empty.
+            #[must_use]
+            pub const fn from(self, at: $int) -> Option<Self> {
+                Self::between(if at > self.start { at } else { self.start }, self.end)
+            }
+
+            /// Returns the piece of `length_bytes` bytes from `offset` bytes into the range;
+            /// `None` where it is empty or not wholly inside.
+            #[must_use]
+            pub const fn slice(self, offset: $int, length_bytes: $int) -> Option<Self> {
+                let Some(start) = self.start.checked_add(offset) else { return None };
+                let Some(piece) = Self::new(start, length_bytes) else { return None };
+                if self.covers(piece) { Some(piece) } else { None }
+            }
+
+            /// Returns whether start and end are multiples of `alignment`, a power of two.
+            #[must_use]
+            pub const fn is_aligned(self, alignment: $int) -> bool {
+                let mask = alignment.wrapping_sub(1);
+                self.start & mask == 0 && self.end & mask == 0
+            }
+
+            /// Returns the smallest range on multiples of `alignment`, a power of two, that covers this one;
+            /// `None` where its end would not fit the type.
+            #[must_use]
+            pub const fn align_outward(self, alignment: $int) -> Option<Self> {
+                let mask = alignment.wrapping_sub(1);
+                match self.end.checked_add(mask) {
+                    Some(end) => Self::between(self.start & !mask, end & !mask),
+                    None => None,
+                }
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:#x}..{:#x}", self.start, self.end)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(self, f)
+            }
+        }
+    };
+}
+
+range_type! {
+    /// A range of addresses.
+    Extent, usize, "address"
+}
+
+range_type! {
+    /// A range of bytes of a source, counted from its first byte; 64 bits wide on every processor.
+    Span, u64, "offset"
+}
+
+/// Returns the first multiple of `alignment` (a power of two) that is not below `value`; `None` on overflow.
+#[must_use]
+pub(crate) const fn align_up(value: usize, alignment: usize) -> Option<usize> {
+    let mask = alignment.wrapping_sub(1);
+    match value.checked_add(mask) {
+        Some(sum) => Some(sum & !mask),
+        None => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn never_empty_never_wrapping() {
+        assert_eq!(Extent::new(5, 0), None);
+        assert_eq!(Extent::new(usize::MAX, 1), None);
+        assert_eq!(Extent::new(usize::MAX - 1, 1).map(Extent::end), Some(usize::MAX));
+        assert_eq!(Span::new(u64::MAX - 4095, 4096), None);
+        assert_eq!(Extent::between(7, 7), None);
+        assert_eq!(Extent::between(8, 7), None);
+    }
+
+    #[test]
+    fn pieces_agree_with_a_bit_model() {
+        let bits = |range: Option<Extent>| (0..16).map(|i| range.is_some_and(|r| r.contains(i))).collect::<Vec<_>>();
+        for (a, b, c, d) in
+            (0..8).flat_map(|a| (0..8).flat_map(move |b| (0..8).flat_map(move |c| (0..8).map(move |d| (a, b, c, d)))))
+        {
+            let (x, y) = (Extent::between(a, b), Extent::between(c, d));
+            let (Some(x), Some(y)) = (x, y) else { continue };
+            let both = (0..16).map(|i| x.contains(i) && y.contains(i)).collect::<Vec<_>>();
+            assert_eq!(bits(x.intersect(y)), both);
+            assert_eq!(x.overlaps(y), both.contains(&true));
+            assert_eq!(x.covers(y), (0..16).all(|i| !y.contains(i) || x.contains(i)));
+            assert_eq!(bits(x.before(c)), (0..16).map(|i| x.contains(i) && i < c).collect::<Vec<_>>());
+            assert_eq!(bits(x.from(c)), (0..16).map(|i| x.contains(i) && i >= c).collect::<Vec<_>>());
+            let inside = c + d <= x.length_bytes() && d > 0;
+            assert_eq!(x.slice(c, d), if inside { Extent::new(a + c, d) } else { None });
+        }
+    }
+
+    #[test]
+    fn alignment_is_outward_and_checked() {
+        let piece = Extent::new(4097, 1).unwrap();
+        assert!(!piece.is_aligned(4096));
+        assert_eq!(piece.align_outward(4096), Extent::new(4096, 4096));
+        assert_eq!(Extent::new(usize::MAX - 10, 5).unwrap().align_outward(4096), None);
+        assert_eq!(align_up(1, 8), Some(8));
+        assert_eq!(align_up(16, 8), Some(16));
+        assert_eq!(align_up(usize::MAX, 8), None);
+    }
+}

@@ -1,0 +1,29 @@
+//! How stores reach the medium.
+
+/// How a store becomes durable, from the finest to the coarsest (libpmem2: "store granularity").
+///
+/// The order of the variants is the order of coarseness; the numbers are libpmem2's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum Granularity {
+    /// CPU caches are inside the power-fail domain: a fence is enough.
+    Byte = 0,
+    /// Cache lines must be written back, then fenced.
+    CacheLine = 1,
+    /// Pages must be synchronised by the source.
+    Page = 2,
+}
+
+impl Granularity {
+    /// Returns the granularity with libpmem2's number `value`, if there is one.
+    #[must_use]
+    pub const fn from_raw(value: u8) -> Option<Self> {
+        match value {
+            0 => Some(Self::Byte),
+            1 => Some(Self::CacheLine),
+            2 => Some(Self::Page),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! The two roles that a port fills: [`Platform`], the address space and the processor, and [`Source`], where bytes come from.
+#![allow(unsafe_code, reason = "the traits' duties are what the memory safety of a set rests on")]
+
+use crate::arch::{self, Cpu, StoreKind};
+use crate::error::{Errno, PrepareError};
+use crate::{Extent, Granularity, Span};
+
+/// The address space that parts live in, and how stores of this processor reach the medium.
+///
+/// # Safety
+///
+/// A reservation returned by [`reserve`](Self::reserve) or accepted by [`reserve_at`](Self::reserve_at) belongs to the
+/// caller alone until it is released: nothing else is ever placed there.
+pub unsafe trait Platform: Sync {
+    /// The lock that keeps the books of a set consistent.
+    ///
+    /// [`lock`](crate::lock) has one that spins and one that masks interrupts; a platform whose threads can sleep
+    /// brings one whose waiters do.
+    type Lock: lock_api::RawRwLock;
+
+    /// Returns the unit of address space in bytes, a power of two that never changes.
+    fn page_size_bytes(&self) -> usize;
+
+    /// Returns the processor's way of writing back cache lines.
+    fn cpu(&self) -> &Cpu;
+
+    /// Returns the alignment in bytes, a power of two, at which a mapping of `length_bytes` gets the largest pages.
+    fn alignment_for(&self, length_bytes: usize) -> usize {
+        let _ = length_bytes;
+        self.page_size_bytes()
+    }
+
+    /// Reserves address space: inaccessible, nothing behind it, start on a multiple of `alignment_bytes`.
+    ///
+    /// The core guarantees: `length_bytes` is a multiple of the page size and not 0; `alignment_bytes` is a power of
+    /// two and at least the page size.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; nothing is reserved then.
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno>;
+
+    /// Reserves exactly `window`, which is free of anything else; also used to extend a reservation in place.
+    ///
+    /// # Errors
+    ///
+    /// `Errno::EXIST` when something else is there; nothing is reserved then.
+    fn reserve_at(&self, window: Extent) -> Result<(), Errno>;
+
+    /// Gives back `window`: a reservation, or the tail of one.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; the address space then stays reserved.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the reservation, and no source is mapped in `window`.
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno>;
+
+    /// Writes back every cache line that `range` touches, once each; not ordered until [`fence`](Self::fence).
+    ///
+    /// # Safety
+    ///
+    /// `range` is mapped and readable.
+    #[inline]
+    unsafe fn write_back(&self, range: Extent) {
+        // SAFETY: the caller's promise is the one that the processor's instructions need.
+        unsafe { self.cpu().write_back(range) }
+    }
+
+    /// Waits until everything written back or streamed before is in the power-fail domain.
+    #[inline]
+    fn fence(&self) {
+        self.cpu().fence();
+    }
+
+    /// Copies bytes, ascending where `dest` is below `source` or the ranges are apart, else descending;
+    /// 8-byte units aligned in `dest` are stored whole.
+    ///
+    /// # Safety
+    ///
+    /// `source` is readable and `dest` writable for `length_bytes` bytes; the ranges may overlap.
+    #[inline]
+    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { arch::copy(self.cpu(), dest, source, length_bytes, kind) }
+    }
+
+    /// Fills bytes with `value`; 8-byte units aligned in `dest` are stored whole.
+    ///
+    /// # Safety
+    ///
+    /// `dest` is writable for `length_bytes` bytes.
+    #[inline]
+    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { arch::fill(self.cpu(), dest, value, length_bytes, kind) }
+    }
+}
+
+/// What [`Source::prepare`] did to the length of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Growth {
+    /// Length in bytes before.
+    pub from_bytes: u64,
+    /// Length in bytes after.
+    pub to_bytes: u64,
+}
+
+/// What a deep flush came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DeepFlush {
+    /// The bytes are in the most reliable domain that software can reach.
+    Done,
+    /// The medium says that there is nothing beyond an ordinary flush.
+    NotNeeded,
+    /// The medium has a deep flush, and this program may not use it.
+    NotPermitted,
+}
+
+/// Where the bytes of parts come from.
+///
+/// # Safety
+///
+/// After [`map`](Self::map) has returned `Ok`, every byte of the window is readable and writable memory of the source,
+/// until [`unmap`](Self::unmap) returns `Ok` for it. Neither touches an address outside its window.
+pub unsafe trait Source: Send + Sync {
+    /// Returns the length in bytes, asked anew.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason.
+    fn length_bytes(&self) -> Result<u64, Errno>;
+
+    /// Returns the alignment in bytes, a power of two, of offset, length and address of its mappings.
+    fn alignment_bytes(&self) -> usize;
+
+    /// Returns how stores to its mappings become durable; never finer than what is proven.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason why it could not be found out.
+    fn granularity(&self) -> Result<Granularity, Errno>;
+
+    /// Returns the address of its first byte where the source can be at no other (memory without an MMU).
+    fn fixed_address(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the unit in bytes, a power of two, in which the medium takes stores; 1 where any store will do.
+    fn write_granule_bytes(&self) -> usize {
+        1
+    }
+
+    /// Makes sure that the bytes of `range` exist and are backed, growing the source if it may grow.
+    ///
+    /// May answer from memory when [`map`](Self::map) checks again. Only ever enlarges, also when called by several
+    /// threads at once. After a power cut in the middle the source has the old or the new length.
+    ///
+    /// # Errors
+    ///
+    /// See [`PrepareError`]; the length is the old one then.
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let length_bytes = self.length_bytes().map_err(PrepareError::Length)?;
+        if range.end() <= length_bytes { Ok(None) } else { Err(PrepareError::TooSmall { length_bytes }) }
+    }
+
+    /// Takes back `growth`, unless something has come to need it since.
+    fn undo_growth(&self, growth: Growth) {
+        let _ = growth;
+    }
+
+    /// Maps the bytes from `offset` on into `window`, in place of the reservation's placeholder.
+    ///
+    /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of
+    /// [`alignment_bytes`](Self::alignment_bytes). On failure the placeholder is there again.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; also when the source has become too short meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the reservation.
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno>;
+
+    /// Takes the mapping out of `window` and puts the placeholder back.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; the mapping is still there then.
+    ///
+    /// # Safety
+    ///
+    /// `window` was mapped by one call of [`map`](Self::map) with this `offset`, and nobody uses it any more.
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno>;
+
+    /// Makes the bytes of `range` durable at page granularity; `range` is on page boundaries, `offset` is its first
+    /// byte in the source. Interrupted calls are repeated, failed ones are not.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; the bytes may be lost then.
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno>;
+
+    /// Pushes the bytes of `range` to the most reliable domain that software can reach.
+    ///
+    /// The core has already written back cache lines and fenced where the granularity asks for it. `range` lies in one
+    /// mapping of this source, `offset` is its first byte in the source; neither need be aligned.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason why the flush failed.
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno>;
+}
+
+macro_rules! forward_source {
+    ($($handle:ty),*) => {$(
+        // SAFETY: every call goes to the source behind the handle, which keeps the promises.
+        unsafe impl<T: Source + ?Sized> Source for $handle {
+            fn length_bytes(&self) -> Result<u64, Errno> {
+                (**self).length_bytes()
+            }
+            fn alignment_bytes(&self) -> usize {
+                (**self).alignment_bytes()
+            }
+            fn granularity(&self) -> Result<Granularity, Errno> {
+                (**self).granularity()
+            }
+            fn fixed_address(&self) -> Option<usize> {
+                (**self).fixed_address()
+            }
+            fn write_granule_bytes(&self) -> usize {
+                (**self).write_granule_bytes()
+            }
+            fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+                (**self).prepare(range)
+            }
+            fn undo_growth(&self, growth: Growth) {
+                (**self).undo_growth(growth);
+            }
+            unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+                // SAFETY: the caller's promise is passed on as it is.
+                unsafe { (**self).map(window, offset) }
+            }
+            unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+                // SAFETY: the caller's promise is passed on as it is.
+                unsafe { (**self).unmap(window, offset) }
+            }
+            fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+                (**self).sync(range, offset)
+            }
+            fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+                (**self).deep_flush(range, offset)
+            }
+        }
+    )*};
+}
+
+forward_source!(&T);
+#[cfg(feature = "alloc")]
+forward_source!(alloc::sync::Arc<T>, alloc::boxed::Box<T>);
+
+// SAFETY: every call goes to the platform behind the reference, which keeps the promises.
+unsafe impl<T: Platform> Platform for &T {
+    type Lock = T::Lock;
+
+    fn page_size_bytes(&self) -> usize {
+        (**self).page_size_bytes()
+    }
+    fn cpu(&self) -> &Cpu {
+        (**self).cpu()
+    }
+    fn alignment_for(&self, length_bytes: usize) -> usize {
+        (**self).alignment_for(length_bytes)
+    }
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+        (**self).reserve(length_bytes, alignment_bytes)
+    }
+    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+        (**self).reserve_at(window)
+    }
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { (**self).release(window) }
+    }
+    unsafe fn write_back(&self, range: Extent) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { (**self).write_back(range) }
+    }
+    fn fence(&self) {
+        (**self).fence();
+    }
+    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { (**self).copy(dest, source, length_bytes, kind) }
+    }
+    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { (**self).fill(dest, value, length_bytes, kind) }
+    }
+}

@@ -1,0 +1,2 @@
+#![no_std]
+//! Device DAX sources for pmemset on Linux.

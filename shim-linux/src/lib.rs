@@ -1,0 +1,2 @@
+#![no_std]
+//! pmemset on Linux without libc.

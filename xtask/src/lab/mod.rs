@@ -1,0 +1,10 @@
+//! `cargo xtask lab`: real kernels with persistent memory in QEMU.
+
+use crate::tools::Outcome;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Outcome {
+    Err("not built yet".into())
+}

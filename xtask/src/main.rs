@@ -1,0 +1,63 @@
+//! Every developer command of pmemset, one file per verb.
+
+mod bench;
+mod demo;
+mod fuzz;
+mod lab;
+mod size;
+mod targets;
+mod test;
+mod tools;
+mod unikernel;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The developer commands of pmemset")]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Maps a set over a file, stores records, and has a second process find them again.
+    Demo(demo::Args),
+    /// Runs every test; ends with `N passed, N failed, N skipped`.
+    Test(test::Args),
+    /// Measures the library beside its peers in the same run.
+    Bench(bench::Args),
+    /// Boots real kernels with persistent memory and tests the shims there.
+    Lab(lab::Args),
+    /// Builds the core for every target that it is meant for.
+    Targets(targets::Args),
+    /// Builds the unikernel, boots it twice, and checks what is left in its memory files.
+    Unikernel(unikernel::Args),
+    /// Compares code size, memory and stack with the checked-in table.
+    Size(size::Args),
+    /// Runs a seeded fuzzer.
+    Fuzz(fuzz::Args),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().verb {
+        Verb::Demo(args) => demo::run(&args),
+        Verb::Test(args) => test::run(&args),
+        Verb::Bench(args) => bench::run(&args),
+        Verb::Lab(args) => lab::run(&args),
+        Verb::Targets(args) => targets::run(&args),
+        Verb::Unikernel(args) => unikernel::run(&args),
+        Verb::Size(args) => size::run(&args),
+        Verb::Fuzz(args) => fuzz::run(&args),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! `cargo xtask targets`: cross builds.
+
+use crate::tools::Outcome;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {}
+
+pub(crate) fn run(_args: &Args) -> Outcome {
+    Err("not built yet".into())
+}

@@ -1,0 +1,128 @@
+//! What every verb needs: running programs, counting results, finding and installing what is missing.
+#![allow(dead_code, reason = "verbs are still being built")]
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Whether a verb succeeded; `Err` is for what kept it from running at all.
+pub(crate) type Outcome = Result<bool, Box<dyn std::error::Error>>;
+
+/// Results counted the way every verb reports them.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+}
+
+impl Tally {
+    /// Counts one check, and prints it.
+    pub(crate) fn check(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                println!("ok      {name}");
+            }
+            Err(reason) => {
+                self.failed += 1;
+                println!("FAILED  {name}: {reason}");
+            }
+        }
+    }
+
+    /// Counts one check that cannot run here, and prints why.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped += 1;
+        println!("skipped {name}: {reason}");
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Returns whether nothing failed and something ran.
+    pub(crate) fn good(&self) -> bool {
+        self.failed == 0 && self.passed > 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+/// Returns the root of the workspace.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_path_buf).unwrap_or_default()
+}
+
+/// Returns the cargo that runs this program.
+pub(crate) fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
+}
+
+/// Runs `command` with its output shown, and returns whether it succeeded.
+pub(crate) fn succeeds(command: &mut Command) -> Outcome {
+    Ok(command.status().map_err(|error| format!("{}: {error}", command.get_program().display()))?.success())
+}
+
+/// Returns the full path of `program`, if it can be found.
+pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+}
+
+/// Installs Debian packages when run as root; otherwise says the one command that does.
+///
+/// Packages that are there already cost nothing and need no network.
+pub(crate) fn install_packages(packages: &[&str]) -> Result<(), String> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let advice = format!("apt-get install --no-install-recommends {}", missing.join(" "));
+    if find_program("apt-get").is_none() {
+        return Err(format!("missing packages (on Debian: {advice})"));
+    }
+    if !is_root() {
+        return Err(format!("missing packages; as root: {advice}"));
+    }
+    let quiet = |arguments: &[&str]| {
+        Command::new("apt-get")
+            .args(["-qq", "-o", "DPkg::Lock::Timeout=300"])
+            .args(arguments)
+            .env("DEBIAN_FRONTEND", "noninteractive")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    };
+    let mut install = vec!["install", "-y", "--no-install-recommends"];
+    install.extend(&missing);
+    if quiet(&install) || (quiet(&["update"]) && quiet(&install)) { Ok(()) } else { Err(format!("failed: {advice}")) }
+}
+
+fn is_installed(package: &str) -> bool {
+    let query = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).stderr(Stdio::null()).output();
+    query.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
+}
+
+fn is_root() -> bool {
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Returns what `program` prints, or why it could not.
+pub(crate) fn output_of<I: AsRef<OsStr>>(program: &str, arguments: &[I]) -> Result<String, String> {
+    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{program}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
