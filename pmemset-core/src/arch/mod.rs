@@ -1,7 +1,17 @@
 //! The processor: which instruction writes back a cache line, how stores are fenced and streamed.
 #![allow(unsafe_code, reason = "cache instructions and streaming stores have no safe form")]
 
+use core::fmt;
+
 use crate::Extent;
+
+mod aarch64;
+mod riscv64;
+mod store;
+mod x86_64;
+
+pub use store::{copy, fill};
+pub use x86_64::CpuidFacts;
 
 /// How a copy stores its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,21 +24,71 @@ pub enum StoreKind {
     Streaming,
 }
 
-/// How this processor writes back cache lines.
+/// The instruction that writes back a cache line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Method {
+    /// None: the bytes of a cache line become durable only with the source's help.
+    None,
+    /// x86-64: keeps the line in the cache.
+    Clwb,
+    /// x86-64: drops the line; many at a time.
+    Clflushopt,
+    /// x86-64: drops the line; one after the other.
+    Clflush,
+    /// aarch64: cleans the line to the point of persistence.
+    DcCvap,
+    /// aarch64: cleans the line to the point of coherency, which is as far as processors before `ARMv8.2` can go.
+    DcCvac,
+    /// riscv64 with Zicbom: cleans the block.
+    CboClean,
+}
+
+impl Method {
+    /// Returns the instruction as the processor's manual spells it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Clwb => "clwb",
+            Self::Clflushopt => "clflushopt",
+            Self::Clflush => "clflush",
+            Self::DcCvap => "dc cvap",
+            Self::DcCvac => "dc cvac",
+            Self::CboClean => "cbo.clean",
+        }
+    }
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// How this processor writes back cache lines: chosen once, from what the processor says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Cpu {
+    method: Method,
     line_bytes: usize,
 }
 
 impl Cpu {
     /// A processor that cannot write back cache lines: page granularity only.
-    pub const NONE: Self = Self { line_bytes: 64 };
+    pub const NONE: Self = Self { method: Method::None, line_bytes: 64 };
 
     /// Returns whether stores can be made durable without the source's help.
     #[must_use]
     pub const fn can_write_back(&self) -> bool {
-        false
+        !matches!(self.method, Method::None)
+    }
+
+    /// Returns the instruction that writes back a line.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        self.method
     }
 
     /// Returns the size of a cache line in bytes, a power of two.
@@ -37,37 +97,87 @@ impl Cpu {
         self.line_bytes
     }
 
-    /// Writes back every line that `range` touches.
+    /// Writes back every line that `range` touches, once each; [`Cpu::NONE`] does nothing.
     ///
     /// # Safety
     ///
     /// `range` is mapped and readable.
+    #[inline]
     pub unsafe fn write_back(&self, range: Extent) {
-        let _ = range;
+        match self.method {
+            #[cfg(target_arch = "x86_64")]
+            Method::Clwb => for_each_line(range, self.line_bytes, x86_64::clwb),
+            #[cfg(target_arch = "x86_64")]
+            Method::Clflushopt => for_each_line(range, self.line_bytes, x86_64::clflushopt),
+            #[cfg(target_arch = "x86_64")]
+            Method::Clflush => for_each_line(range, self.line_bytes, x86_64::clflush),
+            #[cfg(target_arch = "aarch64")]
+            Method::DcCvap => for_each_line(range, self.line_bytes, aarch64::dc_cvap),
+            #[cfg(target_arch = "aarch64")]
+            Method::DcCvac => for_each_line(range, self.line_bytes, aarch64::dc_cvac),
+            #[cfg(target_arch = "riscv64")]
+            Method::CboClean => for_each_line(range, self.line_bytes, riscv64::cbo_clean),
+            _ => {}
+        }
     }
 
     /// Orders what was written back or streamed before anything later.
-    pub fn fence(&self) {}
+    ///
+    /// SFENCE on x86-64, DSB on aarch64, a full fence elsewhere.
+    #[inline]
+    pub fn fence(&self) {
+        #[cfg(target_arch = "x86_64")]
+        x86_64::sfence();
+        #[cfg(target_arch = "aarch64")]
+        aarch64::dsb();
+        #[cfg(target_arch = "riscv64")]
+        riscv64::fence();
+        #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
+        core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    }
 }
 
-/// Copies bytes; see [`Platform::copy`](crate::Platform::copy).
-///
-/// # Safety
-///
-/// As for [`Platform::copy`](crate::Platform::copy).
-pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-    let _ = (cpu, kind);
-    // SAFETY: the caller promises both ranges.
-    unsafe { core::ptr::copy(source, dest, length_bytes) }
+/// Calls `each` with the first address of every line of `line_bytes` bytes (a power of two) that `range` touches.
+#[inline(always)]
+fn for_each_line(range: Extent, line_bytes: usize, mut each: impl FnMut(usize)) {
+    let mask = !line_bytes.wrapping_sub(1);
+    let last = range.end().wrapping_sub(1) & mask;
+    let mut line = range.start() & mask;
+    // Ends at the last line, not behind it, so that a range in the last line of the address space ends too.
+    loop {
+        each(line);
+        if line == last {
+            break;
+        }
+        line = line.wrapping_add(line_bytes);
+    }
 }
 
-/// Fills bytes; see [`Platform::fill`](crate::Platform::fill).
-///
-/// # Safety
-///
-/// As for [`Platform::fill`](crate::Platform::fill).
-pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-    let _ = (cpu, kind);
-    // SAFETY: the caller promises the range.
-    unsafe { core::ptr::write_bytes(dest, value, length_bytes) }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_touched_line_once() {
+        for (line_bytes, base) in [(16, 0), (64, 4096), (64, usize::MAX - 511), (128, 4096), (2048, 8192)] {
+            for (offset, length_bytes) in (0..129).flat_map(|offset| (0..129).map(move |length| (offset, length))) {
+                let Some(range) = Extent::new(base + offset, length_bytes) else { continue };
+                let mut lines = std::vec::Vec::new();
+                for_each_line(range, line_bytes, |line| lines.push(line));
+                let mut touched: std::vec::Vec<usize> =
+                    (0..length_bytes).map(|byte| (base + offset + byte) / line_bytes * line_bytes).collect();
+                touched.dedup();
+                assert_eq!(lines, touched, "{range} in lines of {line_bytes}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_processor_does_nothing() {
+        assert!(!Cpu::NONE.can_write_back());
+        assert_eq!(Cpu::NONE.method().name(), "none");
+        // SAFETY: without an instruction no address is touched.
+        unsafe { Cpu::NONE.write_back(Extent::new(0x1000, 64).unwrap()) };
+        Cpu::NONE.fence();
+    }
 }

@@ -1,0 +1,163 @@
+//! x86-64: CLWB, CLFLUSHOPT or CLFLUSH, MOVNTI, SFENCE ("Intel 64 and IA-32 Architectures Software Developer's Manual", volume 2).
+
+#[cfg(target_arch = "x86_64")]
+use core::arch::asm;
+
+#[cfg(target_arch = "x86_64")]
+use super::Cpu;
+use super::Method;
+
+/// What CPUID says about flushing, so that the choice can be tested with the values of other processors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct CpuidFacts {
+    /// Leaf 1, EBX: bits 15-8 are the line size of CLFLUSH in units of 8 bytes.
+    pub leaf1_ebx: u32,
+    /// Leaf 1, EDX: bit 19 is CLFLUSH.
+    pub leaf1_edx: u32,
+    /// Leaf 7, subleaf 0, EBX: bit 23 is CLFLUSHOPT, bit 24 is CLWB; 0 where there is no leaf 7.
+    pub leaf7_ebx: u32,
+}
+
+impl CpuidFacts {
+    /// Asks this processor.
+    #[cfg(target_arch = "x86_64")]
+    #[must_use]
+    pub fn read() -> Self {
+        let leaf1 = cpuid(1);
+        let leaf7_ebx = if cpuid(0).eax >= 7 { cpuid(7).ebx } else { 0 };
+        Self { leaf1_ebx: leaf1.ebx, leaf1_edx: leaf1.edx, leaf7_ebx }
+    }
+
+    /// Returns the best instruction that the facts announce.
+    #[must_use]
+    pub const fn method(&self) -> Method {
+        if self.leaf7_ebx & (1 << 24) != 0 {
+            Method::Clwb
+        } else if self.leaf7_ebx & (1 << 23) != 0 {
+            Method::Clflushopt
+        } else if self.leaf1_edx & (1 << 19) != 0 {
+            Method::Clflush
+        } else {
+            Method::None
+        }
+    }
+
+    /// Returns the size of a cache line in bytes; 64, which all have, where the processor says nothing sensible.
+    #[must_use]
+    pub const fn line_bytes(&self) -> usize {
+        match (self.leaf1_ebx >> 8) & 0xff {
+            0x04 => 32,
+            0x10 => 128,
+            _ => 64,
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Cpu {
+    /// Returns the choice for the processor that this runs on.
+    #[must_use]
+    pub fn detect() -> Self {
+        Self::from_cpuid(&CpuidFacts::read())
+    }
+
+    /// Returns the choice for a processor with the CPUID values `facts`.
+    ///
+    /// An instruction that the processor does not have raises an invalid-opcode exception later.
+    #[must_use]
+    pub const fn from_cpuid(facts: &CpuidFacts) -> Self {
+        Self { method: facts.method(), line_bytes: facts.line_bytes() }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
+    #[allow(unused_unsafe, reason = "safe since Rust 1.93")]
+    // SAFETY: every x86-64 processor has CPUID.
+    unsafe {
+        core::arch::x86_64::__cpuid_count(leaf, 0)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+macro_rules! line_instruction {
+    ($($name:ident $template:literal)*) => {$(
+        #[inline(always)]
+        pub(super) fn $name(line: usize) {
+            // SAFETY: writes a line back and changes no byte of it; the caller of `write_back` promises that it is mapped.
+            unsafe { asm!($template, in(reg) line, options(nostack, preserves_flags)) }
+        }
+    )*};
+}
+
+#[cfg(target_arch = "x86_64")]
+line_instruction! {
+    clwb "clwb [{}]"
+    clflushopt "clflushopt [{}]"
+    clflush "clflush [{}]"
+}
+
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn sfence() {
+    // SAFETY: orders stores and does nothing else.
+    unsafe { asm!("sfence", options(nostack, preserves_flags)) }
+}
+
+/// Stores 8 bytes around the cache.
+///
+/// # Safety
+///
+/// `dest` is writable.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) unsafe fn movnti(dest: *mut u64, value: u64) {
+    // SAFETY: the caller promises the 8 bytes.
+    unsafe { asm!("movnti [{}], {}", in(reg) dest, in(reg) value, options(nostack, preserves_flags)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// CPUID values as read from the processors named.
+    const RECORDED: &[(&str, CpuidFacts, Method)] = &[
+        ("Intel Core 2 Duo E8400", facts(0x0002_0800, 0xbfeb_fbff, 0), Method::Clflush),
+        ("Intel Core i7-4770 (Haswell)", facts(0x0010_0800, 0xbfeb_fbff, 0x0000_27ab), Method::Clflush),
+        ("Intel Core i7-7700 (Kaby Lake)", facts(0x0010_0800, 0xbfeb_fbff, 0x029c_6fbf), Method::Clflushopt),
+        ("Intel Xeon Gold 6154 (Skylake-SP)", facts(0x0040_0800, 0xbfeb_fbff, 0xd39f_fffb), Method::Clwb),
+        ("AMD EPYC 7551 (Zen)", facts(0x0040_0800, 0x178b_fbff, 0x209c_01a9), Method::Clflushopt),
+        ("AMD EPYC 7742 (Zen 2)", facts(0x0040_0800, 0x178b_fbff, 0x219c_91a9), Method::Clwb),
+        ("AMD EPYC 7003 under KVM", facts(0x0102_0800, 0x178b_fbff, 0x219c_07ab), Method::Clwb),
+        ("no CLFLUSH at all", facts(0, 0, 0), Method::None),
+    ];
+
+    const fn facts(leaf1_ebx: u32, leaf1_edx: u32, leaf7_ebx: u32) -> CpuidFacts {
+        CpuidFacts { leaf1_ebx, leaf1_edx, leaf7_ebx }
+    }
+
+    #[test]
+    fn recorded_processors_get_their_instruction() {
+        for (name, facts, method) in RECORDED {
+            assert_eq!(facts.method(), *method, "{name}");
+            assert_eq!(facts.line_bytes(), 64, "{name}");
+        }
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn every_announced_instruction_runs_and_changes_nothing() {
+        let bytes: std::vec::Vec<u8> = (0..=255).collect();
+        let range = crate::Extent::new(bytes.as_ptr().addr(), bytes.len()).unwrap();
+        let read = CpuidFacts::read();
+        for mask in [0, 1 << 24, 1 << 24 | 1 << 23] {
+            let cpu = Cpu::from_cpuid(&CpuidFacts { leaf7_ebx: read.leaf7_ebx & !mask, ..read });
+            // SAFETY: the vector is alive.
+            unsafe { cpu.write_back(range) };
+            cpu.fence();
+        }
+        assert!(Cpu::detect().can_write_back());
+        assert!(bytes.iter().copied().eq(0..=255));
+    }
+}
