@@ -1,0 +1,235 @@
+//! The nd bus as sysfs shows it: which region a device is on, its memory modules, and what the region says of itself.
+
+use core::ops::Range;
+
+use pmemset_core::{DeepFlush, Errno, Span};
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::fs::{self, OFlags};
+use rustix::io;
+
+use crate::sysfs::{self, Link, decimal};
+pub use crate::sysfs::{NdError, Sysfs};
+use crate::text;
+
+/// The most memory modules that one region is interleaved over.
+const MODULES_MAX: usize = 32;
+/// Where a module's own numbers are, by what its bus speaks.
+const FAMILIES: [&[u8]; 3] = [b"nfit", b"papr", b"cxl"];
+
+/// How far stores have to get to survive a power cut (a region's `persistence_domain`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PersistenceDomain {
+    /// CPU caches are written out on power loss.
+    CpuCache,
+    /// Whatever has reached the memory controller is written out on power loss.
+    MemoryController,
+    /// The platform says that there is none.
+    None,
+    /// The platform does not say, or says what is not known here: write back cache lines.
+    Unknown,
+}
+
+/// The device number of a block device, which a file's `st_dev` is, or of a character device: its `st_rdev`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// A block device.
+    Block(fs::Dev),
+    /// A character device.
+    Character(fs::Dev),
+}
+
+impl Sysfs {
+    /// Opens the directory of `device`, and finds the region that it is on.
+    ///
+    /// `region` is `None` for a device that is on no nd bus.
+    ///
+    /// # Errors
+    ///
+    /// - [`NdError::Unreadable`]: no such device; a file system that has no block device of its own (btrfs, overlayfs,
+    ///   tmpfs) has a number that belongs to no device.
+    /// - [`NdError::Garbage`], [`NdError::TooLong`]: the link is not what it should be.
+    pub fn device(&self, device: Device) -> Result<NdDevice, NdError> {
+        let (kind, attribute, number) = match device {
+            Device::Block(number) => (&b"dev/block/"[..], "dev/block", number),
+            Device::Character(number) => (&b"dev/char/"[..], "dev/char", number),
+        };
+        let name = decimal(format_args!("{}:{}", fs::major(number), fs::minor(number)));
+        let link = Link::read(self.root(), attribute, &[kind, name.as_bytes()])?;
+        // A link of sysfs is relative; an absolute one would lead out of a tree that only looks like it.
+        if link.target().starts_with(b"/") {
+            return Err(NdError::Garbage { attribute });
+        }
+        let region = match text::region(link.target()) {
+            Some(found) => {
+                let dir = sysfs::open_directory(self.root(), "region", &[kind, found.prefix])?;
+                Some(Region { dir, id: found.id })
+            }
+            None => None,
+        };
+        let dir = sysfs::open_directory(self.root(), attribute, &[kind, name.as_bytes()])?;
+        Ok(NdDevice { dir, region })
+    }
+}
+
+/// A device, and the region that it is on.
+#[derive(Debug)]
+pub struct NdDevice {
+    /// Its directory in sysfs.
+    pub dir: OwnedFd,
+    /// Its region; `None` for a device that is on no nd bus.
+    pub region: Option<Region>,
+}
+
+/// A region of the nd bus: memory modules, interleaved.
+#[derive(Debug)]
+pub struct Region {
+    dir: OwnedFd,
+    id: u32,
+}
+
+impl Region {
+    /// Returns R of `regionR`.
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Returns the region's directory in sysfs.
+    pub const fn dir(&self) -> &OwnedFd {
+        &self.dir
+    }
+
+    /// Returns how far stores have to get; `Unknown` also when the attribute is absent.
+    #[must_use]
+    pub fn persistence_domain(&self) -> PersistenceDomain {
+        sysfs::read(self.dir.as_fd(), "persistence_domain", &[b"persistence_domain"], |text| {
+            Ok(text::persistence_domain(text))
+        })
+        .unwrap_or(PersistenceDomain::Unknown)
+    }
+
+    /// Returns whether the region takes no stores.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn read_only(&self) -> Result<bool, NdError> {
+        sysfs::read(self.dir.as_fd(), "read_only", &[b"read_only"], text::flag)
+    }
+
+    /// Returns the region's physical addresses; only the administrator may read them.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn span(&self) -> Result<Span, NdError> {
+        let start = sysfs::read(self.dir.as_fd(), "resource", &[b"resource"], text::number)?;
+        let length_bytes = sysfs::read(self.dir.as_fd(), "size", &[b"size"], text::number)?;
+        Span::new(start, length_bytes).ok_or(NdError::Garbage { attribute: "size" })
+    }
+
+    /// Writes everything that the memory controllers hold to the medium.
+    ///
+    /// `NotNeeded` when the region says so, or has no such attribute; `NotPermitted` when this program may not write it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason why the flush failed.
+    pub fn deep_flush(&self) -> Result<DeepFlush, Errno> {
+        let name: &[&[u8]] = &[b"deep_flush"];
+        let not_permitted = |cause| matches!(cause, Errno::ACCES | Errno::PERM | Errno::ROFS);
+        match sysfs::read(self.dir.as_fd(), "deep_flush", name, text::flag) {
+            Ok(true) => {}
+            Ok(false) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Ok(DeepFlush::NotNeeded),
+            Err(error) if not_permitted(error.errno()) => return Ok(DeepFlush::NotPermitted),
+            Err(error) => return Err(error.errno()),
+        }
+        let file = match sysfs::open(self.dir.as_fd(), "deep_flush", name, OFlags::WRONLY) {
+            Ok(file) => file,
+            Err(error) if not_permitted(error.errno()) => return Ok(DeepFlush::NotPermitted),
+            Err(error) => return Err(error.errno()),
+        };
+        match io::retry_on_intr(|| io::write(&file, b"1")) {
+            Ok(1) => Ok(DeepFlush::Done),
+            Ok(_) => Err(Errno::IO),
+            Err(cause) => Err(sysfs::errno(cause)),
+        }
+    }
+
+    /// Returns the region's memory modules, K of `nmemK`, in ascending order; none for emulated memory.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`]; `TooLong` for more than 32.
+    pub fn modules(&self) -> Result<Modules, NdError> {
+        let count = sysfs::read(self.dir.as_fd(), "mappings", &[b"mappings"], text::number)?;
+        let mut modules = Modules { numbers: [0; MODULES_MAX], count: 0 };
+        for index in 0..count {
+            let name = decimal(format_args!("mapping{index}"));
+            let number = sysfs::read(self.dir.as_fd(), "mapping", &[name.as_bytes()], text::mapping)?;
+            if modules.numbers().contains(&number) {
+                return Err(NdError::Garbage { attribute: "mapping" });
+            }
+            let slot = modules.numbers.get_mut(modules.count).ok_or(NdError::TooLong { attribute: "mappings" })?;
+            *slot = number;
+            modules.count = modules.count.saturating_add(1);
+        }
+        let filled: Range<usize> = 0..modules.count;
+        if let Some(numbers) = modules.numbers.get_mut(filled) {
+            numbers.sort_unstable();
+        }
+        Ok(modules)
+    }
+
+    /// Reads `attribute` of the memory module `number`, whatever its bus speaks.
+    fn module<T>(
+        &self,
+        number: u32,
+        attribute: &'static str,
+        parse: impl Fn(&[u8]) -> Result<T, text::Garbage>,
+    ) -> Result<T, NdError> {
+        let name = decimal(format_args!("nmem{number}"));
+        let mut last = NdError::Unreadable { attribute, cause: Errno::NOENT };
+        for family in FAMILIES {
+            let path: &[&[u8]] = &[b"../", name.as_bytes(), b"/", family, b"/", attribute.as_bytes()];
+            match sysfs::read(self.dir.as_fd(), attribute, path, &parse) {
+                Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
+                answer => return answer,
+            }
+        }
+        Err(last)
+    }
+
+    /// Returns how often the module `number` has lost power with stores under way; `None` where it cannot tell.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn dirty_shutdowns(&self, number: u32) -> Result<Option<u64>, NdError> {
+        self.module(number, "dirty_shutdown", text::count)
+    }
+
+    /// Calls `take` with the id of the module `number`.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`]; also what `take` returns.
+    pub fn module_id(&self, number: u32, take: impl Fn(&[u8]) -> Result<(), NdError>) -> Result<(), NdError> {
+        self.module(number, "id", |text| text::module_id(text).map(&take))?
+    }
+}
+
+/// The numbers of a region's memory modules.
+#[derive(Clone, Copy, Debug)]
+pub struct Modules {
+    numbers: [u32; MODULES_MAX],
+    count: usize,
+}
+
+impl Modules {
+    /// Returns the numbers, in ascending order.
+    #[must_use]
+    pub fn numbers(&self) -> &[u32] {
+        self.numbers.get(..self.count).unwrap_or_default()
+    }
+}

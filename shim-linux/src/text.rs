@@ -1,0 +1,219 @@
+//! Parsers of what sysfs and the device mapper say: pure functions over bytes that never panic and take garbage for an error.
+
+use crate::nd::PersistenceDomain;
+
+/// The unit of block-device offsets and of `badblocks` lists, in bytes.
+pub(crate) const SECTOR_BYTES: u64 = 512;
+
+/// The text is not what its kernel document says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Garbage;
+
+/// Returns `text` without the one newline that ends an attribute.
+#[must_use]
+pub fn trim(text: &[u8]) -> &[u8] {
+    text.strip_suffix(b"\n").unwrap_or(text)
+}
+
+/// Parses digits of one base, nothing before, between or behind them.
+fn digits(text: &[u8], base: u32) -> Result<u64, Garbage> {
+    if text.is_empty() {
+        return Err(Garbage);
+    }
+    text.iter().try_fold(0_u64, |value, byte| {
+        let digit = char::from(*byte).to_digit(base).ok_or(Garbage)?;
+        value.checked_mul(u64::from(base)).and_then(|value| value.checked_add(u64::from(digit))).ok_or(Garbage)
+    })
+}
+
+/// Parses an attribute that holds one number: decimal, or hexadecimal behind `0x`.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else, also a sign, an empty text or more than 64 bits.
+pub fn number(text: &[u8]) -> Result<u64, Garbage> {
+    let text = trim(text);
+    match text.strip_prefix(b"0x") {
+        Some(hex) => digits(hex, 16),
+        None => digits(text, 10),
+    }
+}
+
+/// Parses a count that the kernel writes signed, with -1 for "not known" (`nfit/dirty_shutdown`).
+///
+/// # Errors
+///
+/// [`Garbage`]: not a number.
+pub fn count(text: &[u8]) -> Result<Option<u64>, Garbage> {
+    match trim(text).strip_prefix(b"-") {
+        Some(negative) => digits(negative, 10).map(|_| None),
+        None => number(text).map(Some),
+    }
+}
+
+/// Parses an attribute that is either `0` or `1`.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else.
+pub fn flag(text: &[u8]) -> Result<bool, Garbage> {
+    match trim(text) {
+        b"0" => Ok(false),
+        b"1" => Ok(true),
+        _ => Err(Garbage),
+    }
+}
+
+/// Parses a region's `persistence_domain` (kernel document `ABI/testing/sysfs-bus-nd`).
+#[must_use]
+pub fn persistence_domain(text: &[u8]) -> PersistenceDomain {
+    match trim(text) {
+        b"cpu_cache" => PersistenceDomain::CpuCache,
+        b"memory_controller" => PersistenceDomain::MemoryController,
+        b"none" => PersistenceDomain::None,
+        _ => PersistenceDomain::Unknown,
+    }
+}
+
+/// Parses a device number, `MAJOR:MINOR`.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else.
+pub fn device_number(text: &[u8]) -> Result<(u32, u32), Garbage> {
+    let text = trim(text);
+    let colon = text.iter().position(|byte| *byte == b':').ok_or(Garbage)?;
+    let (major, minor) = text.split_at(colon);
+    let part = |text| digits(text, 10).and_then(|number| u32::try_from(number).map_err(|_| Garbage));
+    Ok((part(major)?, part(minor.get(1..).ok_or(Garbage)?)?))
+}
+
+/// Parses a region's `mappingN`, `nmemK,OFFSET,LENGTH[,POSITION]`, and returns K.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else.
+pub fn mapping(text: &[u8]) -> Result<u32, Garbage> {
+    let mut fields = trim(text).split(|byte| *byte == b',');
+    let name = fields.next().ok_or(Garbage)?;
+    let mut rest = 0_u32;
+    for field in fields {
+        number(field)?;
+        rest = rest.saturating_add(1);
+    }
+    if !(2..=3).contains(&rest) {
+        return Err(Garbage);
+    }
+    numbered(name, b"nmem").ok_or(Garbage)
+}
+
+/// Returns N of `prefixN`, in decimal and without leading zeros; `None` for any other name.
+#[must_use]
+pub fn numbered(name: &[u8], prefix: &[u8]) -> Option<u32> {
+    let tail = name.strip_prefix(prefix)?;
+    if tail.len() > 1 && tail.first() == Some(&b'0') {
+        return None;
+    }
+    u32::try_from(digits(tail, 10).ok()?).ok()
+}
+
+/// Parses the id of a memory module: printable ASCII without blanks, not empty.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else.
+pub fn module_id(text: &[u8]) -> Result<&[u8], Garbage> {
+    let id = trim(text);
+    if !id.is_empty() && id.iter().all(u8::is_ascii_graphic) { Ok(id) } else { Err(Garbage) }
+}
+
+/// What a link in `/sys/dev` says about the device's place on the nd bus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RegionPath<'t> {
+    /// The link's text up to the region's own directory.
+    pub prefix: &'t [u8],
+    /// The number in the region's name.
+    pub id: u32,
+}
+
+/// Finds the region in the target of a link: the component `regionR` directly below `ndbusB`.
+///
+/// A CXL region of the same name that is on no nd bus does not count.
+#[must_use]
+pub fn region(link: &[u8]) -> Option<RegionPath<'_>> {
+    let mut below_bus = false;
+    let mut end = 0_usize;
+    for component in link.split(|byte| *byte == b'/') {
+        end = end.saturating_add(component.len());
+        match numbered(component, b"region") {
+            Some(id) if below_bus => return Some(RegionPath { prefix: link.get(..end)?, id }),
+            _ => below_bus = numbered(component, b"ndbus").is_some(),
+        }
+        end = end.saturating_add(1);
+    }
+    None
+}
+
+/// Returns the last component of a link's target.
+///
+/// # Errors
+///
+/// [`Garbage`]: it is empty or a dot name.
+pub fn base_name(link: &[u8]) -> Result<&[u8], Garbage> {
+    match link.rsplit(|byte| *byte == b'/').next() {
+        Some(name) if !matches!(name, b"" | b"." | b"..") => Ok(name),
+        _ => Err(Garbage),
+    }
+}
+
+/// One line of a `badblocks` list, or of a device-mapper table: sectors of 512 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sectors {
+    /// The first sector.
+    pub start: u64,
+    /// The number of sectors, at least 1.
+    pub count: u64,
+}
+
+impl Sectors {
+    /// Returns the sectors as bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`Garbage`]: they do not fit 64 bits, or there is none.
+    pub fn span(self) -> Result<pmemset_core::Span, Garbage> {
+        let start = self.start.checked_mul(SECTOR_BYTES).ok_or(Garbage)?;
+        let length_bytes = self.count.checked_mul(SECTOR_BYTES).ok_or(Garbage)?;
+        pmemset_core::Span::new(start, length_bytes).ok_or(Garbage)
+    }
+}
+
+/// Parses one line of `badblocks`, `START COUNT`, without its newline.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else, also a count of 0.
+pub fn bad_block(line: &[u8]) -> Result<Sectors, Garbage> {
+    let blank = line.iter().position(|byte| *byte == b' ').ok_or(Garbage)?;
+    let (start, count) = line.split_at(blank);
+    let sectors = Sectors { start: digits(start, 10)?, count: digits(count.get(1..).ok_or(Garbage)?, 10)? };
+    sectors.span().map(|_| sectors)
+}
+
+/// Parses the parameters of a device-mapper target of type `linear`, `MAJOR:MINOR START`.
+///
+/// # Errors
+///
+/// [`Garbage`]: anything else.
+pub fn linear_target(parameters: &[u8]) -> Result<((u32, u32), u64), Garbage> {
+    let blank = parameters.iter().position(|byte| *byte == b' ').ok_or(Garbage)?;
+    let (device, start) = parameters.split_at(blank);
+    if device.ends_with(b"\n") {
+        return Err(Garbage);
+    }
+    Ok((device_number(device)?, digits(trim(start.get(1..).ok_or(Garbage)?), 10)?))
+}
+
+#[cfg(test)]
+#[path = "text_tests.rs"]
+mod tests;
