@@ -24,6 +24,8 @@ mod granularity;
 pub mod platform;
 pub mod reservation;
 mod set;
+#[allow(dead_code, reason = "the reservation and the set are about to use it")]
+mod table;
 
 pub use config::{Coalescing, Config, MapConfig};
 pub use error::Errno;

@@ -1,0 +1,275 @@
+//! Where the leaves and inner nodes of a table lie in arrays of fixed length.
+//!
+//! The arrays always suffice. Every leaf but a lone one holds at least [`HALF`] of its [`FULL`] entries, so N entries
+//! need at most `N / HALF` leaves, which is `2 * N` cells. Every inner node but the root has at least [`HALF`] rows, so
+//! there are at most `N / (HALF * HALF)` of them, and the root; a root with [`FULL`] such children takes
+//! `FULL * HALF * HALF` = 65,536 entries, so three levels do. `new` computes the words of their rows.
+
+/// Entries of a full leaf, rows of a full inner node.
+pub(super) const FULL: usize = 64;
+/// Entries or rows that every node but the root has at least.
+pub(super) const HALF: usize = FULL / 2;
+/// Keys searched together: a cache line of them.
+const GROUP: usize = 8;
+
+const KEYS: usize = 0;
+const CHILDREN: usize = 1;
+const WEIGHTS: usize = 2;
+
+/// What a table keeps beside a key.
+pub(crate) trait Weigh<const W: usize>: Copy {
+    /// The value of cells not in use; all zero bytes, so that an empty table takes no room in a program.
+    const BLANK: Self;
+
+    /// Returns the entry's weights, by which a table can be searched.
+    fn weigh(&self, key: usize) -> [usize; W];
+}
+
+/// A leaf (level 0) or an inner node, and how many entries or rows it has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Node {
+    pub(super) level: usize,
+    pub(super) id: usize,
+    pub(super) len: usize,
+}
+
+/// Nodes never used are those from `fresh` on; freed ones are chained by their first key, from `freed - 1`.
+#[derive(Clone, Copy, Debug)]
+struct Pool {
+    fresh: usize,
+    freed: usize,
+}
+
+#[derive(Debug)]
+pub(super) struct Nodes<V, const W: usize, const N: usize> {
+    /// Leaf `i` has the cells from `i * FULL` on.
+    keys: [[usize; 2]; N],
+    values: [[V; 2]; N],
+    /// Inner node `i` has `2 + W` columns of `ROWS` words: lowest keys, children, and the most of each weight.
+    rows: [usize; N],
+    leaves: Pool,
+    inner: Pool,
+}
+
+impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
+    const COLUMNS: usize = W + WEIGHTS;
+    const CELLS: usize = if N < HALF { 2 * N } else { FULL };
+    const ROWS: usize = if N < FULL * Self::COLUMNS { N / HALF } else { FULL };
+
+    /// Returns nodes of which one, an empty leaf, is in use.
+    pub(super) const fn new() -> Self {
+        const {
+            assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
+            assert!(1 <= W && W <= 8, "entries have 1 to 8 weights");
+            let inner_max = if N < FULL * HALF { 1 } else { N / (HALF * HALF) + 1 };
+            assert!(inner_max * Self::ROWS * Self::COLUMNS <= N);
+        }
+        Self {
+            keys: [[0; 2]; N],
+            values: [[V::BLANK; 2]; N],
+            rows: [0; N],
+            leaves: Pool { fresh: 1, freed: 0 },
+            inner: Pool { fresh: 0, freed: 0 },
+        }
+    }
+
+    const fn start(node: Node, column: usize) -> usize {
+        match node.level {
+            0 => node.id.wrapping_mul(Self::CELLS),
+            _ => node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(Self::ROWS),
+        }
+    }
+
+    fn column(&self, node: Node, column: usize) -> &[usize] {
+        let start = Self::start(node, column);
+        match node.level {
+            0 => self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)),
+            _ => self.rows.get(start..start.wrapping_add(Self::ROWS)),
+        }
+        .unwrap_or_default()
+    }
+
+    fn cell(&mut self, node: Node, column: usize, index: usize) -> Option<&mut usize> {
+        let at = Self::start(node, column).wrapping_add(index);
+        match node.level {
+            0 => self.keys.as_flattened_mut().get_mut(at),
+            _ => self.rows.get_mut(at),
+        }
+    }
+
+    fn set(&mut self, node: Node, column: usize, index: usize, word: usize) {
+        if let Some(cell) = self.cell(node, column, index) {
+            *cell = word;
+        }
+    }
+
+    /// Returns how many keys of the node are at most `key`.
+    #[inline]
+    pub(super) fn rank(&self, node: Node, key: usize) -> usize {
+        let keys = self.column(node, KEYS);
+        match keys.first_chunk::<FULL>() {
+            Some(keys) => rank(keys, node.len, key),
+            None => keys.get(..node.len).unwrap_or_default().partition_point(|&k| k <= key),
+        }
+    }
+
+    /// Returns the lowest key of an entry, or the one that no key under a row is below; 0 where there is none.
+    #[inline]
+    pub(super) fn key(&self, node: Node, index: usize) -> usize {
+        self.column(node, KEYS).get(index).copied().unwrap_or_default()
+    }
+
+    pub(super) fn set_key(&mut self, node: Node, index: usize, key: usize) {
+        self.set(node, KEYS, index, key);
+    }
+
+    /// Returns the value of an entry.
+    #[inline]
+    pub(super) fn value(&self, leaf: Node, index: usize) -> Option<V> {
+        self.values.as_flattened().get(Self::start(leaf, KEYS).wrapping_add(index)).copied()
+    }
+
+    pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: V) {
+        if let Some(cell) = self.values.as_flattened_mut().get_mut(Self::start(leaf, KEYS).wrapping_add(index)) {
+            *cell = value;
+        }
+    }
+
+    /// Returns the node under a row.
+    #[inline]
+    pub(super) fn child(&self, node: Node, index: usize) -> Node {
+        let word = self.column(node, CHILDREN).get(index).copied().unwrap_or_default();
+        Node { level: node.level.saturating_sub(1), id: word & 0xffff, len: word >> 16 }
+    }
+
+    pub(super) fn set_child(&mut self, node: Node, index: usize, child: Node) {
+        self.set(node, CHILDREN, index, child.id | child.len << 16);
+    }
+
+    /// Returns the most of each weight under a row.
+    pub(super) fn row_weights(&self, node: Node, index: usize) -> [usize; W] {
+        let mut weights = [0; W];
+        for (lane, weight) in weights.iter_mut().enumerate() {
+            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).copied().unwrap_or_default();
+        }
+        weights
+    }
+
+    pub(super) fn set_row_weights(&mut self, node: Node, index: usize, weights: [usize; W]) {
+        for (lane, weight) in weights.into_iter().enumerate() {
+            self.set(node, lane.wrapping_add(WEIGHTS), index, weight);
+        }
+    }
+
+    /// Returns the most of each weight in a node; stops looking when every weight has reached `enough`.
+    pub(super) fn weights(&self, node: Node, enough: [usize; W]) -> [usize; W] {
+        let mut weights = [0; W];
+        for index in 0..node.len {
+            weights = most(weights, self.weights_at(node, index));
+            if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
+                break;
+            }
+        }
+        weights
+    }
+
+    fn weights_at(&self, node: Node, index: usize) -> [usize; W] {
+        match node.level {
+            0 => self.value(node, index).map_or([0; W], |value| value.weigh(self.key(node, index))),
+            _ => self.row_weights(node, index),
+        }
+    }
+
+    /// Returns whether the entry, or one under the row, has at least `at_least` of weight `lane`.
+    pub(super) fn reaches(&self, node: Node, index: usize, lane: usize, at_least: usize) -> bool {
+        let weight = match node.level {
+            0 => self.weights_at(node, index).get(lane).copied(),
+            _ => self.column(node, lane.wrapping_add(WEIGHTS)).get(index).copied(),
+        };
+        weight.is_some_and(|weight| weight >= at_least)
+    }
+
+    /// Copies `count` entries or rows from `from.1` on to `to.1` on; nodes of one level, the places may overlap.
+    pub(super) fn shift(&mut self, from: (Node, usize), to: (Node, usize), count: usize) {
+        if from.0.level == 0 {
+            let source = Self::start(from.0, KEYS).wrapping_add(from.1);
+            let dest = Self::start(to.0, KEYS).wrapping_add(to.1);
+            relocate(self.keys.as_flattened_mut(), source, dest, count);
+            relocate(self.values.as_flattened_mut(), source, dest, count);
+            return;
+        }
+        for column in 0..Self::COLUMNS {
+            let source = Self::start(from.0, column).wrapping_add(from.1);
+            let dest = Self::start(to.0, column).wrapping_add(to.1);
+            relocate(&mut self.rows, source, dest, count);
+        }
+    }
+
+    const fn pool(&mut self, level: usize) -> &mut Pool {
+        if level == 0 { &mut self.leaves } else { &mut self.inner }
+    }
+
+    /// Takes an unused node of this level.
+    pub(super) fn take(&mut self, level: usize) -> Node {
+        let pool = self.pool(level);
+        match pool.freed.checked_sub(1) {
+            Some(id) => {
+                let node = Node { level, id, len: 0 };
+                let next = self.key(node, 0);
+                self.pool(level).freed = next;
+                node
+            }
+            None => {
+                let id = pool.fresh;
+                pool.fresh = id.wrapping_add(1);
+                Node { level, id, len: 0 }
+            }
+        }
+    }
+
+    /// Gives back a node whose entries or rows are elsewhere.
+    pub(super) fn give_back(&mut self, node: Node) {
+        let next = self.pool(node.level).freed;
+        self.set(node, KEYS, 0, next);
+        self.pool(node.level).freed = node.id.wrapping_add(1);
+    }
+}
+
+/// Returns how many of the first `len` keys are at most `key`, without a branch that depends on the keys: whole cache
+/// lines by their first key, all at once, then the keys of one line.
+#[inline]
+fn rank(keys: &[usize; FULL], len: usize, key: usize) -> usize {
+    let (groups, _) = keys.as_chunks::<GROUP>();
+    let mut lines = 0_usize;
+    for (index, [first, ..]) in groups.iter().enumerate() {
+        lines = lines.wrapping_add(usize::from((index.wrapping_mul(GROUP) < len) & (*first <= key)));
+    }
+    let line = lines.saturating_sub(1);
+    let mut rank = line.wrapping_mul(GROUP);
+    let rest = len.wrapping_sub(rank);
+    for (index, k) in groups.get(line).into_iter().flatten().enumerate() {
+        rank = rank.wrapping_add(usize::from((index < rest) & (*k <= key)));
+    }
+    rank
+}
+
+/// Copies `count` elements within `cells`, as if by way of elsewhere.
+fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize) {
+    let cells = core::cell::Cell::from_mut(cells).as_slice_of_cells();
+    let source = cells.get(from..from.wrapping_add(count)).unwrap_or_default();
+    let dest = cells.get(to..to.wrapping_add(count)).unwrap_or_default();
+    let pairs = dest.iter().zip(source);
+    if to < from {
+        pairs.for_each(|(dest, source)| dest.set(source.get()));
+    } else {
+        pairs.rev().for_each(|(dest, source)| dest.set(source.get()));
+    }
+}
+
+/// Returns the larger of each weight.
+pub(super) fn most<const W: usize>(mut weights: [usize; W], other: [usize; W]) -> [usize; W] {
+    for (weight, other) in weights.iter_mut().zip(other) {
+        *weight = other.max(*weight);
+    }
+    weights
+}

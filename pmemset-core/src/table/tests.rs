@@ -1,0 +1,318 @@
+//! The table against an ordered map, with the structure of the tree checked on the way.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+impl Weigh<1> for u32 {
+    const BLANK: Self = 0;
+
+    fn weigh(&self, _: usize) -> [usize; 1] {
+        [usize::from(self & 1 != 0)]
+    }
+}
+
+impl Weigh<3> for usize {
+    const BLANK: Self = 0;
+
+    fn weigh(&self, key: usize) -> [usize; 3] {
+        [*self, *self & !7, key.wrapping_sub(*self) % 100]
+    }
+}
+
+/// A small deterministic generator (splitmix64).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> usize {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) as usize
+    }
+
+    fn shuffle(&mut self, keys: &mut [usize]) {
+        for i in (1..keys.len()).rev() {
+            keys.swap(i, self.next() % (i + 1));
+        }
+    }
+}
+
+/// Runs `f` where tables of any size fit the stack.
+fn roomy(f: impl FnOnce() + Send + 'static) {
+    std::thread::Builder::new().stack_size(64 << 20).spawn(f).unwrap().join().unwrap();
+}
+
+impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
+    /// Checks the whole tree and returns its entries.
+    fn audit(&self) -> Vec<(usize, V)> {
+        let (mut entries, mut used) = (Vec::new(), (Vec::new(), Vec::new()));
+        self.audit_node(self.root, None, usize::MAX, &mut entries, &mut used);
+        assert_eq!(entries.len(), self.len());
+        assert!(entries.is_sorted_by(|a, b| a.0 < b.0));
+        for (ids, most) in [(&mut used.0, N.div_ceil(HALF)), (&mut used.1, N / (HALF * HALF) + 1)] {
+            let count = ids.len();
+            ids.sort_unstable();
+            ids.dedup();
+            assert_eq!(ids.len(), count, "a node is reached twice");
+            assert!(ids.iter().all(|&id| id < most), "{ids:?}");
+        }
+        entries
+    }
+
+    fn audit_node(
+        &self,
+        node: Node,
+        low: Option<usize>,
+        high: usize,
+        entries: &mut Vec<(usize, V)>,
+        used: &mut (Vec<usize>, Vec<usize>),
+    ) {
+        assert!(node.len <= FULL && (node == self.root || node.len >= HALF), "{node:?}");
+        if node.level == 0 {
+            used.0.push(node.id);
+            for index in 0..node.len {
+                let (key, value) = self.entry(node, index).unwrap();
+                assert!(low.is_none_or(|low| low <= key) && key <= high);
+                entries.push((key, value));
+            }
+            return;
+        }
+        used.1.push(node.id);
+        assert!(node.len >= 2);
+        for index in 0..node.len {
+            let child = self.nodes.child(node, index);
+            let key = self.nodes.key(node, index);
+            assert!(low.is_none_or(|low| low <= key));
+            let high = if index + 1 < node.len { self.nodes.key(node, index + 1) - 1 } else { high };
+            assert_eq!(self.nodes.row_weights(node, index), self.nodes.weights(child, [usize::MAX; W]));
+            self.audit_node(child, Some(key), high, entries, used);
+        }
+    }
+}
+
+/// Applies one operation to table and model and compares what they say.
+fn step<const N: usize>(
+    table: &mut Table<usize, 3, N>,
+    model: &mut BTreeMap<usize, usize>,
+    op: usize,
+    key: usize,
+    value: usize,
+) {
+    match op {
+        0 | 1 => {
+            let refused = model.len() == N || model.contains_key(&key);
+            assert_eq!(table.insert(key, value), if refused { Err(Full) } else { Ok(()) });
+            if !refused {
+                model.insert(key, value);
+            }
+        }
+        2 => assert_eq!(table.remove(key), model.remove(&key)),
+        _ => {
+            let old = model.get_mut(&key);
+            assert_eq!(table.set(key, value), old.is_some());
+            if let Some(old) = old {
+                *old = value;
+            }
+        }
+    }
+    let pair = |(k, v): (&usize, &usize)| (*k, *v);
+    assert_eq!(table.len(), model.len());
+    assert_eq!(table.is_full(), model.len() == N);
+    assert_eq!(table.get(key), model.get(&key).copied());
+    assert_eq!(table.at_or_before(key), model.range(..=key).next_back().map(pair));
+    let above = (std::ops::Bound::Excluded(key), std::ops::Bound::Unbounded);
+    assert_eq!(table.after(key), model.range(above).next().map(pair));
+    assert_eq!(table.first(), model.first_key_value().map(pair));
+    assert_eq!(table.last(), model.last_key_value().map(pair));
+    for lane in 0..3 {
+        let fits = |(k, v): &(&usize, &usize)| v.weigh(**k)[lane] >= value;
+        assert_eq!(table.first_after_with(Some(key), lane, value), model.range(above).find(fits).map(pair));
+        assert_eq!(table.first_after_with(None, lane, value), model.iter().find(fits).map(pair));
+        assert_eq!(table.last_at_or_before_with(key, lane, value), model.range(..=key).rev().find(fits).map(pair));
+    }
+}
+
+fn compare<const N: usize>(table: &Table<usize, 3, N>, model: &BTreeMap<usize, usize>) {
+    assert!(table.audit().into_iter().eq(model.iter().map(|(k, v)| (*k, *v))));
+}
+
+fn random_operations<const N: usize>(seed: u64, steps: usize, keys: usize) {
+    let (mut random, mut table, mut model) = (Random(seed), Table::<usize, 3, N>::new(), BTreeMap::new());
+    for i in 0..steps {
+        // Whole phases of mostly inserting and mostly removing, so that the tree grows and shrinks through every level.
+        let bias = if (i / (2 * N + 10)).is_multiple_of(2) { [0, 1, 0, 1, 2, 3] } else { [2, 2, 2, 2, 0, 3] };
+        let key = match random.next() % keys {
+            0 => usize::MAX,
+            1 => 0,
+            key => key,
+        };
+        step(&mut table, &mut model, bias[random.next() % bias.len()], key, random.next() % 120);
+        if i % (1 + N / 16) == 0 {
+            compare(&table, &model);
+        }
+    }
+    compare(&table, &model);
+}
+
+#[test]
+fn agrees_with_an_ordered_map() {
+    roomy(|| {
+        random_operations::<1>(1, 2_000, 4);
+        random_operations::<2>(2, 2_000, 6);
+        random_operations::<10>(3, 2_000, 15);
+        random_operations::<33>(4, 3_000, 50);
+        random_operations::<64>(5, 3_000, 90);
+        random_operations::<65>(6, 5_000, 90);
+        random_operations::<129>(7, 5_000, 150);
+        random_operations::<1000>(8, 20_000, 1_500);
+        random_operations::<3000>(9, 40_000, 3_500);
+    });
+}
+
+proptest! {
+    #[test]
+    fn agrees_with_an_ordered_map_on_any_operations(
+        ops in prop::collection::vec((0_usize..4, 0_usize..300, 0_usize..120), 1..600)
+    ) {
+        let (mut table, mut model) = (Table::<usize, 3, 200>::new(), BTreeMap::new());
+        for (op, key, value) in ops {
+            step(&mut table, &mut model, op, key, value);
+        }
+        compare(&table, &model);
+    }
+}
+
+/// Runs every sequence of `depth` operations on the keys `around`, from a table that holds `fill` others.
+fn every_sequence<const N: usize>(fill: usize, around: [usize; 3], depth: u32) {
+    let choices = 2 * around.len();
+    for code in 0..choices.pow(depth) {
+        let (mut table, mut model, mut rest) = (Table::<usize, 3, N>::new(), BTreeMap::new(), code);
+        for key in 0..fill {
+            table.insert(10 * key + 5, key).unwrap();
+            model.insert(10 * key + 5, key);
+        }
+        for _ in 0..depth {
+            let key = around[rest % choices / 2];
+            step(&mut table, &mut model, if rest % 2 == 0 { 0 } else { 2 }, key, 3);
+            rest /= choices;
+        }
+        compare(&table, &model);
+    }
+}
+
+#[test]
+fn every_short_sequence_in_small_tables() {
+    every_sequence::<1>(0, [1, 2, 3], 5);
+    every_sequence::<2>(0, [1, 2, 3], 5);
+    every_sequence::<3>(1, [1, 5, 9], 5);
+    every_sequence::<31>(30, [1, 155, 400], 4);
+    every_sequence::<32>(31, [1, 155, 400], 4);
+    every_sequence::<33>(32, [1, 155, 400], 4);
+    every_sequence::<63>(62, [1, 315, 700], 4);
+    every_sequence::<64>(63, [1, 315, 700], 4);
+    every_sequence::<65>(64, [1, 315, 700], 4);
+    every_sequence::<66>(64, [1, 325, 700], 4);
+}
+
+fn fill_and_empty<const N: usize>() {
+    let ascending: Vec<usize> = (1..=N).map(|i| i * 4096).collect();
+    let mut orders = [ascending.clone(), ascending.iter().rev().copied().collect(), ascending.clone(), Vec::new()];
+    Random(N as u64).shuffle(&mut orders[2]);
+    let (front, back) = ascending.split_at(N / 2);
+    orders[3] = back.iter().chain(front.iter().rev()).copied().collect();
+    let mut table = Table::<u32, 1, N>::new();
+    for (fill, empty) in [(0, 0), (0, 1), (1, 2), (2, 0), (2, 3), (3, 2)] {
+        for &key in &orders[fill] {
+            assert_eq!(table.insert(key, (key / 4096) as u32), Ok(()), "{key:#x} of {N}");
+        }
+        assert!(table.is_full());
+        assert_eq!(table.insert(1, 0), Err(Full));
+        assert!(table.audit().iter().map(|entry| entry.0).eq(ascending.iter().copied()));
+        for (i, &key) in orders[empty].iter().enumerate() {
+            assert_eq!(table.remove(key), Some((key / 4096) as u32));
+            if i == N / 3 || i == N / 2 {
+                table.audit();
+            }
+        }
+        assert_eq!((table.len(), table.first()), (0, None));
+    }
+}
+
+#[test]
+fn capacity_is_always_reached() {
+    roomy(|| {
+        fill_and_empty::<1>();
+        fill_and_empty::<2>();
+        fill_and_empty::<10>();
+        fill_and_empty::<31>();
+        fill_and_empty::<32>();
+        fill_and_empty::<33>();
+        fill_and_empty::<63>();
+        fill_and_empty::<64>();
+        fill_and_empty::<65>();
+        fill_and_empty::<100>();
+        fill_and_empty::<191>();
+        fill_and_empty::<192>();
+        fill_and_empty::<1000>();
+        fill_and_empty::<2048>();
+        fill_and_empty::<2049>();
+        fill_and_empty::<4096>();
+        fill_and_empty::<65_536>();
+    });
+}
+
+/// Removes entries until every node of a full table has as few as it may, then fills the table again at one end: the
+/// most nodes that a table ever needs.
+#[test]
+fn capacity_is_reached_with_every_node_half_empty() {
+    fn sparse<const N: usize>() {
+        let mut table = Table::<u32, 1, N>::new();
+        for key in 0..N {
+            table.insert(key << 16, 1).unwrap();
+        }
+        for round in 1..8 {
+            let half: Vec<usize> =
+                table.audit().iter().map(|entry| entry.0).filter(|key| (key >> 16) % 2 == round % 2).collect();
+            for key in half.iter().take(N / 2) {
+                table.remove(*key);
+            }
+            table.audit();
+            let mut key = round;
+            while !table.is_full() {
+                table.insert(key, 1).unwrap();
+                key += 8;
+            }
+            table.audit();
+        }
+    }
+    roomy(|| {
+        sparse::<65>();
+        sparse::<130>();
+        sparse::<2049>();
+        sparse::<5000>();
+        sparse::<65_536>();
+    });
+}
+
+#[test]
+fn size_per_entry_is_bounded() {
+    const N: usize = 65_536;
+    let word = size_of::<usize>();
+    assert!(size_of::<Table<u32, 1, N>>() <= N * (3 * word + 8) + 80);
+    assert!(size_of::<Table<usize, 3, N>>() <= N * 5 * word + 80);
+}
+
+#[test]
+fn an_empty_table_finds_nothing() {
+    let mut table = Table::<u32, 1, 10>::new();
+    assert_eq!(
+        (table.get(0), table.at_or_before(usize::MAX), table.after(0), table.remove(0)),
+        (None, None, None, None)
+    );
+    assert!(!table.set(0, 1));
+    assert_eq!(table.first_after_with(None, 0, 1), None);
+}
