@@ -1,4 +1,4 @@
-#![cfg_attr(not(any(test, feature = "contract")), no_std)]
+#![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -24,6 +24,8 @@ mod granularity;
 pub mod platform;
 pub mod reservation;
 mod set;
+#[cfg(feature = "sim")]
+pub mod sim;
 #[allow(dead_code, reason = "the reservation and the set are about to use it")]
 mod table;
 
