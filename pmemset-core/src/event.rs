@@ -58,3 +58,25 @@ where
         self(set, event)
     }
 }
+
+/// Returns `observer` as it is; helps the compiler to see a closure as an [`Observer`].
+///
+/// ```
+/// use pmemset_core::{Answer, Event, Observer, Platform, Source};
+/// # fn of<P: Platform, S: Source + Clone>() -> impl Observer<P, S, 8> {
+/// pmemset_core::event::from_fn(|set, event| {
+///     if let Event::PartAdd { segment, .. } = event {
+///         println!("{segment} of {} segments", set.segments());
+///     }
+///     Answer::Proceed
+/// })
+/// # }
+/// ```
+pub const fn from_fn<P, S, const N: usize, F>(observer: F) -> F
+where
+    P: Platform,
+    S: Source + Clone,
+    F: Fn(&Set<'_, P, S, N>, &Event<'_, S>) -> Answer + Sync,
+{
+    observer
+}

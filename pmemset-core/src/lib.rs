@@ -1,4 +1,4 @@
-#![cfg_attr(not(any(test, feature = "sim")), no_std)]
+#![cfg_attr(not(any(test, feature = "contract")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -9,6 +9,10 @@
         clippy::expect_used,
         clippy::panic
     )
+)]
+#![cfg_attr(
+    test,
+    allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tests cut numbers to make patterns")
 )]
 //! The books of a set of persistent-memory parts: no allocator, no operating system, no panics.
 
@@ -21,12 +25,11 @@ pub mod error;
 pub mod event;
 mod extent;
 mod granularity;
+mod pins;
 pub mod platform;
 pub mod reservation;
-mod set;
-#[cfg(feature = "sim")]
-pub mod sim;
-#[allow(dead_code, reason = "the reservation and the set are about to use it")]
+pub mod set;
+#[allow(dead_code, reason = "the reservation is about to use all of it")]
 mod table;
 
 pub use config::{Coalescing, Config, MapConfig};
@@ -35,4 +38,4 @@ pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
 pub use granularity::Granularity;
 pub use platform::{DeepFlush, Growth, Platform, Source};
-pub use set::Set;
+pub use set::{Mapped, Part, Set};

@@ -1,0 +1,400 @@
+//! The books of a set: which segment is where, which segments are one part, which address space is whose.
+
+use crate::table::{Table, Weigh};
+use crate::{Coalescing, Extent, Granularity};
+
+/// No slot, no reservation.
+pub(crate) const NONE: u32 = u32::MAX;
+
+/// The start, in a removed segment's slot, that says that no whole part went with it.
+const NOT_WHOLE: u64 = u64::MAX;
+
+/// What the table keeps for a segment: its slot, and whether it is the first of its part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tag(u32);
+
+impl Tag {
+    const HEAD: u32 = 1 << 31;
+
+    const fn new(slot: u32, head: bool) -> Self {
+        Self(if head { slot | Self::HEAD } else { slot })
+    }
+
+    const fn slot(self) -> u32 {
+        self.0 & !Self::HEAD
+    }
+
+    const fn is_head(self) -> bool {
+        self.0 & Self::HEAD != 0
+    }
+}
+
+impl Weigh<1> for Tag {
+    const BLANK: Self = Self(0);
+
+    fn weigh(&self, _key: usize) -> [usize; 1] {
+        [usize::from(self.is_head())]
+    }
+}
+
+/// One mapping, made by one map call.
+#[derive(Clone, Debug)]
+pub(crate) struct Segment<S> {
+    pub(crate) extent: Extent,
+    /// Its first byte in the source.
+    pub(crate) offset: u64,
+    pub(crate) source: S,
+    /// The set's own reservation that it lies in; `NONE` in the caller's.
+    pub(crate) reservation: u32,
+}
+
+/// A part as the books see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PartEntry {
+    /// The slot of its first segment, which carries its pins.
+    pub(crate) head: u32,
+    pub(crate) extent: Extent,
+}
+
+/// A segment's slot. `source` is `None` in a free one, whose `link` leads to the next.
+#[derive(Debug)]
+struct Slot<S> {
+    end: usize,
+    offset: u64,
+    link: u32,
+    source: Option<S>,
+}
+
+/// A reservation of the set's own; `end` is 0 in a free record, whose `start` leads to the next.
+#[derive(Clone, Copy, Debug)]
+struct Record {
+    start: usize,
+    end: usize,
+}
+
+/// Free records of an array: those given back, in a chain, and those never used.
+#[derive(Debug)]
+struct Free {
+    chain: u32,
+    fresh: u32,
+}
+
+impl Free {
+    const fn new() -> Self {
+        Self { chain: NONE, fresh: 0 }
+    }
+
+    /// Takes the index of a free record; `link` returns what follows a chained one.
+    fn take(&mut self, capacity: usize, link: impl FnOnce(u32) -> u32) -> Option<u32> {
+        if self.chain != NONE {
+            let taken = self.chain;
+            self.chain = link(taken);
+            return Some(taken);
+        }
+        let taken = self.fresh;
+        if (taken as usize) < capacity {
+            self.fresh = taken.wrapping_add(1);
+            return Some(taken);
+        }
+        None
+    }
+}
+
+/// Removed segments whose events are still to be told, in the order of their addresses.
+///
+/// They keep their slots until then, so that no memory is needed to remember them.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    first: u32,
+    last: u32,
+    /// The entry that last announced a whole part.
+    whole: u32,
+}
+
+impl Farewell {
+    pub(crate) const fn new() -> Self {
+        Self { first: NONE, last: NONE, whole: NONE }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.first == NONE
+    }
+}
+
+/// A removed segment, as it is told.
+#[derive(Debug)]
+pub(crate) struct Gone<S> {
+    pub(crate) source: S,
+    /// The addresses of the whole part, at the first segment of a part that went as a whole.
+    pub(crate) part: Option<Extent>,
+}
+
+/// Everything that the lock of a set guards.
+#[derive(Debug)]
+pub(crate) struct Books<S, const N: usize> {
+    table: Table<Tag, 1, N>,
+    slots: [Slot<S>; N],
+    free_slots: Free,
+    records: [Record; N],
+    free_records: Free,
+    /// Slots in use: segments in the table, and removed ones still to be told.
+    used: usize,
+    /// Where the part starts that coalescing extends.
+    previous: Option<usize>,
+    pub(crate) granularity: Option<Granularity>,
+    pub(crate) coalescing: Coalescing,
+}
+
+impl<S: Clone, const N: usize> Books<S, N> {
+    pub(crate) const fn new() -> Self {
+        const { assert!(N > 0 && N <= 65_536, "a set has room for 1 to 65,536 segments") };
+        Self {
+            table: Table::new(),
+            slots: [const { Slot { end: 0, offset: 0, link: NONE, source: None } }; N],
+            free_slots: Free::new(),
+            records: [Record { start: 0, end: 0 }; N],
+            free_records: Free::new(),
+            used: 0,
+            previous: None,
+            granularity: None,
+            coalescing: Coalescing::None,
+        }
+    }
+
+    pub(crate) const fn is_full(&self) -> bool {
+        self.used >= N
+    }
+
+    pub(crate) fn segments(&self) -> usize {
+        self.table.len()
+    }
+
+    fn slot(&self, index: u32) -> Option<&Slot<S>> {
+        self.slots.get(index as usize)
+    }
+
+    fn end_of(&self, tag: Tag) -> usize {
+        self.slot(tag.slot()).map_or(0, |slot| slot.end)
+    }
+
+    fn segment(&self, start: usize, tag: Tag) -> Option<Segment<S>> {
+        let slot = self.slot(tag.slot())?;
+        Some(Segment {
+            extent: Extent::between(start, slot.end)?,
+            offset: slot.offset,
+            source: slot.source.clone()?,
+            reservation: slot.link,
+        })
+    }
+
+    /// Returns the segment that has `address`, or else the next one above it.
+    pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
+        if let Some((start, tag)) = self.table.at_or_before(address)
+            && address < self.end_of(tag)
+        {
+            return self.segment(start, tag);
+        }
+        let (start, tag) = self.table.after(address)?;
+        self.segment(start, tag)
+    }
+
+    /// Returns whether no segment touches `extent`.
+    pub(crate) fn is_free(&self, extent: Extent) -> bool {
+        self.overlapped(extent).is_none()
+    }
+
+    /// Returns the start of the lowest segment that touches `extent`.
+    pub(crate) fn overlapped(&self, extent: Extent) -> Option<usize> {
+        if let Some((start, tag)) = self.table.at_or_before(extent.start())
+            && extent.start() < self.end_of(tag)
+        {
+            return Some(start);
+        }
+        let (start, _) = self.table.after(extent.start())?;
+        (start < extent.end()).then_some(start)
+    }
+
+    /// Returns the part that the segment at `start` belongs to.
+    fn part_of(&self, start: usize, tag: Tag) -> Option<PartEntry> {
+        let (head_start, head) =
+            if tag.is_head() { (start, tag) } else { self.table.last_at_or_before_with(start, 0, 1)? };
+        let last = match self.table.after(start) {
+            None => tag,
+            Some((_, next)) if next.is_head() => tag,
+            Some((next, _)) => match self.table.first_after_with(Some(next), 0, 1) {
+                Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?.1,
+                None => self.table.last()?.1,
+            },
+        };
+        Some(PartEntry { head: head.slot(), extent: Extent::between(head_start, self.end_of(last))? })
+    }
+
+    /// Returns the part that has `address`.
+    pub(crate) fn part_at(&self, address: usize) -> Option<PartEntry> {
+        let (start, tag) = self.table.at_or_before(address)?;
+        if address < self.end_of(tag) { self.part_of(start, tag) } else { None }
+    }
+
+    /// Returns the part that has `address`, or else the next one above it.
+    pub(crate) fn part_from(&self, address: usize) -> Option<PartEntry> {
+        if let Some(part) = self.part_at(address) {
+            return Some(part);
+        }
+        let (start, tag) = self.table.after(address)?;
+        self.part_of(start, tag)
+    }
+
+    /// Returns whether `range` touches the first and the last segment of the part at `part`.
+    pub(crate) fn goes_whole(&self, part: Extent, range: Extent) -> bool {
+        let last = self.table.at_or_before(part.end().wrapping_sub(1)).map(|(start, _)| start);
+        self.overlapped(range).is_some_and(|start| start <= part.start()) && last.is_some_and(|last| last < range.end())
+    }
+
+    /// Returns the part with the lowest addresses.
+    pub(crate) fn first_part(&self) -> Option<PartEntry> {
+        let (start, tag) = self.table.first()?;
+        self.part_of(start, tag)
+    }
+
+    /// Returns the part that coalescing extends, and the set's own reservation that it ends in.
+    pub(crate) fn previous(&self) -> Option<(PartEntry, u32)> {
+        let part = self.part_at(self.previous?)?;
+        let (_, last) = self.table.at_or_before(part.extent.end().wrapping_sub(1))?;
+        Some((part, self.slot(last.slot())?.link))
+    }
+
+    /// Enters a segment; `joins` where it continues the part below it, which is then the previous part.
+    ///
+    /// `None`, and nothing entered, where the books are full; the caller has looked before.
+    pub(crate) fn enter(&mut self, segment: Segment<S>, joins: bool) -> Option<PartEntry> {
+        if self.is_full() {
+            return None;
+        }
+        let slots = &self.slots;
+        let slot = self.free_slots.take(N, |index| slots.get(index as usize).map_or(NONE, |slot| slot.link))?;
+        let start = segment.extent.start();
+        self.table.insert(start, Tag::new(slot, !joins)).ok()?;
+        if let Some(place) = self.slots.get_mut(slot as usize) {
+            *place = Slot {
+                end: segment.extent.end(),
+                offset: segment.offset,
+                link: segment.reservation,
+                source: Some(segment.source),
+            };
+        }
+        self.used = self.used.saturating_add(1);
+        if !joins {
+            self.previous = Some(start);
+        }
+        self.part_at(start)
+    }
+
+    /// Takes the segment at `start` out and puts it at the end of `farewell`; `part` is given at the first segment of
+    /// a part that goes as a whole. A part that loses its head goes on with its next segment.
+    ///
+    /// Returns the set's own reservation that the segment lay in.
+    pub(crate) fn strike(&mut self, start: usize, part: Option<Extent>, farewell: &mut Farewell) -> Option<u32> {
+        let tag = self.table.remove(start)?;
+        let end = self.end_of(tag);
+        if tag.is_head()
+            && let Some((next, follower)) = self.table.after(start)
+            && !follower.is_head()
+        {
+            self.table.set(next, Tag::new(follower.slot(), true));
+            if self.previous == Some(start) {
+                self.previous = Some(next);
+            }
+        } else if !tag.is_head()
+            && let Some((next, follower)) = self.table.after(start)
+            && !follower.is_head()
+        {
+            self.table.set(next, Tag::new(follower.slot(), true));
+        } else if tag.is_head() && self.previous == Some(start) {
+            self.previous = self.neighbour_of(start);
+        }
+        if self.table.len() == 0 {
+            self.granularity = None;
+        }
+        self.bury(tag.slot(), part.unwrap_or(Extent::between(start, end)?), part.is_some(), farewell)
+    }
+
+    /// Returns where the part starts that takes over as previous: the next lower one, else the next higher.
+    fn neighbour_of(&self, address: usize) -> Option<usize> {
+        self.table
+            .last_at_or_before_with(address, 0, 1)
+            .or_else(|| self.table.first_after_with(Some(address), 0, 1))
+            .map(|(start, _)| start)
+    }
+
+    /// Chains a slot that has left the table; in it, `offset` and `end` now are what is to be told.
+    fn bury(&mut self, index: u32, told: Extent, whole: bool, farewell: &mut Farewell) -> Option<u32> {
+        let slot = self.slots.get_mut(index as usize)?;
+        let reservation = core::mem::replace(&mut slot.link, NONE);
+        slot.offset = if whole { told.start() as u64 } else { NOT_WHOLE };
+        slot.end = told.end();
+        match self.slots.get_mut(farewell.last as usize) {
+            Some(last) => last.link = index,
+            None => farewell.first = index,
+        }
+        farewell.last = index;
+        if whole {
+            farewell.whole = index;
+        }
+        Some(reservation)
+    }
+
+    /// Takes back the last announcement that a part has gone as a whole.
+    pub(crate) fn not_whole(&mut self, farewell: &Farewell) {
+        if let Some(slot) = self.slots.get_mut(farewell.whole as usize) {
+            slot.offset = NOT_WHOLE;
+        }
+    }
+
+    /// Takes the next removed segment to tell of, and frees its slot.
+    pub(crate) fn tell(&mut self, farewell: &mut Farewell) -> Option<Gone<S>> {
+        let index = farewell.first;
+        let chain = self.free_slots.chain;
+        let slot = self.slots.get_mut(index as usize)?;
+        farewell.first = core::mem::replace(&mut slot.link, chain);
+        self.free_slots.chain = index;
+        self.used = self.used.saturating_sub(1);
+        let part = usize::try_from(slot.offset).ok().and_then(|start| Extent::between(start, slot.end));
+        Some(Gone { source: slot.source.take()?, part })
+    }
+
+    /// Returns the addresses of a reservation of the set's own.
+    pub(crate) fn reservation(&self, index: u32) -> Option<Extent> {
+        let record = self.records.get(index as usize)?;
+        Extent::between(record.start, record.end)
+    }
+
+    /// Enters a reservation of the set's own. There are never more of them than segments.
+    pub(crate) fn enter_reservation(&mut self, extent: Extent) -> Option<u32> {
+        let records = &self.records;
+        let link = |index: u32| {
+            records.get(index as usize).and_then(|record| u32::try_from(record.start).ok()).unwrap_or(NONE)
+        };
+        let index = self.free_records.take(N, link)?;
+        *self.records.get_mut(index as usize)? = Record { start: extent.start(), end: extent.end() };
+        Some(index)
+    }
+
+    /// Notes that a reservation of the set's own now ends at `end`.
+    pub(crate) fn resize_reservation(&mut self, index: u32, end: usize) {
+        if let Some(record) = self.records.get_mut(index as usize) {
+            record.end = end;
+        }
+    }
+
+    /// Strikes a reservation of the set's own if no segment is left in it, and returns its addresses.
+    pub(crate) fn strike_empty_reservation(&mut self, index: u32) -> Option<Extent> {
+        let extent = self.reservation(index)?;
+        if !self.is_free(extent) {
+            return None;
+        }
+        let next = self.free_records.chain;
+        *self.records.get_mut(index as usize)? = Record { start: next as usize, end: 0 };
+        self.free_records.chain = index;
+        Some(extent)
+    }
+}

@@ -1,0 +1,127 @@
+//! Mapping a source into the set.
+
+use super::Set;
+use super::place::Request;
+use crate::config::MapConfig;
+use crate::error::{MapError, PrepareError};
+use crate::event::Event;
+use crate::{Extent, Granularity, Platform, Source, Span};
+
+/// Where a map call has put its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Mapped {
+    /// The new segment's own addresses.
+    pub segment: Extent,
+    /// The addresses of the part that it belongs to (`pmemset_part_descriptor`); more than `segment` if it was
+    /// coalesced.
+    pub part: Extent,
+}
+
+impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+    /// Maps bytes of `source` into the set (`pmemset_map`).
+    ///
+    /// Everything that can be refused is refused before the source grows or the address space changes. The segment
+    /// becomes a part of its own, or the end of the previous part: see [`Coalescing`](crate::Coalescing). Ends with the
+    /// event [`PartAdd`](Event::PartAdd).
+    ///
+    /// Costs O(log N), one query of the source, one call that maps; a set without the caller's reservation makes one
+    /// of its own for each new part.
+    ///
+    /// # Errors
+    ///
+    /// See [`MapError`]. Nothing has changed then.
+    pub fn map(&self, source: S, config: &MapConfig) -> Result<Mapped, MapError> {
+        let request = self.check(&source, config)?;
+        self.plan(&self.books.read(), &request)?;
+        let growth = prepare(&source, &request)?;
+        let placed = self.place(&mut self.books.write(), &request, &source);
+        match placed {
+            Ok((segment, part)) => {
+                let part = part.extent;
+                self.tell(&Event::PartAdd { segment, part, source: &source });
+                Ok(Mapped { segment, part })
+            }
+            Err(error) => {
+                if let Some(growth) = growth {
+                    source.undo_growth(growth);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Checks everything that can be checked without the books.
+    fn check(&self, source: &S, config: &MapConfig) -> Result<Request, MapError> {
+        let offset = config.offset_bytes();
+        let needed = source.alignment_bytes();
+        if !needed.is_power_of_two() {
+            return Err(MapError::InvalidAlignment { alignment_bytes: needed });
+        }
+        let alignment_bytes = needed.max(self.platform.page_size_bytes());
+        let mask = (alignment_bytes as u64).wrapping_sub(1);
+        if offset & mask != 0 {
+            return Err(MapError::OffsetUnaligned { offset, alignment_bytes });
+        }
+        let length = match config.length_bytes() {
+            Some(length_bytes) => length_bytes as u64,
+            None => rest_of(source, offset)?,
+        };
+        if length & mask != 0 {
+            return Err(MapError::LengthUnaligned { length_bytes: length, alignment_bytes });
+        }
+        let out_of_range = MapError::LengthOutOfRange { offset, length_bytes: length };
+        let end = offset.checked_add(length).ok_or(out_of_range)?;
+        let length_bytes = usize::try_from(length).map_err(|_| out_of_range)?;
+        if i64::try_from(end).is_err() || isize::try_from(length_bytes).is_err() {
+            return Err(out_of_range);
+        }
+        let fixed = match source.fixed_address() {
+            None => None,
+            Some(base) => {
+                let start = usize::try_from(offset).ok().and_then(|offset| base.checked_add(offset));
+                let window = start.and_then(|start| Extent::new(start, length_bytes)).ok_or(out_of_range)?;
+                if !window.is_aligned(alignment_bytes) {
+                    return Err(MapError::CannotFit { length_bytes, alignment_bytes });
+                }
+                Some(window)
+            }
+        };
+        let granularity = self.granularity_of(source)?;
+        Ok(Request { offset, length_bytes, alignment_bytes, granularity, fixed })
+    }
+
+    /// Returns the granularity that a mapping of `source` has here, if the set accepts it.
+    fn granularity_of(&self, source: &S) -> Result<Granularity, MapError> {
+        let required = self.config.required;
+        let claimed = source.granularity().map_err(|cause| MapError::Source { cause })?;
+        let available = match claimed {
+            Granularity::CacheLine if !self.platform.cpu().can_write_back() => Granularity::Page,
+            other => other,
+        };
+        if available > required {
+            return Err(MapError::GranularityNotSupported { required, available });
+        }
+        Ok(available)
+    }
+}
+
+fn rest_of<S: Source>(source: &S, offset: u64) -> Result<u64, MapError> {
+    let whole = source.length_bytes().map_err(|cause| MapError::Source { cause })?;
+    match whole.checked_sub(offset) {
+        None | Some(0) => Err(MapError::LengthUnset),
+        Some(rest) => Ok(rest),
+    }
+}
+
+fn prepare<S: Source>(source: &S, request: &Request) -> Result<Option<crate::Growth>, MapError> {
+    let length_bytes = request.length_bytes as u64;
+    let out_of_range = MapError::LengthOutOfRange { offset: request.offset, length_bytes };
+    let range = Span::new(request.offset, length_bytes).ok_or(out_of_range)?;
+    let needed_bytes = range.end();
+    source.prepare(range).map_err(|error| match error {
+        PrepareError::Length(cause) => MapError::Source { cause },
+        PrepareError::TooSmall { length_bytes } => MapError::SourceTooSmall { needed_bytes, length_bytes },
+        PrepareError::CannotGrow(cause) => MapError::CannotGrow { needed_bytes, cause },
+    })
+}

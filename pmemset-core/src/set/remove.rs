@@ -1,0 +1,132 @@
+//! Taking parts, and ranges of addresses, out of the set.
+
+use core::fmt;
+
+use super::Set;
+use super::books::{Books, Farewell, PartEntry};
+use super::part::Part;
+use crate::error::RemoveError;
+use crate::event::Event;
+use crate::{Extent, Platform, Source};
+
+/// A handle given back because its part could not be removed.
+#[derive(Debug)]
+pub struct Refused<'s, P: Platform, S: Source + Clone, const N: usize> {
+    /// The handle; after [`RemoveError::Unmap`], to what is left of the part.
+    pub part: Part<'s, P, S, N>,
+    /// Why.
+    pub error: RemoveError,
+}
+
+impl<P: Platform, S: Source + Clone, const N: usize> fmt::Display for Refused<'_, P, S, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
+    /// Removes a part as a whole, and its handle with it (`pmemset_remove_part_map`).
+    ///
+    /// What was stored before the call is deep-flushed first. Ends with the event
+    /// [`PartRemove`](Event::PartRemove).
+    ///
+    /// # Errors
+    ///
+    /// The handle comes back with the reason: [`RemoveError::OtherSet`], [`RemoveError::DeepFlush`],
+    /// [`RemoveError::Pinned`] (nothing has changed), or [`RemoveError::Unmap`].
+    pub fn remove<'s>(&self, part: Part<'s, P, S, N>) -> Result<(), Refused<'s, P, S, N>> {
+        if !part.is_of(self) {
+            return Err(Refused { part, error: RemoveError::OtherSet });
+        }
+        if let Err(error) = self.deep_flush_segments(part.descriptor()) {
+            return Err(Refused { part, error });
+        }
+        let mut farewell = Farewell::new();
+        let mut books = self.books.write();
+        let Some(entry) = books.part_at(part.extent().start()) else {
+            // Not reached: a pinned part stays.
+            return Err(Refused { part, error: RemoveError::OtherSet });
+        };
+        if self.pins.count(entry.head) > 1 {
+            return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
+        }
+        let result = self.unmap_range(&mut books, entry.extent, &mut farewell);
+        let outcome = match result {
+            Ok(()) => {
+                part.forget();
+                Ok(())
+            }
+            Err(error) => Err(Refused { part: self.hand_over(&books, part, entry), error }),
+        };
+        drop(books);
+        self.tell_removed(farewell);
+        outcome
+    }
+
+    /// Moves the handle of a part that has lost its first segments to what is left of it.
+    fn hand_over<'s>(&self, books: &Books<S, N>, part: Part<'s, P, S, N>, before: PartEntry) -> Part<'s, P, S, N> {
+        match books.part_from(before.extent.start()) {
+            Some(left) if left.head != before.head => {
+                self.pins.hand_over(before.head, left.head);
+                part.moved(left)
+            }
+            _ => part,
+        }
+    }
+
+    /// Removes every segment that has a byte in the range, each as a whole (`pmemset_remove_range`).
+    ///
+    /// Parts shrink, split in two, or go. A length of 0 removes nothing; so does a range in which nothing is mapped.
+    /// What was stored before the call is deep-flushed first. Ends, if something was removed, with the event
+    /// [`RemoveRange`](Event::RemoveRange) and a [`PartRemove`](Event::PartRemove) for each part that went as a whole;
+    /// until these are told, the removed segments still count against the capacity.
+    ///
+    /// # Errors
+    ///
+    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::Pinned`]: nothing has changed.
+    /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not.
+    pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
+        if length_bytes == 0 {
+            return Ok(());
+        }
+        let range = Extent::new(address, length_bytes).ok_or(RemoveError::RangeOutOfRange { address, length_bytes })?;
+        self.deep_flush_segments(range)?;
+        let mut farewell = Farewell::new();
+        let mut books = self.books.write();
+        self.check_unpinned(&books, range)?;
+        let result = self.unmap_range(&mut books, range, &mut farewell);
+        drop(books);
+        if !farewell.is_empty() {
+            self.tell(&Event::RemoveRange { range });
+        }
+        self.tell_removed(farewell);
+        result
+    }
+
+    fn check_unpinned(&self, books: &Books<S, N>, range: Extent) -> Result<(), RemoveError> {
+        let mut at = range.start();
+        while let Some(part) = books.part_from(at) {
+            if !part.extent.overlaps(range) {
+                break;
+            }
+            if self.pins.count(part.head) > 0 {
+                return Err(RemoveError::Pinned { part: part.extent });
+            }
+            at = part.extent.end();
+        }
+        Ok(())
+    }
+
+    /// Deep-flushes every segment that has a byte in the range, as a whole, lowest first.
+    fn deep_flush_segments(&self, range: Extent) -> Result<(), RemoveError> {
+        let mut at = range.start();
+        loop {
+            let segment = self.books.read().segment_from(at);
+            let Some(segment) = segment.filter(|segment| segment.extent.overlaps(range)) else { return Ok(()) };
+            if let Err(cause) = segment.source.deep_flush(segment.extent, segment.offset) {
+                return Err(RemoveError::DeepFlush { segment: segment.extent, cause });
+            }
+            at = segment.extent.end();
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! A platform and sources that only keep account of addresses, and refuse whatever breaks their contract.
+#![allow(unsafe_code, reason = "implements the unsafe traits over bookkeeping alone")]
+
+use alloc::collections::BTreeMap;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use crate::arch::Cpu;
+use crate::error::{Errno, PrepareError};
+use crate::{DeepFlush, Extent, Granularity, Growth, Platform, Source, Span};
+
+pub(super) const PAGE: usize = 4096;
+
+#[derive(Debug, Default)]
+struct World {
+    reserved: BTreeMap<usize, usize>,
+    mapped: BTreeMap<usize, usize>,
+    next: usize,
+}
+
+/// Address space: reservations go upwards from 1 TiB, with a page between them that somebody else has.
+#[derive(Debug, Default)]
+pub(super) struct Fake {
+    world: Mutex<World>,
+    pub(super) reservations_made: AtomicUsize,
+    pub(super) refuse_reserve: AtomicU32,
+    /// Leave this many bytes free behind each reservation.
+    pub(super) slack: AtomicUsize,
+}
+
+impl Fake {
+    pub(super) fn reserved_bytes(&self) -> usize {
+        self.world.lock().unwrap().reserved.iter().map(|(start, end)| end - start).sum()
+    }
+
+    pub(super) fn mapped_bytes(&self) -> usize {
+        self.world.lock().unwrap().mapped.iter().map(|(start, end)| end - start).sum()
+    }
+
+    fn covered(map: &BTreeMap<usize, usize>, window: Extent) -> bool {
+        let mut at = window.start();
+        while at < window.end() {
+            match map.range(..=at).next_back() {
+                Some((_, end)) if *end > at => at = *end,
+                _ => return false,
+            }
+        }
+        true
+    }
+
+    fn touches(map: &BTreeMap<usize, usize>, window: Extent) -> bool {
+        map.range(..window.end()).next_back().is_some_and(|(_, end)| *end > window.start())
+    }
+}
+
+// SAFETY: hands out each address once; nothing is ever accessed.
+unsafe impl Platform for Fake {
+    type Lock = spin::RwLock<()>;
+
+    fn page_size_bytes(&self) -> usize {
+        PAGE
+    }
+    fn cpu(&self) -> &Cpu {
+        &Cpu::NONE
+    }
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+        if self.refuse_reserve.load(Ordering::Relaxed) != 0 {
+            return Err(Errno::NOMEM);
+        }
+        assert!(length_bytes > 0 && length_bytes.is_multiple_of(PAGE) && alignment_bytes.is_power_of_two());
+        let mut world = self.world.lock().unwrap();
+        let start = (world.next.max(1 << 40)).next_multiple_of(alignment_bytes);
+        world.next = start + length_bytes + PAGE + self.slack.load(Ordering::Relaxed);
+        world.reserved.insert(start, start + length_bytes);
+        self.reservations_made.fetch_add(1, Ordering::Relaxed);
+        Ok(Extent::new(start, length_bytes).unwrap())
+    }
+    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+        let mut world = self.world.lock().unwrap();
+        let free_to = world.next.saturating_sub(PAGE);
+        if Self::touches(&world.reserved, window) || window.end() > free_to {
+            return Err(Errno::EXIST);
+        }
+        world.reserved.insert(window.start(), window.end());
+        Ok(())
+    }
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+        let mut world = self.world.lock().unwrap();
+        assert!(Self::covered(&world.reserved, window), "released {window} without holding it");
+        assert!(!Self::touches(&world.mapped, window), "released {window} with a mapping in it");
+        let pieces: Vec<(usize, usize)> = world.reserved.iter().map(|(start, end)| (*start, *end)).collect();
+        for (start, end) in pieces {
+            if start < window.end() && window.start() < end {
+                world.reserved.remove(&start);
+                if start < window.start() {
+                    world.reserved.insert(start, window.start());
+                }
+                if window.end() < end {
+                    world.reserved.insert(window.end(), end);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A source of any length that counts what it is asked to do.
+#[derive(Debug)]
+pub(super) struct FakeSource<'p> {
+    pub(super) platform: &'p Fake,
+    pub(super) length_bytes: Mutex<u64>,
+    pub(super) grows: bool,
+    pub(super) alignment_bytes: usize,
+    pub(super) granularity: Granularity,
+    pub(super) fixed: Option<usize>,
+    pub(super) maps: AtomicU32,
+    pub(super) refuse_map: AtomicU32,
+    /// Refuse to unmap after this many more.
+    pub(super) unmaps_left: AtomicU32,
+    pub(super) refuse_flush: AtomicU32,
+    pub(super) flushes: AtomicU32,
+}
+
+impl<'p> FakeSource<'p> {
+    pub(super) fn new(platform: &'p Fake, length_bytes: u64) -> Self {
+        Self {
+            platform,
+            length_bytes: Mutex::new(length_bytes),
+            grows: false,
+            alignment_bytes: PAGE,
+            granularity: Granularity::Page,
+            fixed: None,
+            maps: AtomicU32::new(0),
+            refuse_map: AtomicU32::new(0),
+            unmaps_left: AtomicU32::new(u32::MAX),
+            refuse_flush: AtomicU32::new(0),
+            flushes: AtomicU32::new(0),
+        }
+    }
+}
+
+// SAFETY: nothing is ever accessed; windows are checked against the reservations.
+unsafe impl Source for FakeSource<'_> {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        Ok(*self.length_bytes.lock().unwrap())
+    }
+    fn alignment_bytes(&self) -> usize {
+        self.alignment_bytes
+    }
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        Ok(self.granularity)
+    }
+    fn fixed_address(&self) -> Option<usize> {
+        self.fixed
+    }
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let mut length = self.length_bytes.lock().unwrap();
+        let from_bytes = *length;
+        if range.end() <= from_bytes {
+            return Ok(None);
+        }
+        if !self.grows {
+            return Err(PrepareError::TooSmall { length_bytes: from_bytes });
+        }
+        *length = range.end();
+        Ok(Some(Growth { from_bytes, to_bytes: range.end() }))
+    }
+    fn undo_growth(&self, growth: Growth) {
+        *self.length_bytes.lock().unwrap() = growth.from_bytes;
+    }
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        if self.refuse_map.load(Ordering::Relaxed) != 0 {
+            return Err(Errno::ACCES);
+        }
+        assert!(offset + window.length_bytes() as u64 <= self.length_bytes().unwrap());
+        let mut world = self.platform.world.lock().unwrap();
+        assert!(Fake::covered(&world.reserved, window), "mapped {window} without holding it");
+        assert!(!Fake::touches(&world.mapped, window), "mapped {window} over another mapping");
+        assert!(window.is_aligned(self.alignment_bytes));
+        world.mapped.insert(window.start(), window.end());
+        self.maps.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+    unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
+        if self.unmaps_left.load(Ordering::Relaxed) == 0 {
+            return Err(Errno::NOMEM);
+        }
+        self.unmaps_left.fetch_sub(1, Ordering::Relaxed);
+        let removed = self.platform.world.lock().unwrap().mapped.remove(&window.start());
+        assert_eq!(removed, Some(window.end()), "unmapped {window}, which is no mapping");
+        Ok(())
+    }
+    fn sync(&self, _range: Extent, _offset: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
+        if self.refuse_flush.load(Ordering::Relaxed) != 0 {
+            return Err(Errno::IO);
+        }
+        self.flushes.fetch_add(1, Ordering::Relaxed);
+        Ok(DeepFlush::Done)
+    }
+}

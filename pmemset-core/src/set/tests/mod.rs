@@ -1,0 +1,229 @@
+//! The rules of a set, one test each, on a platform that only keeps account.
+
+mod fake;
+mod place;
+
+use core::sync::atomic::Ordering;
+use std::sync::Mutex;
+
+use crate::error::{LookupError, MapError, RemoveError};
+use crate::event::from_fn;
+use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
+use fake::{Fake, FakeSource, PAGE};
+
+type TestSet<'a> = Set<'a, &'a Fake, &'a FakeSource<'a>, 16>;
+
+const KIB64: usize = 64 << 10;
+
+fn set_on(platform: &Fake) -> TestSet<'_> {
+    Set::new(platform, Config::new(Granularity::Page))
+}
+
+fn bytes(length_bytes: usize) -> MapConfig {
+    MapConfig::new().length(length_bytes)
+}
+
+fn extents(set: &TestSet<'_>) -> Vec<Extent> {
+    set.parts().map(|part| part.extent()).collect()
+}
+
+#[test]
+fn mapped_part_is_found_by_every_address() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    assert_eq!(set.granularity(), None);
+    let mapped = set.map(&source, &bytes(KIB64)).unwrap();
+    assert_eq!(mapped.segment, mapped.part);
+    assert_eq!(mapped.part.length_bytes(), KIB64);
+    assert_eq!(set.granularity(), Some(Granularity::Page));
+    for address in [mapped.part.start(), mapped.part.start() + 5000, mapped.part.end() - 1] {
+        assert_eq!(set.part_at(address).unwrap().extent(), mapped.part);
+    }
+    for address in [0x999, mapped.part.start() - 1, mapped.part.end(), usize::MAX] {
+        assert_eq!(set.part_at(address).unwrap_err(), LookupError::NotMapped { address });
+    }
+}
+
+#[test]
+fn length_unset_is_the_rest_after_the_offset() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 8 * PAGE as u64);
+    let empty = FakeSource::new(&platform, 0);
+    let set = set_on(&platform);
+    let mapped = set.map(&source, &MapConfig::new().offset(PAGE as u64).unwrap()).unwrap();
+    assert_eq!(mapped.part.length_bytes(), 7 * PAGE);
+    let behind = MapConfig::new().offset(8 * PAGE as u64).unwrap();
+    assert_eq!(set.map(&source, &behind), Err(MapError::LengthUnset));
+    assert_eq!(set.map(&empty, &MapConfig::new()), Err(MapError::LengthUnset));
+}
+
+#[test]
+fn refused_requests_change_nothing() {
+    let platform = Fake::default();
+    let mut source = FakeSource::new(&platform, 1 << 20);
+    source.grows = true;
+    let odd = FakeSource { alignment_bytes: 3 * PAGE, ..FakeSource::new(&platform, 1 << 20) };
+    let small = FakeSource::new(&platform, PAGE as u64);
+    let set = set_on(&platform);
+    let at = |offset: u64, length: usize| set.map(&source, &bytes(length).offset(offset).unwrap()).unwrap_err().code();
+    assert_eq!(at(100, PAGE), -200_006);
+    assert_eq!(at(0, 5000), -200_015);
+    assert_eq!(at(4096, usize::MAX - 4095), -200_033);
+    assert_eq!(at(i64::MAX as u64 - 4095, PAGE), -200_033);
+    assert_eq!(at(0, 1 << 63), -200_033);
+    assert_eq!(MapConfig::new().offset(1 << 63).unwrap_err().code(), -200_024);
+    assert_eq!(source.length_bytes.lock().unwrap().to_owned(), 1 << 20);
+    assert_eq!((platform.reserved_bytes(), platform.mapped_bytes(), set.segments()), (0, 0, 0));
+    assert_eq!(set.map(&odd, &bytes(PAGE)).unwrap_err().code(), -200_035);
+    assert_eq!(
+        set.map(&small, &bytes(2 * PAGE)),
+        Err(MapError::SourceTooSmall { needed_bytes: 8192, length_bytes: 4096 })
+    );
+}
+
+#[test]
+fn failing_platform_undoes_growth_and_claim() {
+    let platform = Fake::default();
+    let source = FakeSource { grows: true, ..FakeSource::new(&platform, 0) };
+    let set = set_on(&platform);
+    source.refuse_map.store(1, Ordering::Relaxed);
+    let refused = set.map(&source, &bytes(KIB64)).unwrap_err();
+    assert_eq!(refused.code(), -200_008);
+    assert_eq!(*source.length_bytes.lock().unwrap(), 0);
+    assert_eq!(platform.reserved_bytes(), 0);
+    source.refuse_map.store(0, Ordering::Relaxed);
+    platform.refuse_reserve.store(1, Ordering::Relaxed);
+    assert_eq!(set.map(&source, &bytes(KIB64)).unwrap_err().code(), -12);
+    assert_eq!(*source.length_bytes.lock().unwrap(), 0);
+    assert_eq!((set.segments(), set.granularity()), (0, None));
+    platform.refuse_reserve.store(0, Ordering::Relaxed);
+    set.map(&source, &bytes(KIB64)).unwrap();
+}
+
+#[test]
+fn full_table_is_found_before_the_platform_is_called() {
+    let platform = Fake::default();
+    let source = FakeSource { grows: true, ..FakeSource::new(&platform, 0) };
+    let set = set_on(&platform);
+    for _ in 0..16 {
+        set.map(&source, &bytes(PAGE)).unwrap();
+    }
+    let (made, length) = (platform.reservations_made.load(Ordering::Relaxed), *source.length_bytes.lock().unwrap());
+    assert_eq!(set.map(&source, &bytes(2 * PAGE)), Err(MapError::TableFull { capacity: 16 }));
+    assert_eq!(platform.reservations_made.load(Ordering::Relaxed), made);
+    assert_eq!(*source.length_bytes.lock().unwrap(), length);
+    set.remove(set.first_part().unwrap().unwrap()).unwrap();
+    set.map(&source, &bytes(PAGE)).unwrap();
+}
+
+#[test]
+fn granularity_is_required_agreed_on_and_forgotten() {
+    let platform = Fake::default();
+    let page = FakeSource::new(&platform, 1 << 20);
+    let byte = FakeSource { granularity: Granularity::Byte, ..FakeSource::new(&platform, 1 << 20) };
+    let strict: TestSet<'_> = Set::new(&platform, Config::new(Granularity::Byte));
+    let required = MapError::GranularityNotSupported { required: Granularity::Byte, available: Granularity::Page };
+    assert_eq!(strict.map(&page, &bytes(PAGE)), Err(required));
+    let set = set_on(&platform);
+    set.map(&byte, &bytes(PAGE)).unwrap();
+    let mismatch = MapError::GranularityMismatch { set: Granularity::Byte, source: Granularity::Page };
+    assert_eq!(set.map(&page, &bytes(PAGE)), Err(mismatch));
+    set.remove(set.first_part().unwrap().unwrap()).unwrap();
+    assert_eq!(set.granularity(), None);
+    set.map(&page, &bytes(PAGE)).unwrap();
+    assert_eq!(set.granularity(), Some(Granularity::Page));
+}
+
+#[test]
+fn lines_that_cannot_be_written_back_mean_page_granularity() {
+    let platform = Fake::default();
+    let line = FakeSource { granularity: Granularity::CacheLine, ..FakeSource::new(&platform, 1 << 20) };
+    let set = set_on(&platform);
+    set.map(&line, &bytes(PAGE)).unwrap();
+    assert_eq!(set.granularity(), Some(Granularity::Page));
+}
+
+#[test]
+fn pinned_part_stays_and_its_handle_comes_back() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let (one, two) = (set.part_at(part.start()).unwrap(), set.part_at(part.start()).unwrap());
+    let refused = set.remove(one).unwrap_err();
+    assert_eq!(refused.error, RemoveError::Pinned { part });
+    assert_eq!(set.remove_range(part.start(), 1), Err(RemoveError::Pinned { part }));
+    drop(two);
+    assert_eq!(set.remove_range(part.start(), 1), Err(RemoveError::Pinned { part }));
+    set.remove(refused.part).unwrap();
+    assert_eq!((set.segments(), platform.reserved_bytes(), platform.mapped_bytes()), (0, 0, 0));
+}
+
+#[test]
+fn handle_of_another_set_is_refused() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let (set, other) = (set_on(&platform), set_on(&platform));
+    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    other.map(&source, &bytes(PAGE)).unwrap();
+    let refused = other.remove(set.part_at(part.start()).unwrap()).unwrap_err();
+    assert_eq!(refused.error, RemoveError::OtherSet);
+    assert_eq!((set.segments(), other.segments()), (1, 1));
+}
+
+#[test]
+fn removal_stops_at_a_failed_deep_flush() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    source.refuse_flush.store(1, Ordering::Relaxed);
+    let refused = set.remove(set.part_at(part.start()).unwrap()).unwrap_err();
+    assert_eq!(refused.error.code(), -200_018);
+    drop(refused);
+    assert_eq!(set.remove_range(part.start(), 1).unwrap_err().code(), -200_018);
+    assert_eq!(extents(&set), [part]);
+    source.refuse_flush.store(0, Ordering::Relaxed);
+    set.remove_range(part.start(), 1).unwrap();
+    assert_eq!(source.flushes.load(Ordering::Relaxed), 1);
+}
+
+#[test]
+fn dropped_set_leaves_no_mapping_and_no_reservation() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    set.set_coalescing(Coalescing::Opportunistic);
+    for _ in 0..5 {
+        set.map(&source, &bytes(PAGE)).unwrap();
+    }
+    drop(set);
+    assert_eq!((platform.reserved_bytes(), platform.mapped_bytes()), (0, 0));
+}
+
+#[test]
+fn observer_may_call_the_set_from_every_event() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let log = Mutex::new(Vec::new());
+    let observer = from_fn(|set: &Set<'_, &Fake, &FakeSource<'_>, 16>, event| {
+        let seen = set.parts().count();
+        set.remove_range(0x1000, 0x1000).unwrap();
+        log.lock().unwrap().push(match event {
+            Event::PartAdd { segment, part, .. } => ("add", Some(*segment), *part, seen),
+            Event::PartRemove { part } => ("remove", None, *part, seen),
+            Event::RemoveRange { range } => ("range", None, *range, seen),
+        });
+        Answer::Proceed
+    });
+    let set: TestSet<'_> = Set::new(&platform, Config::new(Granularity::Page).observer(&observer));
+    let one = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let two = set.map(&source, &bytes(KIB64)).unwrap().part;
+    let range = Extent::between(one.end() - 1, two.start() + 1).unwrap();
+    set.remove_range(range.start(), range.length_bytes()).unwrap();
+    let told = core::mem::take(&mut *log.lock().unwrap());
+    let added = [("add", Some(one), one, 1), ("add", Some(two), two, 2)];
+    assert_eq!(told[..2], added);
+    assert_eq!(told[2..], [("range", None, range, 0), ("remove", None, one, 0), ("remove", None, two, 0)]);
+}
