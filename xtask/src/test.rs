@@ -1,10 +1,127 @@
-//! `cargo xtask test`: the whole test suite.
+//! `cargo xtask test`: the whole test suite, counted.
 
-use crate::tools::Outcome;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+
+use crate::tools::{Outcome, Tally, cargo};
+
+/// Core features that can be tested on the host; `defmt` needs a logger of the target's own.
+const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin,pmemset-core/critical-section";
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Leave out what needs a virtual machine or another target: seconds instead of minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Run every scenario of the lab instead of the short list.
+    #[arg(long, conflicts_with = "quick")]
+    whole_lab: bool,
+    /// Run only the tests of the workspace whose names contain this.
+    filter: Option<String>,
+}
 
-pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("not built yet".into())
+/// One stage of the suite.
+type Stage = (&'static str, fn() -> Tally);
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let mut total = Tally::default();
+    stage("workspace", &mut total, || workspace(args.filter.as_deref()));
+    if args.filter.is_none() && !args.quick {
+        let stages: &[Stage] = &[];
+        for (name, check) in stages {
+            stage(name, &mut total, check);
+        }
+    }
+    println!("\n{total}");
+    Ok(total.good())
+}
+
+fn stage(name: &str, total: &mut Tally, check: impl FnOnce() -> Tally) {
+    println!("\n== {name}");
+    let begin = Instant::now();
+    let tally = check();
+    println!("{name}: {} in {:.0} s", tally.summary(), begin.elapsed().as_secs_f64());
+    total.add(&tally);
+}
+
+/// Runs the tests of the workspace's packages.
+fn workspace(filter: Option<&str>) -> Tally {
+    let mut arguments = vec!["test", "--quiet", "--workspace", "--no-fail-fast", "--features", FEATURES];
+    arguments.extend(filter);
+    arguments.extend(["--", "--show-output"]);
+    counted(&arguments)
+}
+
+/// Runs `cargo` with `arguments` and counts what its test programs report.
+///
+/// A test that cannot run here prints a line `SKIPPED reason` and returns; it is counted as skipped, not as passed.
+pub(crate) fn counted(arguments: &[&str]) -> Tally {
+    let mut tally = Tally::default();
+    let child = cargo().args(arguments).stdout(Stdio::piped()).spawn();
+    let mut child = match child {
+        Ok(child) => child,
+        Err(error) => {
+            tally.check("cargo", Err(error.to_string()));
+            return tally;
+        }
+    };
+    let mut shown = false;
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            count(&line, &mut tally);
+            shown = show(&line, shown);
+        }
+    }
+    let success = child.wait().is_ok_and(|status| status.success());
+    if !success && tally.failed == 0 {
+        tally.check(&format!("cargo {}", arguments.join(" ")), Err("did not run to its end".into()));
+    }
+    tally
+}
+
+fn count(line: &str, tally: &mut Tally) {
+    if line.starts_with("SKIPPED ") {
+        tally.skipped += 1;
+        tally.passed = tally.passed.saturating_sub(1);
+        return;
+    }
+    let Some(result) = line.strip_prefix("test result: ") else { return };
+    let number = |word: &str| -> usize {
+        let before = result.split(word).next().unwrap_or_default();
+        before.rsplit([' ', ';', '.']).find(|piece| !piece.is_empty()).and_then(|n| n.parse().ok()).unwrap_or(0)
+    };
+    tally.passed += number(" passed");
+    tally.failed += number(" failed");
+    tally.skipped += number(" ignored");
+}
+
+/// Prints what a person needs of a test program's output: skips, results and everything about failures.
+fn show(line: &str, shown: bool) -> bool {
+    let shown = match line {
+        "successes:" => false,
+        "failures:" => true,
+        _ if line.starts_with("test result: ") => false,
+        _ => shown,
+    };
+    let wanted = shown || line.starts_with("SKIPPED ");
+    let noise = line.is_empty() || line.starts_with("running ") || line.chars().all(|c| ".i0123456789/ ".contains(c));
+    if wanted && !noise && line != "successes:" {
+        println!("{line}");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_and_skips_are_counted() {
+        let mut tally = Tally { passed: 1, ..Tally::default() };
+        count("test result: ok. 35 passed; 2 failed; 4 ignored; 0 measured; 0 filtered out", &mut tally);
+        count("SKIPPED no persistent memory here", &mut tally);
+        count("35 passed", &mut tally);
+        assert_eq!((tally.passed, tally.failed, tally.skipped), (35, 2, 5));
+    }
 }

@@ -44,6 +44,11 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
+    /// Says the same in a form that cannot be taken for the last line of a run.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} ok, {} bad, {} left out", self.passed, self.failed, self.skipped)
+    }
+
     /// Returns whether nothing failed and something ran.
     pub(crate) fn good(&self) -> bool {
         self.failed == 0 && self.passed > 0
