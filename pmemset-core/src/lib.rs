@@ -25,6 +25,8 @@ pub mod error;
 pub mod event;
 mod extent;
 mod granularity;
+#[cfg(any(feature = "spin", feature = "critical-section"))]
+pub mod lock;
 mod pins;
 pub mod platform;
 pub mod reservation;

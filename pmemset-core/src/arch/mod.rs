@@ -117,7 +117,9 @@ impl Cpu {
             Method::DcCvac => for_each_line(range, self.line_bytes, aarch64::dc_cvac),
             #[cfg(target_arch = "riscv64")]
             Method::CboClean => for_each_line(range, self.line_bytes, riscv64::cbo_clean),
-            _ => {}
+            _ => {
+                let _ = range;
+            }
         }
     }
 
@@ -138,6 +140,10 @@ impl Cpu {
 }
 
 /// Calls `each` with the first address of every line of `line_bytes` bytes (a power of two) that `range` touches.
+#[cfg_attr(
+    not(any(test, target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")),
+    allow(dead_code, reason = "other processors have no lines to write back")
+)]
 #[inline(always)]
 fn for_each_line(range: Extent, line_bytes: usize, mut each: impl FnMut(usize)) {
     let mask = !line_bytes.wrapping_sub(1);
