@@ -1,5 +1,6 @@
 //! Who uses which part: one counter per slot, raised under the books' read lock, lowered under none.
 
+use crate::arch::prefetch;
 use portable_atomic::{AtomicU32, Ordering};
 
 /// Handles that one part may have at once.
@@ -18,6 +19,12 @@ impl<const N: usize> Pins<N> {
 
     fn of(&self, slot: u32) -> Option<&AtomicU32> {
         self.0.get(slot as usize)
+    }
+
+    /// Asks for the counter of a slot that is about to be pinned.
+    #[inline]
+    pub(crate) fn prefetch(&self, slot: u32) {
+        self.of(slot).into_iter().for_each(prefetch);
     }
 
     /// Adds a handle; `false` when there are too many. The caller holds the books' read or write lock.

@@ -159,6 +159,24 @@ fn for_each_line(range: Extent, line_bytes: usize, mut each: impl FnMut(usize)) 
     }
 }
 
+/// Asks for the cache line of `at`, without waiting for it.
+#[inline(always)]
+pub(crate) fn prefetch<T>(at: &T) {
+    let at: *const T = at;
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that reads nothing into the program, on an address that a reference vouches for.
+    unsafe {
+        core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that reads nothing into the program, on an address that a reference vouches for.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -189,12 +189,13 @@ impl<S: Clone, const N: usize> Books<S, N> {
 
     /// Returns the segment that has `address`, or else the next one above it.
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
-        if let Some((start, tag)) = self.table.at_or_before(address)
+        let (found, next) = self.table.around(address);
+        if let Some((start, tag)) = found
             && address < self.end_of(tag)
         {
             return self.segment(start, tag);
         }
-        let (start, tag) = self.table.after(address)?;
+        let (start, tag) = next?;
         self.segment(start, tag)
     }
 
@@ -205,43 +206,55 @@ impl<S: Clone, const N: usize> Books<S, N> {
 
     /// Returns the start of the lowest segment that touches `extent`.
     pub(crate) fn overlapped(&self, extent: Extent) -> Option<usize> {
-        if let Some((start, tag)) = self.table.at_or_before(extent.start())
+        let (found, next) = self.table.around(extent.start());
+        if let Some((start, tag)) = found
             && extent.start() < self.end_of(tag)
         {
             return Some(start);
         }
-        let (start, _) = self.table.after(extent.start())?;
+        let (start, _) = next?;
         (start < extent.end()).then_some(start)
     }
 
-    /// Returns the part that the segment at `start` belongs to.
-    fn part_of(&self, start: usize, tag: Tag) -> Option<PartEntry> {
-        let (head_start, head) =
-            if tag.is_head() { (start, tag) } else { self.table.last_at_or_before_with(start, 0, 1)? };
-        let last = match self.table.after(start) {
-            None => tag,
-            Some((_, next)) if next.is_head() => tag,
-            Some((next, _)) => match self.table.first_after_with(Some(next), 0, 1) {
-                Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?.1,
-                None => self.table.last()?.1,
-            },
+    /// Returns the part that has the segment at `start`; `next` is the entry behind it.
+    #[inline]
+    fn part_of(&self, start: usize, tag: Tag, next: Option<(usize, Tag)>) -> Option<PartEntry> {
+        let alone = next.is_none_or(|(_, next)| next.is_head());
+        if tag.is_head() && alone {
+            return Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(tag))? });
+        }
+        let (head_start, head) = self.table.last_at_or_before_with(start, 0, 1)?;
+        let last = match self.table.first_after_with(Some(start), 0, 1) {
+            Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?.1,
+            None => self.table.last()?.1,
         };
         Some(PartEntry { head: head.slot(), extent: Extent::between(head_start, self.end_of(last))? })
     }
 
     /// Returns the part that has `address`.
     pub(crate) fn part_at(&self, address: usize) -> Option<PartEntry> {
-        let (start, tag) = self.table.at_or_before(address)?;
-        if address < self.end_of(tag) { self.part_of(start, tag) } else { None }
+        self.part_at_hinting(address, |_| {})
+    }
+
+    /// Returns the part that has `address`; `hint` gets the slot whose pins are likely to be wanted.
+    #[inline]
+    pub(crate) fn part_at_hinting(&self, address: usize, hint: impl FnOnce(u32)) -> Option<PartEntry> {
+        let (found, next) = self.table.around(address);
+        let (start, tag) = found?;
+        hint(tag.slot());
+        if address < self.end_of(tag) { self.part_of(start, tag, next) } else { None }
     }
 
     /// Returns the part that has `address`, or else the next one above it.
     pub(crate) fn part_from(&self, address: usize) -> Option<PartEntry> {
-        if let Some(part) = self.part_at(address) {
-            return Some(part);
+        let (found, next) = self.table.around(address);
+        if let Some((start, tag)) = found
+            && address < self.end_of(tag)
+        {
+            return self.part_of(start, tag, next);
         }
-        let (start, tag) = self.table.after(address)?;
-        self.part_of(start, tag)
+        let (start, tag) = next?;
+        self.part_of(start, tag, self.table.after(start))
     }
 
     /// Returns whether `range` touches the first and the last segment of the part at `part`.
@@ -253,7 +266,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
     /// Returns the part with the lowest addresses.
     pub(crate) fn first_part(&self) -> Option<PartEntry> {
         let (start, tag) = self.table.first()?;
-        self.part_of(start, tag)
+        self.part_of(start, tag, self.table.after(start))
     }
 
     /// Returns the part that coalescing extends, and the set's own reservation that it ends in.

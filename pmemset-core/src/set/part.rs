@@ -114,7 +114,8 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// - [`LookupError::NotMapped`]: no part has it.
     /// - [`LookupError::TooManyHandles`].
     pub fn part_at<'s>(&'s self, address: usize) -> Result<Part<'s, P, S, N>, LookupError> {
-        self.pin_with(|books| books.part_at(address))?.ok_or(LookupError::NotMapped { address })
+        self.pin_with(|books| books.part_at_hinting(address, |slot| self.pins.prefetch(slot)))?
+            .ok_or(LookupError::NotMapped { address })
     }
 
     /// Returns a handle to the part with the lowest addresses (`pmemset_first_part_map`); `None` in an empty set.

@@ -82,6 +82,23 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         }
     }
 
+    /// Returns what [`at_or_before`](Self::at_or_before) and [`after`](Self::after) do, for little more than one.
+    #[inline]
+    pub(crate) fn around(&self, key: usize) -> (Option<(usize, V)>, Option<(usize, V)>) {
+        let mut node = self.root;
+        while node.level != 0 {
+            node = self.nodes.child(node, self.nodes.rank(node, key).saturating_sub(1));
+        }
+        self.nodes.prefetch_values(node);
+        let index = self.nodes.rank(node, key);
+        let before = match index.checked_sub(1) {
+            Some(index) => self.entry(node, index),
+            None => self.at_or_before(key),
+        };
+        let behind = if index < node.len { self.entry(node, index) } else { self.after(key) };
+        (before, behind)
+    }
+
     /// Returns the entry with the lowest key that is above `key`.
     pub(crate) fn after(&self, key: usize) -> Option<(usize, V)> {
         self.seek(Some(&self.descend(key)), Way::Up, 0, 0)

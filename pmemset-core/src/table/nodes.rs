@@ -5,6 +5,8 @@
 //! there are at most `N / (HALF * HALF)` of them, and the root; a root with [`FULL`] such children takes
 //! `FULL * HALF * HALF` = 65,536 entries, so three levels do. `new` computes the words of their rows.
 
+use crate::arch::prefetch;
+
 /// Entries of a full leaf, rows of a full inner node.
 pub(super) const FULL: usize = 64;
 /// Entries or rows that every node but the root has at least.
@@ -127,6 +129,15 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     #[inline]
     pub(super) fn value(&self, leaf: Node, index: usize) -> Option<V> {
         self.values.as_flattened().get(Self::start(leaf, KEYS).wrapping_add(index)).copied()
+    }
+
+    /// Asks for the values of a leaf before it is known which is wanted.
+    #[inline]
+    pub(super) fn prefetch_values(&self, leaf: Node) {
+        let start = Self::start(leaf, KEYS);
+        if let Some(values) = self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)) {
+            values.iter().step_by(64 / size_of::<V>().clamp(1, 64)).for_each(prefetch);
+        }
     }
 
     pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: V) {
