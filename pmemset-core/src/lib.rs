@@ -31,7 +31,6 @@ mod pins;
 pub mod platform;
 pub mod reservation;
 pub mod set;
-#[allow(dead_code, reason = "the reservation is about to use all of it")]
 mod table;
 
 pub use config::{Coalescing, Config, MapConfig};
@@ -40,4 +39,5 @@ pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
 pub use granularity::Granularity;
 pub use platform::{DeepFlush, Growth, Platform, Source};
+pub use reservation::{Reservation, ReservationError};
 pub use set::{Mapped, Part, Set};

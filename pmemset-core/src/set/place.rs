@@ -67,10 +67,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             }
         }
         match self.config.reservation {
-            Some(window)
-                if request.fixed.is_none() && !window.can_fit(request.length_bytes, request.alignment_bytes) =>
-            {
-                Err(cannot_fit(request))
+            Some(window) if request.fixed.is_none() => {
+                let fits = window.check_first_fit(request.length_bytes, request.alignment_bytes);
+                fits.map(|()| Plan::Anywhere).map_err(|error| refused(request, error))
             }
             _ => Ok(Plan::Anywhere),
         }
@@ -142,8 +141,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             };
             return match claimed {
                 Ok(window) => Ok(Claim { window, joins: false, reservation: NONE, reserved: None }),
-                Err(ClaimError::Full { capacity }) => Err(MapError::ReservationFull { capacity }),
-                Err(_) => Err(cannot_fit(request)),
+                Err(error) => Err(refused(request, error)),
             };
         }
         let reserved = match request.fixed {
@@ -232,6 +230,13 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             // SAFETY: the set's own reservation, and the books say that nothing is mapped in it.
             let _ = unsafe { self.platform.release(extent) };
         }
+    }
+}
+
+const fn refused(request: &Request, error: ClaimError) -> MapError {
+    match error {
+        ClaimError::Full { capacity } => MapError::ReservationFull { capacity },
+        ClaimError::CannotFit | ClaimError::Occupied | ClaimError::OutOfRange => cannot_fit(request),
     }
 }
 

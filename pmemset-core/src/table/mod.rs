@@ -2,7 +2,7 @@
 
 mod nodes;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use core::ops::Range;
 
@@ -62,13 +62,6 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     /// Returns whether there are as many entries as fit.
     pub(crate) const fn is_full(&self) -> bool {
         self.len >= N
-    }
-
-    /// Returns the value of `key`.
-    #[inline]
-    pub(crate) fn get(&self, key: usize) -> Option<V> {
-        let (found, value) = self.at_or_before(key)?;
-        if found == key { Some(value) } else { None }
     }
 
     /// Returns the entry with the highest key that is not above `key`.

@@ -1,0 +1,122 @@
+//! Which addresses of a reservation are free: the claimed windows in order, each with the hole in front of it.
+
+use super::ClaimError;
+use crate::Extent;
+use crate::extent::align_up;
+use crate::table::{Table, Weigh};
+
+/// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
+/// and the two sizes of huge pages.
+const LANES: [usize; 3] = [1, 2 << 20, 1 << 30];
+
+/// The hole in front of a claimed window, in bytes.
+#[derive(Clone, Copy, Debug)]
+struct Hole(usize);
+
+impl Hole {
+    const fn start(self, end: usize) -> usize {
+        end.wrapping_sub(self.0)
+    }
+}
+
+impl Weigh<{ LANES.len() }> for Hole {
+    const BLANK: Self = Self(0);
+
+    fn weigh(&self, end: usize) -> [usize; LANES.len()] {
+        LANES.map(|lane| end.saturating_sub(align_up(self.start(end), lane).unwrap_or(end)))
+    }
+}
+
+/// The books of a reservation with room for `M` claimed windows.
+#[derive(Debug)]
+pub(super) struct Holes<const M: usize> {
+    extent: Extent,
+    /// By the start of each claimed window. It ends where the next one's hole starts.
+    windows: Table<Hole, { LANES.len() }, M>,
+    /// Where the last claimed window ends.
+    tail: usize,
+}
+
+impl<const M: usize> Holes<M> {
+    pub(super) const fn new(extent: Extent) -> Self {
+        Self { extent, windows: Table::new(), tail: extent.start() }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.windows.len() == 0
+    }
+
+    /// Returns the window that [`claim_first_fit`](Self::claim_first_fit) would claim.
+    ///
+    /// O(log M) for an alignment in [`LANES`], or below the second. For another one, every hole in front of the right
+    /// one is looked into that is long enough at the next lower alignment.
+    pub(super) fn first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ClaimError> {
+        if self.windows.is_full() {
+            return Err(ClaimError::Full { capacity: M });
+        }
+        let lane = LANES.iter().rposition(|&lane| lane <= alignment_bytes).unwrap_or(0);
+        let mut behind = None;
+        while let Some((end, hole)) = self.windows.first_after_with(behind, lane, length_bytes.max(1)) {
+            if let Some(window) = fit(hole.start(end), end, length_bytes, alignment_bytes) {
+                return Ok(window);
+            }
+            behind = Some(end);
+        }
+        fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ClaimError::CannotFit)
+    }
+
+    pub(super) fn claim_first_fit(
+        &mut self,
+        length_bytes: usize,
+        alignment_bytes: usize,
+    ) -> Result<Extent, ClaimError> {
+        let window = self.first_fit(length_bytes, alignment_bytes)?;
+        self.claim_at(window)?;
+        Ok(window)
+    }
+
+    pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ClaimError> {
+        if !self.extent.covers(window) {
+            return Err(ClaimError::OutOfRange);
+        }
+        let next = self.windows.after(window.start());
+        let hole = match next {
+            Some((end, hole)) => Extent::between(hole.start(end), end),
+            None => Extent::between(self.tail, self.extent.end()),
+        };
+        let Some(hole) = hole.filter(|hole| hole.covers(window)) else { return Err(ClaimError::Occupied) };
+        let in_front = Hole(window.start().wrapping_sub(hole.start()));
+        self.windows.insert(window.start(), in_front).map_err(|_| ClaimError::Full { capacity: M })?;
+        match next {
+            Some((start, _)) => {
+                self.windows.set(start, Hole(start.wrapping_sub(window.end())));
+            }
+            None => self.tail = window.end(),
+        }
+        Ok(())
+    }
+
+    /// Frees a claimed window; returns whether there was exactly this one.
+    pub(super) fn give_back(&mut self, window: Extent) -> bool {
+        let next = self.windows.after(window.start());
+        let end = next.map_or(self.tail, |(end, hole)| hole.start(end));
+        if end != window.end() {
+            return false;
+        }
+        let Some(hole) = self.windows.remove(window.start()) else { return false };
+        let start = hole.start(window.start());
+        match next {
+            Some((end, _)) => {
+                self.windows.set(end, Hole(end.wrapping_sub(start)));
+            }
+            None => self.tail = start,
+        }
+        true
+    }
+}
+
+/// Returns the first window of this length and alignment between two addresses.
+fn fit(start: usize, end: usize, length_bytes: usize, alignment_bytes: usize) -> Option<Extent> {
+    let window = Extent::new(align_up(start, alignment_bytes)?, length_bytes)?;
+    (window.end() <= end).then_some(window)
+}
