@@ -8,6 +8,8 @@ use crate::Extent;
 mod aarch64;
 mod riscv64;
 mod store;
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+mod wide;
 mod x86_64;
 
 pub use store::{copy, fill};
@@ -72,12 +74,14 @@ impl fmt::Display for Method {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Cpu {
     method: Method,
+    /// AVX registers can be used.
+    wide: bool,
     line_bytes: usize,
 }
 
 impl Cpu {
     /// A processor that cannot write back cache lines: page granularity only.
-    pub const NONE: Self = Self { method: Method::None, line_bytes: 64 };
+    pub const NONE: Self = Self { method: Method::None, wide: false, line_bytes: 64 };
 
     /// Returns whether stores can be made durable without the source's help.
     #[must_use]
@@ -95,6 +99,13 @@ impl Cpu {
     #[must_use]
     pub const fn line_bytes(&self) -> usize {
         self.line_bytes
+    }
+
+    /// Returns whether long copies are stored in AVX registers: the program has vector registers anyway, and the
+    /// operating system saves them. Otherwise integer registers do everything.
+    #[must_use]
+    pub const fn wide_stores(&self) -> bool {
+        self.wide && cfg!(all(target_arch = "x86_64", target_feature = "sse2"))
     }
 
     /// Writes back every line that `range` touches, once each; [`Cpu::NONE`] does nothing.

@@ -1,12 +1,19 @@
 //! Copying and filling with stores that never tear an aligned unit of 8 bytes, around the cache or through it.
 //!
-//! Integer registers only: may run in an interrupt handler, and where no vector state is saved.
+//! Integer registers, so that it may run in an interrupt handler and where no vector state is saved; wider ones in
+//! [`wide`](super::wide) only.
+//!
+//! A range is cut at the boundaries of blocks (cache lines), and each block is stored in one way only: a line that is
+//! streamed in part and stored through the cache in part costs four times as much as either.
 
 use super::{Cpu, StoreKind};
 use crate::Extent;
 
-const UNIT_BYTES: usize = 8;
-const BLOCK_BYTES: usize = 64;
+pub(super) const UNIT_BYTES: usize = 8;
+pub(super) const BLOCK_BYTES: usize = 64;
+
+/// From how many bytes on wider registers are worth it: measured, see `cargo xtask bench copy`.
+const WIDE_FROM_BYTES: usize = 256;
 
 /// Copies bytes; see [`Platform::copy`](crate::Platform::copy).
 ///
@@ -15,12 +22,10 @@ const BLOCK_BYTES: usize = 64;
 /// As for [`Platform::copy`](crate::Platform::copy).
 #[inline]
 pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-    match kind {
-        // SAFETY: the caller promises both ranges.
-        StoreKind::Cached => unsafe { copy_with::<Cached>(cpu, dest, source, length_bytes) },
-        // SAFETY: the caller promises both ranges.
-        StoreKind::Streaming => unsafe { copy_with::<Streaming>(cpu, dest, source, length_bytes) },
-    }
+    let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
+    let run = Run { cpu, dest, feed: Bytes(source), length_bytes, down };
+    // SAFETY: the caller promises both ranges.
+    unsafe { run.store(kind) }
 }
 
 /// Fills bytes; see [`Platform::fill`](crate::Platform::fill).
@@ -30,266 +35,239 @@ pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: us
 /// As for [`Platform::fill`](crate::Platform::fill).
 #[inline]
 pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-    match kind {
-        // SAFETY: the caller promises the range.
-        StoreKind::Cached => unsafe { fill_with::<Cached>(cpu, dest, value, length_bytes) },
-        // SAFETY: the caller promises the range.
-        StoreKind::Streaming => unsafe { fill_with::<Streaming>(cpu, dest, value, length_bytes) },
-    }
+    let run = Run { cpu, dest, feed: Value(value), length_bytes, down: false };
+    // SAFETY: the caller promises the range.
+    unsafe { run.store(kind) }
 }
 
-/// How whole units, and edges that are none, are stored.
-trait Stores {
-    /// Stores one unit.
+/// Where the bytes come from.
+pub(super) trait Feed: Copy {
+    /// Returns the 8 bytes from `at` on.
     ///
     /// # Safety
     ///
-    /// `dest` is writable and aligned.
-    unsafe fn unit(dest: *mut u64, value: u64);
+    /// They are readable.
+    unsafe fn unit(self, at: usize) -> u64;
 
-    /// Makes bytes durable after a fence that were stored one by one.
+    /// Returns the byte at `at`.
     ///
     /// # Safety
     ///
-    /// The bytes are mapped.
-    unsafe fn edge(cpu: &Cpu, dest: *mut u8, length_bytes: usize);
+    /// It is readable.
+    unsafe fn byte(self, at: usize) -> u8;
 
-    /// Makes all units durable after a fence, if [`unit`](Self::unit) has not.
+    /// Returns the first byte, or else the value that all bytes have.
+    fn source(self) -> Result<*const u8, u8>;
+}
+
+#[derive(Clone, Copy)]
+struct Bytes(*const u8);
+
+impl Feed for Bytes {
+    #[inline(always)]
+    unsafe fn unit(self, at: usize) -> u64 {
+        // SAFETY: the caller promises the 8 bytes.
+        unsafe { self.0.wrapping_add(at).cast::<u64>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn byte(self, at: usize) -> u8 {
+        // SAFETY: the caller promises the byte.
+        unsafe { self.0.wrapping_add(at).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn source(self) -> Result<*const u8, u8> {
+        Ok(self.0)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Value(u8);
+
+impl Feed for Value {
+    #[inline(always)]
+    unsafe fn unit(self, _at: usize) -> u64 {
+        u64::from_ne_bytes([self.0; UNIT_BYTES])
+    }
+
+    #[inline(always)]
+    unsafe fn byte(self, _at: usize) -> u8 {
+        self.0
+    }
+
+    #[inline(always)]
+    fn source(self) -> Result<*const u8, u8> {
+        Err(self.0)
+    }
+}
+
+/// One call: what is stored where, and whether from the last byte to the first.
+#[derive(Clone, Copy)]
+struct Run<'c, F> {
+    cpu: &'c Cpu,
+    dest: *mut u8,
+    feed: F,
+    length_bytes: usize,
+    down: bool,
+}
+
+impl<F: Feed> Run<'_, F> {
+    /// Stores everything.
     ///
     /// # Safety
     ///
-    /// The bytes are mapped.
-    unsafe fn finish(cpu: &Cpu, dest: *mut u8, length_bytes: usize);
-}
-
-struct Cached;
-
-impl Stores for Cached {
+    /// The feed is readable and `dest` writable for `length_bytes` bytes.
     #[inline(always)]
-    unsafe fn unit(dest: *mut u64, value: u64) {
-        // SAFETY: the caller promises the unit. Volatile, so that it is one store.
-        unsafe { dest.write_volatile(value) }
-    }
-
-    #[inline(always)]
-    unsafe fn edge(_: &Cpu, _: *mut u8, _: usize) {}
-
-    #[inline(always)]
-    unsafe fn finish(_: &Cpu, _: *mut u8, _: usize) {}
-}
-
-struct Streaming;
-
-#[cfg(target_arch = "x86_64")]
-impl Stores for Streaming {
-    #[inline(always)]
-    unsafe fn unit(dest: *mut u64, value: u64) {
-        // SAFETY: the caller promises the unit.
-        unsafe { super::x86_64::movnti(dest, value) }
-    }
-
-    #[inline(always)]
-    unsafe fn edge(cpu: &Cpu, dest: *mut u8, length_bytes: usize) {
-        if let Some(range) = Extent::new(dest.addr(), length_bytes) {
-            // SAFETY: the caller promises the bytes.
-            unsafe { cpu.write_back(range) }
+    unsafe fn store(self, kind: StoreKind) {
+        match kind {
+            // SAFETY: the caller promises both ranges.
+            StoreKind::Cached => unsafe { self.pieces::<false>() },
+            // SAFETY: the caller promises both ranges.
+            StoreKind::Streaming if cfg!(target_arch = "x86_64") && self.cpu.can_write_back() => unsafe {
+                self.pieces::<true>();
+            },
+            // Other processors have no stores around the cache: each line is written back once at the end.
+            StoreKind::Streaming => {
+                // SAFETY: the caller promises both ranges.
+                unsafe { self.pieces::<false>() };
+                // SAFETY: the caller promises the range.
+                unsafe { self.write_back(0, self.length_bytes) }
+            }
         }
     }
 
+    /// # Safety
+    ///
+    /// As for [`store`](Self::store), also for the functions below, whose pieces lie in that range.
     #[inline(always)]
-    unsafe fn finish(_: &Cpu, _: *mut u8, _: usize) {}
-}
-
-/// Other processors have no stores around the cache: each line is written back once at the end.
-#[cfg(not(target_arch = "x86_64"))]
-impl Stores for Streaming {
-    #[inline(always)]
-    unsafe fn unit(dest: *mut u64, value: u64) {
-        // SAFETY: the caller promises the unit. Volatile, so that it is one store.
-        unsafe { dest.write_volatile(value) }
+    unsafe fn pieces<const STREAM: bool>(self) {
+        let whole_units = (self.dest.addr() | self.length_bytes).is_multiple_of(UNIT_BYTES);
+        let wide = self.cpu.wide_stores() && self.length_bytes >= WIDE_FROM_BYTES;
+        if whole_units && !wide {
+            // SAFETY: the caller promises both ranges; they are aligned.
+            return unsafe { self.units::<STREAM>(0, self.length_bytes) };
+        }
+        let head = (self.dest.addr().wrapping_neg() % BLOCK_BYTES).min(self.length_bytes);
+        let blocks = self.length_bytes.wrapping_sub(head) & !(BLOCK_BYTES - 1);
+        let tail_at = head.wrapping_add(blocks);
+        let tail = self.length_bytes.wrapping_sub(tail_at);
+        let (first, last) = if self.down { ((tail_at, tail), (0, head)) } else { ((0, head), (tail_at, tail)) };
+        // SAFETY: the piece lies in the range that the caller promises.
+        unsafe { self.edge::<STREAM>(first.0, first.1) };
+        // SAFETY: the piece lies in the range that the caller promises, and begins at a block.
+        unsafe { self.blocks::<STREAM>(head, blocks, wide) };
+        // SAFETY: the piece lies in the range that the caller promises.
+        unsafe { self.edge::<STREAM>(last.0, last.1) };
     }
 
+    /// Stores whole blocks.
     #[inline(always)]
-    unsafe fn edge(_: &Cpu, _: *mut u8, _: usize) {}
+    unsafe fn blocks<const STREAM: bool>(self, at: usize, length_bytes: usize, wide: bool) {
+        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+        if wide {
+            let dest = self.dest.wrapping_add(at);
+            return match self.feed.source() {
+                // SAFETY: the caller promises the blocks, and the processor has these registers.
+                Ok(source) => unsafe {
+                    super::wide::copy::<STREAM>(dest, source.wrapping_add(at), length_bytes, self.down);
+                },
+                // SAFETY: the caller promises the blocks, and the processor has these registers.
+                Err(value) => unsafe { super::wide::fill::<STREAM>(dest, value, length_bytes) },
+            };
+        }
+        let _ = wide;
+        // SAFETY: the caller promises the blocks.
+        unsafe { self.units::<STREAM>(at, length_bytes) }
+    }
 
+    /// Stores a piece of one block: streamed where it is made of whole units, else through the cache.
     #[inline(always)]
-    unsafe fn finish(cpu: &Cpu, dest: *mut u8, length_bytes: usize) {
-        if let Some(range) = Extent::new(dest.addr(), length_bytes) {
-            // SAFETY: the caller promises the bytes.
-            unsafe { cpu.write_back(range) }
+    unsafe fn edge<const STREAM: bool>(self, at: usize, length_bytes: usize) {
+        let start = self.dest.addr().wrapping_add(at);
+        if (start | length_bytes).is_multiple_of(UNIT_BYTES) {
+            // SAFETY: the caller promises the piece; it is aligned.
+            return unsafe { self.units::<STREAM>(at, length_bytes) };
+        }
+        let head = (start.wrapping_neg() % UNIT_BYTES).min(length_bytes);
+        let units = length_bytes.wrapping_sub(head) & !(UNIT_BYTES - 1);
+        let tail_at = at.wrapping_add(head).wrapping_add(units);
+        let tail = (tail_at, length_bytes.wrapping_sub(head).wrapping_sub(units));
+        let (first, last) = if self.down { (tail, (at, head)) } else { ((at, head), tail) };
+        // SAFETY: the caller promises the piece.
+        unsafe { self.bytes(first.0, first.1) };
+        // SAFETY: the caller promises the piece.
+        unsafe { self.units::<false>(at.wrapping_add(head), units) };
+        // SAFETY: the caller promises the piece.
+        unsafe { self.bytes(last.0, last.1) };
+        if STREAM {
+            // SAFETY: the caller promises the piece.
+            unsafe { self.write_back(at, length_bytes) };
         }
     }
-}
 
-/// A range cut into bytes before the first aligned unit, blocks of units, single units and bytes behind the last one.
-struct Cut {
-    head_bytes: usize,
-    block_bytes: usize,
-    unit_bytes: usize,
-    tail_bytes: usize,
-}
-
-impl Cut {
+    /// Stores whole aligned units, as many as possible 8 at a time.
     #[inline(always)]
-    fn new(dest: *mut u8, length_bytes: usize) -> Self {
-        let head_bytes = (dest.addr().wrapping_neg() % UNIT_BYTES).min(length_bytes);
-        let rest = length_bytes.wrapping_sub(head_bytes);
-        let block_bytes = rest & !(BLOCK_BYTES - 1);
-        let unit_bytes = (rest & (BLOCK_BYTES - 1)) & !(UNIT_BYTES - 1);
-        Self { head_bytes, block_bytes, unit_bytes, tail_bytes: rest % UNIT_BYTES }
+    unsafe fn units<const STREAM: bool>(self, at: usize, length_bytes: usize) {
+        let mut done = 0_usize;
+        while !self.down && length_bytes.wrapping_sub(done) >= BLOCK_BYTES {
+            // SAFETY: the caller promises the units.
+            unsafe { self.eight::<STREAM>(at.wrapping_add(done)) };
+            done = done.wrapping_add(BLOCK_BYTES);
+        }
+        while done < length_bytes {
+            let unit = if self.down { length_bytes.wrapping_sub(done).wrapping_sub(UNIT_BYTES) } else { done };
+            // SAFETY: the caller promises the units.
+            let value = unsafe { self.feed.unit(at.wrapping_add(unit)) };
+            // SAFETY: the caller promises the units.
+            unsafe { self.unit::<STREAM>(at.wrapping_add(unit), value) };
+            done = done.wrapping_add(UNIT_BYTES);
+        }
     }
-}
 
-/// Copies `length_bytes` bytes, so that overlapping ranges come out right.
-///
-/// # Safety
-///
-/// `source` is readable and `dest` writable for `length_bytes` bytes.
-#[inline(always)]
-unsafe fn copy_with<T: Stores>(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize) {
-    let cut = Cut::new(dest, length_bytes);
-    let units_at = cut.head_bytes.wrapping_add(cut.block_bytes);
-    let tail_at = units_at.wrapping_add(cut.unit_bytes);
-    let piece = |at: usize| (dest.wrapping_add(at), source.wrapping_add(at));
-    if dest.addr().wrapping_sub(source.addr()) >= length_bytes {
-        // SAFETY: the pieces lie in the ranges that the caller promises; the same holds for the ones below.
-        unsafe { bytes_up(dest, source, cut.head_bytes) };
-        let (to, from) = piece(cut.head_bytes);
-        // SAFETY: as above.
-        unsafe { blocks_up::<T>(to, from, cut.block_bytes) };
-        let (to, from) = piece(units_at);
-        // SAFETY: as above.
-        unsafe { units_up::<T>(to, from, cut.unit_bytes) };
-        let (to, from) = piece(tail_at);
-        // SAFETY: as above.
-        unsafe { bytes_up(to, from, cut.tail_bytes) };
-    } else {
-        let (to, from) = piece(tail_at);
-        // SAFETY: as above.
-        unsafe { bytes_down(to, from, cut.tail_bytes) };
-        let (to, from) = piece(cut.head_bytes);
-        // SAFETY: as above.
-        unsafe { units_down::<T>(to, from, cut.block_bytes.wrapping_add(cut.unit_bytes)) };
-        // SAFETY: as above.
-        unsafe { bytes_down(dest, source, cut.head_bytes) };
-    }
-    // SAFETY: as above.
-    unsafe { finish::<T>(cpu, dest, length_bytes, &cut) }
-}
-
-/// Fills `length_bytes` bytes.
-///
-/// # Safety
-///
-/// `dest` is writable for `length_bytes` bytes.
-#[inline(always)]
-unsafe fn fill_with<T: Stores>(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize) {
-    let cut = Cut::new(dest, length_bytes);
-    let unit = u64::from_ne_bytes([value; UNIT_BYTES]);
-    let units_end = length_bytes.wrapping_sub(cut.tail_bytes);
-    for at in (0..cut.head_bytes).chain(units_end..length_bytes) {
-        // SAFETY: the caller promises the range.
-        unsafe { dest.wrapping_add(at).write_volatile(value) };
-    }
-    let mut at = cut.head_bytes;
-    while at < units_end {
-        // SAFETY: the caller promises the range; `at` is behind the head, so the unit is aligned.
-        unsafe { T::unit(dest.wrapping_add(at).cast(), unit) };
-        at = at.wrapping_add(UNIT_BYTES);
-    }
-    // SAFETY: the caller promises the range.
-    unsafe { finish::<T>(cpu, dest, length_bytes, &cut) }
-}
-
-/// # Safety
-///
-/// `dest` is mapped for `length_bytes` bytes.
-#[inline(always)]
-unsafe fn finish<T: Stores>(cpu: &Cpu, dest: *mut u8, length_bytes: usize, cut: &Cut) {
-    // SAFETY: the head lies in the range that the caller promises.
-    unsafe { T::edge(cpu, dest, cut.head_bytes) };
-    let tail = dest.wrapping_add(length_bytes.wrapping_sub(cut.tail_bytes));
-    // SAFETY: the tail lies in the range that the caller promises.
-    unsafe { T::edge(cpu, tail, cut.tail_bytes) };
-    // SAFETY: the caller promises the range.
-    unsafe { T::finish(cpu, dest, length_bytes) }
-}
-
-/// # Safety
-///
-/// `source` is readable for 8 bytes from `at` on.
-#[inline(always)]
-unsafe fn load(source: *const u8, at: usize) -> u64 {
-    // SAFETY: the caller promises the 8 bytes.
-    unsafe { source.wrapping_add(at).cast::<u64>().read_unaligned() }
-}
-
-/// # Safety
-///
-/// As for [`copy_with`]; the same holds for the functions below, of which `blocks_up` and `units_*` want `dest` aligned.
-#[inline(always)]
-unsafe fn byte(dest: *mut u8, source: *const u8, at: usize) {
-    // SAFETY: the caller promises the byte.
-    let value = unsafe { source.wrapping_add(at).read_volatile() };
-    // SAFETY: the caller promises the byte.
-    unsafe { dest.wrapping_add(at).write_volatile(value) }
-}
-
-#[inline(always)]
-unsafe fn bytes_up(dest: *mut u8, source: *const u8, length_bytes: usize) {
-    for at in 0..length_bytes {
-        // SAFETY: the caller promises the range.
-        unsafe { byte(dest, source, at) };
-    }
-}
-
-#[inline(always)]
-unsafe fn bytes_down(dest: *mut u8, source: *const u8, length_bytes: usize) {
-    for at in (0..length_bytes).rev() {
-        // SAFETY: the caller promises the range.
-        unsafe { byte(dest, source, at) };
-    }
-}
-
-#[inline(always)]
-unsafe fn blocks_up<T: Stores>(dest: *mut u8, source: *const u8, length_bytes: usize) {
-    let mut at = 0_usize;
-    while at < length_bytes {
+    /// Stores 8 units, all of which are read before any of them may be overwritten.
+    #[inline(always)]
+    unsafe fn eight<const STREAM: bool>(self, at: usize) {
         let mut values = [0_u64; BLOCK_BYTES / UNIT_BYTES];
         for (index, value) in values.iter_mut().enumerate() {
-            // SAFETY: the caller promises the block. All of it is read before any of it may be overwritten.
-            *value = unsafe { load(source, at.wrapping_add(index.wrapping_mul(UNIT_BYTES))) };
+            // SAFETY: the caller promises the units.
+            *value = unsafe { self.feed.unit(at.wrapping_add(index.wrapping_mul(UNIT_BYTES))) };
         }
         for (index, value) in values.into_iter().enumerate() {
-            let to = dest.wrapping_add(at.wrapping_add(index.wrapping_mul(UNIT_BYTES)));
-            // SAFETY: the caller promises the block.
-            unsafe { T::unit(to.cast(), value) };
+            // SAFETY: the caller promises the units.
+            unsafe { self.unit::<STREAM>(at.wrapping_add(index.wrapping_mul(UNIT_BYTES)), value) };
         }
-        at = at.wrapping_add(BLOCK_BYTES);
     }
-}
 
-#[inline(always)]
-unsafe fn units_up<T: Stores>(dest: *mut u8, source: *const u8, length_bytes: usize) {
-    let mut at = 0_usize;
-    while at < length_bytes {
-        // SAFETY: the caller promises the unit.
-        let value = unsafe { load(source, at) };
-        // SAFETY: the caller promises the unit.
-        unsafe { T::unit(dest.wrapping_add(at).cast(), value) };
-        at = at.wrapping_add(UNIT_BYTES);
+    #[inline(always)]
+    unsafe fn unit<const STREAM: bool>(self, at: usize, value: u64) {
+        let dest = self.dest.wrapping_add(at).cast::<u64>();
+        #[cfg(target_arch = "x86_64")]
+        if STREAM {
+            // SAFETY: the caller promises the unit.
+            return unsafe { super::x86_64::movnti(dest, value) };
+        }
+        // SAFETY: the caller promises the unit; volatile, so that it is one store.
+        unsafe { dest.write_volatile(value) }
     }
-}
 
-#[inline(always)]
-unsafe fn units_down<T: Stores>(dest: *mut u8, source: *const u8, length_bytes: usize) {
-    let mut at = length_bytes;
-    while at > 0 {
-        at = at.wrapping_sub(UNIT_BYTES);
-        // SAFETY: the caller promises the unit.
-        let value = unsafe { load(source, at) };
-        // SAFETY: the caller promises the unit.
-        unsafe { T::unit(dest.wrapping_add(at).cast(), value) };
+    #[inline(always)]
+    unsafe fn bytes(self, at: usize, length_bytes: usize) {
+        for done in 0..length_bytes {
+            let byte = if self.down { length_bytes.wrapping_sub(done).wrapping_sub(1) } else { done };
+            // SAFETY: the caller promises the bytes.
+            let value = unsafe { self.feed.byte(at.wrapping_add(byte)) };
+            // SAFETY: the caller promises the bytes.
+            unsafe { self.dest.wrapping_add(at).wrapping_add(byte).write_volatile(value) };
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn write_back(self, at: usize, length_bytes: usize) {
+        if let Some(range) = Extent::new(self.dest.addr().wrapping_add(at), length_bytes) {
+            // SAFETY: the caller promises the range.
+            unsafe { self.cpu.write_back(range) }
+        }
     }
 }
 
@@ -297,48 +275,63 @@ unsafe fn units_down<T: Stores>(dest: *mut u8, source: *const u8, length_bytes: 
 mod tests {
     use super::*;
 
-    fn here() -> Cpu {
+    /// This processor's ways of storing: streamed in wide registers, in integer registers, and not at all.
+    fn here() -> std::vec::Vec<Cpu> {
         #[cfg(target_arch = "x86_64")]
-        return Cpu::detect();
+        return std::vec![Cpu::detect(), Cpu { wide: false, ..Cpu::detect() }, Cpu::NONE];
         #[cfg(not(target_arch = "x86_64"))]
-        Cpu::NONE
+        std::vec![Cpu::NONE]
     }
 
     fn pattern(length_bytes: usize) -> std::vec::Vec<u8> {
         (0..length_bytes).map(|at| (at * 7 + at / 256) as u8).collect()
     }
 
+    fn agree(cpu: &Cpu, kind: StoreKind, to: usize, from: usize, length_bytes: usize) {
+        let size = to.max(from) + length_bytes + 64;
+        let (mut bytes, mut model) = (pattern(size), pattern(size));
+        model.copy_within(from..from + length_bytes, to);
+        let base = bytes.as_mut_ptr();
+        // SAFETY: both ranges lie in the vector.
+        unsafe { copy(cpu, base.wrapping_add(to), base.wrapping_add(from), length_bytes, kind) };
+        cpu.fence();
+        assert!(bytes == model, "{kind:?} {length_bytes} bytes from {from} to {to}, {cpu:?}");
+    }
+
     #[test]
     fn copies_agree_with_a_byte_model() {
-        let cpu = here();
-        for kind in [StoreKind::Cached, StoreKind::Streaming] {
-            for length_bytes in (0..160).chain([255, 256, 257, 1000, 1024, 4096]) {
+        for (cpu, kind) in here().iter().flat_map(|cpu| [(cpu, StoreKind::Cached), (cpu, StoreKind::Streaming)]) {
+            for length_bytes in (0..160).step_by(1).chain([255, 256, 257, 320, 1000]) {
                 for (to, from) in (0..9).flat_map(|to| (0..9).map(move |from| (to * 9, from * 9))) {
-                    let mut bytes = pattern(5000);
-                    let mut model = bytes.clone();
-                    model.copy_within(from..from + length_bytes, to);
-                    let base = bytes.as_mut_ptr();
-                    // SAFETY: both ranges lie in the vector.
-                    unsafe { copy(&cpu, base.wrapping_add(to), base.wrapping_add(from), length_bytes, kind) };
-                    cpu.fence();
-                    assert!(bytes == model, "{kind:?} {length_bytes} bytes from {from} to {to}");
+                    agree(cpu, kind, to, from, length_bytes);
                 }
             }
         }
     }
 
     #[test]
+    fn every_length_at_every_alignment() {
+        for (cpu, kind) in here().iter().flat_map(|cpu| [(cpu, StoreKind::Cached), (cpu, StoreKind::Streaming)]) {
+            // Lengths and alignments in steps that have no common factor: each alignment meets each length modulo 64.
+            for (index, length_bytes) in (0..=4096).step_by(3).enumerate() {
+                let (to, from) = (index * 5 % 64, index * 7 % 61);
+                agree(cpu, kind, to, from, length_bytes);
+                agree(cpu, kind, to, 4200 + from, length_bytes);
+            }
+        }
+    }
+
+    #[test]
     fn fills_agree_with_a_byte_model() {
-        let cpu = here();
-        for kind in [StoreKind::Cached, StoreKind::Streaming] {
-            for (to, length_bytes) in (0..20).flat_map(|to| (0..200).map(move |length| (to, length))) {
-                let mut bytes = pattern(256);
+        for (cpu, kind) in here().iter().flat_map(|cpu| [(cpu, StoreKind::Cached), (cpu, StoreKind::Streaming)]) {
+            for (to, length_bytes) in (0..20).flat_map(|to| (0..330).step_by(3).map(move |length| (to * 7, length))) {
+                let mut bytes = pattern(512);
                 let mut model = bytes.clone();
                 model[to..to + length_bytes].fill(0xa5);
                 // SAFETY: the range lies in the vector.
-                unsafe { fill(&cpu, bytes.as_mut_ptr().wrapping_add(to), 0xa5, length_bytes, kind) };
+                unsafe { fill(cpu, bytes.as_mut_ptr().wrapping_add(to), 0xa5, length_bytes, kind) };
                 cpu.fence();
-                assert!(bytes == model, "{kind:?} {length_bytes} bytes to {to}");
+                assert!(bytes == model, "{kind:?} {length_bytes} bytes to {to}, {cpu:?}");
             }
         }
     }

@@ -7,16 +7,23 @@ use core::arch::asm;
 use super::Cpu;
 use super::Method;
 
+const OSXSAVE: u32 = 1 << 27;
+const AVX: u32 = 1 << 28;
+
 /// What CPUID says about flushing, so that the choice can be tested with the values of other processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct CpuidFacts {
     /// Leaf 1, EBX: bits 15-8 are the line size of CLFLUSH in units of 8 bytes.
     pub leaf1_ebx: u32,
+    /// Leaf 1, ECX: bit 27 is OSXSAVE (XCR0 can be read), bit 28 is AVX.
+    pub leaf1_ecx: u32,
     /// Leaf 1, EDX: bit 19 is CLFLUSH.
     pub leaf1_edx: u32,
     /// Leaf 7, subleaf 0, EBX: bit 23 is CLFLUSHOPT, bit 24 is CLWB; 0 where there is no leaf 7.
     pub leaf7_ebx: u32,
+    /// XCR0: the operating system saves SSE state (bit 1) and AVX state (bit 2); 0 where it cannot be read.
+    pub xcr0: u64,
 }
 
 impl CpuidFacts {
@@ -26,7 +33,8 @@ impl CpuidFacts {
     pub fn read() -> Self {
         let leaf1 = cpuid(1);
         let leaf7_ebx = if cpuid(0).eax >= 7 { cpuid(7).ebx } else { 0 };
-        Self { leaf1_ebx: leaf1.ebx, leaf1_edx: leaf1.edx, leaf7_ebx }
+        let xcr0 = if leaf1.ecx & OSXSAVE != 0 { xcr0() } else { 0 };
+        Self { leaf1_ebx: leaf1.ebx, leaf1_ecx: leaf1.ecx, leaf1_edx: leaf1.edx, leaf7_ebx, xcr0 }
     }
 
     /// Returns the best instruction that the facts announce.
@@ -41,6 +49,13 @@ impl CpuidFacts {
         } else {
             Method::None
         }
+    }
+
+    /// Returns whether the processor has AVX *and* the operating system saves its registers.
+    #[must_use]
+    pub const fn has_avx(&self) -> bool {
+        let needed = OSXSAVE | AVX;
+        self.leaf1_ecx & needed == needed && self.xcr0 & 0b110 == 0b110
     }
 
     /// Returns the size of a cache line in bytes; 64, which all have, where the processor says nothing sensible.
@@ -67,7 +82,7 @@ impl Cpu {
     /// An instruction that the processor does not have raises an invalid-opcode exception later.
     #[must_use]
     pub const fn from_cpuid(facts: &CpuidFacts) -> Self {
-        Self { method: facts.method(), line_bytes: facts.line_bytes() }
+        Self { method: facts.method(), wide: facts.has_avx(), line_bytes: facts.line_bytes() }
     }
 }
 
@@ -78,6 +93,14 @@ fn cpuid(leaf: u32) -> core::arch::x86_64::CpuidResult {
     unsafe {
         core::arch::x86_64::__cpuid_count(leaf, 0)
     }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn xcr0() -> u64 {
+    let (low, high): (u32, u32);
+    // SAFETY: OSXSAVE says that the instruction can be used, and register 0 exists then.
+    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack, preserves_flags)) };
+    (u64::from(high) << 32) | u64::from(low)
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -121,26 +144,29 @@ pub(super) unsafe fn movnti(dest: *mut u64, value: u64) {
 mod tests {
     use super::*;
 
-    /// CPUID values as read from the processors named.
-    const RECORDED: &[(&str, CpuidFacts, Method)] = &[
-        ("Intel Core 2 Duo E8400", facts(0x0002_0800, 0xbfeb_fbff, 0), Method::Clflush),
-        ("Intel Core i7-4770 (Haswell)", facts(0x0010_0800, 0xbfeb_fbff, 0x0000_27ab), Method::Clflush),
-        ("Intel Core i7-7700 (Kaby Lake)", facts(0x0010_0800, 0xbfeb_fbff, 0x029c_6fbf), Method::Clflushopt),
-        ("Intel Xeon Gold 6154 (Skylake-SP)", facts(0x0040_0800, 0xbfeb_fbff, 0xd39f_fffb), Method::Clwb),
-        ("AMD EPYC 7551 (Zen)", facts(0x0040_0800, 0x178b_fbff, 0x209c_01a9), Method::Clflushopt),
-        ("AMD EPYC 7742 (Zen 2)", facts(0x0040_0800, 0x178b_fbff, 0x219c_91a9), Method::Clwb),
-        ("AMD EPYC 7003 under KVM", facts(0x0102_0800, 0x178b_fbff, 0x219c_07ab), Method::Clwb),
-        ("no CLFLUSH at all", facts(0, 0, 0), Method::None),
+    /// CPUID values and XCR0 as read from the processors named: instruction, AVX.
+    const RECORDED: &[(&str, CpuidFacts, Method, bool)] = &[
+        ("Intel Core 2 Duo E8400", facts(0x0008_e3bd, 0xbfeb_fbff, 0, 0), Method::Clflush, false),
+        ("Intel Core i7-4770 (Haswell)", facts(0x7ffa_fbbf, 0xbfeb_fbff, 0x0000_27ab, 7), Method::Clflush, true),
+        ("Intel Core i7-7700 (Kaby Lake)", facts(0x7ffa_fbbf, 0xbfeb_fbff, 0x029c_6fbf, 7), Method::Clflushopt, true),
+        ("Intel Xeon Gold 6154 (Skylake-SP)", facts(0x7ffe_fbff, 0xbfeb_fbff, 0xd39f_fffb, 0xe7), Method::Clwb, true),
+        ("AMD EPYC 7551 (Zen)", facts(0x7ed8_320b, 0x178b_fbff, 0x209c_01a9, 7), Method::Clflushopt, true),
+        ("AMD EPYC 7742 (Zen 2)", facts(0x7ed8_320b, 0x178b_fbff, 0x219c_91a9, 7), Method::Clwb, true),
+        ("AMD EPYC 7003 under KVM", facts(0xfffa_3203, 0x178b_fbff, 0x219c_07ab, 0x207), Method::Clwb, true),
+        ("the same, AVX state not saved", facts(0xfffa_3203, 0x178b_fbff, 0x219c_07ab, 3), Method::Clwb, false),
+        ("the same, no XSAVE", facts(0xf7fa_3203, 0x178b_fbff, 0x219c_07ab, 0), Method::Clwb, false),
+        ("no CLFLUSH at all", facts(0, 0, 0, 0), Method::None, false),
     ];
 
-    const fn facts(leaf1_ebx: u32, leaf1_edx: u32, leaf7_ebx: u32) -> CpuidFacts {
-        CpuidFacts { leaf1_ebx, leaf1_edx, leaf7_ebx }
+    const fn facts(leaf1_ecx: u32, leaf1_edx: u32, leaf7_ebx: u32, xcr0: u64) -> CpuidFacts {
+        CpuidFacts { leaf1_ebx: 0x0010_0800, leaf1_ecx, leaf1_edx, leaf7_ebx, xcr0 }
     }
 
     #[test]
     fn recorded_processors_get_their_instruction() {
-        for (name, facts, method) in RECORDED {
+        for (name, facts, method, avx) in RECORDED {
             assert_eq!(facts.method(), *method, "{name}");
+            assert_eq!(facts.has_avx(), *avx, "{name}");
             assert_eq!(facts.line_bytes(), 64, "{name}");
         }
     }
