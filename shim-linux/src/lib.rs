@@ -1,6 +1,33 @@
 #![no_std]
-//! pmemset on Linux without libc.
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+//! pmemset on Linux without libc: the address space of the process, files as sources, and the nd bus in sysfs.
 
+#[cfg(test)]
+extern crate std;
+
+mod address_space;
+mod auxv;
+mod file;
+mod grow;
+mod lock;
 pub mod nd;
+mod open;
+mod probe;
 mod sysfs;
 pub mod text;
+
+pub use address_space::{Linux, map_file, put_placeholder};
+pub use file::{Backing, FileFacts, FileSource};
+pub use lock::StripedRwLock;
+pub use open::{OpenError, OpenOptions};
+pub use probe::GranularityReason;

@@ -1,0 +1,162 @@
+//! What the kernel tells every program at its start, and what the processor says of itself: asked once.
+#![allow(unsafe_code, reason = "a value that is written once and read without a lock")]
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use pmemset_core::arch::Cpu;
+use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix_futex_sync::RawMutex;
+use rustix_futex_sync::lock_api::RawMutex as _;
+
+const AT_NULL: usize = 0;
+const AT_PAGESZ: usize = 6;
+const AT_HWCAP: usize = 16;
+const AT_HWCAP2: usize = 26;
+
+struct Machine {
+    page_size_bytes: usize,
+    hwcap2: usize,
+    cpu: Cpu,
+}
+
+/// A value that the first caller makes. Own code because those of the lock crates can panic.
+struct Once {
+    made: AtomicBool,
+    making: RawMutex,
+    machine: UnsafeCell<MaybeUninit<Machine>>,
+}
+
+// SAFETY: the cell is written under the mutex before `made` is set, and only read after.
+unsafe impl Sync for Once {}
+
+static MACHINE: Once =
+    Once { made: AtomicBool::new(false), making: RawMutex::INIT, machine: UnsafeCell::new(MaybeUninit::uninit()) };
+
+impl Once {
+    #[inline]
+    fn get(&'static self) -> &'static Machine {
+        if !self.made.load(Ordering::Acquire) {
+            self.make();
+        }
+        // SAFETY: nobody writes the cell once `made` is set.
+        let machine = unsafe { &*self.machine.get() };
+        // SAFETY: `made` was seen set, or this thread has been through `make`: the value is there.
+        unsafe { machine.assume_init_ref() }
+    }
+
+    #[cold]
+    fn make(&self) {
+        self.making.lock();
+        if !self.made.load(Ordering::Acquire) {
+            let machine = Machine::ask();
+            // SAFETY: only the holder of the mutex gets here, and nobody reads before `made` is set.
+            let cell = unsafe { &mut *self.machine.get() };
+            cell.write(machine);
+            self.made.store(true, Ordering::Release);
+        }
+        // SAFETY: locked above.
+        unsafe { self.making.unlock() };
+    }
+}
+
+impl Machine {
+    /// Reads the auxiliary vector from procfs, because `rustix::param` panics where there is none.
+    fn ask() -> Self {
+        let mut machine = Self { page_size_bytes: 0, hwcap2: 0, cpu: Cpu::NONE };
+        let mut hwcap = 0;
+        let _ = each_entry(|key, value| match key {
+            AT_PAGESZ => machine.page_size_bytes = value,
+            AT_HWCAP => hwcap = value,
+            AT_HWCAP2 => machine.hwcap2 = value,
+            _ => {}
+        });
+        if !machine.page_size_bytes.is_power_of_two() {
+            machine.page_size_bytes = smallest_unmap_bytes();
+        }
+        machine.cpu = detect(hwcap);
+        machine
+    }
+}
+
+/// Returns how this processor writes back cache lines; `hwcap` is the kernel's first word of its features.
+fn detect(hwcap: usize) -> Cpu {
+    let _ = hwcap;
+    #[cfg(target_arch = "x86_64")]
+    return Cpu::detect();
+    #[cfg(target_arch = "aarch64")]
+    return Cpu::from_hwcap(hwcap as u64);
+    // riscv64: the size of a block is in `riscv_hwprobe(2)` only, and persistent memory there is not known.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    Cpu::NONE
+}
+
+/// Calls `take` with each entry of `/proc/self/auxv` (`getauxval(3)`).
+fn each_entry(mut take: impl FnMut(usize, usize)) -> rustix::io::Result<()> {
+    const WORD: usize = size_of::<usize>();
+    let file = openat(CWD, c"/proc/self/auxv", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut entry = [[0_u8; WORD]; 2];
+    loop {
+        let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, entry.as_flattened_mut()))?;
+        let [key, value] = entry.map(usize::from_ne_bytes);
+        if read < 2 * WORD || key == AT_NULL {
+            return Ok(());
+        }
+        take(key, value);
+    }
+}
+
+/// Finds the page size without procfs: a piece of a placeholder can be unmapped only on page boundaries.
+fn smallest_unmap_bytes() -> usize {
+    const LARGEST: usize = 65_536;
+    let flags = rustix::mm::MapFlags::PRIVATE | rustix::mm::MapFlags::NORESERVE;
+    // SAFETY: the kernel places the mapping where nothing is.
+    let start = unsafe {
+        rustix::mm::mmap_anonymous(core::ptr::null_mut(), 2 * LARGEST, rustix::mm::ProtFlags::empty(), flags)
+    };
+    let Ok(start) = start else { return LARGEST };
+    let mut size = 4096_usize;
+    while size < LARGEST {
+        let kept = (2 * LARGEST).wrapping_sub(size);
+        // SAFETY: the piece is the end of the placeholder made above, which nobody else knows of.
+        if unsafe { rustix::mm::munmap(start.wrapping_byte_add(kept), size) }.is_ok() {
+            break;
+        }
+        size = size.wrapping_mul(2);
+    }
+    let kept = if size < LARGEST { (2 * LARGEST).wrapping_sub(size) } else { 2 * LARGEST };
+    // SAFETY: what is left of the placeholder.
+    let _ = unsafe { rustix::mm::munmap(start, kept) };
+    size
+}
+
+/// Returns the page size in bytes.
+#[inline]
+pub(crate) fn page_size_bytes() -> usize {
+    MACHINE.get().page_size_bytes
+}
+
+/// Returns the processor's way of writing back cache lines.
+#[inline]
+pub(crate) fn cpu() -> &'static Cpu {
+    &MACHINE.get().cpu
+}
+
+/// Returns the kernel's second word of processor features; 0 where it does not say.
+#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 asks"))]
+pub(crate) fn hwcap2() -> usize {
+    MACHINE.get().hwcap2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn procfs_and_the_kernel_agree_on_the_page_size() {
+        assert_eq!(page_size_bytes(), rustix::param::page_size());
+        assert_eq!(smallest_unmap_bytes(), rustix::param::page_size());
+        assert_eq!(hwcap2(), rustix::param::linux_hwcap().1);
+    }
+}

@@ -1,0 +1,222 @@
+//! Files as sources of parts.
+#![allow(unsafe_code, reason = "mapping over a reservation is an unsafe duty of a source")]
+
+use core::fmt;
+
+use pmemset_core::error::PrepareError;
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Dev, Stat};
+use rustix::path::Arg;
+
+pub use crate::grow::Backing;
+
+use crate::address_space::{self, map_file, put_placeholder};
+use crate::auxv;
+use crate::grow::{self, Length};
+use crate::nd::Region;
+use crate::open::{self, OpenError, OpenOptions};
+use crate::probe::{GranularityReason, Probe};
+
+/// A regular file as the source of parts (`pmemset_source`).
+///
+/// `F` is [`OwnedFd`] for a file that the source has opened or was given, [`BorrowedFd`] for one that stays the
+/// caller's. No path is kept. One source can be in several sets, and several sources can have one file.
+///
+/// # Limits
+///
+/// - Whoever truncates the file under its mappings makes accesses behind the new end raise `SIGBUS`.
+/// - A growth is taken back only if no other source of this process relies on it; other processes are not seen.
+///
+/// # Cost
+///
+/// Mapping takes two system calls (`mmap` and the `fstat` that makes sure of the length), once the length is known and
+/// the bytes are allocated; removing takes two (`msync` and `mmap`).
+pub struct FileSource<F = OwnedFd> {
+    fd: F,
+    device: Dev,
+    inode: u64,
+    length: Length,
+    probe: Probe,
+}
+
+impl FileSource<OwnedFd> {
+    /// Opens the file `path` (`pmemset_source_from_file`, `pmemset_xsource_from_file`).
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]. Unless [`create_always`](OpenOptions::create_always) was given, the file is what it was.
+    pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, OpenError> {
+        let (fd, stat) = open::open(path, options)?;
+        Ok(Self::new(fd, &stat, options.may_grow()))
+    }
+
+    /// Makes an unnamed file in the directory `directory` (`pmemset_source_from_temporary`).
+    ///
+    /// It is empty and grows; its storage is given back with the source and its last mapping.
+    ///
+    /// # Errors
+    ///
+    /// - [`OpenError::InvalidPath`]: there is no such directory.
+    /// - [`OpenError::CannotCreateTemporary`]: it takes no file; nothing is left behind.
+    pub fn temporary(directory: impl Arg) -> Result<Self, OpenError> {
+        let (fd, stat) = open::temporary(directory)?;
+        Ok(Self::new(fd, &stat, true))
+    }
+
+    /// Takes over a descriptor. The file never grows unless [`may_grow`](Self::may_grow) says so.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; the descriptor is closed then.
+    pub fn from_owned_fd(fd: OwnedFd) -> Result<Self, OpenError> {
+        let stat = open::check(fd.as_fd())?;
+        Ok(Self::new(fd, &stat, false))
+    }
+}
+
+impl<'fd> FileSource<BorrowedFd<'fd>> {
+    /// Uses the caller's descriptor (`pmemset_source_from_pmem2`).
+    ///
+    /// The file never grows unless [`may_grow`](Self::may_grow) says so.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn from_fd(fd: BorrowedFd<'fd>) -> Result<Self, OpenError> {
+        let stat = open::check(fd)?;
+        Ok(Self::new(fd, &stat, false))
+    }
+}
+
+impl<F: AsFd> FileSource<F> {
+    fn new(fd: F, stat: &Stat, may_grow: bool) -> Self {
+        let device = stat.st_dev;
+        let probe = Probe::new(fd.as_fd(), device);
+        Self { device, inode: stat.st_ino, length: Length::new(stat, may_grow), probe, fd }
+    }
+
+    /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
+    #[must_use]
+    pub fn may_grow(mut self) -> Self {
+        self.length.allow_growth();
+        self
+    }
+
+    /// Returns what is known of the file, for people to read; one system call.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason why the length cannot be had.
+    pub fn facts(&self) -> Result<FileFacts, Errno> {
+        let (length_bytes, allocated_bytes) = grow::size(self.fd.as_fd())?;
+        Ok(FileFacts {
+            device: self.device,
+            inode: self.inode,
+            length_bytes,
+            allocated_bytes,
+            may_grow: self.length.may_grow(),
+            backing: self.length.backing(),
+            granularity: self.probe.reason,
+            region: self.probe.region.as_ref().map(Region::id),
+        })
+    }
+}
+
+/// What is known of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FileFacts {
+    /// The device number of its file system.
+    pub device: Dev,
+    /// Its number in the file system.
+    pub inode: u64,
+    /// Its length in bytes.
+    pub length_bytes: u64,
+    /// How many bytes of storage it has; less than its length if it has holes.
+    pub allocated_bytes: u64,
+    /// Whether it grows when more of it is mapped than it has.
+    pub may_grow: bool,
+    /// How sure it is that a store finds storage.
+    pub backing: Backing,
+    /// Why it has its granularity; `Err` if it cannot be mapped.
+    pub granularity: Result<GranularityReason, Errno>,
+    /// The region of the nd bus that it lies on, if it is mapped with `MAP_SYNC`.
+    pub region: Option<u32>,
+}
+
+impl<F: AsFd> fmt::Debug for FileSource<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSource")
+            .field("device", &self.device)
+            .field("inode", &self.inode)
+            .field("length", &self.length)
+            .field("probe", &self.probe)
+            .finish_non_exhaustive()
+    }
+}
+
+// SAFETY: `map` has the kernel map a regular file of sufficient length over the window and nothing else, and both kinds
+// of descriptor that a source can have refer to one file as long as it lives.
+unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        let (length_bytes, _) = grow::size(self.fd.as_fd())?;
+        self.length.is_now(length_bytes);
+        Ok(length_bytes)
+    }
+
+    fn alignment_bytes(&self) -> usize {
+        auxv::page_size_bytes()
+    }
+
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        self.probe.reason.map(GranularityReason::granularity)
+    }
+
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        self.length.prepare(self.fd.as_fd(), range)
+    }
+
+    fn undo_growth(&self, growth: Growth) {
+        self.length.undo(self.fd.as_fd(), growth);
+    }
+
+    /// Fails with `ENXIO` when the file ends before the last byte of the window.
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        // The kernel's call for 32-bit processors counts in pages, and cuts off the rest.
+        if offset & (auxv::page_size_bytes() as u64).wrapping_sub(1) != 0 {
+            return Err(Errno::INVAL);
+        }
+        let end = offset.checked_add(window.length_bytes() as u64).ok_or(Errno::OVERFLOW)?;
+        // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window.
+        unsafe { map_file(window, self.fd.as_fd(), offset, self.probe.maps_sync()) }?;
+        let cause = match grow::size(self.fd.as_fd()) {
+            Ok((length_bytes, _)) if length_bytes >= end => return Ok(()),
+            Ok(_) => Errno::NXIO,
+            Err(cause) => cause,
+        };
+        self.length.is_now(0);
+        // SAFETY: mapped a moment ago, and nobody knows of it yet.
+        if unsafe { put_placeholder(window) }.is_err() {
+            // SAFETY: the same.
+            unsafe { address_space::fence_off(window) };
+        }
+        Err(cause)
+    }
+
+    unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
+        // SAFETY: the caller holds the reservation, and nobody uses the mapping any more.
+        unsafe { put_placeholder(window) }
+    }
+
+    fn sync(&self, range: Extent, _offset: u64) -> Result<(), Errno> {
+        address_space::sync_pages(range)
+    }
+
+    /// Synchronises whole pages, and flushes the region behind a file that is mapped with `MAP_SYNC`.
+    fn deep_flush(&self, range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
+        let pages = range.align_outward(auxv::page_size_bytes()).ok_or(Errno::OVERFLOW)?;
+        address_space::sync_pages(pages)?;
+        self.probe.region.as_ref().map_or(Ok(DeepFlush::Done), Region::deep_flush)
+    }
+}

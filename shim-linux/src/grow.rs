@@ -1,0 +1,186 @@
+//! Making sure that the bytes of a file exist and are backed by storage, before anything is mapped.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use pmemset_core::error::PrepareError;
+use pmemset_core::{Errno, Growth, Span};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{self, FallocateFlags, Stat};
+use rustix::io;
+use rustix_futex_sync::Mutex;
+
+use crate::address_space::errno;
+
+/// How sure it is that a store to a mapping of the file finds storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// The source may not grow, so that its file is left as it is: a store to a hole of it can raise `SIGBUS` when the
+    /// file system is full.
+    AsFound,
+    /// What is mapped is allocated first.
+    Allocated,
+    /// The file system cannot allocate (`fallocate(2)`): new bytes are written as zeros, holes stay holes, and a store to
+    /// one can raise `SIGBUS` when the file system is full.
+    WrittenWhenNew,
+}
+
+/// One lock for all sources of one file in this process (and, seldom, of several files): it holds a count of how often
+/// somebody came to rely on the length of one of them.
+static FILES: [Mutex<u64>; 16] = [const { Mutex::new(0) }; 16];
+
+/// What a source remembers of its file's length.
+#[derive(Debug)]
+pub(crate) struct Length {
+    may_grow: bool,
+    slot: usize,
+    /// Bytes that were there when somebody looked; 0 when nobody has.
+    known_bytes: AtomicU64,
+    /// Bytes from the start that are known to be allocated; meaningful for a source that may grow.
+    backed_bytes: AtomicU64,
+    /// The last growth: its length, and the count of the lock then. Changed under the lock only.
+    grown_bytes: AtomicU64,
+    grown_count: AtomicU64,
+    /// Set once `fallocate` has turned out not to exist here.
+    cannot_allocate: AtomicBool,
+}
+
+impl Length {
+    pub(crate) fn new(stat: &Stat, may_grow: bool) -> Self {
+        let mixed = (stat.st_ino) ^ stat.st_dev.rotate_left(32);
+        let spread = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
+        Self {
+            may_grow,
+            slot: usize::try_from(spread).unwrap_or(0),
+            known_bytes: AtomicU64::new(0),
+            backed_bytes: AtomicU64::new(0),
+            grown_bytes: AtomicU64::new(0),
+            grown_count: AtomicU64::new(0),
+            cannot_allocate: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) const fn may_grow(&self) -> bool {
+        self.may_grow
+    }
+
+    pub(crate) fn allow_growth(&mut self) {
+        self.may_grow = true;
+    }
+
+    pub(crate) fn backing(&self) -> Backing {
+        match (self.may_grow, self.cannot_allocate.load(Ordering::Relaxed)) {
+            (false, _) => Backing::AsFound,
+            (true, false) => Backing::Allocated,
+            (true, true) => Backing::WrittenWhenNew,
+        }
+    }
+
+    fn lock(&self) -> rustix_futex_sync::MutexGuard<'static, u64> {
+        let [first, ..] = &FILES;
+        FILES.get(self.slot).unwrap_or(first).lock()
+    }
+
+    /// Forgets what lies behind `length_bytes`: the file ends there, for all that is known.
+    pub(crate) fn is_now(&self, length_bytes: u64) {
+        if length_bytes < self.known_bytes.load(Ordering::Relaxed) {
+            self.known_bytes.fetch_min(length_bytes, Ordering::Relaxed);
+        }
+        if length_bytes < self.backed_bytes.load(Ordering::Relaxed) {
+            self.backed_bytes.fetch_min(length_bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// See [`Source::prepare`](pmemset_core::Source::prepare). No system call for what is known to be there.
+    pub(crate) fn prepare(&self, fd: BorrowedFd<'_>, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let is_known = range.end() <= self.known_bytes.load(Ordering::Relaxed);
+        let is_backed = !self.may_grow || range.end() <= self.backed_bytes.load(Ordering::Relaxed);
+        if is_known && is_backed { Ok(None) } else { self.prepare_slowly(fd, range) }
+    }
+
+    #[cold]
+    fn prepare_slowly(&self, fd: BorrowedFd<'_>, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let mut count = self.lock();
+        let (length_bytes, allocated_bytes) = size(fd).map_err(PrepareError::Length)?;
+        if range.end() > length_bytes && !self.may_grow {
+            return Err(PrepareError::TooSmall { length_bytes });
+        }
+        if self.may_grow && range.end() > self.backed_bytes.load(Ordering::Relaxed) {
+            // As many blocks as bytes: what holes there are can be no larger than the blocks of the file system's own
+            // that are counted with them. Filling all of them costs little, and is done once.
+            let is_dense = range.end() <= length_bytes && allocated_bytes >= length_bytes;
+            let wanted = if is_dense { Span::between(0, length_bytes).unwrap_or(range) } else { range };
+            self.allocate(fd, wanted, length_bytes).map_err(PrepareError::CannotGrow)?;
+            if wanted.start() <= self.backed_bytes.load(Ordering::Relaxed) {
+                self.backed_bytes.fetch_max(wanted.end(), Ordering::Relaxed);
+            }
+        }
+        // From now on this source relies on the length, so that nobody may take back a growth that came before.
+        *count = count.wrapping_add(1);
+        if range.end() <= length_bytes {
+            self.known_bytes.store(length_bytes, Ordering::Relaxed);
+            return Ok(None);
+        }
+        // What is new is not remembered yet: others must not come to rely on it without taking the lock.
+        self.grown_bytes.store(range.end(), Ordering::Relaxed);
+        self.grown_count.store(*count, Ordering::Relaxed);
+        Ok(Some(Growth { from_bytes: length_bytes, to_bytes: range.end() }))
+    }
+
+    /// Allocates the bytes of `range`; lengthens the file, which has `length_bytes`, if it is too short.
+    fn allocate(&self, fd: BorrowedFd<'_>, range: Span, length_bytes: u64) -> Result<(), Errno> {
+        let result =
+            io::retry_on_intr(|| fs::fallocate(fd, FallocateFlags::empty(), range.start(), range.length_bytes()));
+        let result = match result {
+            Err(io::Errno::OPNOTSUPP | io::Errno::NOSYS) => {
+                self.cannot_allocate.store(true, Ordering::Relaxed);
+                match range.from(length_bytes) {
+                    Some(new) => write_zeros(fd, new),
+                    None => Ok(()),
+                }
+            }
+            other => other,
+        };
+        result.map_err(|cause| {
+            // Some file systems have lengthened the file by what they could.
+            if size(fd).is_ok_and(|(now, _)| now > length_bytes && now <= range.end()) {
+                let _ = io::retry_on_intr(|| fs::ftruncate(fd, length_bytes));
+            }
+            errno(cause)
+        })
+    }
+
+    /// See [`Source::undo_growth`](pmemset_core::Source::undo_growth). Other processes are not seen.
+    pub(crate) fn undo(&self, fd: BorrowedFd<'_>, growth: Growth) {
+        let count = self.lock();
+        let is_last = self.grown_bytes.load(Ordering::Relaxed) == growth.to_bytes
+            && self.grown_count.load(Ordering::Relaxed) == *count;
+        if is_last && size(fd).is_ok_and(|(now, _)| now == growth.to_bytes) {
+            let _ = io::retry_on_intr(|| fs::ftruncate(fd, growth.from_bytes));
+            self.is_now(growth.from_bytes);
+        }
+    }
+}
+
+/// Returns the length of the file, and how much of it is allocated, both in bytes.
+pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
+    const BLOCK_BYTES: u64 = 512;
+    let stat = fs::fstat(fd).map_err(errno)?;
+    let length_bytes = u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)?;
+    let allocated_bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+    Ok((length_bytes, allocated_bytes))
+}
+
+/// Lengthens a file by writing zeros, which takes storage on every file system.
+fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
+    static ZEROS: [u8; 65_536] = [0; 65_536];
+    let mut at = range.start();
+    while let Some(rest) = range.from(at) {
+        let piece = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX).min(ZEROS.len());
+        let written = io::retry_on_intr(|| io::pwrite(fd, ZEROS.get(..piece).unwrap_or(&ZEROS), at))?;
+        if written == 0 {
+            return Err(io::Errno::IO);
+        }
+        at = at.saturating_add(written as u64);
+    }
+    Ok(())
+}

@@ -1,0 +1,309 @@
+//! Opening files: libpmemset's flags, what is refused, and unnamed files.
+
+use core::fmt;
+
+use pmemset_core::Errno;
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, Stat};
+use rustix::io;
+use rustix::path::Arg;
+use rustix::rand::{GetRandomFlags, getrandom};
+
+use crate::address_space::errno;
+
+const CREATE_ALWAYS: u64 = 1 << 0;
+const CREATE_IF_NEEDED: u64 = 1 << 1;
+const DO_NOT_GROW: u64 = 1 << 2;
+const MODE_SHIFT: u32 = 32;
+const MODE_MASK: u32 = 0o777;
+const DEFAULT_MODE: u32 = 0o644;
+
+/// How a file is opened as a source (`pmemset_xsource_from_file`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct OpenOptions {
+    flags: u64,
+}
+
+impl OpenOptions {
+    /// Returns the options that open an existing file, which grows when more of it is mapped than it has.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { flags: 0 }
+    }
+
+    /// Creates the file, or truncates an existing one to length 0 in place (`PMEMSET_SOURCE_FILE_CREATE_ALWAYS`).
+    #[must_use]
+    pub const fn create_always(self) -> Self {
+        Self { flags: self.flags | CREATE_ALWAYS }
+    }
+
+    /// Creates the file where there is none (`PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED`).
+    #[must_use]
+    pub const fn create_if_needed(self) -> Self {
+        Self { flags: self.flags | CREATE_IF_NEEDED }
+    }
+
+    /// Never changes the length of the file (`PMEMSET_SOURCE_FILE_DO_NOT_GROW`).
+    #[must_use]
+    pub const fn do_not_grow(self) -> Self {
+        Self { flags: self.flags | DO_NOT_GROW }
+    }
+
+    /// Gives a new file these permissions, less the process's umask (`PMEMSET_SOURCE_FILE_CREATE_MODE`).
+    ///
+    /// 0 means 0644, which is also the default. An existing file keeps its own.
+    ///
+    /// # Errors
+    ///
+    /// - [`OpenError::InvalidFlags`]: `mode` has bits besides 0777.
+    pub const fn create_mode(self, mode: u32) -> Result<Self, OpenError> {
+        let shifted = (mode as u64) << MODE_SHIFT;
+        if mode & !MODE_MASK != 0 {
+            return Err(OpenError::InvalidFlags { flags: shifted });
+        }
+        let others = self.flags & !((MODE_MASK as u64) << MODE_SHIFT);
+        Ok(Self { flags: others | shifted })
+    }
+
+    /// Returns the options that libpmemset's `flags` stand for.
+    ///
+    /// # Errors
+    ///
+    /// - [`OpenError::InvalidFlags`]: a bit is set that has no meaning.
+    pub const fn from_raw_flags(flags: u64) -> Result<Self, OpenError> {
+        let known = CREATE_ALWAYS | CREATE_IF_NEEDED | DO_NOT_GROW | ((MODE_MASK as u64) << MODE_SHIFT);
+        if flags & !known == 0 { Ok(Self { flags }) } else { Err(OpenError::InvalidFlags { flags }) }
+    }
+
+    pub(crate) const fn may_grow(self) -> bool {
+        self.flags & DO_NOT_GROW == 0
+    }
+
+    fn open_flags(self) -> OFlags {
+        if self.flags & CREATE_ALWAYS != 0 {
+            OFlags::CREATE | OFlags::TRUNC
+        } else if self.flags & CREATE_IF_NEEDED != 0 {
+            OFlags::CREATE
+        } else {
+            OFlags::empty()
+        }
+    }
+
+    fn mode(self) -> Mode {
+        let asked = Mode::from_bits_truncate(u32::try_from(self.flags >> MODE_SHIFT).unwrap_or(0) as _);
+        if asked.is_empty() { Mode::from_bits_truncate(DEFAULT_MODE as _) } else { asked }
+    }
+}
+
+/// Why a file cannot be a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no such file or directory, or the path holds a NUL byte.
+    InvalidPath(Errno),
+    /// A flag or a permission bit has no meaning.
+    InvalidFlags {
+        /// The flags as libpmemset numbers them.
+        flags: u64,
+    },
+    /// Only regular files can be mapped as files.
+    InvalidFileType {
+        /// What it is.
+        kind: FileType,
+    },
+    /// A device DAX: `shim-devdax` has a source for it.
+    DeviceDax,
+    /// The descriptor is not open for reading.
+    NotReadable,
+    /// The descriptor is not open for writing.
+    NotWritable,
+    /// The file could not be opened or asked about.
+    Open(Errno),
+    /// The directory takes no unnamed file.
+    CannotCreateTemporary(Errno),
+}
+
+impl OpenError {
+    /// Returns libpmemset's number for this error, or libpmem2's where libpmemset passes that on.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::InvalidPath(_) => -200_003,
+            Self::InvalidFlags { .. } => -200_019,
+            Self::CannotCreateTemporary(_) => -200_020,
+            Self::NotReadable => -100_004,
+            Self::InvalidFileType { .. } | Self::DeviceDax => -100_005,
+            Self::NotWritable => -100_032,
+            Self::Open(cause) => cause.code(),
+        }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InvalidPath(cause) => write!(f, "not a path to a file: {cause}"),
+            Self::InvalidFlags { flags } => write!(f, "unknown flags or permission bits in {flags:#x}"),
+            Self::InvalidFileType { kind } => write!(f, "a {kind:?} cannot be mapped: only regular files can"),
+            Self::DeviceDax => f.write_str("a device DAX is not a file: open it with shim-devdax"),
+            Self::NotReadable => f.write_str("the descriptor is not open for reading: open it for reading and writing"),
+            Self::NotWritable => f.write_str("the descriptor is not open for writing: open it for reading and writing"),
+            Self::Open(cause) => write!(f, "cannot open: {cause}"),
+            Self::CannotCreateTemporary(cause) => write!(f, "the directory takes no unnamed file: {cause}"),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::InvalidPath(cause) | Self::Open(cause) | Self::CannotCreateTemporary(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// Opens the regular file `path`.
+pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(OwnedFd, Stat), OpenError> {
+    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
+    path.into_with_c_str(|path| {
+        let opened = io::retry_on_intr(|| fs::openat(CWD, path, flags, options.mode()));
+        Ok(match opened {
+            Ok(fd) => check(fd.as_fd()).map(|stat| (fd, stat)),
+            Err(cause) => Err(refusal(path, cause)),
+        })
+    })
+    .map_err(|cause| match cause {
+        io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
+        other => OpenError::Open(errno(other)),
+    })?
+}
+
+/// Says why `path` could not be opened.
+fn refusal(path: &core::ffi::CStr, cause: io::Errno) -> OpenError {
+    match cause {
+        io::Errno::NOENT => OpenError::InvalidPath(Errno::NOENT),
+        io::Errno::ISDIR => OpenError::InvalidFileType { kind: FileType::Directory },
+        // What a socket answers, and a device without a driver.
+        io::Errno::NXIO => match fs::statat(CWD, path, AtFlags::empty()).map(|stat| file_type(&stat)) {
+            Ok(FileType::Socket) => OpenError::InvalidFileType { kind: FileType::Socket },
+            _ => OpenError::Open(Errno::NXIO),
+        },
+        other => OpenError::Open(errno(other)),
+    }
+}
+
+pub(crate) fn file_type(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+/// Makes sure that `fd` is a regular file, open for reading and writing.
+pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
+    let stat = fs::fstat(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
+    match file_type(&stat) {
+        FileType::RegularFile => {}
+        FileType::CharacterDevice if is_dax(stat.st_rdev) => return Err(OpenError::DeviceDax),
+        kind => return Err(OpenError::InvalidFileType { kind }),
+    }
+    let flags = fs::fcntl_getfl(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(OpenError::NotReadable);
+    }
+    match flags & OFlags::RWMODE {
+        OFlags::RDWR => Ok(stat),
+        OFlags::WRONLY => Err(OpenError::NotReadable),
+        _ => Err(OpenError::NotWritable),
+    }
+}
+
+/// Returns whether the character device `number` is a device DAX: what its link in sysfs says.
+fn is_dax(number: Dev) -> bool {
+    let mut path = heapless::CString::<64>::new();
+    let name = crate::sysfs::decimal(format_args!("{}:{}", fs::major(number), fs::minor(number)));
+    let pieces = [&b"/sys/dev/char/"[..], name.as_bytes(), b"/subsystem"];
+    if pieces.iter().any(|piece| path.extend_from_bytes(piece).is_err()) {
+        return false;
+    }
+    let mut target = [0_u8; 256];
+    let read = fs::readlinkat_raw(CWD, path.as_c_str(), &mut target[..]).unwrap_or(0);
+    target.get(..read).is_some_and(|target| target.ends_with(b"/dax"))
+}
+
+/// Makes an unnamed file in the directory `path`.
+pub(crate) fn temporary(path: impl Arg) -> Result<(OwnedFd, Stat), OpenError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = fs::openat(CWD, path, flags, Mode::empty()).map_err(|cause| match cause {
+        io::Errno::NOENT | io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
+        other => OpenError::CannotCreateTemporary(errno(other)),
+    })?;
+    // `EXCL`: nobody gives it a name later.
+    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let made = match io::retry_on_intr(|| fs::openat(&directory, c".", flags, Mode::RUSR | Mode::WUSR)) {
+        // `EISDIR`: a kernel before 3.11, which reads the flag as `O_DIRECTORY`.
+        Err(io::Errno::OPNOTSUPP | io::Errno::ISDIR | io::Errno::INVAL) => create_and_unlink(directory.as_fd()),
+        other => other,
+    };
+    let fd = made.map_err(|cause| OpenError::CannotCreateTemporary(errno(cause)))?;
+    let stat = fs::fstat(&fd).map_err(|cause| OpenError::CannotCreateTemporary(errno(cause)))?;
+    Ok((fd, stat))
+}
+
+/// Makes a file with a name that nobody can guess, and takes the name away.
+fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    const ATTEMPTS: usize = 16;
+    const DIGITS: [u8; 16] = *b"0123456789abcdef";
+    const PREFIX: &[u8] = b".pmemset.";
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    for _ in 0..ATTEMPTS {
+        let mut random = [0_u8; 16];
+        io::retry_on_intr(|| getrandom(&mut random[..], GetRandomFlags::empty()))?;
+        let mut name = heapless::CString::<32>::new();
+        let digits = random.map(|byte| *DIGITS.get(usize::from(byte & 15)).unwrap_or(&b'0'));
+        name.extend_from_bytes(PREFIX).map_err(|_| io::Errno::NAMETOOLONG)?;
+        name.extend_from_bytes(&digits).map_err(|_| io::Errno::NAMETOOLONG)?;
+        match fs::openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR) {
+            Ok(fd) => {
+                fs::unlinkat(directory, name.as_c_str(), AtFlags::empty())?;
+                return Ok(fd);
+            }
+            Err(io::Errno::EXIST | io::Errno::INTR) => {}
+            Err(cause) => return Err(cause),
+        }
+    }
+    Err(io::Errno::EXIST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_and_modes_have_libpmemsets_numbers() {
+        let all = OpenOptions::new().create_always().create_if_needed().do_not_grow().create_mode(0o750).unwrap();
+        assert_eq!(OpenOptions::from_raw_flags((0o750 << 32) | 7), Ok(all));
+        assert_eq!(OpenOptions::from_raw_flags(0), Ok(OpenOptions::new()));
+        assert_eq!(OpenOptions::from_raw_flags(0x1FF_0000_0007).unwrap().mode(), Mode::RWXU | Mode::RWXG | Mode::RWXO);
+        for flags in [8, 1 << 31, 1 << 41, 90_180 << 32, 0x1FF_0000_0007 + 1, u64::MAX] {
+            assert_eq!(OpenOptions::from_raw_flags(flags), Err(OpenError::InvalidFlags { flags }));
+            assert_eq!(OpenError::InvalidFlags { flags }.code(), -200_019);
+        }
+        assert!(OpenOptions::new().create_mode(0o1000).is_err());
+        assert_eq!(OpenOptions::new().create_mode(0).unwrap().mode().bits(), 0o644);
+        assert!(!all.may_grow() && OpenOptions::new().may_grow());
+    }
+
+    #[test]
+    fn a_file_system_without_unnamed_files_gets_a_named_one_without_its_name() {
+        let directory = std::env::temp_dir().join(std::format!("pmemset-unlinked-{}", std::process::id()));
+        std::fs::create_dir(&directory).unwrap();
+        let folder = fs::open(&directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let file = create_and_unlink(folder.as_fd()).unwrap();
+        let stat = fs::fstat(&file).unwrap();
+        assert_eq!(stat.st_nlink, 0);
+        assert_eq!(stat.st_mode & 0o777, 0o600);
+        assert!(io::fcntl_getfd(&file).unwrap().contains(io::FdFlags::CLOEXEC));
+        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
+        std::fs::remove_dir(&directory).unwrap();
+    }
+}

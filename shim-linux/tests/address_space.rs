@@ -1,0 +1,62 @@
+//! Reservations of the process's address space, each test alone in a process of its own.
+
+mod machine;
+
+use machine::alone;
+use pmemset_core::{Errno, Extent, Platform};
+use shim_linux::Linux;
+
+const PAGE: usize = 4096;
+
+fn release(window: Extent) {
+    // SAFETY: the tests release only what they have reserved, and nothing is mapped in it.
+    unsafe { Linux.release(window) }.unwrap();
+}
+
+/// Defect F1, D4: the slack of the alignment was left behind.
+#[test]
+fn a_reservation_is_aligned_and_nothing_else_is_kept() {
+    alone("a_reservation_is_aligned_and_nothing_else_is_kept", || {
+        for alignment in [PAGE, 65_536, 2 << 20, 1 << 30] {
+            let before = maps();
+            let window = Linux.reserve(3 * PAGE, alignment).unwrap();
+            assert_eq!(window.start() % alignment, 0);
+            assert_eq!(window.length_bytes(), 3 * PAGE);
+            assert_eq!(total_bytes(&maps()), total_bytes(&before) + 3 * PAGE);
+            release(window);
+            assert_eq!(maps(), before);
+        }
+    });
+}
+
+/// Defect F3: a reservation at a given address wanted free bytes behind it.
+#[test]
+fn a_reservation_extends_in_place_and_never_over_others() {
+    alone("a_reservation_extends_in_place_and_never_over_others", || {
+        let window = Linux.reserve(16 * PAGE, PAGE).unwrap();
+        let middle = window.slice(8 * PAGE, 2 * PAGE).unwrap();
+        release(middle);
+        Linux.reserve_at(middle).unwrap();
+        for (offset, length) in [(7, 2), (8, 1), (8, 2), (9, 2), (0, 16)] {
+            let taken = window.slice(offset * PAGE, length * PAGE).unwrap();
+            let before = maps();
+            assert_eq!(Linux.reserve_at(taken), Err(Errno::EXIST));
+            assert_eq!(maps(), before);
+        }
+        release(window);
+    });
+}
+
+/// The mappings of this process: address range, access and name, without the heap and the stack, which come and go.
+fn maps() -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/self/maps").unwrap();
+    text.lines().filter(|line| !line.ends_with("[heap]") && !line.ends_with("[stack]")).map(str::to_owned).collect()
+}
+
+fn total_bytes(maps: &[String]) -> usize {
+    let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
+    maps.iter()
+        .map(|line| line.split(' ').next().unwrap().split_once('-').unwrap())
+        .map(|(a, b)| number(b) - number(a))
+        .sum()
+}
