@@ -1,10 +1,302 @@
-//! `cargo xtask lab`: real kernels with persistent memory in QEMU.
+//! `cargo xtask lab`: boots real kernels with persistent memory and tests the shims there.
 
-use crate::tools::Outcome;
+mod acpi;
+mod cpio;
+mod cut;
+mod image;
+mod kernel;
+mod layout;
+mod machine;
+mod parts;
+mod vm;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc::channel;
+use std::time::Instant;
+
+use self::kernel::Kernel;
+use self::machine::{Cut, Expect, Machine};
+use self::parts::{Qemu, home};
+use self::vm::{Bench, Boot, End};
+use crate::tools::{Outcome, Tally, cargo, output_of};
+
+/// Where a static program for the machines is built.
+const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Only scenarios whose names contain one of these; all of them if none is given.
+    scenarios: Vec<String>,
+    /// Print the scenarios and their machines, and run nothing.
+    #[arg(long)]
+    list: bool,
+    /// Only the scenarios of the short list.
+    #[arg(long)]
+    short: bool,
+    /// Keep the files of every machine: memory, console, tables.
+    #[arg(long)]
+    keep: bool,
+    /// Run all chosen scenarios on this series of kernels.
+    #[arg(long, value_parser = ["6.1", "6.12"])]
+    kernel: Option<String>,
+    /// Boot the machine of one scenario with a shell on this terminal.
+    #[arg(long, conflicts_with = "list")]
+    shell: bool,
+}
 
-pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("not built yet".into())
+pub(crate) fn run(args: &Args) -> Outcome {
+    let bench = build()?;
+    let machines = chosen(args, declarations(&bench)?);
+    if machines.is_empty() {
+        return Err("no scenario has such a name (see --list)".into());
+    }
+    if args.list {
+        for machine in &machines {
+            println!(
+                "{:32} {:5} {}",
+                machine.name,
+                if machine.short { "short" } else { "whole" },
+                machine.kernels.join(",")
+            );
+        }
+        return Ok(true);
+    }
+    if args.shell {
+        let [machine] = &machines[..] else { return Err("a shell needs exactly one scenario".into()) };
+        return shell(&bench, machine).map(|()| true).map_err(Into::into);
+    }
+    let tally = run_all(&bench, &machines, args.keep);
+    println!("{tally}");
+    Ok(tally.good())
+}
+
+/// Runs the scenarios of the short list.
+#[allow(dead_code, reason = "called by `cargo xtask test`")]
+pub(crate) fn short() -> Tally {
+    listed(|machine| machine.short)
+}
+
+/// Runs every scenario.
+#[allow(dead_code, reason = "called by `cargo xtask test`")]
+pub(crate) fn whole() -> Tally {
+    listed(|_| true)
+}
+
+fn listed(wanted: impl Fn(&Machine) -> bool) -> Tally {
+    let mut tally = Tally::default();
+    match build().and_then(|bench| Ok((declarations(&bench)?, bench))) {
+        Ok((mut machines, bench)) => {
+            machines.retain(wanted);
+            run_all(&bench, &machines, false)
+        }
+        Err(reason) => {
+            tally.check("lab", Err(reason));
+            tally
+        }
+    }
+}
+
+fn chosen(args: &Args, mut machines: Vec<Machine>) -> Vec<Machine> {
+    let exact = |machine: &Machine| args.scenarios.contains(&machine.name);
+    let any_exact = machines.iter().any(exact);
+    machines.retain(|machine| match any_exact {
+        true => exact(machine),
+        false => args.scenarios.is_empty() || args.scenarios.iter().any(|name| machine.name.contains(name)),
+    });
+    machines.retain(|machine| !args.short || machine.short);
+    for machine in &mut machines {
+        machine.kernels = args.kernel.clone().map_or_else(|| machine.kernels.clone(), |kernel| vec![kernel]);
+    }
+    machines
+}
+
+/// Builds the static programs that run inside the machines.
+fn build() -> Result<Bench, String> {
+    let folder = home().join("build");
+    fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let status = cargo()
+        .args(["build", "--quiet", "--target", TARGET, "--package", "lab-guest"])
+        .env("CARGO_TARGET_DIR", &folder)
+        .env("RUSTFLAGS", "-C target-feature=+crt-static")
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
+        .env("CARGO_PROFILE_DEV_STRIP", "symbols")
+        .status()
+        .map_err(|error| error.to_string())?;
+    if !status.success() {
+        return Err("the test program for the machines does not build".into());
+    }
+    let programs = folder.join(TARGET).join("debug");
+    let mut extra = Vec::new();
+    if let Some(busybox) = parts::program("busybox") {
+        extra.push(("bin/busybox".to_owned(), busybox));
+    }
+    Ok(Bench { guest: programs.join("lab-guest"), extra })
+}
+
+fn declarations(bench: &Bench) -> Result<Vec<Machine>, String> {
+    output_of(&bench.guest.to_string_lossy(), &["--list"])?.lines().map(Machine::parse).collect()
+}
+
+/// What can be had of the parts that machines are made of, or why not.
+struct Parts {
+    kernels: BTreeMap<String, Result<Kernel, String>>,
+    qemu: Result<Qemu, String>,
+    plugin: Result<(Qemu, PathBuf), String>,
+}
+
+impl Parts {
+    fn get(machines: &[Machine]) -> Self {
+        let programs = if cfg!(target_arch = "x86_64") {
+            parts::programs()
+        } else {
+            Err("the machines are x86-64, and their test program is built for the processor of this one".into())
+        };
+        let with_programs = |value: Result<Qemu, String>| programs.clone().and(value);
+        let mut kernels = BTreeMap::new();
+        for name in machines.iter().flat_map(|machine| &machine.kernels) {
+            kernels.entry(name.clone()).or_insert_with(|| programs.clone().and_then(|()| Kernel::get(name)));
+        }
+        let plugin = if machines.iter().any(|machine| machine.cut == Cut::Flushed) {
+            with_programs(parts::plugin_qemu()).and_then(|qemu| Ok((qemu, cut::plugin()?)))
+        } else {
+            Err("not asked for".into())
+        };
+        Self { kernels, qemu: with_programs(parts::qemu()), plugin }
+    }
+
+    fn for_machine(&self, machine: &Machine, kernel: &str) -> Result<(Kernel, Qemu, Option<PathBuf>), String> {
+        let kernel = self.kernels.get(kernel).cloned().unwrap_or_else(|| Err("unknown kernel".into()))?;
+        if machine.cut == Cut::Flushed {
+            let (qemu, plugin) = self.plugin.clone()?;
+            return Ok((kernel, qemu, Some(plugin)));
+        }
+        Ok((kernel, self.qemu.clone()?, None))
+    }
+}
+
+/// How one scenario on one kernel came out.
+struct Report {
+    name: String,
+    seconds: f64,
+    skipped: bool,
+    result: Result<String, String>,
+}
+
+/// Runs scenarios, one for each processor at a time, and prints a line for each.
+fn run_all(bench: &Bench, machines: &[Machine], keep: bool) -> Tally {
+    let parts = Parts::get(machines);
+    let jobs = machines.iter().flat_map(|machine| machine.kernels.iter().map(move |kernel| (machine, kernel)));
+    let jobs = Mutex::new(jobs);
+    let (sender, reports) = channel();
+    let mut tally = Tally::default();
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            let (sender, jobs, parts) = (sender.clone(), &jobs, &parts);
+            scope.spawn(move || {
+                let next = || jobs.lock().ok()?.next();
+                while let Some((machine, kernel)) = next() {
+                    let _ = sender.send(one(bench, parts, machine, kernel, keep));
+                }
+            });
+        }
+        drop(sender);
+        for report in reports {
+            let name = format!("{} ({:.1} s)", report.name, report.seconds);
+            match report.result {
+                Err(reason) if report.skipped => tally.skip(&report.name, &reason),
+                Ok(note) if !note.is_empty() => tally.check(&format!("{name}: {note}"), Ok(())),
+                result => tally.check(&name, result.map(drop)),
+            }
+        }
+    });
+    tally
+}
+
+fn one(bench: &Bench, parts: &Parts, machine: &Machine, kernel: &str, keep: bool) -> Report {
+    let begin = Instant::now();
+    let name = format!("lab {} on {kernel}", machine.name);
+    let (skipped, result) = match parts.for_machine(machine, kernel) {
+        Err(reason) => (true, Err(reason)),
+        Ok((kernel_files, qemu, plugin)) => {
+            let folder = home().join("run").join(format!("{}-{kernel}", machine.name));
+            let boot = Boot {
+                bench,
+                machine,
+                kernel: &kernel_files,
+                qemu: &qemu,
+                folder: &folder,
+                words: String::new(),
+                plugin: None,
+                cut_after: None,
+            };
+            let result = prepare(machine, &folder).and_then(|()| scenario(boot, plugin.as_deref()));
+            tidy(&folder, keep, result.is_ok());
+            let shown = folder.strip_prefix(crate::tools::root()).unwrap_or(&folder).display();
+            (false, result.map_err(|reason| format!("{reason} (see {shown})")))
+        }
+    };
+    Report { name, seconds: begin.elapsed().as_secs_f64(), skipped, result }
+}
+
+fn prepare(machine: &Machine, folder: &Path) -> Result<(), String> {
+    let _ = fs::remove_dir_all(folder);
+    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    image::make(machine, &folder.join("memory"))?;
+    if machine.device == machine::Device::Nfit { acpi::write(machine, folder) } else { Ok(()) }
+}
+
+fn tidy(folder: &Path, keep: bool, passed: bool) {
+    if keep {
+        return;
+    }
+    if passed {
+        let _ = fs::remove_dir_all(folder);
+    } else {
+        // What a failure left to read stays; the memory is big.
+        let _ = fs::remove_file(folder.join("memory"));
+        let _ = fs::remove_file(folder.join("durable"));
+    }
+}
+
+/// Boots a machine until its scenario has ended, and compares with how it is to end.
+fn scenario(mut boot: Boot<'_>, plugin: Option<&Path>) -> Result<String, String> {
+    if boot.machine.cut != Cut::None {
+        return cut::rounds(boot, plugin);
+    }
+    for phase in 0..100 {
+        boot.words = format!("lab.phase={phase}");
+        let (end, _) = cut::twice(&boot)?;
+        return match (end, boot.machine.expect) {
+            (End::Again, _) => continue,
+            (End::Done, Expect::Pass) => Ok(String::new()),
+            (End::Done, _) => Err("passed, although it must not".into()),
+            (End::Failed(reason), Expect::Oops) if reason.starts_with("the kernel died") => Ok("seen".into()),
+            (End::Failed(reason), Expect::Hang) if reason.starts_with("hung") => Ok("seen".into()),
+            (End::Failed(reason), Expect::Fail) if reason.starts_with("check") => Ok("seen".into()),
+            (End::Failed(reason) | End::NeverReached(reason), _) => Err(reason),
+            (End::Cut, _) => Err("cut without being asked to".into()),
+        };
+    }
+    Err("wants to be booted for ever".into())
+}
+
+fn shell(bench: &Bench, machine: &Machine) -> Result<(), String> {
+    let parts = Parts::get(core::slice::from_ref(machine));
+    let kernel = machine.kernels.first().map_or("6.1", String::as_str);
+    let (kernel, qemu, _) = parts.for_machine(machine, kernel)?;
+    let folder = home().join("run").join(format!("{}-shell", machine.name));
+    prepare(machine, &folder)?;
+    println!(
+        "The shell ends with `poweroff -f`; ctrl-a x kills the machine. The test program is /init, its file systems are below /mnt0."
+    );
+    let words = "lab.shell=1".to_owned();
+    let boot =
+        Boot { bench, machine, kernel: &kernel, qemu: &qemu, folder: &folder, words, plugin: None, cut_after: None };
+    let result = boot.shell();
+    tidy(&folder, false, true);
+    result
 }

@@ -1,0 +1,51 @@
+//! The lab tested by itself: what it rests on is there, and what goes wrong is seen.
+
+use std::fs;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::mm::{MapFlags, ProtFlags, mmap};
+
+use crate::lab::{Lab, check, same};
+use crate::machine::{Expect, Failure, Machine, Scenario};
+
+const NONE: Machine = Machine { device: "none", fs: "none", ..Machine::NFIT };
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("lab-map-sync", map_sync).short(),
+    Scenario::new("lab-map-sync-xfs", map_sync).on(Machine::XFS),
+    Scenario::new("lab-sees-failure", fails).on(NONE).once().expect(Expect::Fail, 60).short(),
+    Scenario::new("lab-sees-oops", oopses).on(NONE).once().expect(Expect::Oops, 60).short(),
+    Scenario::new("lab-sees-hang", hangs).on(NONE).once().expect(Expect::Hang, 20).short(),
+];
+
+/// A file of an fs-dax file system can be mapped synchronously, and the host sees its flush hints.
+fn map_sync(lab: &mut Lab) -> Result<(), Failure> {
+    let file = fs::File::options().read(true).write(true).create(true).truncate(true).open("/mnt0/file")?;
+    fallocate(&file, FallocateFlags::empty(), 0, 4 << 20)?;
+    // SAFETY: a new mapping at an address that the kernel chooses.
+    let memory = unsafe {
+        let flags = MapFlags::SHARED_VALIDATE | MapFlags::SYNC;
+        mmap(std::ptr::null_mut(), 4 << 20, ProtFlags::READ | ProtFlags::WRITE, flags, &file, 0)
+    }?;
+    // SAFETY: mapped above, four mebibytes of it.
+    unsafe { memory.cast::<u8>().write_volatile(42) };
+    lab.ask("hint 0")?;
+    file.sync_all()?;
+    same("the flush hint after fsync", lab.ask("hint 0")?.as_str(), "1")?;
+    same("the content", fs::read("/mnt0/file")?[0], 42)
+}
+
+fn fails(_: &mut Lab) -> Result<(), Failure> {
+    check(false, "two and two are five")
+}
+
+fn oopses(_: &mut Lab) -> Result<(), Failure> {
+    fs::write("/proc/sysrq-trigger", "c")?;
+    Ok(())
+}
+
+fn hangs(_: &mut Lab) -> Result<(), Failure> {
+    loop {
+        std::thread::park();
+    }
+}

@@ -1,0 +1,125 @@
+//! Cuts the power at random times, and has the next boot look at what is left.
+
+use core::time::Duration;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::image::copy;
+use super::machine::{Cut, Machine};
+use super::parts::home;
+use super::vm::{Boot, End, Said, plugin_arguments};
+use crate::tools::output_of;
+
+/// Compiles the plugin that keeps only what was flushed and fenced.
+///
+/// # Errors
+///
+/// That there is no C compiler, or what it said.
+pub(crate) fn plugin() -> Result<PathBuf, String> {
+    let path = home().join("pmcut.so");
+    let source = home().join("pmcut.c");
+    fs::create_dir_all(home())
+        .and_then(|()| fs::write(&source, include_str!("pmcut.c")))
+        .map_err(|error| error.to_string())?;
+    let options = ["-O2", "-shared", "-fPIC", "-fvisibility=hidden", "-o"].map(Path::new);
+    output_of("cc", &[&options[..], &[&path, &source]].concat())?;
+    Ok(path)
+}
+
+/// Random delays from one seed (xorshift64).
+struct Delays(u64);
+
+impl Delays {
+    fn new() -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::from(now.subsec_nanos()) << 20 | 1)
+    }
+
+    /// Returns between 50 and 1,250 ms.
+    fn next(&mut self) -> Duration {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        Duration::from_millis(50 + self.0 % 1200)
+    }
+}
+
+/// Runs the rounds of a scenario; each boot checks what the cut before has left, and writes on until the next.
+///
+/// # Errors
+///
+/// The first thing that is not as it must be.
+pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Path>) -> Result<String, String> {
+    let machine = first.machine;
+    let mut boot = Boot { plugin: plugin.map(plugin_arguments), ..first };
+    let mut delays = Delays::new();
+    let (mut acknowledged, mut total) = (0_u64, 0_u64);
+    for round in 0..=machine.rounds {
+        let last = round == machine.rounds;
+        boot.words = format!("lab.phase={round} lab.ack={acknowledged} lab.last={}", u8::from(last));
+        boot.cut_after = (!last).then(|| delays.next());
+        if boot.plugin.is_some() {
+            copy(&boot.folder.join("memory"), &boot.folder.join("durable"))?;
+        }
+        let (end, said) = twice(&boot)?;
+        match end {
+            End::Cut => {}
+            End::Done if last => {}
+            End::Failed(reason) | End::NeverReached(reason) => return Err(format!("round {round}: {reason}")),
+            other => return Err(format!("round {round}: ended as {other:?} instead of being cut")),
+        }
+        if let Some(reason) = said.last("lost") {
+            if !machine.canary {
+                return Err(format!("round {round}: lost {reason}"));
+            }
+            return Ok(format!("data lost as it must be, in round {round}"));
+        }
+        let at = said.last("ack").and_then(|number| number.parse().ok()).unwrap_or(acknowledged);
+        total += at.saturating_sub(acknowledged);
+        acknowledged = at;
+        if machine.cut == Cut::Flushed {
+            copy(&boot.folder.join("durable"), &boot.folder.join("memory"))?;
+        }
+    }
+    verdict(machine, total)
+}
+
+/// Judges rounds none of which has lost anything.
+fn verdict(machine: &Machine, total: u64) -> Result<String, String> {
+    if total == 0 {
+        return Err("no record was ever acknowledged".into());
+    }
+    if machine.canary {
+        return Err(format!(
+            "{} power cuts and nothing lost: the lab would not notice a missing flush",
+            machine.rounds
+        ));
+    }
+    Ok(format!("{} power cuts, {total} records kept", machine.rounds))
+}
+
+/// Boots; and once more if the machine never reached the test program.
+pub(crate) fn twice(boot: &Boot<'_>) -> Result<(End, Said), String> {
+    match boot.run()? {
+        (End::NeverReached(reason), _) => {
+            println!("again   {}: {reason}", boot.machine.name);
+            boot.run()
+        }
+        other => Ok(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Machine, verdict};
+
+    #[test]
+    fn a_canary_that_loses_nothing_is_a_failure() {
+        let canary = Machine::parse("name=x cut=flushed rounds=5 canary=1").unwrap();
+        assert!(verdict(&canary, 100).is_err());
+        let right = Machine::parse("name=x cut=kill rounds=5").unwrap();
+        assert!(verdict(&right, 100).is_ok());
+        assert!(verdict(&right, 0).is_err(), "nothing was tested");
+    }
+}
