@@ -1,4 +1,4 @@
-#![cfg_attr(not(any(test, feature = "contract")), no_std)]
+#![cfg_attr(not(any(test, feature = "sim")), no_std)]
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -21,6 +21,8 @@ extern crate alloc;
 
 pub mod arch;
 pub mod config;
+#[cfg(feature = "contract")]
+pub mod contract;
 pub mod error;
 pub mod event;
 mod extent;
@@ -31,6 +33,8 @@ mod pins;
 pub mod platform;
 pub mod reservation;
 pub mod set;
+#[cfg(feature = "sim")]
+pub mod sim;
 mod table;
 
 pub use config::{Coalescing, Config, MapConfig};

@@ -45,6 +45,9 @@ pub enum Method {
     DcCvac,
     /// riscv64 with Zicbom: cleans the block.
     CboClean,
+    /// A simulated processor, whose platform does the work.
+    #[cfg(feature = "sim")]
+    Simulated,
 }
 
 impl Method {
@@ -59,6 +62,8 @@ impl Method {
             Self::DcCvap => "dc cvap",
             Self::DcCvac => "dc cvac",
             Self::CboClean => "cbo.clean",
+            #[cfg(feature = "sim")]
+            Self::Simulated => "simulated",
         }
     }
 }
@@ -82,6 +87,12 @@ pub struct Cpu {
 impl Cpu {
     /// A processor that cannot write back cache lines: page granularity only.
     pub const NONE: Self = Self { method: Method::None, wide: false, line_bytes: 64 };
+
+    /// Returns a processor that does nothing by itself, and whose platform says that it does.
+    #[cfg(feature = "sim")]
+    pub(crate) const fn simulated(line_bytes: usize) -> Self {
+        Self { method: Method::Simulated, line_bytes, wide: false }
+    }
 
     /// Returns whether stores can be made durable without the source's help.
     #[must_use]

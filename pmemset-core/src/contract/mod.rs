@@ -1,0 +1,149 @@
+//! The duties of platforms and sources, each as a function that checks it: a port is tested by one file that calls them.
+//!
+//! [`platform`] and [`source()`] check everything and report every duty by name; the functions behind them can be called
+//! one by one. They need no operating system and no allocator, so a port without either runs them in place.
+//!
+//! What no program can see is not checked: that stores survive a power cut, and that placeholders are inaccessible.
+//!
+//! # Example
+//! ```
+//! use pmemset_core::contract;
+//! use pmemset_core::sim::{Hardware, Machine, Medium};
+//!
+//! let machine = Machine::new(Hardware::new());
+//! let source = machine.add_source(Medium::new(1 << 16).growing_to(1 << 20));
+//! let mut duties = 0;
+//! let mut report = |duty: &str, result: Result<(), contract::Breach>| {
+//!     result.unwrap_or_else(|breach| panic!("{duty}: {breach}"));
+//!     duties += 1;
+//! };
+//! contract::platform(&machine.platform(), &mut report);
+//! contract::source(&machine.platform(), &source, &mut report);
+//! assert!(duties > 20);
+//! ```
+#![allow(clippy::missing_errors_doc, reason = "every function returns the first breach of the duty that it names")]
+
+mod bed;
+mod on_platform;
+mod on_source;
+
+use core::fmt;
+
+pub use self::on_platform::*;
+pub use self::on_source::*;
+use crate::{Errno, Extent, Platform, Source};
+
+/// What a port has done against its duty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// What should have been.
+    pub expected: &'static str,
+    /// The number in question: an address, a length or an offset.
+    pub number: Option<u64>,
+    /// The addresses in question.
+    pub extent: Option<Extent>,
+    /// The reason that the port gave.
+    pub errno: Option<Errno>,
+}
+
+impl Breach {
+    /// Returns the breach of an expectation.
+    #[must_use]
+    pub const fn of(expected: &'static str) -> Self {
+        Self { expected, number: None, extent: None, errno: None }
+    }
+
+    const fn number(mut self, number: u64) -> Self {
+        self.number = Some(number);
+        self
+    }
+
+    const fn at(mut self, extent: Extent) -> Self {
+        self.extent = Some(extent);
+        self
+    }
+
+    const fn because(mut self, errno: Errno) -> Self {
+        self.errno = Some(errno);
+        self
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "expected: {}", self.expected)?;
+        if let Some(number) = self.number {
+            write!(f, "; {number:#x}")?;
+        }
+        if let Some(extent) = self.extent {
+            write!(f, "; at {extent}")?;
+        }
+        match self.errno {
+            Some(errno) => write!(f, "; {errno}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::error::Error for Breach {}
+
+fn ensure(holds: bool, breach: Breach) -> Result<(), Breach> {
+    if holds { Ok(()) } else { Err(breach) }
+}
+
+macro_rules! duties {
+    ($report:ident: $($duty:ident($($argument:expr),*);)*) => {
+        $($report(stringify!($duty), $duty($($argument),*));)*
+    };
+}
+
+/// Checks every duty of `platform`, and tells `report` its name and the outcome.
+///
+/// Nothing else may change the address space meanwhile. Leaves it as it was, unless a duty is broken.
+pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, Result<(), Breach>)) {
+    duties! { report:
+        page_size_is_a_power_of_two_and_stays(platform);
+        cache_line_fits_the_page(platform);
+        suggested_alignment_is_whole_pages(platform);
+        lock_excludes(platform);
+        reservation_has_the_length_and_alignment_asked_for(platform);
+        reservations_lie_apart(platform);
+        released_space_can_be_reserved_again(platform);
+        reservation_is_refused_where_one_is(platform);
+        tail_can_be_released_and_extended(platform);
+        impossible_reservation_is_refused(platform);
+        copy_moves_every_byte(platform);
+        fill_sets_every_byte(platform);
+    }
+}
+
+/// Checks every duty of `source` on `platform`, and tells `report` its name and the outcome.
+///
+/// The source has at least 4 units of its alignment (or the page size, if that is larger); their bytes are overwritten.
+/// Nobody else maps it, changes its length or the address space meanwhile. Leaves nothing mapped and the length as it
+/// was, unless a duty is broken.
+pub fn source<P: Platform, S: Source + ?Sized>(
+    platform: &P,
+    source: &S,
+    report: &mut dyn FnMut(&'static str, Result<(), Breach>),
+) {
+    duties! { report:
+        alignment_is_a_power_of_two_and_stays(source);
+        granularity_stays(source);
+        write_granule_is_a_power_of_two(source);
+        fixed_address_is_aligned(platform, source);
+        length_is_enough_and_stays(platform, source);
+        prepare_leaves_what_is_there(platform, source);
+        prepare_grows_exactly_or_refuses(platform, source);
+        impossible_growth_is_refused(platform, source);
+        unmapping_puts_the_placeholder_back(platform, source);
+        bytes_stay_from_mapping_to_mapping(platform, source);
+        offset_selects_the_bytes(platform, source);
+        mapping_leaves_its_neighbours(platform, source);
+        mapping_past_the_end_fails_and_keeps_the_placeholder(platform, source);
+        growth_in_use_is_not_undone(platform, source);
+        sync_takes_any_page(platform, source);
+        write_back_takes_any_range(platform, source);
+        deep_flush_takes_any_range(platform, source);
+    }
+}

@@ -1,0 +1,204 @@
+//! The duties of a platform.
+#![allow(unsafe_code, reason = "the checks do with a port what a set does")]
+
+use lock_api::RawRwLock as _;
+
+use super::bed::{Reserved, ensure_taken};
+use super::{Breach, ensure};
+use crate::arch::StoreKind;
+use crate::{Errno, Platform};
+
+/// [`Platform::page_size_bytes`]: a power of two that never changes.
+pub fn page_size_is_a_power_of_two_and_stays<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    ensure(page_bytes.is_power_of_two(), Breach::of("a power of two").number(page_bytes as u64))?;
+    ensure(platform.page_size_bytes() == page_bytes, Breach::of("always the same page size"))
+}
+
+/// [`Platform::cpu`]: lines are a power of two and not longer than a page.
+pub fn cache_line_fits_the_page<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let line_bytes = platform.cpu().line_bytes();
+    let breach = Breach::of("a power of two, at most the page size").number(line_bytes as u64);
+    ensure(line_bytes.is_power_of_two() && line_bytes <= platform.page_size_bytes(), breach)
+}
+
+/// [`Platform::alignment_for`]: a power of two, no less than the page size, for every length.
+pub fn suggested_alignment_is_whole_pages<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let mut length_bytes = page_bytes;
+    loop {
+        let alignment_bytes = platform.alignment_for(length_bytes);
+        let breach = Breach::of("a power of two, at least the page size").number(alignment_bytes as u64);
+        ensure(alignment_bytes.is_power_of_two() && alignment_bytes >= page_bytes, breach)?;
+        match length_bytes.checked_mul(2).filter(|length_bytes| isize::try_from(*length_bytes).is_ok()) {
+            Some(longer) => length_bytes = longer,
+            None => return Ok(()),
+        }
+    }
+}
+
+/// [`Platform::Lock`]: one writer, or any number of readers.
+pub fn lock_excludes<P: Platform>(_: &P) -> Result<(), Breach> {
+    let lock = <P::Lock as lock_api::RawRwLock>::INIT;
+    ensure(lock.try_lock_exclusive(), Breach::of("a free lock to be taken for writing"))?;
+    ensure(!lock.try_lock_shared(), Breach::of("no reader beside a writer"))?;
+    ensure(!lock.try_lock_exclusive(), Breach::of("no writer beside a writer"))?;
+    // SAFETY: taken above, by this thread.
+    unsafe { lock.unlock_exclusive() };
+    ensure(lock.try_lock_shared(), Breach::of("a free lock to be taken for reading"))?;
+    ensure(!lock.try_lock_exclusive(), Breach::of("no writer beside a reader"))?;
+    // SAFETY: taken above, by this thread.
+    unsafe { lock.unlock_shared() };
+    ensure(lock.try_lock_exclusive(), Breach::of("the lock to be free after its reader"))?;
+    // SAFETY: taken just now, by this thread.
+    unsafe { lock.unlock_exclusive() };
+    Ok(())
+}
+
+/// [`Platform::reserve`]: the length asked for, on a multiple of the alignment asked for.
+pub fn reservation_has_the_length_and_alignment_asked_for<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    for (pages, factor) in [(1, 1), (3, 1), (1, 4), (2, 16), (5, 64)] {
+        let (length_bytes, alignment_bytes) = (page_bytes.saturating_mul(pages), page_bytes.saturating_mul(factor));
+        let reserved = Reserved::new(platform, length_bytes, alignment_bytes)?;
+        let extent = reserved.extent;
+        ensure(extent.length_bytes() == length_bytes, Breach::of("the length asked for").at(extent))?;
+        let aligned = extent.start() & alignment_bytes.wrapping_sub(1) == 0;
+        ensure(aligned, Breach::of("the alignment asked for").number(alignment_bytes as u64).at(extent))?;
+    }
+    Ok(())
+}
+
+/// [`Platform::reserve`]: nothing else is ever placed in a reservation.
+pub fn reservations_lie_apart<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let all = [
+        Reserved::new(platform, page_bytes.saturating_mul(3), page_bytes)?,
+        Reserved::new(platform, page_bytes, page_bytes.saturating_mul(4))?,
+        Reserved::new(platform, page_bytes.saturating_mul(2), page_bytes)?,
+        Reserved::new(platform, page_bytes, page_bytes)?,
+    ];
+    for (index, one) in all.iter().enumerate() {
+        let before = all.iter().take(index);
+        for other in before {
+            ensure(!one.extent.overlaps(other.extent), Breach::of("reservations apart").at(one.extent))?;
+        }
+    }
+    Ok(())
+}
+
+/// [`Platform::reserve_at`]: `EEXIST` where anything is, and nothing changes.
+pub fn reservation_is_refused_where_one_is<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let reserved = Reserved::new(platform, page_bytes.saturating_mul(4), page_bytes)?;
+    let whole = reserved.extent;
+    ensure_taken(platform, whole)?;
+    reserved.release()?;
+    let middle = whole.start().saturating_add(page_bytes.saturating_mul(2));
+    let (Some(low), Some(high)) = (whole.before(middle), whole.from(middle)) else { return Ok(()) };
+    for (taken, free) in [(low, high), (high, low)] {
+        let taken = Reserved::at(platform, taken)?;
+        match platform.reserve_at(whole) {
+            Err(Errno::EXIST) => {}
+            Err(errno) => return Err(Breach::of("EEXIST where half is taken").at(whole).because(errno)),
+            Ok(()) => return Err(Breach::of("a window that is half taken to be refused").at(whole)),
+        }
+        // The refused call has not taken the free half.
+        Reserved::at(platform, free)?.release()?;
+        taken.release()?;
+    }
+    Ok(())
+}
+
+/// [`Platform::release`]: the address space is free again.
+pub fn released_space_can_be_reserved_again<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let reserved = Reserved::new(platform, page_bytes.saturating_mul(2), page_bytes)?;
+    let extent = reserved.extent;
+    reserved.release()?;
+    Reserved::at(platform, extent)?.release()
+}
+
+/// [`Platform::release`] of a tail and [`Platform::reserve_at`] behind a reservation: both in place, and the rest stays.
+pub fn tail_can_be_released_and_extended<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let mut reserved = Reserved::new(platform, page_bytes.saturating_mul(4), page_bytes)?;
+    let whole = reserved.extent;
+    reserved.shorten(whole.start().saturating_add(page_bytes))?;
+    ensure_taken(platform, reserved.extent)?;
+    reserved.lengthen(whole.end())?;
+    ensure_taken(platform, whole)?;
+    reserved.release()
+}
+
+/// [`Platform::reserve`]: more than there is is an error.
+pub fn impossible_reservation_is_refused<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let most = isize::MAX.unsigned_abs() & !page_bytes.wrapping_sub(1);
+    match platform.reserve(most, page_bytes) {
+        Err(_) => Ok(()),
+        Ok(extent) => {
+            // SAFETY: reserved just now.
+            let _ = unsafe { platform.release(extent) };
+            Err(Breach::of("half of all addresses to be more than there is").at(extent))
+        }
+    }
+}
+
+const BUFFER_BYTES: usize = 192;
+
+#[repr(align(64))]
+struct Buffer([u8; BUFFER_BYTES]);
+
+impl Buffer {
+    fn numbered() -> Self {
+        let mut bytes = [0; BUFFER_BYTES];
+        for (byte, number) in bytes.iter_mut().zip(1_u8..) {
+            *byte = number;
+        }
+        Self(bytes)
+    }
+}
+
+/// [`Platform::copy`]: every byte and no other, also where the ranges overlap.
+pub fn copy_moves_every_byte<P: Platform>(platform: &P) -> Result<(), Breach> {
+    for kind in [StoreKind::Cached, StoreKind::Streaming] {
+        for (from, to) in [(0, 64), (0, 1), (1, 0), (3, 8), (8, 3), (5, 77), (64, 0), (16, 16)] {
+            for length_bytes in 0..BUFFER_BYTES.saturating_sub(96) {
+                let mut buffer = Buffer::numbered();
+                let mut model = Buffer::numbered();
+                model.0.copy_within(from..length_bytes.saturating_add(from), to);
+                let start = buffer.0.as_mut_ptr();
+                // SAFETY: offset and length stay in the buffer.
+                let source = unsafe { start.add(from) }.cast_const();
+                // SAFETY: as above.
+                let dest = unsafe { start.add(to) };
+                // SAFETY: both ranges lie in the buffer, 96 bytes of which are left free.
+                unsafe { platform.copy(dest, source, length_bytes, kind) };
+                platform.fence();
+                ensure(buffer.0 == model.0, Breach::of("a right copy of this many bytes").number(length_bytes as u64))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// [`Platform::fill`]: every byte and no other.
+pub fn fill_sets_every_byte<P: Platform>(platform: &P) -> Result<(), Breach> {
+    for kind in [StoreKind::Cached, StoreKind::Streaming] {
+        for (to, length_bytes) in
+            [0, 1, 7, 8].into_iter().flat_map(|to| (0..BUFFER_BYTES.saturating_sub(16)).map(move |n| (to, n)))
+        {
+            let mut buffer = Buffer::numbered();
+            let mut model = Buffer::numbered();
+            model.0.iter_mut().skip(to).take(length_bytes).for_each(|byte| *byte = 0xa5);
+            // SAFETY: offset and length stay in the buffer.
+            let dest = unsafe { buffer.0.as_mut_ptr().add(to) };
+            // SAFETY: as above.
+            unsafe { platform.fill(dest, 0xa5, length_bytes, kind) };
+            platform.fence();
+            ensure(buffer.0 == model.0, Breach::of("a right fill of this many bytes").number(length_bytes as u64))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! Calls that fail on request.
+
+use crate::Errno;
+
+/// A call of the simulated platform or of a simulated source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Call {
+    /// [`Platform::reserve`](crate::Platform::reserve).
+    Reserve,
+    /// [`Platform::reserve_at`](crate::Platform::reserve_at).
+    ReserveAt,
+    /// [`Platform::release`](crate::Platform::release).
+    Release,
+    /// [`Platform::write_back`](crate::Platform::write_back).
+    WriteBack,
+    /// [`Platform::fence`](crate::Platform::fence).
+    Fence,
+    /// [`Platform::copy`](crate::Platform::copy).
+    Copy,
+    /// [`Platform::fill`](crate::Platform::fill).
+    Fill,
+    /// [`Source::length_bytes`](crate::Source::length_bytes).
+    Length,
+    /// [`Source::granularity`](crate::Source::granularity).
+    Granularity,
+    /// [`Source::prepare`](crate::Source::prepare).
+    Prepare,
+    /// [`Source::undo_growth`](crate::Source::undo_growth).
+    UndoGrowth,
+    /// [`Source::map`](crate::Source::map).
+    Map,
+    /// [`Source::unmap`](crate::Source::unmap).
+    Unmap,
+    /// [`Source::sync`](crate::Source::sync).
+    Sync,
+    /// [`Source::deep_flush`](crate::Source::deep_flush).
+    DeepFlush,
+    /// The end of the work under exploration: not a call, and it cannot fail.
+    End,
+}
+
+impl Call {
+    /// Returns whether the call has a way to fail.
+    #[must_use]
+    pub const fn can_fail(self) -> bool {
+        !matches!(self, Self::WriteBack | Self::Fence | Self::Copy | Self::Fill | Self::UndoGrowth | Self::End)
+    }
+}
+
+/// Which calls fail, counted from the moment that it is given to [`Machine::fail`](super::Machine::fail).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The number of calls that come through first.
+    pub after: u64,
+    /// The number of calls that fail then.
+    pub times: u64,
+    /// Only calls of this kind count; `None` means every call that can fail.
+    pub only: Option<Call>,
+    /// How they fail.
+    pub errno: Errno,
+}
+
+impl Fault {
+    /// Returns the fault that makes the call number `nth` (the next is 0) fail with an input/output error, once.
+    #[must_use]
+    pub const fn nth(nth: u64) -> Self {
+        Self { after: nth, times: 1, only: None, errno: Errno::IO }
+    }
+
+    /// Fails every later call as well.
+    #[must_use]
+    pub const fn for_good(mut self) -> Self {
+        self.times = u64::MAX;
+        self
+    }
+
+    /// Counts, and fails, only calls of this kind.
+    #[must_use]
+    pub const fn only(mut self, call: Call) -> Self {
+        self.only = Some(call);
+        self
+    }
+
+    /// Fails with `errno`.
+    #[must_use]
+    pub const fn errno(mut self, errno: Errno) -> Self {
+        self.errno = errno;
+        self
+    }
+}
+
+/// The faults still to come, and what has happened so far.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    faults: alloc::vec::Vec<Fault>,
+    pub(super) calls: u64,
+    pub(super) failed: u64,
+}
+
+impl Script {
+    pub(super) fn add(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.faults.clear();
+    }
+
+    /// Counts `call`, and returns how it fails if it does.
+    pub(super) fn next(&mut self, call: Call) -> Result<(), Errno> {
+        if !call.can_fail() {
+            return Ok(());
+        }
+        self.calls += 1;
+        let mut outcome = Ok(());
+        for fault in self.faults.iter_mut().filter(|fault| fault.only.is_none_or(|only| only == call)) {
+            if fault.after > 0 {
+                fault.after -= 1;
+            } else if fault.times > 0 {
+                fault.times -= 1;
+                outcome = Err(fault.errno);
+            }
+        }
+        self.failed += u64::from(outcome.is_err());
+        outcome
+    }
+}

@@ -1,0 +1,312 @@
+//! Simulated persistent memory: a machine whose power can be cut at any step, to find the flush or fence that is missing.
+//!
+//! Emulated and real machines keep every store, so a test on them cannot see that a flush is missing. A [`Machine`]
+//! keeps what the hardware guarantees and nothing else: [`Explore`] cuts its power at every step of some work and hands
+//! every state that can be left to a check.
+//!
+//! # Model
+//! - Every call of the platform or a source is a step; ordinary stores happen between steps. The power may go at any
+//!   step and between any two stores.
+//! - 8-byte units, aligned, never tear. Between two steps, the order of stores is not known: any subset of the units
+//!   of a line may have been stored. Stores on two sides of a step reach *one line* in that order; of two lines nothing
+//!   is known until a fence, because each may be evicted by itself at any time, or not.
+//! - Cache-line granularity: what a line was when it was written back (or, for streaming stores, what was stored) is
+//!   sure after the next fence. Page granularity: only [`sync`](crate::Source::sync) makes sure. Byte granularity: the
+//!   fence alone does.
+//! - A source grows at once and durably.
+//! - One processor: a fence makes sure of everything that was written back, no matter in which thread.
+//! - The same bytes of a source can be mapped once only at any time.
+//!
+//! The simulator is stricter than hardware: it panics when its caller breaks a duty of the traits, where a real machine
+//! would corrupt something, and when somebody has stored to addresses that no source is mapped at.
+//!
+//! # Example
+//! A record and its mark, persisted together: the mark may arrive alone.
+//! ```
+//! use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
+//! use pmemset_core::{Extent, Platform, Source};
+//!
+//! let work = |machine: &Machine| {
+//!     let (platform, source) = (machine.platform(), machine.add_source(Medium::new(4096)));
+//!     machine.settle();
+//!     let window = platform.reserve(4096, 4096).unwrap();
+//!     // SAFETY: the window was reserved just now.
+//!     unsafe { source.map(window, 0) }.unwrap();
+//!     let record = core::ptr::with_exposed_provenance_mut::<u64>(window.start());
+//!     // SAFETY: the page is mapped.
+//!     unsafe { record.write(42) };
+//!     // SAFETY: as above.
+//!     unsafe { record.add(1).write(1) };
+//!     // SAFETY: as above.
+//!     unsafe { platform.write_back(Extent::new(window.start(), 16).unwrap()) };
+//!     platform.fence();
+//! };
+//! let check = |machine: &Machine| match machine.source(0).words(0, 2)[..] {
+//!     [42, 1] | [_, 0] => Ok(()),
+//!     ref words => Err(format!("the mark is set, and the record is {words:?}")),
+//! };
+//! let failure = Explore::new(Hardware::new()).run(work, check).unwrap_err();
+//! println!("{failure}"); // seed, step, lost lines, and the replay
+//! assert!(Explore::new(Hardware::new()).replay(&failure.replay, work, check).is_err());
+//! ```
+#![allow(
+    clippy::arithmetic_side_effects,
+    clippy::indexing_slicing,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::missing_panics_doc,
+    clippy::cast_possible_truncation,
+    clippy::std_instead_of_core,
+    reason = "a tool for tests, which panics where a machine would corrupt"
+)]
+
+/// Panics when the caller has broken a duty, unless a panic is already on its way: its destructors may call once more.
+macro_rules! duty {
+    ($holds:expr, $($message:tt)*) => {
+        if !$holds && !std::thread::panicking() {
+            panic!($($message)*);
+        }
+    };
+}
+
+mod explore;
+mod fault;
+mod medium;
+mod platform;
+mod random;
+mod replay;
+mod source;
+mod space;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use self::explore::{Explore, Explored, Failure, LostLine};
+pub use self::fault::{Call, Fault};
+pub use self::platform::SimPlatform;
+pub use self::random::Random;
+pub use self::replay::SimReplay;
+pub use self::source::{Medium, SimSource};
+pub use self::space::Page;
+use self::space::{Memory, Space};
+use crate::{Errno, Extent};
+
+/// What a machine is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Hardware {
+    pub(crate) page_bytes: usize,
+    pub(crate) line_bytes: usize,
+    pub(crate) address_space_bytes: usize,
+    pub(crate) tracking: bool,
+}
+
+impl Hardware {
+    /// Returns a machine with pages of 4096 bytes, lines of 64, and 16 MiB of address space.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { page_bytes: 4096, line_bytes: 64, address_space_bytes: 16 << 20, tracking: true }
+    }
+
+    /// Has pages of `page_bytes` bytes, a power of two from 64 up; small ones make small worlds.
+    #[must_use]
+    pub const fn page_bytes(mut self, page_bytes: usize) -> Self {
+        assert!(page_bytes.is_power_of_two() && page_bytes >= 64, "a page is a power of two and holds a line");
+        self.page_bytes = page_bytes;
+        self
+    }
+
+    /// Has an address space of `length_bytes` bytes, rounded up to pages; all of it costs memory once touched.
+    #[must_use]
+    pub const fn address_space_bytes(mut self, length_bytes: usize) -> Self {
+        self.address_space_bytes = length_bytes;
+        self
+    }
+
+    /// Does not look at what is stored: nothing can be explored, and threads may store while others call.
+    #[must_use]
+    pub const fn without_tracking(mut self) -> Self {
+        self.tracking = false;
+        self
+    }
+}
+
+impl Default for Hardware {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A simulated machine; clones are the same machine.
+#[derive(Clone, Debug)]
+pub struct Machine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    hardware: Hardware,
+    memory: Memory,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    space: Space,
+    sources: Vec<source::State>,
+    script: fault::Script,
+    steps: usize,
+    acknowledged: u64,
+    /// What every step could leave behind, while somebody explores.
+    cuts: Option<Vec<explore::Cut>>,
+}
+
+impl Machine {
+    /// Starts a machine without sources.
+    #[must_use]
+    pub fn new(hardware: Hardware) -> Self {
+        let length_bytes = hardware.address_space_bytes.next_multiple_of(hardware.page_bytes);
+        let memory = Memory::new(length_bytes);
+        let state = State {
+            space: Space::new(memory.extent(), hardware.page_bytes),
+            sources: Vec::new(),
+            script: fault::Script::default(),
+            steps: 0,
+            acknowledged: 0,
+            cuts: None,
+        };
+        Self { inner: Arc::new(Inner { hardware, memory, state: Mutex::new(state) }) }
+    }
+
+    /// Returns the machine's platform.
+    #[must_use]
+    pub fn platform(&self) -> SimPlatform {
+        SimPlatform::new(self)
+    }
+
+    /// Adds a source, whose number is the number of sources before it.
+    #[must_use]
+    pub fn add_source(&self, medium: Medium) -> SimSource {
+        let mut state = self.lock();
+        state.sources.push(source::State::new(medium, &self.inner.hardware));
+        SimSource::new(self, state.sources.len() - 1)
+    }
+
+    /// Returns source number `index`.
+    #[must_use]
+    pub fn source(&self, index: usize) -> SimSource {
+        assert!(index < self.lock().sources.len(), "there is no source {index}");
+        SimSource::new(self, index)
+    }
+
+    /// Returns all of the address space.
+    #[must_use]
+    pub fn address_space(&self) -> Extent {
+        self.inner.memory.extent()
+    }
+
+    /// Returns what is at every address that is not free: runs of pages in address order.
+    #[must_use]
+    pub fn pages(&self) -> Vec<(Extent, Page)> {
+        self.lock().space.runs()
+    }
+
+    /// Puts somebody else's memory at `window`, which is free.
+    pub fn occupy(&self, window: Extent) {
+        let mut state = self.lock();
+        assert!(state.space.all(window, Page::Free), "{window} is not free");
+        state.space.set(window, Page::Occupied);
+    }
+
+    /// Takes somebody else's memory away again.
+    pub fn vacate(&self, window: Extent) {
+        let mut state = self.lock();
+        assert!(state.space.all(window, Page::Occupied), "{window} is not all occupied");
+        state.space.set(window, Page::Free);
+    }
+
+    /// Makes calls fail as `fault` says, from the next call on.
+    pub fn fail(&self, fault: Fault) {
+        self.lock().script.add(fault);
+    }
+
+    /// Forgets all faults that are still to come.
+    pub fn repair(&self) {
+        self.lock().script.clear();
+    }
+
+    /// Returns the number of calls so far that could have failed.
+    #[must_use]
+    pub fn calls(&self) -> u64 {
+        self.lock().script.calls
+    }
+
+    /// Returns the number of calls so far that a [`Fault`] made fail.
+    #[must_use]
+    pub fn failed_calls(&self) -> u64 {
+        self.lock().script.failed
+    }
+
+    /// Returns the number of steps so far: calls that do something.
+    #[must_use]
+    pub fn steps(&self) -> usize {
+        self.lock().steps
+    }
+
+    /// Makes everything stored so far durable, and forgets the cuts before: where exploration begins.
+    pub fn settle(&self) {
+        let mut state = self.lock();
+        self.observe(&mut state);
+        for source in &mut state.sources {
+            source.image.sync(0..source.image.now.len());
+        }
+        if let Some(cuts) = &mut state.cuts {
+            cuts.clear();
+        }
+    }
+
+    /// Notes what the work has promised its user by now; the check after a cut sees it in
+    /// [`acknowledged`](Self::acknowledged).
+    pub fn acknowledge(&self, value: u64) {
+        self.lock().acknowledged = value;
+    }
+
+    /// Returns the last value given to [`acknowledge`](Self::acknowledge), by now or before the cut; 0 if there was
+    /// none.
+    #[must_use]
+    pub fn acknowledged(&self) -> u64 {
+        self.lock().acknowledged
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes one step: notes what has been stored before it, and fails where the script says so.
+    fn step(&self, call: Call) -> Result<MutexGuard<'_, State>, Errno> {
+        let mut state = self.lock();
+        self.observe(&mut state);
+        let (step, acknowledged) = (state.steps, state.acknowledged);
+        state.steps += 1;
+        let State { cuts, sources, .. } = &mut *state;
+        if let Some(cuts) = cuts {
+            cuts.push(explore::Cut::new(step, call, acknowledged, sources));
+        }
+        state.script.next(call)?;
+        Ok(state)
+    }
+
+    fn observe(&self, state: &mut State) {
+        if !self.inner.hardware.tracking {
+            return;
+        }
+        for source in &mut state.sources {
+            for (window, offset) in source.mappings.clone() {
+                let now = &source.image.now[offset..offset + window.length_bytes()];
+                if !self.inner.memory.equals(window, now) {
+                    source.image.observe(offset, &self.inner.memory.read(window));
+                }
+            }
+        }
+    }
+}

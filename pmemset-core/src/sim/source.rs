@@ -1,0 +1,272 @@
+//! The sources of a simulated machine.
+#![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
+
+use alloc::vec::Vec;
+
+use super::medium::{Image, UNIT_BYTES};
+use super::{Call, Hardware, Machine, Page};
+use crate::error::PrepareError;
+use crate::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+
+/// What a source is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Medium {
+    length_bytes: u64,
+    capacity_bytes: Option<u64>,
+    granularity: Granularity,
+    alignment_bytes: usize,
+    fixed_address: Option<usize>,
+    deep_flush: DeepFlush,
+}
+
+impl Medium {
+    /// Returns a medium of `length_bytes` bytes, all 0, of cache-line granularity, that cannot grow.
+    #[must_use]
+    pub const fn new(length_bytes: u64) -> Self {
+        Self {
+            length_bytes,
+            capacity_bytes: None,
+            granularity: Granularity::CacheLine,
+            alignment_bytes: 1,
+            fixed_address: None,
+            deep_flush: DeepFlush::Done,
+        }
+    }
+
+    /// Has another granularity.
+    #[must_use]
+    pub const fn granularity(mut self, granularity: Granularity) -> Self {
+        self.granularity = granularity;
+        self
+    }
+
+    /// Grows up to `capacity_bytes` bytes; beyond them the device is full.
+    #[must_use]
+    pub const fn growing_to(mut self, capacity_bytes: u64) -> Self {
+        self.capacity_bytes = Some(capacity_bytes);
+        self
+    }
+
+    /// Asks for mappings on multiples of `alignment_bytes`.
+    #[must_use]
+    pub const fn alignment(mut self, alignment_bytes: usize) -> Self {
+        self.alignment_bytes = alignment_bytes;
+        self
+    }
+
+    /// Has its first byte at `address`, and can be at no other.
+    #[must_use]
+    pub const fn fixed_at(mut self, address: usize) -> Self {
+        self.fixed_address = Some(address);
+        self
+    }
+
+    /// Returns what the medium is after the power has been cut.
+    pub(super) const fn after_cut(self) -> Self {
+        self
+    }
+
+    /// Answers deep flushes with `answer`.
+    #[must_use]
+    pub const fn deep_flush(mut self, answer: DeepFlush) -> Self {
+        self.deep_flush = answer;
+        self
+    }
+}
+
+/// A source as the machine keeps it; survives its handles.
+#[derive(Clone, Debug)]
+pub(super) struct State {
+    pub(super) medium: Medium,
+    pub(super) image: Image,
+    /// Windows, and the offset of their first byte in the source.
+    pub(super) mappings: Vec<(Extent, usize)>,
+}
+
+impl State {
+    pub(super) fn new(medium: Medium, hardware: &Hardware) -> Self {
+        let length_bytes = (medium.length_bytes as usize).next_multiple_of(hardware.page_bytes);
+        Self::with_bytes(medium, hardware, [0].repeat(length_bytes))
+    }
+
+    pub(super) fn with_bytes(medium: Medium, hardware: &Hardware, bytes: Vec<u8>) -> Self {
+        Self { medium, image: Image::new(bytes, medium.granularity, hardware.line_bytes), mappings: Vec::new() }
+    }
+
+    fn resize(&mut self, length_bytes: u64, page_bytes: usize) {
+        self.medium.length_bytes = length_bytes;
+        self.image.resize((length_bytes as usize).next_multiple_of(page_bytes));
+    }
+}
+
+/// A handle to a source of a [`Machine`]; clones are the same source.
+#[derive(Clone, Debug)]
+pub struct SimSource {
+    machine: Machine,
+    index: usize,
+}
+
+impl PartialEq for SimSource {
+    fn eq(&self, other: &Self) -> bool {
+        alloc::sync::Arc::ptr_eq(&self.machine.inner, &other.machine.inner) && self.index == other.index
+    }
+}
+
+impl SimSource {
+    pub(super) fn new(machine: &Machine, index: usize) -> Self {
+        Self { machine: machine.clone(), index }
+    }
+
+    /// Returns the source's number in its machine.
+    #[must_use]
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Returns `length_bytes` bytes from `offset` on as a program would read them now.
+    #[must_use]
+    pub fn bytes(&self, offset: usize, length_bytes: usize) -> Vec<u8> {
+        let mut state = self.machine.lock();
+        self.machine.observe(&mut state);
+        state.sources[self.index].image.now[offset..offset + length_bytes].to_vec()
+    }
+
+    /// Returns `count` words from `offset` on as a program would read them now.
+    #[must_use]
+    pub fn words(&self, offset: usize, count: usize) -> Vec<u64> {
+        let bytes = self.bytes(offset, count * UNIT_BYTES);
+        bytes
+            .chunks_exact(UNIT_BYTES)
+            .map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)))
+            .collect()
+    }
+
+    /// Returns the offsets in bytes of the lines that a power cut could lose now.
+    #[must_use]
+    pub fn unsure_lines(&self) -> Vec<usize> {
+        let mut state = self.machine.lock();
+        self.machine.observe(&mut state);
+        state.sources[self.index].image.lines.keys().copied().collect()
+    }
+
+    /// Sets the length, as another process would behind the back of everybody; only where nothing is mapped.
+    pub fn truncate(&self, length_bytes: u64) {
+        let mut state = self.machine.lock();
+        let source = &mut state.sources[self.index];
+        assert!(source.mappings.is_empty(), "the simulator cannot cut away what is mapped");
+        source.resize(length_bytes, self.machine.inner.hardware.page_bytes);
+    }
+
+    /// Returns the windows that the source is mapped at, each with the offset of its first byte.
+    #[must_use]
+    pub fn mappings(&self) -> Vec<(Extent, usize)> {
+        self.machine.lock().sources[self.index].mappings.clone()
+    }
+
+    fn check_flush(state: &State, range: Extent, offset: u64) {
+        let inside = state.mappings.iter().any(|(window, start)| {
+            window.covers(range) && offset == (*start + (range.start() - window.start())) as u64
+        });
+        duty!(inside, "{range} is flushed at offset {offset}, which is not in one mapping of the source");
+    }
+}
+
+// SAFETY: a window is memory of the machine, which holds the source's bytes from `map` to `unmap`.
+unsafe impl Source for SimSource {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        Ok(self.machine.step(Call::Length)?.sources[self.index].medium.length_bytes)
+    }
+
+    fn alignment_bytes(&self) -> usize {
+        self.machine.lock().sources[self.index].medium.alignment_bytes
+    }
+
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        Ok(self.machine.step(Call::Granularity)?.sources[self.index].medium.granularity)
+    }
+
+    fn fixed_address(&self) -> Option<usize> {
+        self.machine.lock().sources[self.index].medium.fixed_address
+    }
+
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let mut state = self.machine.step(Call::Prepare).map_err(PrepareError::CannotGrow)?;
+        let source = &mut state.sources[self.index];
+        let (from_bytes, to_bytes) = (source.medium.length_bytes, range.end());
+        match source.medium.capacity_bytes {
+            _ if to_bytes <= from_bytes => Ok(None),
+            None => Err(PrepareError::TooSmall { length_bytes: from_bytes }),
+            Some(capacity) if to_bytes > capacity => Err(PrepareError::CannotGrow(Errno::NOSPC)),
+            Some(_) => {
+                source.resize(to_bytes, self.machine.inner.hardware.page_bytes);
+                Ok(Some(Growth { from_bytes, to_bytes }))
+            }
+        }
+    }
+
+    fn undo_growth(&self, growth: Growth) {
+        let Ok(mut state) = self.machine.step(Call::UndoGrowth) else { return };
+        let source = &mut state.sources[self.index];
+        let needed = source.mappings.iter().map(|(window, offset)| (*offset + window.length_bytes()) as u64).max();
+        if source.medium.length_bytes == growth.to_bytes && needed.unwrap_or(0) <= growth.from_bytes {
+            source.resize(growth.from_bytes, self.machine.inner.hardware.page_bytes);
+        }
+    }
+
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        let mut state = self.machine.step(Call::Map)?;
+        let memory = &self.machine.inner.memory;
+        duty!(state.space.all(window, Page::Reserved), "{window} is mapped, and is not a reservation without mappings");
+        duty!(memory.is_clear(window), "somebody has stored to {window}, where nothing was mapped");
+        let source = &mut state.sources[self.index];
+        let alignment = source.medium.alignment_bytes;
+        duty!(
+            window.is_aligned(alignment) && offset.is_multiple_of(alignment as u64),
+            "{window} at {offset}: alignment"
+        );
+        let fixed = source.medium.fixed_address.map(|address| address + offset as usize);
+        duty!(fixed.is_none_or(|address| address == window.start()), "the source is fixed, and not at {window}");
+        let bytes = offset as usize..offset as usize + window.length_bytes();
+        if bytes.end as u64 > source.medium.length_bytes.next_multiple_of(self.machine.inner.hardware.page_bytes as u64)
+        {
+            return Err(Errno::NXIO);
+        }
+        if source.mappings.iter().any(|(other, at)| *at < bytes.end && bytes.start < at + other.length_bytes()) {
+            return Err(Errno::BUSY);
+        }
+        memory.write(window, &source.image.now[bytes.clone()]);
+        source.mappings.push((window, bytes.start));
+        state.space.set(window, Page::Mapped);
+        Ok(())
+    }
+
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        let mut state = self.machine.step(Call::Unmap)?;
+        let mappings = &mut state.sources[self.index].mappings;
+        let Some(at) = mappings.iter().position(|mapping| *mapping == (window, offset as usize)) else {
+            duty!(false, "{window} is unmapped at offset {offset}, and no call has mapped it so");
+            return Err(Errno::INVAL);
+        };
+        mappings.swap_remove(at);
+        self.machine.inner.memory.clear(window);
+        state.space.set(window, Page::Reserved);
+        Ok(())
+    }
+
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+        let page_bytes = self.machine.inner.hardware.page_bytes;
+        let mut state = self.machine.step(Call::Sync)?;
+        duty!(range.is_aligned(page_bytes), "{range} is synchronised, and is not on page boundaries");
+        let source = &mut state.sources[self.index];
+        Self::check_flush(source, range, offset);
+        source.image.sync(offset as usize..offset as usize + range.length_bytes());
+        Ok(())
+    }
+
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        let state = self.machine.step(Call::DeepFlush)?;
+        let source = &state.sources[self.index];
+        Self::check_flush(source, range, offset);
+        Ok(source.medium.deep_flush)
+    }
+}

@@ -1,0 +1,335 @@
+//! The contract suite accepts the simulator, and finds each broken duty where it should.
+#![allow(unsafe_code, reason = "ports that break their duties")]
+
+use core::panic::AssertUnwindSafe;
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::panic::catch_unwind;
+
+use pmemset_core::arch::{Cpu, StoreKind};
+use pmemset_core::contract::{self, Breach};
+use pmemset_core::error::PrepareError;
+use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Source, Span};
+
+/// Returns the duties that are broken; a panic of the simulator, which guards itself, ends the list.
+fn broken_duties(platform: &impl Platform, source: &impl Source) -> Vec<&'static str> {
+    let mut broken = Vec::new();
+    let checks = AssertUnwindSafe(|| check_duties(platform, source, &mut broken));
+    if catch_unwind(checks).is_err() {
+        broken.push("no panic");
+    }
+    broken
+}
+
+fn check_duties(platform: &impl Platform, source: &impl Source, broken: &mut Vec<&'static str>) {
+    let mut report = |duty, result: Result<(), Breach>| {
+        if let Err(breach) = result {
+            println!("{duty}: {breach}");
+            broken.push(duty);
+        }
+    };
+    contract::platform(platform, &mut report);
+    contract::source(platform, source, &mut report);
+}
+
+#[test]
+fn simulator_keeps_the_contract() {
+    let growing = Medium::new(1 << 14).growing_to(1 << 16);
+    for granularity in [Granularity::Byte, Granularity::CacheLine, Granularity::Page] {
+        let media = [growing, Medium::new(1 << 14), growing.alignment(8192).alignment(16384), Medium::new(20000)];
+        for (medium, page_bytes) in media.into_iter().flat_map(|medium| [(medium, 4096), (medium, 256)]) {
+            let machine = Machine::new(Hardware::new().page_bytes(page_bytes));
+            // 4 units at least, whatever the alignment.
+            let source = machine.add_source(medium.granularity(granularity));
+            if source.alignment_bytes() > page_bytes {
+                source.truncate(1 << 16);
+            }
+            assert_eq!(broken_duties(&machine.platform(), &source), [""; 0]);
+            assert_eq!(machine.pages(), [], "everything is given back");
+        }
+    }
+}
+
+#[test]
+fn fixed_source_keeps_the_contract() {
+    let machine = Machine::new(Hardware::new());
+    let address = machine.address_space().start() + (1 << 20);
+    let source = machine.add_source(Medium::new(1 << 16).growing_to(1 << 17).fixed_at(address));
+    assert_eq!(broken_duties(&machine.platform(), &source), [""; 0]);
+}
+
+/// What a port does wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    PageSize,
+    Alignment,
+    ReservesTooMuch,
+    IgnoresAlignment,
+    ReservesTwice,
+    ReserveAtTakesWhatIsTaken,
+    ReserveAtSaysInval,
+    ReleaseFails,
+    ReleasesNothing,
+    TailReleasesAll,
+    Infinite,
+    CopyLosesTheLastByte,
+    CopyForwardOnly,
+    FillIsLong,
+    SourceAlignment,
+    GranularityFlips,
+    Granule,
+    LengthShrinks,
+    GrowsBytesThatAreThere,
+    GrowsSilently,
+    GrowsWithoutRefusal,
+    UndoesAlways,
+    UndoesNever,
+    IgnoresOffset,
+    LosesBytes,
+    UnmapLeavesHole,
+    SyncOnlyWhole,
+    DeepFlushAligned,
+    MapsBehindTheEnd,
+}
+
+struct Port {
+    fault: Option<Fault>,
+    machine: Machine,
+    platform: SimPlatform,
+    source: SimSource,
+    asked: AtomicUsize,
+    undone: AtomicU64,
+}
+
+impl Port {
+    fn new(fault: Option<Fault>) -> Self {
+        let machine = Machine::new(Hardware::new());
+        let source = machine.add_source(Medium::new(1 << 15).growing_to(1 << 17));
+        Self {
+            fault,
+            platform: machine.platform(),
+            source,
+            machine,
+            asked: AtomicUsize::new(0),
+            undone: AtomicU64::new(u64::MAX),
+        }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn is_reserved(&self, window: Extent) -> bool {
+        self.machine.pages().iter().any(|(run, page)| *page == Page::Reserved && run.covers(window))
+    }
+}
+
+// SAFETY: none; that is what the tests are about. Nothing is stored where the simulator has nothing mapped.
+unsafe impl Platform for Port {
+    type Lock = <SimPlatform as Platform>::Lock;
+
+    fn page_size_bytes(&self) -> usize {
+        if self.is(Fault::PageSize) { 4096 + (self.asked() & 1) * 4096 } else { 4096 }
+    }
+    fn cpu(&self) -> &Cpu {
+        self.platform.cpu()
+    }
+    fn alignment_for(&self, length_bytes: usize) -> usize {
+        if self.is(Fault::Alignment) { length_bytes / 2 } else { 4096 }
+    }
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+        if self.is(Fault::Infinite) && length_bytes > 1 << 40 {
+            return Ok(Extent::new(4096, length_bytes).unwrap());
+        }
+        if let (true, Some((run, _))) = (self.is(Fault::ReservesTwice), self.machine.pages().first()) {
+            return Ok(run.slice(0, 4096).unwrap());
+        }
+        let more = if self.is(Fault::ReservesTooMuch) { 4096 } else { 0 };
+        let alignment_bytes = if self.is(Fault::IgnoresAlignment) { 4096 } else { alignment_bytes };
+        self.platform.reserve(length_bytes + more, alignment_bytes)
+    }
+    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+        match self.platform.reserve_at(window) {
+            Err(_) if self.is(Fault::ReserveAtSaysInval) => Err(Errno::INVAL),
+            Err(_) if self.is(Fault::ReserveAtTakesWhatIsTaken) => Ok(()),
+            other => other,
+        }
+    }
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+        let start = self.machine.pages().iter().find(|(run, _)| run.covers(window)).map_or(0, |(run, _)| run.start());
+        let window = match self.fault {
+            Some(Fault::ReleaseFails) => return Err(Errno::NOMEM),
+            Some(Fault::ReleasesNothing) => return Ok(()),
+            Some(Fault::Infinite) if !self.machine.address_space().covers(window) => return Ok(()),
+            Some(
+                Fault::ReserveAtTakesWhatIsTaken
+                | Fault::ReservesTwice
+                | Fault::TailReleasesAll
+                | Fault::UnmapLeavesHole,
+            ) if !self.is_reserved(window) => return Ok(()),
+            Some(Fault::TailReleasesAll) => Extent::between(start, window.end()).unwrap_or(window),
+            _ => window,
+        };
+        // SAFETY: passed on; the simulator checks it.
+        unsafe { self.platform.release(window) }
+    }
+    unsafe fn write_back(&self, range: Extent) {
+        // SAFETY: passed on.
+        unsafe { self.platform.write_back(range) }
+    }
+    fn fence(&self) {
+        self.platform.fence();
+    }
+    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        let length_bytes = length_bytes.saturating_sub(usize::from(self.is(Fault::CopyLosesTheLastByte)));
+        if self.is(Fault::CopyForwardOnly) {
+            for at in 0..length_bytes {
+                // SAFETY: one byte of the ranges.
+                unsafe { self.platform.copy(dest.wrapping_add(at), source.wrapping_add(at), 1, StoreKind::Cached) };
+            }
+            return;
+        }
+        // SAFETY: passed on.
+        unsafe { self.platform.copy(dest, source, length_bytes, kind) }
+    }
+    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        let more = usize::from(self.is(Fault::FillIsLong));
+        // SAFETY: the suite's buffer has room behind the range.
+        unsafe { self.platform.fill(dest, value, length_bytes + more, kind) }
+    }
+}
+
+// SAFETY: as for the platform.
+unsafe impl Source for Port {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        let less = if self.is(Fault::LengthShrinks) { (self.asked() & 1) as u64 * 4096 } else { 0 };
+        Ok(self.source.length_bytes()?.min(self.undone.load(Ordering::Relaxed)) - less)
+    }
+    fn alignment_bytes(&self) -> usize {
+        if self.is(Fault::SourceAlignment) { 4097 } else { 4096 }
+    }
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        let flip = self.is(Fault::GranularityFlips) && self.asked() & 1 == 1;
+        Ok(if flip { Granularity::Page } else { Granularity::CacheLine })
+    }
+    fn write_granule_bytes(&self) -> usize {
+        if self.is(Fault::Granule) { 0 } else { 1 }
+    }
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        self.undone.store(u64::MAX, Ordering::Relaxed);
+        let grown = self.source.prepare(range);
+        match self.fault {
+            Some(Fault::GrowsBytesThatAreThere) if grown == Ok(None) => {
+                Ok(Some(Growth { from_bytes: range.end(), to_bytes: range.end() }))
+            }
+            Some(Fault::GrowsSilently) if grown.is_ok() => Ok(None),
+            Some(Fault::GrowsWithoutRefusal) if grown.is_err() => Ok(None),
+            _ => grown,
+        }
+    }
+    fn undo_growth(&self, growth: Growth) {
+        if self.is(Fault::UndoesAlways) {
+            // In words only: the simulator would not let it go.
+            self.undone.store(growth.from_bytes, Ordering::Relaxed);
+        }
+        if !self.is(Fault::UndoesNever) {
+            self.source.undo_growth(growth);
+        }
+    }
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        let length_bytes = self.source.length_bytes()?;
+        let offset = match self.fault {
+            Some(Fault::IgnoresOffset) => 0,
+            Some(Fault::MapsBehindTheEnd) if offset >= length_bytes => 0,
+            _ => offset,
+        };
+        // SAFETY: passed on; the simulator checks it.
+        unsafe { self.source.map(window, offset) }
+    }
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        let offset = match self.fault {
+            Some(Fault::IgnoresOffset) => 0,
+            Some(Fault::MapsBehindTheEnd) => self
+                .source
+                .mappings()
+                .iter()
+                .find(|mapping| mapping.0 == window)
+                .map_or(offset, |mapping| mapping.1 as u64),
+            _ => offset,
+        };
+        if self.is(Fault::LosesBytes) {
+            // SAFETY: still mapped.
+            unsafe { core::ptr::with_exposed_provenance_mut::<u8>(window.start()).write_volatile(0) };
+        }
+        // SAFETY: passed on; the simulator checks it.
+        unsafe { self.source.unmap(window, offset) }?;
+        if self.is(Fault::UnmapLeavesHole) {
+            // SAFETY: a placeholder since the call before.
+            unsafe { self.platform.release(window) }?;
+        }
+        Ok(())
+    }
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+        if self.is(Fault::SyncOnlyWhole) && range.length_bytes() == 4096 {
+            return Err(Errno::INVAL);
+        }
+        self.source.sync(range, offset)
+    }
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        if self.is(Fault::DeepFlushAligned) && !range.is_aligned(4096) {
+            return Err(Errno::INVAL);
+        }
+        self.source.deep_flush(range, offset)
+    }
+}
+
+/// Every fault, and the first duty that finds it.
+const FINDERS: &[(Fault, &str)] = &[
+    (Fault::PageSize, "page_size_is_a_power_of_two_and_stays"),
+    (Fault::Alignment, "suggested_alignment_is_whole_pages"),
+    (Fault::ReservesTooMuch, "reservation_has_the_length_and_alignment_asked_for"),
+    (Fault::IgnoresAlignment, "reservation_has_the_length_and_alignment_asked_for"),
+    (Fault::ReservesTwice, "reservations_lie_apart"),
+    (Fault::ReserveAtTakesWhatIsTaken, "reservation_is_refused_where_one_is"),
+    (Fault::ReserveAtSaysInval, "reservation_is_refused_where_one_is"),
+    (Fault::ReleaseFails, "released_space_can_be_reserved_again"),
+    (Fault::ReleasesNothing, "released_space_can_be_reserved_again"),
+    (Fault::TailReleasesAll, "tail_can_be_released_and_extended"),
+    (Fault::Infinite, "impossible_reservation_is_refused"),
+    (Fault::CopyLosesTheLastByte, "copy_moves_every_byte"),
+    (Fault::CopyForwardOnly, "copy_moves_every_byte"),
+    (Fault::FillIsLong, "fill_sets_every_byte"),
+    (Fault::SourceAlignment, "alignment_is_a_power_of_two_and_stays"),
+    (Fault::GranularityFlips, "granularity_stays"),
+    (Fault::Granule, "write_granule_is_a_power_of_two"),
+    (Fault::LengthShrinks, "length_is_enough_and_stays"),
+    (Fault::GrowsBytesThatAreThere, "prepare_leaves_what_is_there"),
+    (Fault::GrowsSilently, "prepare_grows_exactly_or_refuses"),
+    (Fault::UndoesNever, "prepare_grows_exactly_or_refuses"),
+    (Fault::GrowsWithoutRefusal, "impossible_growth_is_refused"),
+    (Fault::UndoesAlways, "growth_in_use_is_not_undone"),
+    (Fault::IgnoresOffset, "offset_selects_the_bytes"),
+    (Fault::LosesBytes, "bytes_stay_from_mapping_to_mapping"),
+    (Fault::UnmapLeavesHole, "unmapping_puts_the_placeholder_back"),
+    (Fault::SyncOnlyWhole, "sync_takes_any_page"),
+    (Fault::DeepFlushAligned, "deep_flush_takes_any_range"),
+    (Fault::MapsBehindTheEnd, "mapping_past_the_end_fails_and_keeps_the_placeholder"),
+];
+
+#[test]
+fn right_port_passes() {
+    let port = Port::new(None);
+    assert_eq!(broken_duties(&port, &port), [""; 0]);
+}
+
+#[test]
+fn broken_port_fails_in_the_expected_place() {
+    for &(fault, finder) in FINDERS {
+        let port = Port::new(Some(fault));
+        assert_eq!(broken_duties(&port, &port).first(), Some(&finder), "{fault:?}");
+    }
+}
