@@ -2,6 +2,7 @@
 
 mod fake;
 mod place;
+mod range;
 
 use core::sync::atomic::Ordering;
 use std::sync::Mutex;
@@ -11,11 +12,11 @@ use crate::event::from_fn;
 use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
 use fake::{Fake, FakeSource, PAGE};
 
-type TestSet<'a> = Set<'a, &'a Fake, &'a FakeSource<'a>, 16>;
+type TestSet<'r, 'p> = Set<'r, &'p Fake, &'p FakeSource<'p>, 16>;
 
 const KIB64: usize = 64 << 10;
 
-fn set_on(platform: &Fake) -> TestSet<'_> {
+fn set_on(platform: &Fake) -> TestSet<'_, '_> {
     Set::new(platform, Config::new(Granularity::Page))
 }
 
@@ -23,7 +24,7 @@ fn bytes(length_bytes: usize) -> MapConfig {
     MapConfig::new().length(length_bytes)
 }
 
-fn extents(set: &TestSet<'_>) -> Vec<Extent> {
+fn extents(set: &TestSet<'_, '_>) -> Vec<Extent> {
     set.parts().map(|part| part.extent()).collect()
 }
 
@@ -122,7 +123,7 @@ fn granularity_is_required_agreed_on_and_forgotten() {
     let platform = Fake::default();
     let page = FakeSource::new(&platform, 1 << 20);
     let byte = FakeSource { granularity: Granularity::Byte, ..FakeSource::new(&platform, 1 << 20) };
-    let strict: TestSet<'_> = Set::new(&platform, Config::new(Granularity::Byte));
+    let strict: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Byte));
     let required = MapError::GranularityNotSupported { required: Granularity::Byte, available: Granularity::Page };
     assert_eq!(strict.map(&page, &bytes(PAGE)), Err(required));
     let set = set_on(&platform);
@@ -217,7 +218,7 @@ fn observer_may_call_the_set_from_every_event() {
         });
         Answer::Proceed
     });
-    let set: TestSet<'_> = Set::new(&platform, Config::new(Granularity::Page).observer(&observer));
+    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).observer(&observer));
     let one = set.map(&source, &bytes(PAGE)).unwrap().part;
     let two = set.map(&source, &bytes(KIB64)).unwrap().part;
     let range = Extent::between(one.end() - 1, two.start() + 1).unwrap();

@@ -5,7 +5,12 @@ use core::sync::atomic::Ordering;
 use super::fake::{Fake, FakeSource, PAGE};
 use super::{KIB64, TestSet, bytes, extents, set_on};
 use crate::error::MapError;
+use crate::reservation::Reservation;
 use crate::{Coalescing, Config, Extent, Granularity, Set};
+
+fn in_reservation<'r, 'p>(platform: &'p Fake, reservation: &'r Reservation<&'p Fake, 16>) -> TestSet<'r, 'p> {
+    Set::new(platform, Config::new(Granularity::Page).reservation(reservation))
+}
 
 #[test]
 fn full_coalescing_grows_the_previous_part_or_refuses() {
@@ -55,7 +60,7 @@ fn opportunistic_coalescing_falls_back() {
 fn reserve_ahead_leaves_room_for_coalescing() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
-    let set: TestSet<'_> = Set::new(&platform, Config::new(Granularity::Page).reserve_ahead(3 * PAGE - 1));
+    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reserve_ahead(3 * PAGE - 1));
     set.set_coalescing(Coalescing::Full);
     for _ in 0..3 {
         set.map(&source, &bytes(PAGE)).unwrap();
@@ -78,4 +83,75 @@ fn previous_part_is_the_lower_neighbour_after_removal() {
     set.remove(set.part_at(parts[1].start()).unwrap()).unwrap();
     let alone = set.map(&source, &bytes(PAGE)).unwrap();
     assert_eq!(alone.part, alone.segment);
+}
+
+#[test]
+fn caller_reservation_is_filled_first_fit_and_never_resized() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let mut reservation = Reservation::<_, 16>::new(&platform, 3 * KIB64).unwrap();
+    let window = reservation.extent();
+    {
+        let set = in_reservation(&platform, &reservation);
+        let parts: Vec<Extent> = (0..3).map(|_| set.map(&source, &bytes(KIB64)).unwrap().part).collect();
+        assert_eq!(parts[0].start(), window.start());
+        assert_eq!(parts[2].end(), window.end());
+        let no_room = MapError::CannotFit { length_bytes: PAGE, alignment_bytes: PAGE };
+        assert_eq!(set.map(&source, &bytes(PAGE)), Err(no_room));
+        set.remove(set.part_at(parts[1].start()).unwrap()).unwrap();
+        assert_eq!(set.map(&source, &bytes(2 * KIB64)).unwrap_err().code(), -200_023);
+        assert_eq!(set.map(&source, &bytes(KIB64)).unwrap().part, parts[1]);
+        assert_eq!((reservation.extent(), platform.reserved_bytes()), (window, 3 * KIB64));
+    }
+    assert_eq!(platform.mapped_bytes(), 0);
+    reservation.close().unwrap();
+    assert_eq!(platform.reserved_bytes(), 0);
+}
+
+#[test]
+fn coalescing_at_the_end_of_the_reservation() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::<_, 16>::new(&platform, 2 * PAGE).unwrap();
+    let set = in_reservation(&platform, &reservation);
+    let first = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let second = set.map(&source, &bytes(PAGE)).unwrap().part;
+    set.remove(set.part_at(first.start()).unwrap()).unwrap();
+    set.set_coalescing(Coalescing::Full);
+    assert_eq!(set.map(&source, &bytes(PAGE)), Err(MapError::CannotCoalesce { at: second.end() }));
+    set.set_coalescing(Coalescing::Opportunistic);
+    assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().part, first);
+}
+
+#[test]
+fn sets_sharing_a_reservation_keep_out_of_each_others_way() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::<_, 16>::new(&platform, 4 * PAGE).unwrap();
+    let (one, two) = (in_reservation(&platform, &reservation), in_reservation(&platform, &reservation));
+    let a = one.map(&source, &bytes(PAGE)).unwrap().part;
+    let b = two.map(&source, &bytes(PAGE)).unwrap().part;
+    one.set_coalescing(Coalescing::Full);
+    assert_eq!(one.map(&source, &bytes(PAGE)), Err(MapError::CannotCoalesce { at: a.end() }));
+    one.remove_range(a.start(), 4 * PAGE).unwrap();
+    assert_eq!((extents(&one), extents(&two)), (vec![], vec![b]));
+    assert_eq!(one.map(&source, &bytes(PAGE)).unwrap().part, a);
+}
+
+#[test]
+fn fixed_source_is_where_it_can_be_or_nowhere() {
+    let platform = Fake::default();
+    let window = Extent::new(1 << 40, 8 * PAGE).unwrap();
+    let base = window.start() + 2 * PAGE;
+    let source = FakeSource { fixed: Some(base), ..FakeSource::new(&platform, 1 << 20) };
+    let reservation = Reservation::<_, 16>::new(&platform, 8 * PAGE).unwrap();
+    assert_eq!(reservation.extent(), window);
+    let set = in_reservation(&platform, &reservation);
+    let page2 = bytes(PAGE).offset(2 * PAGE as u64).unwrap();
+    assert_eq!(set.map(&source, &page2).unwrap().part.start(), base + 2 * PAGE);
+    assert_eq!(set.map(&source, &page2).unwrap_err().code(), -200_023);
+    set.set_coalescing(Coalescing::Full);
+    assert_eq!(set.map(&source, &bytes(PAGE)).unwrap_err().code(), -200_014);
+    let page3 = bytes(PAGE).offset(3 * PAGE as u64).unwrap();
+    assert_eq!(set.map(&source, &page3).unwrap().part.length_bytes(), 2 * PAGE);
 }

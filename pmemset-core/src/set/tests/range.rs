@@ -1,0 +1,152 @@
+//! Range removal: whole segments, splits, several parts, all or nothing.
+
+use core::sync::atomic::Ordering;
+use std::sync::Mutex;
+
+use super::fake::{Fake, FakeSource, PAGE};
+use super::{TestSet, bytes, extents};
+use crate::error::RemoveError;
+use crate::event::from_fn;
+use crate::reservation::Reservation;
+use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, Set};
+
+/// A part of `segments` pages that starts `before` pages into a reservation of 16.
+fn coalesced<'r, 'p>(
+    platform: &'p Fake,
+    reservation: &'r Reservation<&'p Fake, 16>,
+    source: &'p FakeSource<'p>,
+    before: usize,
+    segments: usize,
+) -> (TestSet<'r, 'p>, usize) {
+    let set: TestSet<'r, 'p> = Set::new(platform, Config::new(Granularity::Page).reservation(reservation));
+    for _ in 0..=before {
+        set.map(source, &bytes(PAGE)).unwrap();
+    }
+    set.set_coalescing(Coalescing::Full);
+    for _ in 1..segments {
+        set.map(source, &bytes(PAGE)).unwrap();
+    }
+    (set, reservation.extent().start())
+}
+
+fn pages(set: &TestSet<'_, '_>, base: usize) -> Vec<(usize, usize)> {
+    extents(set).into_iter().map(|part| ((part.start() - base) / PAGE, part.length_bytes() / PAGE)).collect()
+}
+
+#[test]
+fn head_tail_and_middle_away_from_the_reservation_start() {
+    for (remove, expected) in [
+        (2, vec![(0, 1), (1, 1), (3, 3)]),
+        (5, vec![(0, 1), (1, 1), (2, 3)]),
+        (3, vec![(0, 1), (1, 1), (2, 1), (4, 2)]),
+    ] {
+        let platform = Fake::default();
+        let source = FakeSource::new(&platform, 1 << 20);
+        let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+        let (set, base) = coalesced(&platform, &reservation, &source, 2, 4);
+        set.remove_range(base + remove * PAGE + 17, 1).unwrap();
+        assert_eq!(pages(&set, base), expected);
+        assert_eq!(platform.mapped_bytes(), 5 * PAGE);
+        while let Some(part) = set.first_part().unwrap() {
+            set.remove(part).unwrap();
+        }
+        assert_eq!(platform.mapped_bytes(), 0);
+    }
+}
+
+#[test]
+fn range_over_two_parts_of_one_reservation_touches_only_its_segments() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+    let (set, base) = coalesced(&platform, &reservation, &source, 0, 2);
+    set.set_coalescing(Coalescing::None);
+    set.map(&source, &bytes(PAGE)).unwrap();
+    set.set_coalescing(Coalescing::Full);
+    set.map(&source, &bytes(PAGE)).unwrap();
+    assert_eq!(pages(&set, base), [(0, 2), (2, 2)]);
+    set.remove_range(base + 2 * PAGE - 1, 2).unwrap();
+    assert_eq!(pages(&set, base), [(0, 1), (3, 1)]);
+}
+
+#[test]
+fn nothing_to_remove_is_nothing_done() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+    let (set, base) = coalesced(&platform, &reservation, &source, 0, 3);
+    let before = pages(&set, base);
+    set.remove_range(base, 0).unwrap();
+    set.remove_range(base + 100, 0).unwrap();
+    set.remove_range(base + 3 * PAGE, PAGE).unwrap();
+    let wraps = RemoveError::RangeOutOfRange { address: base, length_bytes: usize::MAX };
+    assert_eq!(set.remove_range(base, usize::MAX), Err(wraps));
+    assert_eq!(pages(&set, base), before);
+    assert_eq!(source.flushes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn pinned_part_in_the_middle_keeps_everything() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+    let (set, base) = coalesced(&platform, &reservation, &source, 3, 1);
+    let pin = set.part_at(base + 2 * PAGE).unwrap();
+    let before = pages(&set, base);
+    assert_eq!(set.remove_range(base, 4 * PAGE), Err(RemoveError::Pinned { part: pin.extent() }));
+    assert_eq!(pages(&set, base), before);
+    drop(pin);
+    set.remove_range(base, 4 * PAGE).unwrap();
+    assert_eq!(pages(&set, base), []);
+}
+
+#[test]
+fn coalescing_goes_on_behind_what_a_split_has_left() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+    let (set, base) = coalesced(&platform, &reservation, &source, 0, 3);
+    set.remove_range(base + PAGE, 1).unwrap();
+    set.map(&source, &bytes(PAGE)).unwrap();
+    assert_eq!(pages(&set, base), [(0, 2), (2, 1)]);
+    set.remove_range(base, 1).unwrap();
+    assert_eq!(set.map(&source, &bytes(PAGE)).unwrap_err().code(), -200_014);
+    assert_eq!(pages(&set, base), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
+    for left in 0..4 {
+        let platform = Fake::default();
+        let source = FakeSource::new(&platform, 1 << 20);
+        let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+        let told = Mutex::new(Vec::new());
+        let observer = from_fn(|_: &Set<'_, &Fake, &FakeSource<'_>, 16>, event| {
+            if let Event::PartRemove { part } = event {
+                told.lock().unwrap().push(*part);
+            }
+            Answer::Proceed
+        });
+        let config = Config::new(Granularity::Page).reservation(&reservation).observer(&observer);
+        let set: TestSet<'_, '_> = Set::new(&platform, config);
+        let base = reservation.extent().start();
+        set.set_coalescing(Coalescing::Full);
+        for _ in 0..4 {
+            set.map(&source, &bytes(PAGE)).unwrap();
+        }
+        source.unmaps_left.store(left, Ordering::Relaxed);
+        let handle = set.part_at(base).unwrap();
+        let refused = set.remove(handle).unwrap_err();
+        let at = base + left as usize * PAGE;
+        assert_eq!(
+            refused.error,
+            RemoveError::Unmap { segment: Extent::new(at, PAGE).unwrap(), cause: crate::Errno::NOMEM }
+        );
+        assert_eq!(refused.part.descriptor(), Extent::between(at, base + 4 * PAGE).unwrap());
+        assert_eq!(platform.mapped_bytes(), (4 - left as usize) * PAGE);
+        assert!(told.lock().unwrap().is_empty());
+        source.unmaps_left.store(u32::MAX, Ordering::Relaxed);
+        set.remove(refused.part).unwrap();
+        assert_eq!((set.segments(), told.lock().unwrap().len()), (0, 1));
+    }
+}
