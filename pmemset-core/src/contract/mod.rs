@@ -120,8 +120,8 @@ pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, 
 /// Checks every duty of `source` on `platform`, and tells `report` its name and the outcome.
 ///
 /// The source has at least 4 units of its alignment (or the page size, if that is larger); their bytes are overwritten.
-/// Nobody else maps it, changes its length or the address space meanwhile. Leaves nothing mapped and the length as it
-/// was, unless a duty is broken.
+/// Nobody else maps it, changes its length or the address space meanwhile. Leaves nothing mapped, unless a duty is
+/// broken, and a source that grows one unit longer.
 pub fn source<P: Platform, S: Source + ?Sized>(
     platform: &P,
     source: &S,

@@ -97,32 +97,36 @@ pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(
 pub fn impossible_growth_is_refused<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
     let length_bytes = length_of(source)?;
     let unit_bytes = unit_bytes(platform, source) as u64;
-    let last = (i64::MAX.unsigned_abs() & !unit_bytes.wrapping_sub(1)).saturating_sub(unit_bytes);
-    let Some(range) = Span::new(last, unit_bytes) else { return Ok(()) };
+    let most_bytes = i64::MAX.unsigned_abs() & !unit_bytes.wrapping_sub(1);
+    let Some(range) = Span::new(0, most_bytes) else { return Ok(()) };
     match source.prepare(range) {
         Ok(_) => Err(Breach::of("8 EiB to be refused").number(range.end())),
         Err(_) => ensure_length(source, length_bytes),
     }
 }
 
-/// [`Source::undo_growth`]: not while the grown bytes are mapped; they are 0, readable and writable.
+/// [`Source::undo_growth`]: not once somebody else has asked for the grown bytes; they are readable and writable then.
+///
+/// Leaves a source that grows one unit longer.
 pub fn growth_in_use_is_not_undone<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
     let from_bytes = length_of(source)?;
     let behind = unit_behind(platform, source)?;
     let Ok(Some(growth)) = source.prepare(behind) else { return ensure_length(source, from_bytes) };
+    // The second to ask, as another thread would.
+    let again = source.prepare(behind);
+    ensure(again == Ok(None), Breach::of("bytes that have just grown to be there").number(behind.start()))?;
     let unit_bytes = unit_bytes(platform, source);
     let unit = usize::try_from(behind.start()).unwrap_or(usize::MAX).checked_div(unit_bytes).unwrap_or(0);
     // A fixed source has its last unit at one place only: behind all others.
     let place = if source.fixed_address().is_some() { unit } else { 0 };
+    source.undo_growth(growth);
     let bed = Bed::new(platform, source, place.saturating_add(1))?;
     let mapping = bed.map_at(place, unit, 1)?;
     source.undo_growth(growth);
     bed.ensure_length(growth.to_bytes)?;
     mapping.store(9);
     mapping.holds(9)?;
-    mapping.unmap()?;
-    source.undo_growth(growth);
-    ensure_length(source, from_bytes)
+    mapping.unmap()
 }
 
 /// [`Source::map`], [`Source::unmap`]: what was stored is there when the bytes are mapped again, also elsewhere.

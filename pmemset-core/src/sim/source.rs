@@ -81,6 +81,9 @@ pub(super) struct State {
     pub(super) image: Image,
     /// Windows, and the offset of their first byte in the source.
     pub(super) mappings: Vec<(Extent, usize)>,
+    /// How often somebody came to rely on the length, and that count at the last growth.
+    relied: u64,
+    grown: u64,
 }
 
 impl State {
@@ -90,7 +93,8 @@ impl State {
     }
 
     pub(super) fn with_bytes(medium: Medium, hardware: &Hardware, bytes: Vec<u8>) -> Self {
-        Self { medium, image: Image::new(bytes, medium.granularity, hardware.line_bytes), mappings: Vec::new() }
+        let image = Image::new(bytes, medium.granularity, hardware.line_bytes);
+        Self { medium, image, mappings: Vec::new(), relied: 0, grown: 0 }
     }
 
     fn resize(&mut self, length_bytes: u64, page_bytes: usize) {
@@ -194,11 +198,16 @@ unsafe impl Source for SimSource {
         let source = &mut state.sources[self.index];
         let (from_bytes, to_bytes) = (source.medium.length_bytes, range.end());
         match source.medium.capacity_bytes {
-            _ if to_bytes <= from_bytes => Ok(None),
+            _ if to_bytes <= from_bytes => {
+                source.relied += 1;
+                Ok(None)
+            }
             None => Err(PrepareError::TooSmall { length_bytes: from_bytes }),
             Some(capacity) if to_bytes > capacity => Err(PrepareError::CannotGrow(Errno::NOSPC)),
             Some(_) => {
                 source.resize(to_bytes, self.machine.inner.hardware.page_bytes);
+                source.relied += 1;
+                source.grown = source.relied;
                 Ok(Some(Growth { from_bytes, to_bytes }))
             }
         }
@@ -207,8 +216,7 @@ unsafe impl Source for SimSource {
     fn undo_growth(&self, growth: Growth) {
         let Ok(mut state) = self.machine.step(Call::UndoGrowth) else { return };
         let source = &mut state.sources[self.index];
-        let needed = source.mappings.iter().map(|(window, offset)| (*offset + window.length_bytes()) as u64).max();
-        if source.medium.length_bytes == growth.to_bytes && needed.unwrap_or(0) <= growth.from_bytes {
+        if source.medium.length_bytes == growth.to_bytes && source.grown == source.relied {
             source.resize(growth.from_bytes, self.machine.inner.hardware.page_bytes);
         }
     }
