@@ -5,7 +5,7 @@ use core::fmt;
 use crate::error::MapError;
 use crate::event::Observer;
 use crate::reservation::Window;
-use crate::{Granularity, Platform, Source};
+use crate::{Granularity, PartStates, Platform, Source};
 
 /// Where a new segment goes, seen from the part that was mapped before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -27,6 +27,7 @@ pub struct Config<'a, P: Platform, S: Source + Clone, const N: usize> {
     pub(crate) observer: Option<&'a dyn Observer<P, S, N>>,
     pub(crate) reservation: Option<&'a dyn Window>,
     pub(crate) reserve_ahead_bytes: usize,
+    pub(crate) acceptable: PartStates,
 }
 
 impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
@@ -34,7 +35,8 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
     /// (`pmemset_config_set_required_store_granularity`).
     #[must_use]
     pub const fn new(required: Granularity) -> Self {
-        Self { required, observer: None, reservation: None, reserve_ahead_bytes: 0 }
+        let acceptable = PartStates::DEFAULT;
+        Self { required, observer: None, reservation: None, reserve_ahead_bytes: 0, acceptable }
     }
 
     /// Tells `observer` what happens (`pmemset_config_set_event_callback`).
@@ -61,6 +63,15 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
         self.reserve_ahead_bytes = length_bytes;
         self
     }
+
+    /// Accepts sources with a shutdown record in these states only (`pmemset_config_set_acceptable_states`).
+    ///
+    /// Unless told otherwise, [`PartStates::DEFAULT`]. Counting starts again from a state that was accepted.
+    #[must_use]
+    pub const fn acceptable_states(mut self, states: PartStates) -> Self {
+        self.acceptable = states;
+        self
+    }
 }
 
 impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Config<'_, P, S, N> {
@@ -70,6 +81,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Config<'_, P
             .field("observer", &self.observer.is_some())
             .field("reservation", &self.reservation.map(Window::extent))
             .field("reserve_ahead_bytes", &self.reserve_ahead_bytes)
+            .field("acceptable", &self.acceptable)
             .finish()
     }
 }

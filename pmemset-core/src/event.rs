@@ -1,7 +1,7 @@
 //! What the caller is told, while or after it happens; never under a lock, so the observer may call the set.
 
 use crate::set::Set;
-use crate::{Extent, Platform, Source};
+use crate::{Extent, Platform, ShutdownRecord, Source, Span};
 
 /// What happened. Events carry copies: they stay true after the lock is gone.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +26,34 @@ pub enum Event<'e, S> {
     RemoveRange {
         /// The range as it was given.
         range: Extent,
+    },
+    /// The shutdown record of a source has changed and has to be kept, durably, before the event returns.
+    ///
+    /// Comes before a mapping can be stored to, after an unmapping whose stores were deep-flushed, and when a map call
+    /// that had announced itself fails. Calls of several threads may arrive out of order: ignore a record whose number
+    /// is lower than that of the one kept. An observer that cannot keep the record of a mapping refuses it.
+    SdsUpdate {
+        /// The source.
+        source: &'e S,
+        /// Its record now.
+        record: &'e ShutdownRecord,
+        /// Higher than that of every older record of the source.
+        sequence: u64,
+    },
+    /// A block of the bytes to be mapped is bad. The observer may clear it with
+    /// [`clear_bad_block`](Source::clear_bad_block), or refuse the mapping; a block that is left bad refuses it too.
+    BadBlock {
+        /// The source.
+        source: &'e S,
+        /// The block's bytes in the source, as far as they have to be cleared together.
+        block: Span,
+    },
+    /// All bad blocks of the bytes to be mapped were cleared; the observer may refuse the mapping all the same.
+    BadBlocksCleared {
+        /// The source.
+        source: &'e S,
+        /// The bytes to be mapped.
+        range: Span,
     },
 }
 

@@ -20,6 +20,9 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod badblock;
+pub mod cell;
+mod checked;
 pub mod config;
 #[cfg(feature = "contract")]
 pub mod contract;
@@ -33,10 +36,14 @@ mod pins;
 pub mod platform;
 pub mod reservation;
 pub mod set;
+pub mod shutdown;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod table;
 
+pub use badblock::{BadBlockPolicy, BadBlocks};
+pub use cell::ShutdownCell;
+pub use checked::Checked;
 pub use config::{Coalescing, Config, MapConfig};
 pub use error::Errno;
 pub use event::{Answer, Event, Observer};
@@ -45,3 +52,4 @@ pub use granularity::Granularity;
 pub use platform::{DeepFlush, Growth, Platform, Source};
 pub use reservation::{Reservation, ReservationError};
 pub use set::{Mapped, Part, Set};
+pub use shutdown::{PartState, PartStates, ShutdownRecord};

@@ -2,7 +2,10 @@
 #![allow(unsafe_code, reason = "the traits' duties are what the memory safety of a set rests on")]
 
 use crate::arch::{self, Cpu, StoreKind};
+use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
+use crate::cell::Shutdown;
 use crate::error::{Errno, PrepareError};
+use crate::shutdown::{DeviceError, DeviceId};
 use crate::{Extent, Granularity, Span};
 
 /// The address space that parts live in, and how stores of this processor reach the medium.
@@ -215,46 +218,142 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// The platform's reason why the flush failed.
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno>;
+
+    /// Returns the live shutdown record, where one was attached: see [`Checked`](crate::Checked).
+    ///
+    /// Without one, nobody asks for the [`device`](Self::device).
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+
+    /// Appends to the empty `id` the ids of the memory modules behind the source, in an order that does not change,
+    /// and returns how often they have lost power in a way that may have lost stores.
+    ///
+    /// # Errors
+    ///
+    /// See [`DeviceError`]. A count that cannot be had is not 0, and a source without modules is not supported.
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        let _ = id;
+        Err(DeviceError::Unsupported)
+    }
+
+    /// Returns when bad blocks keep the source from being mapped: see [`Checked`](crate::Checked).
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
+    }
+
+    /// Lists the bad blocks that touch `range`, the lowest first, as many as `blocks` has room for.
+    ///
+    /// You must list them in ascending order, none touching another; each may reach beyond `range`, since it is
+    /// rounded to what can be cleared. [`Collector`](crate::badblock::Collector) does this.
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        let _ = (range, blocks);
+        BadBlocks::Unknown(Errno::OPNOTSUPP)
+    }
+
+    /// Clears what is bad in `block`, and makes sure that it is: these bytes are 0 then. Good ones keep their contents.
+    ///
+    /// After a power cut in the middle some of it is cleared.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClearError`].
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        let _ = block;
+        Err(ClearError::Unsupported)
+    }
+
+    /// Copies bytes from `offset` on out of the source, and survives damaged memory
+    /// (`pmemset_source_pread_mcsafe`).
+    ///
+    /// # Errors
+    ///
+    /// See [`McsafeError`].
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        let _ = (offset, bytes);
+        Err(McsafeError::Unsupported)
+    }
+
+    /// Copies bytes into the source from `offset` on, and survives damaged memory
+    /// (`pmemset_source_pwrite_mcsafe`).
+    ///
+    /// # Errors
+    ///
+    /// See [`McsafeError`].
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        let _ = (offset, bytes);
+        Err(McsafeError::Unsupported)
+    }
 }
+
+/// Forwards every method of [`Source`] but `shutdown` and `bad_block_policy` to `$source`.
+macro_rules! forward_to {
+    ($self:ident, $source:expr) => {
+        fn length_bytes(&$self) -> Result<u64, $crate::Errno> {
+            $source.length_bytes()
+        }
+        fn alignment_bytes(&$self) -> usize {
+            $source.alignment_bytes()
+        }
+        fn granularity(&$self) -> Result<$crate::Granularity, $crate::Errno> {
+            $source.granularity()
+        }
+        fn fixed_address(&$self) -> Option<usize> {
+            $source.fixed_address()
+        }
+        fn write_granule_bytes(&$self) -> usize {
+            $source.write_granule_bytes()
+        }
+        fn prepare(&$self, range: $crate::Span) -> Result<Option<$crate::Growth>, $crate::error::PrepareError> {
+            $source.prepare(range)
+        }
+        fn undo_growth(&$self, growth: $crate::Growth) {
+            $source.undo_growth(growth);
+        }
+        unsafe fn map(&$self, window: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $source.map(window, offset) }
+        }
+        unsafe fn unmap(&$self, window: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $source.unmap(window, offset) }
+        }
+        fn sync(&$self, range: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
+            $source.sync(range, offset)
+        }
+        fn deep_flush(&$self, range: $crate::Extent, offset: u64) -> Result<$crate::DeepFlush, $crate::Errno> {
+            $source.deep_flush(range, offset)
+        }
+        fn device(&$self, id: &mut $crate::shutdown::DeviceId) -> Result<u64, $crate::shutdown::DeviceError> {
+            $source.device(id)
+        }
+        fn bad_blocks(&$self, range: $crate::Span, blocks: &mut [$crate::Span]) -> $crate::badblock::BadBlocks {
+            $source.bad_blocks(range, blocks)
+        }
+        fn clear_bad_block(&$self, block: $crate::Span) -> Result<(), $crate::badblock::ClearError> {
+            $source.clear_bad_block(block)
+        }
+        fn read_mcsafe(&$self, offset: u64, bytes: &mut [u8]) -> Result<(), $crate::badblock::McsafeError> {
+            $source.read_mcsafe(offset, bytes)
+        }
+        fn write_mcsafe(&$self, offset: u64, bytes: &[u8]) -> Result<(), $crate::badblock::McsafeError> {
+            $source.write_mcsafe(offset, bytes)
+        }
+    };
+}
+pub(crate) use forward_to;
 
 macro_rules! forward_source {
     ($($handle:ty),*) => {$(
         // SAFETY: every call goes to the source behind the handle, which keeps the promises.
         unsafe impl<T: Source + ?Sized> Source for $handle {
-            fn length_bytes(&self) -> Result<u64, Errno> {
-                (**self).length_bytes()
+            forward_to!(self, (**self));
+
+            fn shutdown(&self) -> Option<Shutdown<'_>> {
+                (**self).shutdown()
             }
-            fn alignment_bytes(&self) -> usize {
-                (**self).alignment_bytes()
-            }
-            fn granularity(&self) -> Result<Granularity, Errno> {
-                (**self).granularity()
-            }
-            fn fixed_address(&self) -> Option<usize> {
-                (**self).fixed_address()
-            }
-            fn write_granule_bytes(&self) -> usize {
-                (**self).write_granule_bytes()
-            }
-            fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
-                (**self).prepare(range)
-            }
-            fn undo_growth(&self, growth: Growth) {
-                (**self).undo_growth(growth);
-            }
-            unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-                // SAFETY: the caller's promise is passed on as it is.
-                unsafe { (**self).map(window, offset) }
-            }
-            unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-                // SAFETY: the caller's promise is passed on as it is.
-                unsafe { (**self).unmap(window, offset) }
-            }
-            fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
-                (**self).sync(range, offset)
-            }
-            fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
-                (**self).deep_flush(range, offset)
+            fn bad_block_policy(&self) -> BadBlockPolicy {
+                (**self).bad_block_policy()
             }
         }
     )*};

@@ -1,11 +1,13 @@
 //! Mapping a source into the set.
 
 use super::Set;
+use super::checks::settle;
 use super::place::Request;
 use crate::config::MapConfig;
 use crate::error::{MapError, PrepareError};
 use crate::event::Event;
-use crate::{Extent, Granularity, Platform, Source, Span};
+use crate::shutdown::Verdict;
+use crate::{Extent, Granularity, Growth, Platform, Source, Span};
 
 /// Where a map call has put its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,6 +18,8 @@ pub struct Mapped {
     /// The addresses of the part that it belongs to (`pmemset_part_descriptor`); more than `segment` if it was
     /// coalesced.
     pub part: Extent,
+    /// The shutdown state that the source was found in; `None` for one without a shutdown record.
+    pub shutdown: Option<Verdict>,
 }
 
 impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
@@ -25,6 +29,10 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// becomes a part of its own, or the end of the previous part: see [`Coalescing`](crate::Coalescing). Ends with the
     /// event [`PartAdd`](Event::PartAdd).
     ///
+    /// A source that is [`Checked`](crate::Checked) is judged before: events
+    /// [`BadBlock`](Event::BadBlock), [`BadBlocksCleared`](Event::BadBlocksCleared) and
+    /// [`SdsUpdate`](Event::SdsUpdate), in this order.
+    ///
     /// Costs O(log N), one query of the source, one call that maps; a set without the caller's reservation makes one
     /// of its own for each new part.
     ///
@@ -33,22 +41,34 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// See [`MapError`]. Nothing has changed then.
     pub fn map(&self, source: S, config: &MapConfig) -> Result<Mapped, MapError> {
         let request = self.check(&source, config)?;
-        self.plan(&self.books.read(), &request)?;
-        let growth = prepare(&source, &request)?;
-        let placed = self.place(&mut self.books.write(), &request, &source);
-        match placed {
+        let shutdown = self.judge(&source)?;
+        match self.map_judged(&source, &request) {
             Ok((segment, part)) => {
-                let part = part.extent;
+                settle(&source);
                 self.tell(&Event::PartAdd { segment, part, source: &source });
-                Ok(Mapped { segment, part })
+                Ok(Mapped { segment, part, shutdown })
             }
             Err(error) => {
-                if let Some(growth) = growth {
-                    source.undo_growth(growth);
-                }
+                self.withdraw(&source);
                 Err(error)
             }
         }
+    }
+
+    /// Maps a source whose shutdown state is accepted: all of it, or nothing.
+    fn map_judged(&self, source: &S, request: &Request) -> Result<(Extent, Extent), MapError> {
+        let range = request.range()?;
+        self.refuse_bad_blocks(source, range)?;
+        self.plan(&self.books.read(), request)?;
+        let growth = prepare(source, range)?;
+        let placed = self.announce(source, growth, range).and_then(|()| {
+            let (segment, part) = self.place(&mut self.books.write(), request, source)?;
+            Ok((segment, part.extent))
+        });
+        if let (Err(_), Some(growth)) = (&placed, growth) {
+            source.undo_growth(growth);
+        }
+        placed
     }
 
     /// Checks everything that can be checked without the books.
@@ -114,10 +134,7 @@ fn rest_of<S: Source>(source: &S, offset: u64) -> Result<u64, MapError> {
     }
 }
 
-fn prepare<S: Source>(source: &S, request: &Request) -> Result<Option<crate::Growth>, MapError> {
-    let length_bytes = request.length_bytes as u64;
-    let out_of_range = MapError::LengthOutOfRange { offset: request.offset, length_bytes };
-    let range = Span::new(request.offset, length_bytes).ok_or(out_of_range)?;
+fn prepare<S: Source>(source: &S, range: Span) -> Result<Option<Growth>, MapError> {
     let needed_bytes = range.end();
     source.prepare(range).map_err(|error| match error {
         PrepareError::Length(cause) => MapError::Source { cause },

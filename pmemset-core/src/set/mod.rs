@@ -1,6 +1,7 @@
 //! A set of parts: its books, and the operations on them.
 
 mod books;
+mod checks;
 mod map;
 mod part;
 mod place;
@@ -91,7 +92,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             if let Some(part) = gone.part {
                 self.tell(&Event::PartRemove { part });
             }
-            drop(gone.source);
+            self.unmapped(&gone.source);
         }
     }
 }
@@ -102,7 +103,11 @@ impl<P: Platform, S: Source + Clone, const N: usize> Drop for Set<'_, P, S, N> {
         if let Some(everything) = everything {
             let mut farewell = Farewell::new();
             // What cannot be unmapped stays mapped: its address space is not given back either.
-            let _ = self.unmap_range(&mut self.books.write(), everything, &mut farewell);
+            let mut books = self.books.write();
+            let _ = self.unmap_range(&mut books, everything, &mut farewell);
+            while let Some(gone) = books.tell(&mut farewell) {
+                checks::dropped(&gone.source);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use super::books::{Books, Farewell, NONE, PartEntry, Segment};
 use crate::error::{MapError, RemoveError};
 use crate::extent::align_up;
 use crate::reservation::ClaimError;
-use crate::{Coalescing, Extent, Granularity, Platform, Source};
+use crate::{Coalescing, Extent, Granularity, Platform, Source, Span};
 
 /// A map call after everything that can be checked without the books has been checked.
 #[derive(Clone, Copy, Debug)]
@@ -18,6 +18,14 @@ pub(crate) struct Request {
     pub(crate) granularity: Granularity,
     /// The only address that will do, for a source that cannot be elsewhere.
     pub(crate) fixed: Option<Extent>,
+}
+
+impl Request {
+    /// Returns the bytes of the source.
+    pub(super) fn range(&self) -> Result<Span, MapError> {
+        let (offset, length_bytes) = (self.offset, self.length_bytes as u64);
+        Span::new(offset, length_bytes).ok_or(MapError::LengthOutOfRange { offset, length_bytes })
+    }
 }
 
 /// What the books allow.

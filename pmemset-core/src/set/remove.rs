@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::Set;
 use super::books::{Books, Farewell, PartEntry};
+use super::checks::deep_flushed;
 use super::part::Part;
 use crate::error::RemoveError;
 use crate::event::Event;
@@ -123,8 +124,9 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         loop {
             let segment = self.books.read().segment_from(at);
             let Some(segment) = segment.filter(|segment| segment.extent.overlaps(range)) else { return Ok(()) };
-            if let Err(cause) = segment.source.deep_flush(segment.extent, segment.offset) {
-                return Err(RemoveError::DeepFlush { segment: segment.extent, cause });
+            match segment.source.deep_flush(segment.extent, segment.offset) {
+                Ok(answer) => deep_flushed(&segment.source, answer),
+                Err(cause) => return Err(RemoveError::DeepFlush { segment: segment.extent, cause }),
             }
             at = segment.extent.end();
         }

@@ -1,8 +1,11 @@
 //! The rules of a set, one test each, on a platform that only keeps account.
 
+mod badblocks;
 mod fake;
+mod memory;
 mod place;
 mod range;
+mod shutdown;
 
 use core::sync::atomic::Ordering;
 use std::sync::Mutex;
@@ -215,6 +218,7 @@ fn observer_may_call_the_set_from_every_event() {
             Event::PartAdd { segment, part, .. } => ("add", Some(*segment), *part, seen),
             Event::PartRemove { part } => ("remove", None, *part, seen),
             Event::RemoveRange { range } => ("range", None, *range, seen),
+            Event::SdsUpdate { .. } | Event::BadBlock { .. } | Event::BadBlocksCleared { .. } => unreachable!(),
         });
         Answer::Proceed
     });

@@ -1,0 +1,241 @@
+//! The live shutdown record of a source: counts mappings under a lock of its own, and hands out copies to be kept.
+
+use core::fmt;
+
+use lock_api::{RawRwLock, RwLock};
+
+use crate::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict, evaluate};
+
+/// A record that is to be kept, and its place in the order of all records of the source.
+///
+/// Records reach their keeper outside of any lock, so one may arrive after a younger one: a keeper ignores a record
+/// whose number is lower than that of the one it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Published {
+    /// The record.
+    pub record: ShutdownRecord,
+    /// Higher than that of every older record of the source.
+    pub sequence: u64,
+}
+
+#[derive(Debug)]
+struct Live {
+    record: ShutdownRecord,
+    /// What `record` was before the first of the present mappings, until one of them is committed.
+    before: Option<ShutdownRecord>,
+    /// Mappings of this process, those under way included.
+    mapped: u32,
+    /// Mappings that ended without their stores having been deep-flushed.
+    unflushed: u32,
+    /// Whether the last deep flush was carried out.
+    flushed: bool,
+    /// Whether somebody may keep a record that counts a mapping.
+    dirty_kept: bool,
+    /// What the first of the present mappings found.
+    opened: Option<PartState>,
+    sequence: u64,
+}
+
+impl Live {
+    fn count(&mut self) {
+        self.record.set_references(self.mapped.saturating_add(self.unflushed));
+        self.sequence = self.sequence.saturating_add(1);
+    }
+
+    fn published(&self) -> Published {
+        Published { record: self.record, sequence: self.sequence }
+    }
+
+    /// Judges the record and counts one more mapping, or leaves everything as it was.
+    fn stage(&mut self, id: &DeviceId, count: u64, acceptable: PartStates) -> Result<Verdict, Verdict> {
+        let verdict = evaluate(&self.record, self.mapped, id, count);
+        if !acceptable.accepts(verdict.state) {
+            return Err(verdict);
+        }
+        if self.mapped == 0 {
+            self.before = Some(self.record);
+            self.unflushed = 0;
+            self.opened = Some(verdict.state);
+        }
+        // An accepted state is where counting starts again: neither the old device nor the old count is held against it.
+        if verdict.id_changed || verdict.stored_count != count {
+            self.record = ShutdownRecord::of(id, count);
+        }
+        self.mapped = self.mapped.saturating_add(1);
+        self.count();
+        Ok(verdict)
+    }
+
+    fn roll_back(&mut self) -> Option<Published> {
+        self.mapped = self.mapped.saturating_sub(1);
+        self.count();
+        if self.mapped == 0 {
+            self.opened = None;
+            if let Some(before) = self.before.take() {
+                self.record = before;
+            }
+        }
+        let published = self.dirty_kept.then(|| self.published());
+        self.dirty_kept &= self.mapped > 0;
+        published
+    }
+
+    fn unmapped(&mut self, flushed: bool) -> Option<Published> {
+        self.mapped = self.mapped.saturating_sub(1);
+        let clean = flushed && self.flushed;
+        if !clean {
+            self.unflushed = self.unflushed.saturating_add(1);
+        }
+        self.count();
+        if self.mapped == 0 {
+            self.opened = None;
+            self.dirty_kept = self.unflushed > 0;
+        }
+        clean.then(|| self.published())
+    }
+}
+
+/// The live shutdown record of one source.
+///
+/// `L` is a lock that the platform has, such as its [`Platform::Lock`](crate::Platform::Lock). About 1.2 KiB.
+pub struct ShutdownCell<L: RawRwLock> {
+    live: RwLock<L, Live>,
+}
+
+impl<L: RawRwLock> ShutdownCell<L> {
+    /// Returns the live record of a source that has no mapping in this process, from what was kept of the last run.
+    #[must_use]
+    pub const fn new(record: ShutdownRecord) -> Self {
+        let live = Live {
+            record,
+            before: None,
+            mapped: 0,
+            unflushed: 0,
+            flushed: true,
+            dirty_kept: false,
+            opened: None,
+            sequence: 0,
+        };
+        Self { live: RwLock::const_new(L::INIT, live) }
+    }
+}
+
+impl<L: RawRwLock + Sync> ShutdownCell<L> {
+    /// Returns the cell as [`Source::shutdown`](crate::Source::shutdown) hands it out.
+    pub const fn handle(&self) -> Shutdown<'_> {
+        Shutdown(self)
+    }
+}
+
+impl<L: RawRwLock> fmt::Debug for ShutdownCell<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ShutdownCell").field("live", &*self.live.read()).finish()
+    }
+}
+
+/// What a set does with a cell, whatever its lock.
+trait Keep: Sync {
+    fn with(&self, act: &mut dyn FnMut(&mut Live));
+}
+
+impl<L: RawRwLock + Sync> Keep for ShutdownCell<L> {
+    fn with(&self, act: &mut dyn FnMut(&mut Live)) {
+        act(&mut self.live.write());
+    }
+}
+
+/// The live shutdown record of a source, with the kind of its lock forgotten.
+#[derive(Clone, Copy)]
+pub struct Shutdown<'c>(&'c dyn Keep);
+
+impl Shutdown<'_> {
+    fn with<T>(self, act: impl FnOnce(&mut Live) -> T) -> Option<T> {
+        let (mut act, mut result) = (Some(act), None);
+        self.0.with(&mut |live| result = act.take().map(|act| act(live)));
+        result
+    }
+
+    /// Returns the record as it is now, and its place in the order of all records of the source.
+    #[must_use]
+    pub fn record(self) -> Published {
+        self.with(|live| live.published()).unwrap_or(Published { record: ShutdownRecord::new(), sequence: 0 })
+    }
+
+    /// Returns what the first of the present mappings found; `None` while there are none.
+    #[must_use]
+    pub fn part_state(self) -> Option<PartState> {
+        self.with(|live| live.opened).flatten()
+    }
+
+    /// Judges the record, and counts a mapping that is about to be made.
+    pub(crate) fn stage(self, id: &DeviceId, count: u64, acceptable: PartStates) -> Option<Result<Verdict, Verdict>> {
+        self.with(|live| live.stage(id, count, acceptable))
+    }
+
+    /// Returns the record that has to be kept before the memory may be stored to.
+    pub(crate) fn dirty(self) -> Option<Published> {
+        self.with(|live| {
+            live.dirty_kept = true;
+            live.published()
+        })
+    }
+
+    /// Makes a staged mapping one that counts.
+    pub(crate) fn commit(self) {
+        self.with(|live| live.before = None);
+    }
+
+    /// Takes back a staged mapping; returns the record to be kept, if one was handed out.
+    pub(crate) fn roll_back(self) -> Option<Published> {
+        self.with(Live::roll_back).flatten()
+    }
+
+    /// Takes note of whether a deep flush of the source was carried out.
+    pub(crate) fn deep_flushed(self, done: bool) {
+        self.with(|live| live.flushed = done);
+    }
+
+    /// Counts one mapping less; returns the record to be kept if its stores were deep-flushed.
+    pub(crate) fn unmapped(self, flushed: bool) -> Option<Published> {
+        self.with(|live| live.unmapped(flushed)).flatten()
+    }
+
+    /// Makes the record that of the device with nothing mapped; returns what it was, and what has to be kept.
+    pub(crate) fn repair(self, id: &DeviceId, count: u64) -> Result<(ShutdownRecord, Published), InUse> {
+        self.with(|live| {
+            if live.mapped > 0 {
+                return Err(InUse { mapped: live.mapped });
+            }
+            let before = core::mem::replace(&mut live.record, ShutdownRecord::of(id, count));
+            live.unflushed = 0;
+            live.count();
+            Ok((before, live.published()))
+        })
+        .unwrap_or(Err(InUse { mapped: 0 }))
+    }
+
+    /// Takes back a repair, unless the record has changed since.
+    pub(crate) fn undo_repair(self, before: ShutdownRecord, sequence: u64) {
+        self.with(|live| {
+            if live.sequence == sequence {
+                live.record = before;
+            }
+        });
+    }
+}
+
+/// The source has mappings in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct InUse {
+    pub(crate) mapped: u32,
+}
+
+impl fmt::Debug for Shutdown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shutdown").field(&self.record()).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

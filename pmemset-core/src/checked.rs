@@ -1,0 +1,73 @@
+//! A source that is checked before it is mapped: its shutdown state, its bad blocks, or both.
+#![allow(unsafe_code, reason = "an adaptor of sources implements an unsafe trait")]
+
+use lock_api::RawRwLock;
+
+use crate::Source;
+use crate::badblock::BadBlockPolicy;
+use crate::cell::{Shutdown, ShutdownCell};
+use crate::platform::forward_to;
+use crate::shutdown::ShutdownRecord;
+
+/// A source with checks: each is off until switched on here, and costs nothing then.
+///
+/// `L` is a lock that the platform has, such as its [`Platform::Lock`](crate::Platform::Lock). Make one for each
+/// device or file and share it: two of them do not know of each other's mappings.
+///
+/// ```
+/// use pmemset_core::{BadBlockPolicy, Checked, ShutdownRecord, Source};
+/// # use lock_api::RawRwLock;
+/// # fn attach<S: Source, L: RawRwLock + Send + Sync>(file: S, kept: [u8; 536]) -> Checked<S, L> {
+/// Checked::new(file).shutdown_record(ShutdownRecord::from_bytes(&kept)).bad_block_detection(BadBlockPolicy::IfKnown)
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Checked<S, L: RawRwLock> {
+    source: S,
+    shutdown: Option<ShutdownCell<L>>,
+    policy: BadBlockPolicy,
+}
+
+impl<S: Source, L: RawRwLock> Checked<S, L> {
+    /// Returns `source` without any check.
+    #[must_use]
+    pub const fn new(source: S) -> Self {
+        Self { source, shutdown: None, policy: BadBlockPolicy::Off }
+    }
+
+    /// Judges the shutdown state by `record`, from a former run or a new one, at each mapping
+    /// (`pmemset_source_set_sds`).
+    ///
+    /// The record is counted up and down from here on and reaches the observer with
+    /// [`SdsUpdate`](crate::Event::SdsUpdate).
+    #[must_use]
+    pub fn shutdown_record(mut self, record: ShutdownRecord) -> Self {
+        self.shutdown = Some(ShutdownCell::new(record));
+        self
+    }
+
+    /// Looks for bad blocks at each mapping (`pmemset_source_set_badblock_detection`).
+    #[must_use]
+    pub fn bad_block_detection(mut self, policy: BadBlockPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// Returns the source itself.
+    pub const fn source(&self) -> &S {
+        &self.source
+    }
+}
+
+// SAFETY: every call goes to the source inside, which keeps the promises.
+unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
+    forward_to!(self, self.source);
+
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        self.shutdown.as_ref().map(ShutdownCell::handle)
+    }
+
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        self.policy
+    }
+}

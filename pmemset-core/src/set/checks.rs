@@ -1,0 +1,176 @@
+//! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each removal.
+
+use super::Set;
+use crate::badblock::{BadBlockPolicy, BadBlocks};
+use crate::cell::Published;
+use crate::error::{MapError, RepairError};
+use crate::event::{Answer, Event};
+use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict, evaluate};
+use crate::{DeepFlush, Errno, Growth, Platform, Source, Span};
+
+/// The number of bad blocks asked for at a time.
+const BLOCKS_AT_A_TIME: usize = 8;
+
+impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+    /// Judges the shutdown state of a source that has a record, and counts the mapping about to be made.
+    #[inline(never)]
+    pub(super) fn judge(&self, source: &S) -> Result<Option<Verdict>, MapError> {
+        let Some(shutdown) = source.shutdown() else { return Ok(None) };
+        let mut id = DeviceId::new();
+        let count = device(source, &mut id).map_err(|error| match error {
+            DeviceError::Unsupported => MapError::ShutdownUnsupported,
+            DeviceError::IdTooLong => MapError::DeviceIdTooLong,
+            DeviceError::Failed(cause) => MapError::Source { cause },
+        })?;
+        match shutdown.stage(&id, count, self.config.acceptable) {
+            Some(Ok(verdict)) => Ok(Some(verdict)),
+            Some(Err(verdict)) => Err(MapError::UndesirablePartState { verdict }),
+            None => Err(MapError::ShutdownUnsupported),
+        }
+    }
+
+    /// Has the dirty record kept, before anything can be stored to; looks at new memory before that.
+    #[inline(never)]
+    pub(super) fn announce(&self, source: &S, growth: Option<Growth>, range: Span) -> Result<(), MapError> {
+        if let Some(new) = growth.and_then(|growth| range.from(growth.from_bytes)) {
+            self.refuse_bad_blocks(source, new)?;
+        }
+        let Some(published) = source.shutdown().and_then(crate::cell::Shutdown::dirty) else { return Ok(()) };
+        match self.publish(source, &published) {
+            Answer::Proceed => Ok(()),
+            Answer::Refuse => Err(MapError::RecordNotKept),
+        }
+    }
+
+    /// Takes back what [`judge`](Self::judge) has counted.
+    #[inline(never)]
+    pub(super) fn withdraw(&self, source: &S) {
+        if let Some(published) = source.shutdown().and_then(crate::cell::Shutdown::roll_back) {
+            self.publish(source, &published);
+        }
+    }
+
+    /// Counts a mapping that is gone, and has the clean record kept if its stores were deep-flushed.
+    #[inline(never)]
+    pub(super) fn unmapped(&self, source: &S) {
+        if let Some(published) = source.shutdown().and_then(|shutdown| shutdown.unmapped(true)) {
+            self.publish(source, &published);
+        }
+    }
+
+    fn publish(&self, source: &S, published: &Published) -> Answer {
+        let Published { record, sequence } = published;
+        self.tell(&Event::SdsUpdate { source, record, sequence: *sequence })
+    }
+
+    /// Returns the worst shutdown state of the set's parts; `None` where no part has a shutdown record.
+    ///
+    /// A source counts with the state that the first of its present mappings has found, whichever set made it.
+    /// Costs O(segments × log N).
+    pub fn part_state(&self) -> Option<PartState> {
+        let (mut worst, mut at) = (None, 0);
+        loop {
+            let segment = self.books.read().segment_from(at);
+            let Some(segment) = segment else { return worst };
+            if let Some(state) = segment.source.shutdown().and_then(crate::cell::Shutdown::part_state) {
+                worst = Some(worst.map_or(state, |other: PartState| other.worse(state)));
+            }
+            at = segment.extent.end();
+        }
+    }
+
+    /// Forgets what the shutdown record of `source` holds against it: the caller has checked, or restored, its bytes.
+    ///
+    /// The record becomes that of the present device with nothing mapped, and goes to the observer with
+    /// [`SdsUpdate`](Event::SdsUpdate). Returns what the record was judged to be.
+    ///
+    /// # Errors
+    ///
+    /// See [`RepairError`]. Nothing has changed then.
+    pub fn repair_shutdown_state(&self, source: &S) -> Result<Verdict, RepairError> {
+        let shutdown = source.shutdown().ok_or(RepairError::NoRecord)?;
+        let mut id = DeviceId::new();
+        let count = device(source, &mut id).map_err(RepairError::Device)?;
+        let (before, after) =
+            shutdown.repair(&id, count).map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
+        if self.publish(source, &after) == Answer::Refuse {
+            shutdown.undo_repair(before, after.sequence);
+            return Err(RepairError::RecordNotKept);
+        }
+        Ok(evaluate(&before, 0, &id, count))
+    }
+
+    /// Refuses a range in which a bad block is left after the observer was told of each.
+    pub(super) fn refuse_bad_blocks(&self, source: &S, range: Span) -> Result<(), MapError> {
+        let policy = source.bad_block_policy();
+        if policy == BadBlockPolicy::Off {
+            return Ok(());
+        }
+        let (mut seen, mut rest) = (false, Some(range));
+        while let Some(asked) = rest {
+            let mut blocks = [asked; BLOCKS_AT_A_TIME];
+            let (count, more) = match source.bad_blocks(asked, &mut blocks) {
+                BadBlocks::None => break,
+                BadBlocks::Unknown(_) if policy == BadBlockPolicy::IfKnown && !seen => break,
+                BadBlocks::Unknown(cause) => return Err(MapError::BadBlocksUnknown { cause }),
+                BadBlocks::Listed { count, more } => (count, more),
+            };
+            for block in blocks.iter().take(count).copied().filter(|block| block.overlaps(range)) {
+                seen = true;
+                if self.tell(&Event::BadBlock { source, block }) == Answer::Refuse {
+                    return Err(MapError::BadBlock { block });
+                }
+            }
+            let last = blocks.iter().take(count).map(|block| block.end()).max();
+            rest = match last {
+                _ if !more => None,
+                Some(end) if end > asked.start() => asked.from(end),
+                _ => return Err(MapError::BadBlocksUnknown { cause: Errno::RANGE }),
+            };
+        }
+        if seen { self.refuse_what_is_left(source, range) } else { Ok(()) }
+    }
+
+    fn refuse_what_is_left(&self, source: &S, range: Span) -> Result<(), MapError> {
+        let mut blocks = [range; 1];
+        match source.bad_blocks(range, &mut blocks) {
+            BadBlocks::None => {}
+            BadBlocks::Listed { .. } => {
+                let [block] = blocks;
+                return Err(MapError::BadBlock { block });
+            }
+            BadBlocks::Unknown(cause) => return Err(MapError::BadBlocksUnknown { cause }),
+        }
+        match self.tell(&Event::BadBlocksCleared { source, range }) {
+            Answer::Proceed => Ok(()),
+            Answer::Refuse => Err(MapError::ClearedBlocksRefused),
+        }
+    }
+}
+
+/// Asks for the device behind a source; one without an id is none.
+fn device<S: Source>(source: &S, id: &mut DeviceId) -> Result<u64, DeviceError> {
+    let count = source.device(id)?;
+    if id.as_bytes().is_empty() { Err(DeviceError::Unsupported) } else { Ok(count) }
+}
+
+/// Makes the mapping that was counted one that counts.
+pub(super) fn settle<S: Source>(source: &S) {
+    if let Some(shutdown) = source.shutdown() {
+        shutdown.commit();
+    }
+}
+
+/// Takes note of how far a deep flush got: stores that it left behind keep the record dirty.
+pub(super) fn deep_flushed<S: Source>(source: &S, answer: DeepFlush) {
+    if let Some(shutdown) = source.shutdown() {
+        shutdown.deep_flushed(answer != DeepFlush::NotPermitted);
+    }
+}
+
+/// Counts a mapping that is gone without a flush: the record stays dirty.
+pub(super) fn dropped<S: Source>(source: &S) {
+    if let Some(shutdown) = source.shutdown() {
+        shutdown.unmapped(false);
+    }
+}

@@ -1,0 +1,323 @@
+//! Shutdown state: whether stores of an earlier run may have been lost, judged from a record that the caller keeps.
+
+use bitflags::bitflags;
+
+use crate::Errno;
+
+/// The length in bytes of a [`ShutdownRecord`] as libpmemset lays it out (`struct pmemset_sds` on LP64).
+pub const RECORD_BYTES: usize = 536;
+/// The longest device id in bytes; libpmemset's 512 include a NUL.
+pub const DEVICE_ID_MAX_BYTES: usize = 511;
+
+const ID_FIELD_BYTES: usize = 513;
+const COUNT_AT: usize = 520;
+const REFERENCES_AT: usize = 528;
+
+/// Why a device does not tell its shutdown state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// There is no device behind the source that counts unsafe shutdowns, or it does not say.
+    Unsupported,
+    /// The id has more than [`DEVICE_ID_MAX_BYTES`] bytes, or one of them is 0.
+    IdTooLong,
+    /// Asking failed.
+    Failed(Errno),
+}
+
+impl core::fmt::Display for DeviceError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Unsupported => f.write_str("no device counts unsafe shutdowns"),
+            Self::IdTooLong => f.write_str("the device's id does not fit a shutdown record"),
+            Self::Failed(cause) => write!(f, "the device does not answer: {cause}"),
+        }
+    }
+}
+
+impl core::error::Error for DeviceError {}
+
+/// The identity of the memory behind a source: the ids of its modules, one after the other.
+#[derive(Clone)]
+pub struct DeviceId {
+    // As in the record: a NUL behind the last byte.
+    bytes: [u8; DEVICE_ID_MAX_BYTES],
+    length_bytes: usize,
+}
+
+impl DeviceId {
+    /// Returns the empty id, which no device has.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { bytes: [0; DEVICE_ID_MAX_BYTES], length_bytes: 0 }
+    }
+
+    /// Makes the id empty.
+    pub const fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// Appends the id of one more module.
+    ///
+    /// # Errors
+    ///
+    /// - [`DeviceError::IdTooLong`]: it does not fit, or holds a byte that is 0; nothing is appended.
+    pub fn push(&mut self, module: &[u8]) -> Result<(), DeviceError> {
+        let end = self.length_bytes.saturating_add(module.len());
+        match self.bytes.get_mut(self.length_bytes..end) {
+            Some(free) if !module.contains(&0) => {
+                free.copy_from_slice(module);
+                self.length_bytes = end;
+                Ok(())
+            }
+            _ => Err(DeviceError::IdTooLong),
+        }
+    }
+
+    /// Returns the id.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length_bytes).unwrap_or_default()
+    }
+}
+
+impl Default for DeviceId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for DeviceId {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "DeviceId({})", self.as_bytes().escape_ascii())
+    }
+}
+
+/// The shutdown data state of a source (`struct pmemset_sds`): what the caller keeps from one run to the next.
+///
+/// A new one is all zeros. The layout in [`to_bytes`](Self::to_bytes) is libpmemset's on LP64, little-endian: records
+/// of the C library are read, and the other way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct ShutdownRecord {
+    id: [u8; ID_FIELD_BYTES],
+    unsafe_shutdowns: u64,
+    references: i32,
+}
+
+impl ShutdownRecord {
+    /// Returns the record of a source that has never been mapped (`PMEMSET_SDS_INITIALIZE`).
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { id: [0; ID_FIELD_BYTES], unsafe_shutdowns: 0, references: 0 }
+    }
+
+    /// Returns the record in libpmemset's layout; padding is 0.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        let fields: [(usize, &[u8]); 3] = [
+            (0, &self.id),
+            (COUNT_AT, &self.unsafe_shutdowns.to_le_bytes()),
+            (REFERENCES_AT, &self.references.to_le_bytes()),
+        ];
+        for (at, field) in fields {
+            for (to, from) in bytes.iter_mut().skip(at).zip(field) {
+                *to = *from;
+            }
+        }
+        bytes
+    }
+
+    /// Returns the record that was written with [`to_bytes`](Self::to_bytes), or by libpmemset.
+    ///
+    /// Any bytes are a record: nonsense has no device's id, so it is judged to be another device's.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Self {
+        let mut record = Self::new();
+        let (mut count, mut references) = ([0; 8], [0; 4]);
+        let fields: [(usize, &mut [u8]); 3] =
+            [(0, &mut record.id), (COUNT_AT, &mut count), (REFERENCES_AT, &mut references)];
+        for (at, field) in fields {
+            for (to, from) in field.iter_mut().zip(bytes.iter().skip(at)) {
+                *to = *from;
+            }
+        }
+        record.unsafe_shutdowns = u64::from_le_bytes(count);
+        record.references = i32::from_le_bytes(references);
+        record
+    }
+
+    /// Returns the id of the device that the record was made on; empty in a new record.
+    #[must_use]
+    pub fn device_id(&self) -> &[u8] {
+        self.id.split(|byte| *byte == 0).next().unwrap_or_default()
+    }
+
+    /// Returns the unsafe shutdown count of the device when the record was made.
+    #[must_use]
+    pub const fn unsafe_shutdowns(&self) -> u64 {
+        self.unsafe_shutdowns
+    }
+
+    /// Returns the number of mappings that the record counts; 0 after everything was flushed and unmapped.
+    #[must_use]
+    pub const fn references(&self) -> i32 {
+        self.references
+    }
+
+    /// Returns the record of a device, with nothing mapped.
+    #[must_use]
+    pub(crate) fn of(id: &DeviceId, unsafe_shutdowns: u64) -> Self {
+        let mut record = Self { unsafe_shutdowns, ..Self::new() };
+        for (to, from) in record.id.iter_mut().zip(id.as_bytes()) {
+            *to = *from;
+        }
+        record
+    }
+
+    /// Sets the number of mappings.
+    pub(crate) fn set_references(&mut self, mappings: u32) {
+        self.references = i32::try_from(mappings).unwrap_or(i32::MAX);
+    }
+}
+
+impl Default for ShutdownRecord {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl core::fmt::Debug for ShutdownRecord {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(
+            f,
+            "ShutdownRecord {{ device_id: {}, unsafe_shutdowns: {}, references: {} }}",
+            self.device_id().escape_ascii(),
+            self.unsafe_shutdowns,
+            self.references
+        )
+    }
+}
+
+/// What may have happened to the bytes of a part since they were last known to be good (`enum pmemset_part_state`).
+///
+/// The numbers are libpmemset's; [`severity`](Self::severity) puts the states in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[repr(u8)]
+pub enum PartState {
+    /// The memory is on another device, and the record was in use on the old one.
+    Indeterminate = 1,
+    /// All stores were flushed and the source unmapped; or it is used for the first time.
+    Ok = 2,
+    /// This process has the source mapped already.
+    OkButAlreadyOpen = 4,
+    /// The source was not unmapped, and the device has lost nothing: as after the end of a process in the middle.
+    OkButInterrupted = 8,
+    /// The source was not unmapped, and the device has lost power in a way that may have lost stores.
+    Corrupted = 16,
+}
+
+impl PartState {
+    /// Returns the rank of the state, 0 for the best.
+    #[must_use]
+    pub const fn severity(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::OkButAlreadyOpen => 1,
+            Self::OkButInterrupted => 2,
+            Self::Indeterminate => 3,
+            Self::Corrupted => 4,
+        }
+    }
+
+    /// Returns the worse of two states.
+    #[must_use]
+    pub const fn worse(self, other: Self) -> Self {
+        if other.severity() > self.severity() { other } else { self }
+    }
+}
+
+bitflags! {
+    /// The states that a set accepts (`pmemset_config_set_acceptable_states`), libpmemset's bits.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct PartStates: u64 {
+        /// [`PartState::Indeterminate`]
+        const INDETERMINATE = 1;
+        /// [`PartState::Ok`]
+        const OK = 2;
+        /// [`PartState::OkButAlreadyOpen`]
+        const OK_BUT_ALREADY_OPEN = 4;
+        /// [`PartState::OkButInterrupted`]
+        const OK_BUT_INTERRUPTED = 8;
+        /// [`PartState::Corrupted`]
+        const CORRUPTED = 16;
+    }
+}
+
+impl PartStates {
+    /// What a set accepts unless told otherwise.
+    pub const DEFAULT: Self = Self::OK.union(Self::OK_BUT_ALREADY_OPEN);
+
+    /// Returns whether `state` is one of them.
+    #[must_use]
+    pub const fn accepts(self, state: PartState) -> bool {
+        self.bits() & state as u64 != 0
+    }
+}
+
+#[cfg(feature = "defmt")]
+impl defmt::Format for PartStates {
+    fn format(&self, f: defmt::Formatter<'_>) {
+        defmt::write!(f, "PartStates({=u64:05b})", self.bits());
+    }
+}
+
+/// The state of a part, and what it was judged from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Verdict {
+    /// The state.
+    pub state: PartState,
+    /// The unsafe shutdown count in the record.
+    pub stored_count: u64,
+    /// The unsafe shutdown count of the device.
+    pub current_count: u64,
+    /// Whether the record was made on another device.
+    pub id_changed: bool,
+    /// The mappings that the record counts: not 0 where it was in use.
+    pub references: i32,
+    /// The mappings of this source that this process has now.
+    pub mapped: u32,
+}
+
+/// Judges a record against the device: libpmemset's rules.
+///
+/// `mapped` is the number of mappings that this process has of the source. Pure, and total: any record has a state.
+#[must_use]
+pub fn evaluate(record: &ShutdownRecord, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> Verdict {
+    let id_changed = record.device_id() != id.as_bytes();
+    let count_changed = record.unsafe_shutdowns != unsafe_shutdowns;
+    let state = match (record.references, id_changed, count_changed) {
+        (0, _, _) => PartState::Ok,
+        (_, true, _) => PartState::Indeterminate,
+        (_, false, true) => PartState::Corrupted,
+        // Fewer than none is a damaged record of a source that was not counted as mapped.
+        (i32::MIN..0, false, false) => PartState::Ok,
+        (_, false, false) if mapped > 0 => PartState::OkButAlreadyOpen,
+        (_, false, false) => PartState::OkButInterrupted,
+    };
+    Verdict {
+        state,
+        stored_count: record.unsafe_shutdowns,
+        current_count: unsafe_shutdowns,
+        id_changed,
+        references: record.references,
+        mapped,
+    }
+}
+
+#[cfg(test)]
+mod tests;
