@@ -7,7 +7,7 @@ pub(crate) mod tests;
 use core::ops::Range;
 
 pub(crate) use nodes::Weigh;
-use nodes::{FULL, HALF, Node, Nodes, most};
+use nodes::{FULL, HALF, NO_KEY, Node, Nodes, most};
 
 /// The table has no room, or has the key already; it is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +24,9 @@ pub(crate) struct Table<V, const W: usize, const N: usize> {
     len: usize,
 }
 
+/// The entries at or before a key, and behind it.
+pub(crate) type Neighbours<V> = (Option<(usize, V)>, Option<(usize, V)>);
+
 /// An entry or row of a node.
 #[derive(Clone, Copy, Debug, Default)]
 struct Step {
@@ -39,6 +42,12 @@ struct Path([Step; 3]);
 impl Path {
     fn step(&self, level: usize) -> Step {
         self.0.get(level).copied().unwrap_or_default()
+    }
+
+    fn set(&mut self, step: Step) {
+        if let Some(place) = self.0.get_mut(step.node.level) {
+            *place = step;
+        }
     }
 }
 
@@ -67,28 +76,22 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     /// Returns the entry with the highest key that is not above `key`.
     #[inline]
     pub(crate) fn at_or_before(&self, key: usize) -> Option<(usize, V)> {
-        let path = self.descend(key);
-        let leaf = path.step(0);
-        match leaf.index.checked_sub(1) {
-            Some(index) => self.entry(leaf.node, index),
-            None => self.seek(Some(&path), Way::Down, 0, 0),
+        let (leaf, rank) = self.place(key);
+        match rank.checked_sub(1) {
+            Some(index) => self.entry(leaf, index),
+            None => self.seek(Some(&self.descend(key)), Way::Down, 0, 0),
         }
     }
 
     /// Returns what [`at_or_before`](Self::at_or_before) and [`after`](Self::after) do, for little more than one.
     #[inline]
-    pub(crate) fn around(&self, key: usize) -> (Option<(usize, V)>, Option<(usize, V)>) {
-        let mut node = self.root;
-        while node.level != 0 {
-            node = self.nodes.child(node, self.nodes.rank(node, key).saturating_sub(1));
-        }
-        self.nodes.prefetch_values(node);
-        let index = self.nodes.rank(node, key);
-        let before = match index.checked_sub(1) {
-            Some(index) => self.entry(node, index),
+    pub(crate) fn around(&self, key: usize) -> Neighbours<V> {
+        let (leaf, rank) = self.place(key);
+        let before = match rank.checked_sub(1) {
+            Some(index) => self.entry(leaf, index),
             None => self.at_or_before(key),
         };
-        let behind = if index < node.len { self.entry(node, index) } else { self.after(key) };
+        let behind = if rank < leaf.len { self.entry(leaf, rank) } else { self.after(key) };
         (before, behind)
     }
 
@@ -130,7 +133,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         if self.is_full() || self.found(&path, key).is_some() {
             return Err(Full);
         }
-        if path.step(0).node.len == FULL {
+        if self.len == 0 {
+            self.root = self.nodes.take(0, 0);
+            path = self.descend(key);
+        } else if path.step(0).node.len == FULL {
             self.make_room(key);
             path = self.descend(key);
         }
@@ -168,8 +174,12 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         self.nodes.shift((leaf, behind), (leaf, index), leaf.len.wrapping_sub(behind));
         self.len = self.len.wrapping_sub(1);
         self.resize(&path, 0, leaf.len.wrapping_sub(1));
+        self.nodes.set_key(leaf, leaf.len.wrapping_sub(1), NO_KEY);
         self.reweigh(&path, value.weigh(key), [0; W]);
         self.rebalance(&path);
+        if self.len == 0 {
+            self.nodes.give_back(self.root);
+        }
         Some(value)
     }
 
@@ -177,15 +187,24 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     fn descend(&self, key: usize) -> Path {
         let mut path = Path::default();
         let mut node = self.root;
-        for step in path.0.iter_mut().take(self.root.level.wrapping_add(1)).rev() {
-            let rank = self.nodes.rank(node, key);
-            let index = if node.level == 0 { rank } else { rank.saturating_sub(1) };
-            *step = Step { node, index };
-            if node.level != 0 {
-                node = self.nodes.child(node, index);
-            }
+        while node.level != 0 {
+            let index = self.nodes.rank(node, key).saturating_sub(1);
+            path.set(Step { node, index });
+            node = self.nodes.child(node, index);
         }
+        path.set(Step { node, index: self.nodes.rank(node, key) });
         path
+    }
+
+    /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`.
+    #[inline]
+    fn place(&self, key: usize) -> (Node, usize) {
+        let mut node = self.root;
+        while node.level != 0 {
+            node = self.nodes.child(node, self.nodes.rank(node, key).saturating_sub(1));
+        }
+        self.nodes.prefetch_values(node);
+        (node, self.nodes.rank(node, key))
     }
 
     #[inline]
@@ -268,8 +287,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     fn make_room(&mut self, key: usize) {
         if self.root.len == FULL {
             let old = self.root;
-            self.root = self.nodes.take(old.level.wrapping_add(1));
-            self.root.len = 1;
+            self.root = self.nodes.take(old.level.wrapping_add(1), 1);
             self.set_row(self.root, 0, old);
         }
         for level in (1..=self.root.level).rev() {
@@ -277,9 +295,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
             let Step { node: parent, index } = path.step(level);
             let left = self.nodes.child(parent, index);
             if left.len == FULL {
-                let right = Node { len: HALF, ..self.nodes.take(left.level) };
+                let right = self.nodes.take(left.level, HALF);
                 let left = Node { len: HALF, ..left };
                 self.nodes.shift((left, HALF), (right, 0), HALF);
+                self.nodes.blank(left, FULL);
                 let behind = index.wrapping_add(1);
                 let count = parent.len.wrapping_sub(behind);
                 self.nodes.shift((parent, behind), (parent, behind.wrapping_add(1)), count);
@@ -325,6 +344,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
             let next = behind.wrapping_add(1);
             self.nodes.shift((parent, next), (parent, behind), parent.len.wrapping_sub(next));
             self.resize(path, level, parent.len.wrapping_sub(1));
+            self.nodes.set_key(parent, parent.len.wrapping_sub(1), NO_KEY);
         }
         if self.root.level != 0 && self.root.len == 1 {
             let old = self.root;
@@ -342,10 +362,12 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
             let count = new_left.len.wrapping_sub(left.len);
             self.nodes.shift((right, 0), (left, left.len), count);
             self.nodes.shift((right, count), (right, 0), new_right.len);
+            self.nodes.blank(new_right, right.len);
         } else {
             let count = left.len.wrapping_sub(new_left.len);
             self.nodes.shift((right, 0), (right, count), right.len);
             self.nodes.shift((left, new_left.len), (right, 0), count);
+            self.nodes.blank(new_left, left.len);
         }
         (new_left, new_right)
     }

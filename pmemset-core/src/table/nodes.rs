@@ -11,10 +11,10 @@ use crate::arch::prefetch;
 pub(super) const FULL: usize = 64;
 /// Entries or rows that every node but the root has at least.
 pub(super) const HALF: usize = FULL / 2;
-/// Keys searched together: a cache line of them.
-const GROUP: usize = 8;
+/// The key of cells not in use in a node that is.
+pub(super) const NO_KEY: usize = usize::MAX;
 
-const KEYS: usize = 0;
+pub(super) const KEYS: usize = 0;
 const CHILDREN: usize = 1;
 const WEIGHTS: usize = 2;
 
@@ -58,7 +58,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     const CELLS: usize = if N < HALF { 2 * N } else { FULL };
     const ROWS: usize = if N < FULL * Self::COLUMNS { N / HALF } else { FULL };
 
-    /// Returns nodes of which one, an empty leaf, is in use.
+    /// Returns nodes of which none is in use.
     pub(super) const fn new() -> Self {
         const {
             assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
@@ -70,7 +70,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
             keys: [[0; 2]; N],
             values: [[V::BLANK; 2]; N],
             rows: [0; N],
-            leaves: Pool { fresh: 1, freed: 0 },
+            leaves: Pool { fresh: 0, freed: 0 },
             inner: Pool { fresh: 0, freed: 0 },
         }
     }
@@ -82,7 +82,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         }
     }
 
-    fn column(&self, node: Node, column: usize) -> &[usize] {
+    pub(super) fn column(&self, node: Node, column: usize) -> &[usize] {
         let start = Self::start(node, column);
         match node.level {
             0 => self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)),
@@ -110,7 +110,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     pub(super) fn rank(&self, node: Node, key: usize) -> usize {
         let keys = self.column(node, KEYS);
         match keys.first_chunk::<FULL>() {
-            Some(keys) => rank(keys, node.len, key),
+            Some(keys) => rank(keys, key).min(node.len),
             None => keys.get(..node.len).unwrap_or_default().partition_point(|&k| k <= key),
         }
     }
@@ -136,7 +136,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     pub(super) fn prefetch_values(&self, leaf: Node) {
         let start = Self::start(leaf, KEYS);
         if let Some(values) = self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)) {
-            values.iter().step_by(64 / size_of::<V>().clamp(1, 64)).for_each(prefetch);
+            values.iter().step_by(const { 64 / size_of::<V>() }).for_each(prefetch);
         }
     }
 
@@ -216,26 +216,34 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         }
     }
 
+    /// Makes the keys from the end of a node up to `len`, its length before, unused.
+    pub(super) fn blank(&mut self, node: Node, len: usize) {
+        for index in node.len..len {
+            self.set_key(node, index, NO_KEY);
+        }
+    }
+
     const fn pool(&mut self, level: usize) -> &mut Pool {
         if level == 0 { &mut self.leaves } else { &mut self.inner }
     }
 
-    /// Takes an unused node of this level.
-    pub(super) fn take(&mut self, level: usize) -> Node {
+    /// Takes an unused node of this level, which gets `len` entries or rows.
+    pub(super) fn take(&mut self, level: usize, len: usize) -> Node {
         let pool = self.pool(level);
-        match pool.freed.checked_sub(1) {
+        let node = match pool.freed.checked_sub(1) {
             Some(id) => {
-                let node = Node { level, id, len: 0 };
-                let next = self.key(node, 0);
-                self.pool(level).freed = next;
+                let node = Node { level, id, len };
+                self.pool(level).freed = self.key(node, 0);
                 node
             }
             None => {
                 let id = pool.fresh;
                 pool.fresh = id.wrapping_add(1);
-                Node { level, id, len: 0 }
+                Node { level, id, len }
             }
-        }
+        };
+        self.blank(node, if level == 0 { Self::CELLS } else { Self::ROWS });
+        node
     }
 
     /// Gives back a node whose entries or rows are elsewhere.
@@ -246,22 +254,17 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     }
 }
 
-/// Returns how many of the first `len` keys are at most `key`, without a branch that depends on the keys: whole cache
-/// lines by their first key, all at once, then the keys of one line.
+/// Returns how many of the keys are at most `key`, without a branch that depends on them: in three steps, each of which
+/// looks at three keys at once and leaves a quarter.
 #[inline]
-fn rank(keys: &[usize; FULL], len: usize, key: usize) -> usize {
-    let (groups, _) = keys.as_chunks::<GROUP>();
-    let mut lines = 0_usize;
-    for (index, [first, ..]) in groups.iter().enumerate() {
-        lines = lines.wrapping_add(usize::from((index.wrapping_mul(GROUP) < len) & (*first <= key)));
+fn rank(keys: &[usize; FULL], key: usize) -> usize {
+    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|k| *k <= key));
+    let mut at = 0_usize;
+    for [first, second, third] in [[16, 32, 48], [4, 8, 12], [1, 2, 3]] {
+        let quarters = beyond(at | first).wrapping_add(beyond(at | second)).wrapping_add(beyond(at | third));
+        at |= quarters.wrapping_mul(first);
     }
-    let line = lines.saturating_sub(1);
-    let mut rank = line.wrapping_mul(GROUP);
-    let rest = len.wrapping_sub(rank);
-    for (index, k) in groups.get(line).into_iter().flatten().enumerate() {
-        rank = rank.wrapping_add(usize::from((index < rest) & (*k <= key)));
-    }
-    rank
+    at.wrapping_add(beyond(at))
 }
 
 /// Copies `count` elements within `cells`, as if by way of elsewhere.

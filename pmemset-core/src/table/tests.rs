@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::nodes::{KEYS, NO_KEY};
 use super::*;
 
 impl Weigh<1> for u32 {
@@ -41,6 +42,12 @@ impl Random {
     }
 }
 
+impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
+    fn key_is_unused(&self, node: Node, index: usize) -> bool {
+        self.column(node, KEYS).get(index).is_none_or(|key| *key == NO_KEY)
+    }
+}
+
 /// Runs `f` where tables of any size fit the stack.
 fn roomy(f: impl FnOnce() + Send + 'static) {
     std::thread::Builder::new().stack_size(64 << 20).spawn(f).unwrap().join().unwrap();
@@ -72,6 +79,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         used: &mut (Vec<usize>, Vec<usize>),
     ) {
         assert!(node.len <= FULL && (node == self.root || node.len >= HALF), "{node:?}");
+        assert!(node.len == 0 || (node.len..FULL).all(|index| self.nodes.key_is_unused(node, index)), "{node:?}");
         if node.level == 0 {
             used.0.push(node.id);
             for index in 0..node.len {
@@ -125,6 +133,7 @@ fn step<const N: usize>(
     assert_eq!(table.at_or_before(key), model.range(..=key).next_back().map(pair));
     let above = (core::ops::Bound::Excluded(key), core::ops::Bound::Unbounded);
     assert_eq!(table.after(key), model.range(above).next().map(pair));
+    assert_eq!(table.around(key), (table.at_or_before(key), table.after(key)));
     assert_eq!(table.first(), model.first_key_value().map(pair));
     assert_eq!(table.last(), model.last_key_value().map(pair));
     for lane in 0..3 {
@@ -173,6 +182,8 @@ fn agrees_with_an_ordered_map() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn agrees_with_an_ordered_map_on_any_operations(
         ops in prop::collection::vec((0_usize..4, 0_usize..300, 0_usize..120), 1..600)
