@@ -23,6 +23,7 @@ mod lock;
 pub mod nd;
 mod open;
 mod probe;
+pub mod sectors;
 mod sysfs;
 pub mod text;
 

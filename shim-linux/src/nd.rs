@@ -62,13 +62,42 @@ impl Sysfs {
         let region = match text::region(link.target()) {
             Some(found) => {
                 let dir = sysfs::open_directory(self.root(), "region", &[kind, found.prefix])?;
-                Some(Region { dir, id: found.id })
+                Some(Region { dir, id: found.id, bus: found.bus })
             }
             None => None,
         };
         let dir = sysfs::open_directory(self.root(), attribute, &[kind, name.as_bytes()])?;
         Ok(NdDevice { dir, region })
     }
+}
+
+/// Reads the attribute `path`, seen from the directory `dir`, and parses it; errors name it `attribute`.
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn attribute<T>(
+    dir: &OwnedFd,
+    attribute: &'static str,
+    path: &[&[u8]],
+    parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
+) -> Result<T, NdError> {
+    sysfs::read(dir.as_fd(), attribute, path, parse)
+}
+
+/// Reads the link `path`, seen from the directory `dir`, and parses the last component of its target.
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn link<T>(
+    dir: &OwnedFd,
+    attribute: &'static str,
+    path: &[&[u8]],
+    parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
+) -> Result<T, NdError> {
+    let link = Link::read(dir.as_fd(), attribute, path)?;
+    text::base_name(link.target()).and_then(parse).map_err(|text::Garbage| NdError::Garbage { attribute })
 }
 
 /// A device, and the region that it is on.
@@ -85,6 +114,7 @@ pub struct NdDevice {
 pub struct Region {
     dir: OwnedFd,
     id: u32,
+    bus: u32,
 }
 
 impl Region {
@@ -92,6 +122,12 @@ impl Region {
     #[must_use]
     pub const fn id(&self) -> u32 {
         self.id
+    }
+
+    /// Returns B of `ndbusB`, the bus that the region is on.
+    #[must_use]
+    pub const fn bus(&self) -> u32 {
+        self.bus
     }
 
     /// Returns the region's directory in sysfs.

@@ -134,6 +134,8 @@ pub struct RegionPath<'t> {
     pub prefix: &'t [u8],
     /// The number in the region's name.
     pub id: u32,
+    /// The number in the name of its bus.
+    pub bus: u32,
 }
 
 /// Finds the region in the target of a link: the component `regionR` directly below `ndbusB`.
@@ -141,13 +143,13 @@ pub struct RegionPath<'t> {
 /// A CXL region of the same name that is on no nd bus does not count.
 #[must_use]
 pub fn region(link: &[u8]) -> Option<RegionPath<'_>> {
-    let mut below_bus = false;
+    let mut bus = None;
     let mut end = 0_usize;
     for component in link.split(|byte| *byte == b'/') {
         end = end.saturating_add(component.len());
-        match numbered(component, b"region") {
-            Some(id) if below_bus => return Some(RegionPath { prefix: link.get(..end)?, id }),
-            _ => below_bus = numbered(component, b"ndbus").is_some(),
+        match (numbered(component, b"region"), bus) {
+            (Some(id), Some(bus)) => return Some(RegionPath { prefix: link.get(..end)?, id, bus }),
+            _ => bus = numbered(component, b"ndbus"),
         }
         end = end.saturating_add(1);
     }

@@ -74,7 +74,8 @@ fn other_devices_are_on_no_region() {
     let sysfs = tree.open();
     assert!(sysfs.device(Device::Block(makedev(254, 0))).unwrap().region.is_none());
     assert!(sysfs.device(Device::Character(makedev(252, 0))).unwrap().region.is_none());
-    assert_eq!(sysfs.device(Device::Character(makedev(252, 1))).unwrap().region.unwrap().id(), 0);
+    let region = sysfs.device(Device::Character(makedev(252, 1))).unwrap().region.unwrap();
+    assert_eq!((region.id(), region.bus()), (0, 0));
     // The number of a block device is no number of a character device.
     let error = sysfs.device(Device::Character(makedev(259, 0))).unwrap_err();
     assert_eq!(error, NdError::Unreadable { attribute: "dev/char", cause: Errno::NOENT });

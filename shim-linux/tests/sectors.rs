@@ -1,0 +1,70 @@
+//! Lists of bad sectors, complete, cut off and damaged.
+
+mod common;
+
+use common::{BUS, Tree};
+use pmemset_core::{Errno, Span};
+use rustix::fs::makedev;
+use shim_linux::nd::{Device, NdError};
+use shim_linux::sectors::each_bad_block;
+
+fn list(tree: &Tree) -> (Result<bool, NdError>, Vec<Span>) {
+    let region = tree.open().device(Device::Block(makedev(259, 0))).unwrap().region.unwrap();
+    let mut blocks = Vec::new();
+    (each_bad_block(region.dir(), |block| blocks.push(block)), blocks)
+}
+
+#[test]
+fn blocks_are_listed_in_bytes() {
+    let tree = Tree::two_modules();
+    assert_eq!(list(&tree), (Ok(true), vec![]));
+    tree.region("badblocks", "8 1\n20 16\n");
+    let expected = vec![Span::new(4096, 512).unwrap(), Span::new(10_240, 8192).unwrap()];
+    assert_eq!(list(&tree), (Ok(true), expected));
+}
+
+#[test]
+fn what_the_kernel_cuts_off_is_not_taken_for_the_end() {
+    let tree = Tree::two_modules();
+    let line = "1000000 100\n";
+    let whole = 4095 / line.len();
+    for text in [line.repeat(whole + 1)[..4095].to_owned(), format!("1 1\n{}", line.repeat(whole))[..4095].to_owned()] {
+        tree.region("badblocks", &text);
+        let (complete, blocks) = list(&tree);
+        assert_eq!((complete, blocks.len()), (Ok(false), text.lines().count() - usize::from(!text.ends_with('\n'))));
+    }
+    tree.region("badblocks", line.repeat(whole));
+    assert_eq!(list(&tree).0, Ok(true));
+    // A page that happens to be full is not trusted either.
+    let full = format!("{}100 10\n", line.repeat(whole - 1));
+    let full = format!("{full}{}", "1 1\n".repeat((4095 - full.len()) / 4));
+    let rest = 4095 - full.len();
+    let full = full.replacen("1000000", &"1".repeat(7 + rest), 1);
+    assert_eq!((full.len(), full.ends_with('\n')), (4095, true));
+    assert_eq!(list(tree.region("badblocks", full)).0, Ok(false));
+}
+
+#[test]
+fn damaged_and_missing_lists_are_errors() {
+    let tree = Tree::two_modules();
+    for text in [
+        "8",
+        "8 1\n9",
+        "8\n",
+        "8 0\n",
+        "8 1 1\n",
+        "-8 1\n",
+        "\n",
+        "8 1\n\n",
+        &"7".repeat(50),
+        "8 99999999999999999999\n",
+    ] {
+        assert_eq!(
+            list(tree.region("badblocks", text)).0,
+            Err(NdError::Garbage { attribute: "badblocks" }),
+            "{text:?}"
+        );
+    }
+    tree.remove(&format!("{BUS}/region0/badblocks"));
+    assert_eq!(list(&tree).0, Err(NdError::Unreadable { attribute: "badblocks", cause: Errno::NOENT }));
+}
