@@ -62,10 +62,11 @@ pub(crate) fn mount_file_systems(machine: &Machine) -> Result<(), Failure> {
         return Ok(());
     }
     let options = std::ffi::CString::new(machine.options)?;
+    let flags = if machine.armed { MountFlags::NOATIME } else { MountFlags::RDONLY };
     for (index, _) in machine.modes.split(',').enumerate().filter(|(_, mode)| *mode == "fsdax") {
         let device = format!("/dev/pmem{index}");
         wait_for(&device);
-        mount(&device, format!("/mnt{index}"), machine.fs, MountFlags::NOATIME, Some(options.as_c_str()))
+        mount(&device, format!("/mnt{index}"), machine.fs, flags, Some(options.as_c_str()))
             .map_err(|error| format!("mounting {device}: {error}"))?;
     }
     Ok(())

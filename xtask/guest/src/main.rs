@@ -9,6 +9,7 @@ mod boot;
 mod lab;
 mod machine;
 mod scenarios;
+mod sets;
 
 use std::process::ExitCode;
 
