@@ -63,17 +63,17 @@ pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Path>) -> Result<String, S
             copy(&boot.folder.join("memory"), &boot.folder.join("durable"))?;
         }
         let (end, said) = twice(&boot)?;
-        match end {
-            End::Cut => {}
-            End::Done if last => {}
-            End::Failed(reason) | End::NeverReached(reason) => return Err(format!("round {round}: {reason}")),
-            other => return Err(format!("round {round}: ended as {other:?} instead of being cut")),
-        }
         if let Some(reason) = said.last("lost") {
             if !machine.canary {
                 return Err(format!("round {round}: lost {reason}"));
             }
             return Ok(format!("data lost as it must be, in round {round}"));
+        }
+        match end {
+            End::Cut => {}
+            End::Done if last => {}
+            End::Failed(reason) | End::NeverReached(reason) => return Err(format!("round {round}: {reason}")),
+            other => return Err(format!("round {round}: ended as {other:?} instead of being cut")),
         }
         let at = said.last("ack").and_then(|number| number.parse().ok()).unwrap_or(acknowledged);
         total += at.saturating_sub(acknowledged);

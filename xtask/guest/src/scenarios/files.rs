@@ -143,6 +143,8 @@ fn full(_: &mut Lab) -> Result<(), Failure> {
     same("mapping more than there is room for", refused.map(|mapped| mapped.segment.length_bytes()), Err(reason))?;
     same("length of the file", fs::metadata("/mnt0/file")?.len(), 4096)?;
     same("content of the file", fs::read("/mnt0/file")?, vec![7; 4096])?;
+    let left = statvfs("/mnt0")?.f_bfree;
+    check(left + 64 > room.f_bfree, format!("{left} of {} blocks are free again", room.f_bfree))?;
     same("segments", set.segments(), 0)?;
     let mapping = map(&set, file("/mnt0/file")?, 1 << 20)?;
     store(mapping, 0, &[8]);
