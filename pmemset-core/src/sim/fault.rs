@@ -96,6 +96,7 @@ pub(super) struct Script {
     faults: alloc::vec::Vec<Fault>,
     pub(super) calls: u64,
     pub(super) failed: u64,
+    pub(super) last_failed: Option<Call>,
 }
 
 impl Script {
@@ -122,7 +123,10 @@ impl Script {
                 outcome = Err(fault.errno);
             }
         }
-        self.failed += u64::from(outcome.is_err());
+        if outcome.is_err() {
+            self.failed += 1;
+            self.last_failed = Some(call);
+        }
         outcome
     }
 }

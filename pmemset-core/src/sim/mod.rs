@@ -247,6 +247,12 @@ impl Machine {
         self.lock().script.failed
     }
 
+    /// Returns the call that a [`Fault`] made fail last.
+    #[must_use]
+    pub fn last_failed_call(&self) -> Option<Call> {
+        self.lock().script.last_failed
+    }
+
     /// Returns the number of steps so far: calls that do something.
     #[must_use]
     pub fn steps(&self) -> usize {

@@ -1,0 +1,159 @@
+//! Every call of the platform and the source fails once, or fails for good: the set is what it was, and a retry works.
+
+mod world;
+
+use pmemset_core::error::RemoveError;
+use pmemset_core::sim::{Call, Fault, Page, Random};
+use pmemset_core::{Coalescing, Extent, Set};
+use world::{Ground, Op, Outcome, PAGE, Plan, Told, World, random_op};
+
+const OWN: Plan = Plan { reservation_pages: 0, ahead_pages: 0 };
+const AHEAD: Plan = Plan { reservation_pages: 0, ahead_pages: 3 };
+const CALLERS: Plan = Plan { reservation_pages: 8, ahead_pages: 0 };
+
+const MAP: Op = Op::Map { source: 0, offset: 0, pages: 1 };
+const MORE: Op = Op::Map { source: 0, offset: 1, pages: 2 };
+const LAST: Op = Op::Map { source: 0, offset: 3, pages: 1 };
+const GROW: Op = Op::Map { source: 1, offset: 1, pages: 3 };
+const REST: Op = Op::Map { source: 0, offset: 4, pages: 0 };
+const FULL: Op = Op::Coalesce(Coalescing::Full);
+const OPPORTUNISTIC: Op = Op::Coalesce(Coalescing::Opportunistic);
+const REMOVE: Op = Op::Remove { part: 0 };
+
+const fn range(segment: usize, delta: isize, length_bytes: usize) -> Op {
+    Op::RemoveRange { segment, delta, length_bytes }
+}
+
+/// What is there before, and what is done while calls fail.
+const SCENARIOS: [(&[Op], Op); 14] = [
+    (&[], MAP),
+    (&[], GROW),
+    (&[MAP], MORE),
+    (&[MAP], REST),
+    (&[MAP, FULL], MORE),
+    (&[MAP, FULL], GROW),
+    (&[MAP, OPPORTUNISTIC, Op::Occupy { segment: 0 }], GROW),
+    (&[MAP], REMOVE),
+    (&[FULL, MAP, MORE, LAST], REMOVE),
+    (&[FULL, MAP, MORE, LAST], range(1, 5, 1)),
+    (&[FULL, MAP, MORE, LAST], range(0, 0, 2 * PAGE)),
+    (&[MAP, MORE, LAST], range(0, 0, usize::MAX >> 17)),
+    (&[MAP, FULL, MORE, Op::Coalesce(Coalescing::None), LAST, GROW], range(1, 0, 4 * PAGE)),
+    (&[FULL, MAP, MORE, GROW, LAST], range(2, 0, 3 * PAGE + 1)),
+];
+
+/// Does `op` while the call number `nth` fails; returns whether there were so many.
+fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool {
+    let ground = Ground::new(plan);
+    let machine = ground.machine.clone();
+    let failed = {
+        let observer = ground.observer();
+        let set = Set::new(machine.platform(), ground.config(plan, &observer));
+        let mut world = World::new(&ground, &set, plan);
+        for op in before {
+            world.step(*op);
+        }
+        let expected = world.model.expect(op, &machine);
+        let fault = Fault::nth(nth);
+        machine.fail(if for_good { fault.for_good() } else { fault });
+        let outcome = world.act(op);
+        machine.repair();
+        let failed = machine.failed_calls() > 0;
+        let told = match outcome {
+            Outcome::Map(Err(error)) if failed => {
+                assert_ne!(error.code(), 0, "an error has a code");
+                Vec::new()
+            }
+            Outcome::Remove(Err(RemoveError::Unmap { segment, .. })) if failed => {
+                removed_below(&mut world, op, segment)
+            }
+            Outcome::Remove(Err(_)) if failed => Vec::new(),
+            outcome => {
+                let only = machine.last_failed_call();
+                assert!(matches!(only, None | Some(Call::Release | Call::ReserveAt)), "{only:?} is swallowed");
+                let expected = if failed { world.model.expect_despite(op, outcome, expected) } else { expected };
+                world.model.apply(op, outcome, &expected, &machine)
+            }
+        };
+        if machine.last_failed_call() == Some(Call::Release) || for_good {
+            world.model.note_leaks(&machine);
+        }
+        world.check(&told);
+        world.step(op);
+        world.step(REMOVE);
+        failed
+    };
+    drop(ground);
+    assert!(machine.pages().iter().all(|(_, page)| *page != Page::Mapped), "something is left mapped");
+    failed
+}
+
+/// Takes out of the model what a removal has removed before it failed, and returns the events.
+fn removed_below(world: &mut World<'_>, op: Op, segment: Extent) -> Vec<Told> {
+    let range = match op {
+        Op::Remove { part } => world.model.nth_part(part).unwrap(),
+        Op::RemoveRange { segment, delta, length_bytes } => {
+            Extent::new(world.model.range_start(segment, delta), length_bytes).unwrap()
+        }
+        _ => panic!("{op:?} removes nothing"),
+    };
+    let Some(below) = range.before(segment.start()) else { return Vec::new() };
+    let count = world.model.segments.len();
+    let mut told = world.model.strike(below);
+    if matches!(op, Op::RemoveRange { .. }) && world.model.segments.len() < count {
+        told.insert(0, Told::Range(range));
+    }
+    told
+}
+
+#[test]
+fn failed_call_leaves_the_old_state_and_a_retry_works() {
+    let mut failures = 0;
+    for plan in [OWN, AHEAD, CALLERS] {
+        for ((before, op), for_good) in SCENARIOS.into_iter().flat_map(|scenario| [(scenario, false), (scenario, true)])
+        {
+            for nth in 0.. {
+                println!("{plan:?}: {before:?}, then {op:?}, call {nth} fails, for good: {for_good}");
+                if !fail_nth(plan, before, op, nth, for_good) {
+                    break;
+                }
+                failures += 1;
+            }
+        }
+    }
+    assert!(failures > 300, "{failures} failures");
+}
+
+#[test]
+fn failed_call_after_random_operations() {
+    for seed in 0..150 {
+        let mut random = Random::new(seed);
+        let plan = random.of(&[OWN, AHEAD, CALLERS]);
+        let before: Vec<Op> = (0..12).map(|_| random_op(&mut random)).collect();
+        let op = random_op(&mut random);
+        let for_good = random.one_in(2);
+        println!("seed {seed}: {plan:?}, {before:?}, then {op:?}, for good: {for_good}");
+        (0..).take_while(|nth| fail_nth(plan, &before, op, *nth, for_good)).count();
+    }
+}
+
+#[test]
+fn set_that_cannot_unmap_keeps_its_address_space() {
+    for plan in [OWN, CALLERS] {
+        let ground = Ground::new(plan);
+        let machine = ground.machine.clone();
+        {
+            let observer = ground.observer();
+            let set = Set::new(machine.platform(), ground.config(plan, &observer));
+            let mut world = World::new(&ground, &set, plan);
+            for op in [FULL, MAP, MORE, LAST] {
+                world.step(op);
+            }
+            machine.fail(Fault::nth(1).only(Call::Unmap).for_good());
+        }
+        drop(ground);
+        let mapped = |run: &&(Extent, Page)| run.1 == Page::Mapped;
+        let left: usize = machine.pages().iter().filter(mapped).map(|(run, _)| run.length_bytes()).sum();
+        assert_eq!(left, 3 * PAGE, "what could not be unmapped is still there");
+    }
+}

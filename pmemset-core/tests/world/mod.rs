@@ -1,0 +1,274 @@
+//! A set in a tiny simulated machine, beside a model of it that is nothing but a list of intervals.
+#![allow(dead_code, reason = "each test program uses its own share")]
+
+mod model;
+
+use std::sync::{Mutex, PoisonError};
+
+use pmemset_core::error::{MapError, RemoveError};
+use pmemset_core::event::from_fn;
+use pmemset_core::sim::{Hardware, Machine, Medium, Page, Random, SimPlatform, SimSource};
+use pmemset_core::{
+    Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Part, Reservation, Set, Source,
+};
+
+pub(crate) use model::Model;
+
+pub(crate) const PAGE: usize = 64;
+pub(crate) const CAPACITY: usize = 6;
+
+pub(crate) type TestSet<'a> = Set<'a, SimPlatform, SimSource, CAPACITY>;
+pub(crate) type TestPart<'s> = Part<'s, SimPlatform, SimSource, CAPACITY>;
+
+/// What a world can be asked to do. Numbers that are too large count from the start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Maps pages of a source; 0 pages are the rest.
+    Map { source: usize, offset: usize, pages: usize },
+    /// Removes a part by its number in address order.
+    Remove { part: usize },
+    /// Removes a range that begins `delta` bytes from the start of a segment.
+    RemoveRange { segment: usize, delta: isize, length_bytes: usize },
+    /// Sets the coalescing.
+    Coalesce(Coalescing),
+    /// Takes a handle of a part, by its number in address order.
+    Pin { part: usize },
+    /// Drops the oldest handle.
+    Unpin,
+    /// Somebody else maps the page behind a segment, if it is free.
+    Occupy { segment: usize },
+    /// Somebody else unmaps everything.
+    Vacate,
+}
+
+/// What a set did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    Map(Result<Extent, MapError>),
+    Remove(Result<(), RemoveError>),
+}
+
+impl Outcome {
+    pub(crate) fn failed(&self) -> bool {
+        matches!(self, Self::Map(Err(_)) | Self::Remove(Err(_)))
+    }
+}
+
+/// What an observer was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    Add(Extent, Extent),
+    Remove(Extent),
+    Range(Extent),
+}
+
+/// How a world is made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Plan {
+    /// Pages of the caller's reservation; 0 for none.
+    pub(crate) reservation_pages: usize,
+    /// Pages that the set's own reservations have at least.
+    pub(crate) ahead_pages: usize,
+}
+
+pub(crate) fn media() -> Vec<Medium> {
+    let page = PAGE as u64;
+    let medium = |pages| Medium::new(pages * page).granularity(Granularity::CacheLine);
+    vec![
+        medium(6),
+        medium(2).growing_to(8 * page),
+        medium(8).alignment(2 * PAGE),
+        medium(0).growing_to(4 * page),
+        Medium::new(4 * page).granularity(Granularity::Page),
+    ]
+}
+
+pub(crate) type Log = Mutex<Vec<Told>>;
+
+/// Everything that a world borrows; lives longer than its set.
+pub(crate) struct Ground {
+    pub(crate) machine: Machine,
+    pub(crate) log: Log,
+    pub(crate) reservation: Option<Reservation<SimPlatform, 8>>,
+}
+
+impl Ground {
+    pub(crate) fn new(plan: Plan) -> Self {
+        let machine = Machine::new(Hardware::new().page_bytes(PAGE).address_space_bytes(64 * PAGE));
+        for medium in media() {
+            let _ = machine.add_source(medium);
+        }
+        Self::on(machine, plan)
+    }
+
+    pub(crate) fn on(machine: Machine, plan: Plan) -> Self {
+        let window = (plan.reservation_pages > 0).then_some(plan.reservation_pages * PAGE);
+        let reservation = window.map(|length_bytes| Reservation::new(machine.platform(), length_bytes).unwrap());
+        Self { machine, log: Log::default(), reservation }
+    }
+
+    pub(crate) fn observer(&self) -> impl Observer<SimPlatform, SimSource, CAPACITY> + '_ {
+        from_fn(|set: &TestSet<'_>, event: &Event<'_, SimSource>| {
+            // An observer may call the set: no lock is held.
+            let (_, _) = (set.segments(), set.granularity());
+            let told = match *event {
+                Event::PartAdd { segment, part, .. } => Told::Add(segment, part),
+                Event::PartRemove { part } => Told::Remove(part),
+                Event::RemoveRange { range } => Told::Range(range),
+                _ => return Answer::Proceed,
+            };
+            self.log.lock().unwrap_or_else(PoisonError::into_inner).push(told);
+            Answer::Proceed
+        })
+    }
+
+    pub(crate) fn config<'a>(
+        &'a self,
+        plan: Plan,
+        observer: &'a dyn Observer<SimPlatform, SimSource, CAPACITY>,
+    ) -> Config<'a, SimPlatform, SimSource, CAPACITY> {
+        let config = Config::new(Granularity::Page).observer(observer).reserve_ahead(plan.ahead_pages * PAGE);
+        match &self.reservation {
+            Some(reservation) => config.reservation(reservation),
+            None => config,
+        }
+    }
+}
+
+/// A set and its model.
+pub(crate) struct World<'s> {
+    pub(crate) ground: &'s Ground,
+    pub(crate) set: &'s TestSet<'s>,
+    pub(crate) model: Model,
+    pub(crate) pins: Vec<TestPart<'s>>,
+}
+
+impl<'s> World<'s> {
+    pub(crate) fn new(ground: &'s Ground, set: &'s TestSet<'s>, plan: Plan) -> Self {
+        Self { ground, set, model: Model::new(ground, plan), pins: Vec::new() }
+    }
+
+    /// Does `op` to the set alone.
+    pub(crate) fn act(&mut self, op: Op) -> Outcome {
+        let (set, machine) = (self.set, &self.ground.machine);
+        match op {
+            Op::Map { source, offset, pages } => {
+                let config = MapConfig::new().offset((offset * PAGE) as u64).unwrap().length(pages * PAGE);
+                let mapped = set.map(machine.source(source % self.model.sources.len()), &config);
+                Outcome::Map(mapped.map(|mapped| mapped.segment))
+            }
+            Op::Remove { part } => match self.model.nth_part(part) {
+                None => Outcome::Done,
+                Some(part) => {
+                    let handle = set.part_at(part.start()).unwrap();
+                    Outcome::Remove(set.remove(handle).map_err(|refused| refused.error))
+                }
+            },
+            Op::RemoveRange { segment, delta, length_bytes } => {
+                let start = self.model.range_start(segment, delta);
+                Outcome::Remove(set.remove_range(start, length_bytes))
+            }
+            Op::Coalesce(coalescing) => {
+                set.set_coalescing(coalescing);
+                Outcome::Done
+            }
+            Op::Pin { part } => {
+                if let Some(part) = self.model.nth_part(part) {
+                    self.pins.push(set.part_at(part.end() - 1).unwrap());
+                }
+                Outcome::Done
+            }
+            Op::Unpin => {
+                if !self.pins.is_empty() {
+                    self.pins.remove(0);
+                }
+                Outcome::Done
+            }
+            Op::Occupy { segment } => {
+                if let Some(page) = self.model.free_page_behind(machine, segment) {
+                    machine.occupy(page);
+                }
+                Outcome::Done
+            }
+            Op::Vacate => {
+                self.model.occupied.iter().for_each(|page| machine.vacate(*page));
+                Outcome::Done
+            }
+        }
+    }
+
+    /// Does `op` to the set and to the model, and compares everything.
+    pub(crate) fn step(&mut self, op: Op) -> Outcome {
+        let expected = self.model.expect(op, &self.ground.machine);
+        let outcome = self.act(op);
+        let told = self.model.apply(op, outcome, &expected, &self.ground.machine);
+        self.check(&told);
+        outcome
+    }
+
+    pub(crate) fn take_log(&self) -> Vec<Told> {
+        core::mem::take(&mut *self.ground.log.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Compares the whole state of set, sources and address space with the model.
+    pub(crate) fn check(&self, told: &[Told]) {
+        let Self { set, model, ground, .. } = self;
+        assert_eq!(self.take_log(), told, "events");
+        let parts: Vec<Extent> = set.parts().map(|part| part.extent()).collect();
+        assert_eq!(parts, model.parts(), "parts");
+        assert_eq!(set.segments(), model.segments.len(), "segments");
+        assert_eq!(set.granularity(), model.granularity(), "granularity");
+        for part in &parts {
+            for address in [part.start(), part.end() - 1] {
+                let found = set.part_at(address).unwrap();
+                assert_eq!((found.extent(), found.descriptor()), (*part, *part));
+            }
+            let beside = [part.start() - 1, part.end()].into_iter().filter(|at| !model.has(*at));
+            beside.for_each(|at| assert!(set.part_at(at).is_err(), "{at:#x} is found"));
+        }
+        self.check_machine();
+        assert_eq!(ground.machine.pages(), model.pages(&ground.machine), "address space");
+    }
+
+    fn check_machine(&self) {
+        for (index, source) in self.model.sources.iter().enumerate() {
+            let handle = self.ground.machine.source(index);
+            assert_eq!(handle.length_bytes(), Ok(source.length_bytes), "length of source {index}");
+            let mut mappings = handle.mappings();
+            mappings.sort_unstable();
+            let of_source = self.model.segments.iter().filter(|segment| segment.source == index);
+            let expected: Vec<_> = of_source.map(|segment| (segment.extent, segment.offset)).collect();
+            assert_eq!(mappings, expected, "mappings of source {index}");
+        }
+    }
+}
+
+/// Returns a random operation; `busy` makes removals as likely as maps.
+pub(crate) fn random_op(random: &mut Random) -> Op {
+    let coalescings = [Coalescing::None, Coalescing::Opportunistic, Coalescing::Full];
+    match random.below(16) {
+        0..=5 => Op::Map { source: random.below(5), offset: random.below(7), pages: random.below(4) },
+        6 | 7 => Op::Remove { part: random.below(6) },
+        8..=10 => Op::RemoveRange {
+            segment: random.below(6),
+            delta: random.below(3 * PAGE) as isize - PAGE as isize,
+            length_bytes: random.of(&[0, 1, 1, 1, PAGE, PAGE, 2 * PAGE, 3 * PAGE + 1, usize::MAX]),
+        },
+        11 => Op::Coalesce(random.of(&coalescings)),
+        12 => Op::Pin { part: random.below(6) },
+        13 => Op::Unpin,
+        14 => Op::Occupy { segment: random.below(6) },
+        _ => {
+            if random.one_in(3) {
+                Op::Vacate
+            } else {
+                Op::Coalesce(random.of(&coalescings))
+            }
+        }
+    }
+}
+
+pub(crate) fn is_free(pages: &[(Extent, Page)], window: Extent) -> bool {
+    pages.iter().all(|(run, _)| !run.overlaps(window))
+}

@@ -1,0 +1,447 @@
+//! The model: a list of intervals, and the rules of a set in the plainest words.
+
+use pmemset_core::error::{MapError, RemoveError};
+use pmemset_core::sim::{Machine, Page};
+use pmemset_core::{Coalescing, Errno, Extent, Granularity};
+
+use super::{CAPACITY, Ground, Op, Outcome, PAGE, Plan, Told, is_free};
+
+/// One mapping; `head` where it begins a part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Segment {
+    pub(crate) extent: Extent,
+    pub(crate) source: usize,
+    pub(crate) offset: usize,
+    pub(crate) head: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ModelSource {
+    pub(crate) length_bytes: u64,
+    pub(crate) capacity_bytes: Option<u64>,
+    pub(crate) alignment_bytes: usize,
+    pub(crate) granularity: Granularity,
+}
+
+/// Where a map call has to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Expected {
+    Nothing,
+    /// At this window, behind the previous part.
+    Behind(Extent),
+    /// At the lowest hole of the caller's reservation.
+    Hole(Extent),
+    /// At a window of this length and alignment where nothing was, in a new reservation.
+    New {
+        length_bytes: usize,
+        alignment_bytes: usize,
+    },
+    Refused(MapError),
+    NotRemoved(RemoveError),
+    Removed,
+}
+
+pub(crate) struct Model {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) sources: Vec<ModelSource>,
+    pub(crate) occupied: Vec<Extent>,
+    /// Address space that the platform has not taken back.
+    pub(crate) leaked: Vec<Extent>,
+    /// The start of the part that coalescing extends.
+    previous: Option<usize>,
+    coalescing: Coalescing,
+    /// The caller's reservation.
+    window: Option<Extent>,
+    /// The set's own reservations.
+    own: Vec<Extent>,
+    /// For each handle, an address of its part.
+    pins: Vec<usize>,
+    ahead_bytes: usize,
+}
+
+impl Model {
+    pub(crate) fn new(ground: &Ground, plan: Plan) -> Self {
+        let page = PAGE as u64;
+        let source = |pages, capacity_pages: Option<u64>, alignment_pages| ModelSource {
+            length_bytes: pages * page,
+            capacity_bytes: capacity_pages.map(|pages| pages * page),
+            alignment_bytes: alignment_pages * PAGE,
+            granularity: Granularity::CacheLine,
+        };
+        let paged = ModelSource { granularity: Granularity::Page, ..source(4, None, 1) };
+        Self {
+            segments: Vec::new(),
+            sources: vec![source(6, None, 1), source(2, Some(8), 1), source(8, None, 2), source(0, Some(4), 1), paged],
+            occupied: Vec::new(),
+            leaked: Vec::new(),
+            previous: None,
+            coalescing: Coalescing::None,
+            window: ground.reservation.as_ref().map(|reservation| reservation.extent()),
+            own: Vec::new(),
+            pins: Vec::new(),
+            ahead_bytes: plan.ahead_pages * PAGE,
+        }
+    }
+
+    pub(crate) fn parts(&self) -> Vec<Extent> {
+        let mut parts: Vec<Extent> = Vec::new();
+        for segment in &self.segments {
+            match parts.last_mut().filter(|_| !segment.head) {
+                Some(part) => *part = Extent::between(part.start(), segment.extent.end()).unwrap(),
+                None => parts.push(segment.extent),
+            }
+        }
+        parts
+    }
+
+    fn part_of(&self, address: usize) -> Option<Extent> {
+        self.parts().into_iter().find(|part| part.contains(address))
+    }
+
+    pub(crate) fn has(&self, address: usize) -> bool {
+        self.part_of(address).is_some()
+    }
+
+    pub(crate) fn nth_part(&self, nth: usize) -> Option<Extent> {
+        let parts = self.parts();
+        (!parts.is_empty()).then(|| parts[nth % parts.len()])
+    }
+
+    pub(crate) fn granularity(&self) -> Option<Granularity> {
+        self.segments.first().map(|segment| self.sources[segment.source].granularity)
+    }
+
+    /// Returns the address that [`Op::RemoveRange`] means.
+    pub(crate) fn range_start(&self, segment: usize, delta: isize) -> usize {
+        match self.segments.len() {
+            0 => PAGE * 100,
+            count => self.segments[segment % count].extent.start().wrapping_add_signed(delta),
+        }
+    }
+
+    pub(crate) fn free_page_behind(&self, machine: &Machine, segment: usize) -> Option<Extent> {
+        let count = self.segments.len().max(1);
+        let page = Extent::new(self.segments.get(segment % count)?.extent.end(), PAGE)?;
+        (machine.address_space().covers(page) && is_free(&machine.pages(), page)).then_some(page)
+    }
+
+    /// Returns what is at every address that is not free.
+    pub(crate) fn pages(&self, machine: &Machine) -> Vec<(Extent, Page)> {
+        let space = machine.address_space();
+        let mut runs: Vec<(Extent, Page)> = Vec::new();
+        for start in (space.start()..space.end()).step_by(PAGE) {
+            let page = if self.segments.iter().any(|segment| segment.extent.contains(start)) {
+                Page::Mapped
+            } else if self.window.iter().chain(&self.own).chain(&self.leaked).any(|reserved| reserved.contains(start)) {
+                Page::Reserved
+            } else if self.occupied.iter().any(|page| page.contains(start)) {
+                Page::Occupied
+            } else {
+                continue;
+            };
+            match runs.last_mut().filter(|(run, kind)| run.end() == start && *kind == page) {
+                Some((run, _)) => *run = Extent::between(run.start(), start + PAGE).unwrap(),
+                None => runs.push((Extent::new(start, PAGE).unwrap(), page)),
+            }
+        }
+        runs
+    }
+
+    /// Takes note of reservations that nobody owns.
+    pub(crate) fn note_leaks(&mut self, machine: &Machine) {
+        let known = self.pages(machine);
+        for (run, _) in machine.pages().into_iter().filter(|(_, page)| *page == Page::Reserved) {
+            for start in (run.start()..run.end()).step_by(PAGE) {
+                if is_free(&known, Extent::new(start, PAGE).unwrap()) {
+                    self.leaked.push(Extent::new(start, PAGE).unwrap());
+                }
+            }
+        }
+    }
+
+    pub(crate) fn expect(&self, op: Op, machine: &Machine) -> Expected {
+        match op {
+            Op::Map { source, offset, pages } => {
+                match self.expect_map(source % self.sources.len(), offset * PAGE, pages * PAGE, machine) {
+                    Ok(expected) => expected,
+                    Err(error) => Expected::Refused(error),
+                }
+            }
+            Op::Remove { part } => match self.nth_part(part) {
+                None => Expected::Nothing,
+                Some(part) if self.is_pinned(part) => Expected::NotRemoved(RemoveError::Pinned { part }),
+                Some(_) => Expected::Removed,
+            },
+            Op::RemoveRange { segment, delta, length_bytes } => {
+                let address = self.range_start(segment, delta);
+                let Some(range) = Extent::new(address, length_bytes) else {
+                    return match length_bytes {
+                        0 => Expected::Removed,
+                        _ => Expected::NotRemoved(RemoveError::RangeOutOfRange { address, length_bytes }),
+                    };
+                };
+                let touched = self.parts().into_iter().filter(|part| part.overlaps(range));
+                match touched.filter(|part| self.is_pinned(*part)).min() {
+                    Some(part) => Expected::NotRemoved(RemoveError::Pinned { part }),
+                    None => Expected::Removed,
+                }
+            }
+            _ => Expected::Nothing,
+        }
+    }
+
+    /// Returns what `op` has to come to when it succeeds although a call has failed: an opportunistic map that could not
+    /// have its reservation extended goes elsewhere.
+    pub(crate) fn expect_despite(&self, op: Op, outcome: Outcome, expected: Expected) -> Expected {
+        match (op, outcome, expected) {
+            (Op::Map { .. }, Outcome::Map(Ok(extent)), Expected::Behind(window)) if extent != window => {
+                assert_eq!((self.coalescing, self.window), (Coalescing::Opportunistic, None));
+                Expected::New { length_bytes: extent.length_bytes(), alignment_bytes: PAGE }
+            }
+            _ => expected,
+        }
+    }
+
+    fn is_pinned(&self, part: Extent) -> bool {
+        self.pins.iter().any(|address| part.contains(*address))
+    }
+
+    fn expect_map(&self, index: usize, start: usize, asked: usize, machine: &Machine) -> Result<Expected, MapError> {
+        let source = &self.sources[index];
+        let (offset, alignment_bytes) = (start as u64, source.alignment_bytes);
+        if !start.is_multiple_of(alignment_bytes) {
+            return Err(MapError::OffsetUnaligned { offset, alignment_bytes });
+        }
+        let length_bytes = match asked {
+            0 => usize::try_from(source.length_bytes).unwrap().saturating_sub(start),
+            length_bytes => length_bytes,
+        };
+        if length_bytes == 0 {
+            return Err(MapError::LengthUnset);
+        }
+        if !length_bytes.is_multiple_of(alignment_bytes) {
+            return Err(MapError::LengthUnaligned { length_bytes: length_bytes as u64, alignment_bytes });
+        }
+        if self.segments.len() == CAPACITY {
+            return Err(MapError::TableFull { capacity: CAPACITY });
+        }
+        if let Some(set) = self.granularity().filter(|set| *set != source.granularity) {
+            return Err(MapError::GranularityMismatch { set, source: source.granularity });
+        }
+        let placed = self.expect_place(length_bytes, alignment_bytes, machine)?;
+        let needed_bytes = offset + length_bytes as u64;
+        match source.capacity_bytes {
+            _ if needed_bytes <= source.length_bytes => {}
+            None => return Err(MapError::SourceTooSmall { needed_bytes, length_bytes: source.length_bytes }),
+            Some(capacity) if needed_bytes > capacity => {
+                return Err(MapError::CannotGrow { needed_bytes, cause: Errno::NOSPC });
+            }
+            Some(_) => {}
+        }
+        // What follows is found once the source has been prepared.
+        let placed = placed?;
+        let mut taken = self.segments.iter().filter(|segment| segment.source == index);
+        if taken.any(|segment| {
+            segment.offset < start + length_bytes && start < segment.offset + segment.extent.length_bytes()
+        }) {
+            // The simulator maps bytes once only; where it would have been is not told here.
+            return Err(MapError::Map { window: machine.address_space(), cause: Errno::BUSY });
+        }
+        Ok(placed)
+    }
+
+    /// Returns where a segment goes; the inner error is one that is found only after the source has been prepared.
+    #[allow(clippy::type_complexity, reason = "two moments at which a map can be refused")]
+    fn expect_place(
+        &self,
+        length_bytes: usize,
+        alignment_bytes: usize,
+        machine: &Machine,
+    ) -> Result<Result<Expected, MapError>, MapError> {
+        let must = self.coalescing == Coalescing::Full;
+        if self.coalescing != Coalescing::None
+            && let Some(part) = self.previous.and_then(|start| self.part_of(start))
+        {
+            let at = part.end();
+            let window = Extent::new(at, length_bytes).filter(|window| {
+                window.is_aligned(alignment_bytes)
+                    && self.segments.iter().all(|segment| !segment.extent.overlaps(*window))
+                    && self.window.is_none_or(|reservation| reservation.covers(*window))
+            });
+            match window {
+                Some(window) if self.window.is_some() || self.can_extend(window, machine) => {
+                    return Ok(Ok(Expected::Behind(window)));
+                }
+                Some(_) if must => return Ok(Err(MapError::CannotCoalesce { at })),
+                None if must => return Err(MapError::CannotCoalesce { at }),
+                _ => {}
+            }
+        }
+        match self.window {
+            Some(reservation) => {
+                let starts = (reservation.start()..reservation.end()).step_by(PAGE);
+                let mut holes = starts.filter_map(|start| Extent::new(start, length_bytes)).filter(|hole| {
+                    reservation.covers(*hole)
+                        && hole.is_aligned(alignment_bytes)
+                        && self.segments.iter().all(|segment| !segment.extent.overlaps(*hole))
+                });
+                holes
+                    .next()
+                    .map(|hole| Ok(Expected::Hole(hole)))
+                    .ok_or(MapError::CannotFit { length_bytes, alignment_bytes })
+            }
+            None => {
+                let reserve_bytes = length_bytes.max(self.ahead_bytes);
+                let space = machine.address_space();
+                let pages = machine.pages();
+                let mut starts = (space.start()..space.end()).step_by(PAGE);
+                let fits = starts.any(|start| {
+                    Extent::new(start, reserve_bytes).is_some_and(|window| {
+                        start.is_multiple_of(alignment_bytes) && space.covers(window) && is_free(&pages, window)
+                    })
+                });
+                Ok(if fits {
+                    Ok(Expected::New { length_bytes, alignment_bytes })
+                } else {
+                    Err(MapError::AddressSpace { cause: Errno::NOMEM })
+                })
+            }
+        }
+    }
+
+    /// Returns whether the set's own reservation that ends or goes on at `window` can hold it.
+    fn can_extend(&self, window: Extent, machine: &Machine) -> bool {
+        let held = self.own.iter().find(|held| held.contains(window.start() - 1)).unwrap();
+        match window.from(held.end()) {
+            None => true,
+            Some(tail) => machine.address_space().covers(tail) && is_free(&machine.pages(), tail),
+        }
+    }
+
+    /// Makes `op` true in the model, checks that `outcome` is the one expected, and returns the events.
+    pub(crate) fn apply(&mut self, op: Op, outcome: Outcome, expected: &Expected, machine: &Machine) -> Vec<Told> {
+        match (op, outcome, expected) {
+            (Op::Map { .. }, Outcome::Map(Err(MapError::Map { cause, .. })), Expected::Refused(refused)) => {
+                assert!(matches!(refused, MapError::Map { cause: because, .. } if *because == cause), "{refused}");
+                Vec::new()
+            }
+            (Op::Map { .. }, Outcome::Map(Err(error)), _) => {
+                assert_eq!(Expected::Refused(error), *expected);
+                Vec::new()
+            }
+            (Op::Map { source, offset, .. }, Outcome::Map(Ok(extent)), _) => {
+                let joins = self.check_place(extent, expected);
+                vec![self.enter(source % self.sources.len(), offset * PAGE, extent, joins)]
+            }
+            (Op::Remove { .. } | Op::RemoveRange { .. }, Outcome::Remove(Err(error)), _) => {
+                assert_eq!(Expected::NotRemoved(error), *expected);
+                Vec::new()
+            }
+            (Op::Remove { part }, Outcome::Remove(Ok(())), Expected::Removed) => {
+                let part = self.nth_part(part).unwrap();
+                self.strike(part)
+            }
+            (Op::RemoveRange { segment, delta, length_bytes }, Outcome::Remove(Ok(())), Expected::Removed) => {
+                let Some(range) = Extent::new(self.range_start(segment, delta), length_bytes) else {
+                    return Vec::new();
+                };
+                let before = self.segments.len();
+                let mut told = self.strike(range);
+                if self.segments.len() < before {
+                    told.insert(0, Told::Range(range));
+                }
+                told
+            }
+            (Op::Coalesce(coalescing), ..) => {
+                self.coalescing = coalescing;
+                Vec::new()
+            }
+            (Op::Pin { part }, ..) => {
+                self.pins.extend(self.nth_part(part).map(|part| part.start()));
+                Vec::new()
+            }
+            (Op::Unpin, ..) => {
+                if !self.pins.is_empty() {
+                    self.pins.remove(0);
+                }
+                Vec::new()
+            }
+            (Op::Occupy { segment }, ..) => {
+                let _ = segment;
+                let seen = |run: &(Extent, Page)| run.1 == Page::Occupied;
+                self.occupied = machine.pages().into_iter().filter(seen).map(|(run, _)| run).collect();
+                Vec::new()
+            }
+            (Op::Vacate, ..) => {
+                self.occupied.clear();
+                Vec::new()
+            }
+            (Op::Remove { .. }, Outcome::Done, Expected::Nothing) => Vec::new(),
+            _ => panic!("{op:?} came to {outcome:?}, and not to {expected:?}"),
+        }
+    }
+
+    /// Checks that a segment is where it must be, notes new address space, and returns whether it joins a part.
+    fn check_place(&mut self, extent: Extent, expected: &Expected) -> bool {
+        match *expected {
+            Expected::Behind(window) => {
+                assert_eq!(extent, window, "behind the previous part");
+                let held = self.own.iter_mut().find(|held| held.contains(window.start() - 1));
+                if let Some(held) = held {
+                    *held = Extent::between(held.start(), held.end().max(window.end())).unwrap();
+                }
+                true
+            }
+            Expected::Hole(window) => {
+                assert_eq!(extent, window, "the lowest hole");
+                false
+            }
+            Expected::New { length_bytes, alignment_bytes } => {
+                assert_eq!(extent.length_bytes(), length_bytes);
+                assert!(extent.is_aligned(alignment_bytes), "{extent} is not aligned");
+                let reserved = Extent::new(extent.start(), length_bytes.max(self.ahead_bytes)).unwrap();
+                let mut others = self.own.iter().chain(&self.occupied).chain(&self.leaked);
+                assert!(others.all(|other| !other.overlaps(reserved)), "{reserved} is not new");
+                self.own.push(reserved);
+                false
+            }
+            ref other => panic!("mapped at {extent}, and expected {other:?}"),
+        }
+    }
+
+    fn enter(&mut self, source: usize, offset: usize, extent: Extent, joins: bool) -> Told {
+        let length_bytes = &mut self.sources[source].length_bytes;
+        *length_bytes = (*length_bytes).max((offset + extent.length_bytes()) as u64);
+        self.segments.push(Segment { extent, source, offset, head: !joins });
+        self.segments.sort_unstable_by_key(|segment| segment.extent);
+        if !joins {
+            self.previous = Some(extent.start());
+        }
+        Told::Add(extent, self.part_of(extent.start()).unwrap())
+    }
+
+    /// Removes every segment that `range` touches; returns the parts that went as a whole.
+    pub(crate) fn strike(&mut self, range: Extent) -> Vec<Told> {
+        let (parts, before) = (self.parts(), core::mem::take(&mut self.segments));
+        let mut gap = false;
+        for segment in before {
+            if segment.extent.overlaps(range) {
+                gap = true;
+            } else {
+                self.segments.push(Segment { head: segment.head || gap, ..segment });
+                gap = false;
+            }
+        }
+        let left = |part: &Extent| self.segments.iter().find(|segment| part.covers(segment.extent));
+        if let Some(previous) = parts.iter().find(|part| Some(part.start()) == self.previous) {
+            let starts = || self.segments.iter().filter(|segment| segment.head).map(|segment| segment.extent.start());
+            let lower = || starts().filter(|start| *start < previous.start()).max();
+            let higher = || starts().filter(|start| *start > previous.start()).min();
+            self.previous = left(previous).map(|segment| segment.extent.start()).or_else(lower).or_else(higher);
+        }
+        let gone = parts.iter().filter(|part| left(part).is_none()).map(|part| Told::Remove(*part)).collect();
+        let segments = &self.segments;
+        self.own.retain(|held| segments.iter().any(|segment| held.covers(segment.extent)));
+        gone
+    }
+}
