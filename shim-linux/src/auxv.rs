@@ -96,15 +96,16 @@ fn detect(hwcap: usize) -> Cpu {
 fn each_entry(mut take: impl FnMut(usize, usize)) -> rustix::io::Result<()> {
     const WORD: usize = size_of::<usize>();
     let file = openat(CWD, c"/proc/self/auxv", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let mut entry = [[0_u8; WORD]; 2];
-    loop {
-        let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, entry.as_flattened_mut()))?;
-        let [key, value] = entry.map(usize::from_ne_bytes);
-        if read < 2 * WORD || key == AT_NULL {
-            return Ok(());
+    // The kernel has some 25 of them.
+    let mut entries = [[[0_u8; WORD]; 2]; 64];
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, entries.as_flattened_mut().as_flattened_mut()))?;
+    for [key, value] in entries.iter().take(read / (2 * WORD)).map(|entry| entry.map(usize::from_ne_bytes)) {
+        if key == AT_NULL {
+            break;
         }
         take(key, value);
     }
+    Ok(())
 }
 
 /// Finds the page size without procfs: a piece of a placeholder can be unmapped only on page boundaries.

@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use lock_api::{GuardNoSend, RawMutex as _, RawRwLock};
 use rustix::thread::futex;
@@ -11,27 +11,28 @@ use rustix_futex_sync::RawMutex;
 
 use crate::auxv;
 
-/// Stripes of a lock: enough that two threads seldom share one, few enough that a writer takes them all quickly.
-const STRIPES: usize = 8;
-/// Set in a stripe while a writer has, or waits for, the lock.
-const WRITER: u32 = 1 << 31;
+/// The binary logarithm of the number of stripes: enough that two threads seldom share one.
+const STRIPES_LOG: u32 = 4;
+const STRIPES: usize = 1 << STRIPES_LOG;
 /// So many readers of one stripe never let go: the next one waits for ever instead of wrapping the count.
 const READERS_MAX: u32 = 1 << 30;
 
-/// The number of readers that hold the lock through this stripe, and [`WRITER`].
-#[repr(align(128))]
+/// The number of readers that hold the lock through this stripe.
+#[repr(align(64))]
 struct Stripe(AtomicU32);
 
 /// A reader-writer lock for books that are read far more often than changed.
 ///
-/// A reader counts itself in the stripe of its thread (one atomic operation in a cache line of its own); a writer marks
-/// every stripe and waits until their readers have left. Waiters sleep in `futex(2)`. Writers go before readers, so a
-/// thread must not take the lock a second time while it holds it. Never panics. 1.2 KiB.
+/// A reader counts itself in the stripe of its thread, in a cache line of its own; a writer says that it is there and
+/// waits until every stripe counts none. Waiters sleep in `futex(2)`. Writers go before readers, so a thread must not
+/// take the lock a second time while it holds it. Never panics. 1,088 bytes.
 ///
 /// A guard must be dropped with the thread pointer that it was made with: do not hold one across a switch of user-space
 /// threads that exchanges it (`arch_prctl(2)`, `ARCH_SET_FS`).
 pub struct StripedRwLock {
     writer: RawMutex,
+    /// Set by the holder of `writer`; a reader that sees it goes back.
+    writing: AtomicBool,
     stripes: [Stripe; STRIPES],
 }
 
@@ -48,76 +49,103 @@ impl StripedRwLock {
         // The multiplication spreads the stack size, which thread pointers are apart, over the top bits.
         let spread = (thread_pointer() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
         let [first, ..] = &self.stripes;
-        &self.stripes.get((spread >> 61) as usize).unwrap_or(first).0
+        &self.stripes.get((spread >> (64 - STRIPES_LOG)) as usize).unwrap_or(first).0
+    }
+
+    /// Counts a reader; returns whether it has the lock. If not, it must leave.
+    ///
+    /// Sequentially consistent, like the writer's two steps: either this reader sees the writer, or the writer sees the
+    /// count.
+    #[inline]
+    fn enter(&self, stripe: &AtomicU32) -> bool {
+        stripe.fetch_add(1, Ordering::SeqCst) < READERS_MAX && !self.writing.load(Ordering::SeqCst)
     }
 
     /// Undoes the count of a reader, and wakes the writer that waits for the last one.
     #[inline]
-    fn leave(stripe: &AtomicU32) {
-        if stripe.fetch_sub(1, Ordering::Release) == WRITER | 1 {
+    fn leave(&self, stripe: &AtomicU32) {
+        if stripe.fetch_sub(1, Ordering::SeqCst) == 1 && self.writing.load(Ordering::SeqCst) {
             wake(stripe);
         }
     }
 
     #[cold]
     fn lock_shared_contended(&self, stripe: &AtomicU32) {
-        Self::leave(stripe);
+        self.leave(stripe);
         // No writer has the lock while this thread has the writers' mutex.
         self.writer.lock();
-        while stripe.load(Ordering::Relaxed) >= READERS_MAX {
-            sleep(stripe, stripe.load(Ordering::Relaxed));
+        loop {
+            let readers = stripe.load(Ordering::Relaxed);
+            if readers < READERS_MAX {
+                break;
+            }
+            sleep(stripe, readers);
         }
-        stripe.fetch_add(1, Ordering::Acquire);
+        stripe.fetch_add(1, Ordering::SeqCst);
         // SAFETY: locked above.
         unsafe { self.writer.unlock() };
     }
 
-    /// Lets the readers in again, and the next writer.
-    fn admit(&self, stripes: &[Stripe]) {
-        for stripe in stripes {
-            stripe.0.fetch_and(!WRITER, Ordering::Release);
+    /// Waits until the stripe counts no reader.
+    #[inline]
+    fn wait_for_readers(stripe: &AtomicU32) {
+        let mut spins = 100_u32;
+        loop {
+            let readers = stripe.load(Ordering::SeqCst);
+            if readers == 0 {
+                return;
+            }
+            match spins.checked_sub(1) {
+                Some(fewer) => {
+                    spins = fewer;
+                    spin_loop();
+                }
+                None => sleep(stripe, readers),
+            }
         }
-        // SAFETY: every caller has locked it.
-        unsafe { self.writer.unlock() };
     }
 }
 
-// SAFETY: a writer holds the mutex and has seen every stripe without readers after marking it; a reader has seen its
-// stripe unmarked in the operation that counted it, or counted itself while it held the mutex.
+// SAFETY: a writer holds the mutex, has set `writing`, and has seen every stripe at 0 since; a reader has counted itself
+// and seen `writing` unset since, or counted itself while it held the mutex.
 unsafe impl RawRwLock for StripedRwLock {
     type GuardMarker = GuardNoSend;
 
-    const INIT: Self = Self { writer: RawMutex::INIT, stripes: [const { Stripe(AtomicU32::new(0)) }; STRIPES] };
+    const INIT: Self = Self {
+        writer: RawMutex::INIT,
+        writing: AtomicBool::new(false),
+        stripes: [const { Stripe(AtomicU32::new(0)) }; STRIPES],
+    };
 
     #[inline]
     fn lock_shared(&self) {
         let stripe = self.stripe();
-        if stripe.fetch_add(1, Ordering::Acquire) >= READERS_MAX {
+        if !self.enter(stripe) {
             self.lock_shared_contended(stripe);
         }
     }
 
+    #[inline]
     fn try_lock_shared(&self) -> bool {
         let stripe = self.stripe();
-        let free = stripe.fetch_add(1, Ordering::Acquire) < READERS_MAX;
-        if !free {
-            Self::leave(stripe);
+        let entered = self.enter(stripe);
+        if !entered {
+            self.leave(stripe);
         }
-        free
+        entered
     }
 
     #[inline]
     unsafe fn unlock_shared(&self) {
-        Self::leave(self.stripe());
+        self.leave(self.stripe());
     }
 
+    #[inline]
     fn lock_exclusive(&self) {
         self.writer.lock();
+        self.writing.store(true, Ordering::SeqCst);
         for stripe in &self.stripes {
-            stripe.0.fetch_or(WRITER, Ordering::Acquire);
-        }
-        for stripe in &self.stripes {
-            wait_for_readers(&stripe.0);
+            Self::wait_for_readers(&stripe.0);
         }
     }
 
@@ -125,38 +153,20 @@ unsafe impl RawRwLock for StripedRwLock {
         if !self.writer.try_lock() {
             return false;
         }
-        let is_free =
-            |stripe: &Stripe| stripe.0.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok();
-        match self.stripes.iter().position(|stripe| !is_free(stripe)) {
-            None => true,
-            Some(taken) => {
-                self.admit(self.stripes.get(..taken).unwrap_or_default());
-                false
-            }
+        self.writing.store(true, Ordering::SeqCst);
+        if self.stripes.iter().all(|stripe| stripe.0.load(Ordering::SeqCst) == 0) {
+            return true;
         }
+        // SAFETY: this thread has taken the mutex; it leaves the lock as a writer that has changed nothing.
+        unsafe { self.unlock_exclusive() };
+        false
     }
 
+    #[inline]
     unsafe fn unlock_exclusive(&self) {
-        self.admit(&self.stripes);
-    }
-}
-
-/// Waits until the marked stripe counts no reader.
-#[inline]
-fn wait_for_readers(stripe: &AtomicU32) {
-    let mut spins = 100_u32;
-    loop {
-        let state = stripe.load(Ordering::Acquire);
-        if state == WRITER {
-            return;
-        }
-        match spins.checked_sub(1) {
-            Some(fewer) => {
-                spins = fewer;
-                spin_loop();
-            }
-            None => sleep(stripe, state),
-        }
+        self.writing.store(false, Ordering::Release);
+        // SAFETY: whoever has the lock as a writer has taken the mutex.
+        unsafe { self.writer.unlock() };
     }
 }
 
