@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Whether a verb succeeded; `Err` is for what kept it from running at all.
-pub(crate) type Outcome = Result<bool, Box<dyn std::error::Error>>;
+pub(crate) type Outcome = Result<bool, Box<dyn core::error::Error>>;
 
 /// Results counted the way every verb reports them.
 #[derive(Debug, Default, Clone)]
