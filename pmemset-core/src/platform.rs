@@ -206,7 +206,8 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The platform's reason; the bytes may be lost then.
+    /// The platform's reason; the bytes may be lost then. `EOPNOTSUPP` where the granularity is finer than a page and
+    /// the medium has no such call.
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno>;
 
     /// Pushes the bytes of `range` to the most reliable domain that software can reach.

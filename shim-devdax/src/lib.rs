@@ -1,2 +1,43 @@
 #![no_std]
-//! Device DAX sources for pmemset on Linux.
+#![deny(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    warn(
+        clippy::arithmetic_side_effects,
+        clippy::indexing_slicing,
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic
+    )
+)]
+//! Device DAX as a source of pmemset's parts: `/dev/daxR.N`, without libc.
+//!
+//! ```no_run
+//! use pmemset_core::{Config, Granularity, MapConfig, Set};
+//! use shim_devdax::DaxSource;
+//! use shim_linux::Linux;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let device = DaxSource::open("/dev/dax0.0")?;
+//! let set: Set<'_, Linux, &DaxSource, 16> = Set::new(Linux::new(), Config::new(Granularity::CacheLine));
+//! let mapped = set.map(&device, &MapConfig::new())?;
+//! println!("{} is at {}", device.facts().length_bytes()?, mapped.segment);
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(test)]
+extern crate std;
+
+mod any;
+mod device;
+mod error;
+mod source;
+
+pub use any::{AnyError, AnySource};
+pub use device::{DaxDevice, Doubt, Durability, Mode};
+pub use error::DaxError;
+pub use source::DaxSource;
+
+#[cfg(test)]
+mod tests;

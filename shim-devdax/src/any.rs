@@ -1,0 +1,158 @@
+//! A path to a file or to a device, opened as what it is.
+#![allow(unsafe_code, reason = "a source of either kind implements an unsafe trait")]
+
+use core::fmt;
+
+use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
+use pmemset_core::error::PrepareError;
+use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+use rustix::path::Arg;
+use shim_linux::{FileSource, OpenError, OpenOptions};
+
+use crate::error::DaxError;
+use crate::source::DaxSource;
+
+/// A file or a device DAX.
+///
+/// A set has one type of handle: this one lets both kinds in without an allocator.
+#[derive(Debug)]
+pub enum AnySource {
+    /// A file.
+    File(FileSource),
+    /// A device DAX.
+    Dax(DaxSource),
+}
+
+impl AnySource {
+    /// Opens `path`: a device DAX if it is one, else a file with `options`, which do not count for a device.
+    ///
+    /// # Errors
+    ///
+    /// See [`AnyError`].
+    ///
+    /// # Example
+    ///
+    /// ```no_run
+    /// use shim_devdax::AnySource;
+    /// use shim_linux::OpenOptions;
+    ///
+    /// let path = std::env::args().nth(1).unwrap_or("/dev/dax0.0".into());
+    /// let source = AnySource::open(path.as_str(), OpenOptions::new().create_if_needed())?;
+    /// # Ok::<(), shim_devdax::AnyError>(())
+    /// ```
+    pub fn open(path: impl Arg + Copy, options: OpenOptions) -> Result<Self, AnyError> {
+        match FileSource::open(path, options) {
+            Ok(file) => Ok(Self::File(file)),
+            Err(OpenError::DeviceDax) => Ok(Self::Dax(DaxSource::open(path)?)),
+            // What a device without the right driver answers.
+            Err(OpenError::Open(cause @ (Errno::NXIO | Errno::NODEV))) => match DaxSource::open(path) {
+                Ok(device) => Ok(Self::Dax(device)),
+                Err(reason @ (DaxError::SystemRam | DaxError::NoDriver)) => Err(AnyError::Dax(reason)),
+                Err(_) => Err(AnyError::File(OpenError::Open(cause))),
+            },
+            Err(error) => Err(AnyError::File(error)),
+        }
+    }
+}
+
+/// Why neither a file nor a device could be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnyError {
+    /// It is no device DAX.
+    File(OpenError),
+    /// It is a device DAX.
+    Dax(DaxError),
+}
+
+impl AnyError {
+    /// Returns libpmemset's number for this error.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::File(error) => error.code(),
+            Self::Dax(error) => error.code(),
+        }
+    }
+}
+
+impl From<DaxError> for AnyError {
+    fn from(error: DaxError) -> Self {
+        Self::Dax(error)
+    }
+}
+
+impl fmt::Display for AnyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(error) => error.fmt(f),
+            Self::Dax(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for AnyError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::File(error) => error.source(),
+            Self::Dax(error) => error.source(),
+        }
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $source:ident => $call:expr) => {
+        match $self {
+            AnySource::File($source) => $call,
+            AnySource::Dax($source) => $call,
+        }
+    };
+}
+
+// SAFETY: every call goes to the source inside, which keeps the promises.
+unsafe impl Source for AnySource {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        each!(self, source => source.length_bytes())
+    }
+    fn alignment_bytes(&self) -> usize {
+        each!(self, source => source.alignment_bytes())
+    }
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        each!(self, source => source.granularity())
+    }
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        each!(self, source => source.prepare(range))
+    }
+    fn undo_growth(&self, growth: Growth) {
+        each!(self, source => source.undo_growth(growth));
+    }
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        each!(self, source => unsafe { source.map(window, offset) })
+    }
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        each!(self, source => unsafe { source.unmap(window, offset) })
+    }
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+        each!(self, source => source.sync(range, offset))
+    }
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        each!(self, source => source.deep_flush(range, offset))
+    }
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        each!(self, source => source.device(id))
+    }
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        each!(self, source => source.bad_blocks(range, blocks))
+    }
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        each!(self, source => source.clear_bad_block(block))
+    }
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        each!(self, source => source.read_mcsafe(offset, bytes))
+    }
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        each!(self, source => source.write_mcsafe(offset, bytes))
+    }
+}

@@ -1,0 +1,316 @@
+//! What sysfs says about a device DAX: recognised by its subsystem, asked through its own attributes.
+
+use core::fmt;
+
+use pmemset_core::arch::Cpu;
+use pmemset_core::{Errno, Granularity};
+use rustix::fd::OwnedFd;
+use rustix::fs::{Dev, FileType};
+use shim_linux::nd::{self, Device, NdError, PersistenceDomain, Region, Sysfs};
+use shim_linux::text::{self, Garbage};
+
+use crate::error::DaxError;
+
+/// What the memory of a device is used for: the driver that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Mode {
+    /// `device_dax`: programs map it.
+    DevDax,
+    /// `kmem`: it is part of the system's ordinary memory.
+    SystemRam,
+    /// No driver has it.
+    NoDriver,
+    /// A driver that is not known here has it.
+    Other,
+}
+
+/// Why memory is not taken for persistent. The kernel accepts `MAP_SYNC` on every device DAX, which proves nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// The device is on no nd bus: soft-reserved or CXL memory that nothing says to be persistent.
+    NoRegion,
+    /// The region is one of volatile memory (`nd_volatile`).
+    Volatile,
+    /// The region is a virtio-pmem device, whose stores become durable by a request that device DAX cannot make.
+    Virtio,
+    /// The region's bus does not say what provides it.
+    UnknownProvider,
+    /// The platform says that nothing survives a power cut.
+    NoDomain,
+    /// The region takes no stores: its modules will not save them.
+    ReadOnly,
+    /// This processor has no instruction that writes back cache lines to the memory.
+    NoWriteBack,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRegion => "the device is on no nd bus (soft-reserved or CXL memory)",
+            Self::Volatile => "the region is volatile memory",
+            Self::Virtio => "virtio-pmem becomes durable by fsync on fs-dax only, never as device DAX",
+            Self::UnknownProvider => "the region's bus does not say what provides it",
+            Self::NoDomain => "the platform says that nothing survives a power cut",
+            Self::ReadOnly => "the region takes no stores",
+            Self::NoWriteBack => "this processor cannot write back cache lines",
+        })
+    }
+}
+
+/// How stores become durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Durability {
+    /// By being in the cache of a processor: the device's own region says so.
+    CpuCache,
+    /// By leaving the cache of the processor; with what the region says about how far they have to get.
+    WriteBack(PersistenceDomain),
+    /// Not for sure: nothing is promised.
+    NotGuaranteed(Doubt),
+}
+
+impl Durability {
+    /// Returns the granularity that follows. Without a guarantee it is what makes stores visible to other machines.
+    #[must_use]
+    pub const fn granularity(self) -> Granularity {
+        match self {
+            Self::CpuCache => Granularity::Byte,
+            Self::WriteBack(_) | Self::NotGuaranteed(_) => Granularity::CacheLine,
+        }
+    }
+}
+
+/// A device DAX as sysfs shows it. Asking does not need permission to open the device itself.
+#[derive(Debug)]
+pub struct DaxDevice {
+    dir: OwnedFd,
+    region: Option<Region>,
+    number: Dev,
+    alignment_bytes: usize,
+}
+
+impl DaxDevice {
+    /// Finds the character device `number` in a sysfs tree.
+    ///
+    /// # Errors
+    ///
+    /// - [`DaxError::NotDeviceDax`]: its subsystem is another.
+    /// - [`DaxError::InvalidAlignment`]: the alignment is not a power of two.
+    /// - [`DaxError::Attribute`]: sysfs has no such device, or does not tell its alignment.
+    pub fn find(sysfs: &Sysfs, number: Dev) -> Result<Self, DaxError> {
+        let found = sysfs.device(Device::Character(number)).map_err(DaxError::Attribute)?;
+        let is_dax = |name: &[u8]| Ok(name == b"dax");
+        if !nd::link(&found.dir, "subsystem", &[b"subsystem"], is_dax).map_err(DaxError::Attribute)? {
+            return Err(DaxError::NotDeviceDax { kind: FileType::CharacterDevice });
+        }
+        let alignment_bytes = alignment(&found.dir).map_err(DaxError::Attribute)?;
+        let invalid = DaxError::InvalidAlignment { alignment_bytes };
+        let alignment_bytes = usize::try_from(alignment_bytes).map_err(|_| invalid)?;
+        if !alignment_bytes.is_power_of_two() {
+            return Err(invalid);
+        }
+        Ok(Self { dir: found.dir, region: found.region, number, alignment_bytes })
+    }
+
+    fn number_of(&self, name: &'static str) -> Result<u64, NdError> {
+        nd::attribute(&self.dir, name, &[name.as_bytes()], text::number)
+    }
+
+    /// Returns the device number: what makes two sources the same device as long as the system runs.
+    #[must_use]
+    pub const fn number(&self) -> Dev {
+        self.number
+    }
+
+    /// Returns the number of bytes that can be mapped, asked anew.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`]; `ENODEV` when the device has gone.
+    pub fn length_bytes(&self) -> Result<u64, NdError> {
+        self.number_of("size")
+    }
+
+    /// Returns the alignment in bytes of everything that is mapped: 4 KiB, 2 MiB or 1 GiB.
+    #[must_use]
+    pub const fn alignment_bytes(&self) -> usize {
+        self.alignment_bytes
+    }
+
+    /// Returns the NUMA node of the nearest processors; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn numa_node(&self) -> Result<Option<u64>, NdError> {
+        nd::attribute(&self.dir, "numa_node", &[b"numa_node"], text::count)
+    }
+
+    /// Returns the NUMA node that the memory becomes in system-ram mode; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`]; absent before Linux 5.1.
+    pub fn target_node(&self) -> Result<Option<u64>, NdError> {
+        nd::attribute(&self.dir, "target_node", &[b"target_node"], text::count)
+    }
+
+    /// Returns the first physical address; only the administrator may read it.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`]; `Garbage` for a device of several pieces, which devices on the nd bus never are.
+    pub fn physical_address(&self) -> Result<u64, NdError> {
+        let attribute = "resource";
+        match nd::attribute(&self.dir, "mapping1", &[b"mapping1/start"], text::number) {
+            Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Err(NdError::Garbage { attribute: "mapping1" }),
+        }
+        let address = first(&[&[b"resource"], &[b"../resource"], &[b"device/resource"]], |path| {
+            nd::attribute(&self.dir, attribute, path, text::number)
+        })?;
+        // What the kernel writes when it does not know, or does not want to tell.
+        if address == 0 || address == u64::MAX {
+            return Err(NdError::Unreadable { attribute, cause: Errno::ACCES });
+        }
+        Ok(address)
+    }
+
+    /// Returns the region of the nd bus that the device is on; `None` for soft-reserved and CXL memory.
+    #[must_use]
+    pub const fn region(&self) -> Option<&Region> {
+        self.region.as_ref()
+    }
+
+    /// Returns R and N of the namespace `namespaceR.N` that the device was made of; `None` for a device on no nd bus.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn namespace(&self) -> Result<Option<(u32, u32)>, NdError> {
+        if self.region.is_none() {
+            return Ok(None);
+        }
+        self.of_claim("namespace", namespace_name).map(Some)
+    }
+
+    /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn uuid(&self) -> Result<Option<[u8; 16]>, NdError> {
+        if self.region.is_none() { Ok(None) } else { self.of_claim("uuid", uuid).map(Some) }
+    }
+
+    /// Reads an attribute of the nd device that claims the namespace: one up, or behind the link of a class device.
+    fn of_claim<T>(&self, name: &'static str, parse: impl Fn(&[u8]) -> Result<T, Garbage>) -> Result<T, NdError> {
+        let name_bytes = name.as_bytes();
+        first(&[&[b"../", name_bytes], &[b"device/", name_bytes]], |path| nd::attribute(&self.dir, name, path, &parse))
+    }
+
+    /// Returns what the memory is used for.
+    ///
+    /// # Errors
+    ///
+    /// See [`NdError`].
+    pub fn mode(&self) -> Result<Mode, NdError> {
+        let mode = |driver: &[u8]| {
+            Ok(match driver {
+                b"device_dax" => Mode::DevDax,
+                b"kmem" => Mode::SystemRam,
+                _ => Mode::Other,
+            })
+        };
+        match nd::link(&self.dir, "driver", &[b"driver"], mode) {
+            // Up to Linux 5.0 it is a device of a class: no driver of its own, and one way to be used.
+            Err(NdError::Unreadable { cause: Errno::NOENT, .. }) if self.is_of_class() => Ok(Mode::DevDax),
+            Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => Ok(Mode::NoDriver),
+            answer => answer,
+        }
+    }
+
+    fn is_of_class(&self) -> bool {
+        nd::link(&self.dir, "device", &[b"device"], |_| Ok(())).is_ok()
+    }
+
+    /// Returns how stores become durable: what the device's own region says, on a processor with `cpu`.
+    #[must_use]
+    pub fn durability(&self, cpu: &Cpu) -> Durability {
+        let Some(region) = &self.region else { return Durability::NotGuaranteed(Doubt::NoRegion) };
+        if let Some(doubt) = doubt(region) {
+            return Durability::NotGuaranteed(doubt);
+        }
+        match region.persistence_domain() {
+            PersistenceDomain::CpuCache => Durability::CpuCache,
+            PersistenceDomain::None => Durability::NotGuaranteed(Doubt::NoDomain),
+            _ if !cpu.can_write_back() => Durability::NotGuaranteed(Doubt::NoWriteBack),
+            domain => Durability::WriteBack(domain),
+        }
+    }
+}
+
+/// Returns what speaks against a region, besides its persistence domain.
+fn doubt(region: &Region) -> Option<Doubt> {
+    let read = |name: &'static str, path: &[&[u8]], value: &[u8]| {
+        nd::attribute(region.dir(), name, path, |text| Ok(text::trim(text) == value))
+    };
+    if read("devtype", &[b"devtype"], b"nd_volatile") == Ok(true) {
+        return Some(Doubt::Volatile);
+    }
+    match read("provider", &[b"../provider"], b"virtio-pmem") {
+        Ok(true) => return Some(Doubt::Virtio),
+        Err(_) => return Some(Doubt::UnknownProvider),
+        Ok(false) => {}
+    }
+    (region.read_only() == Ok(true)).then_some(Doubt::ReadOnly)
+}
+
+/// Returns the first answer of `ask` that is not "absent"; `paths` holds one path at least.
+fn first<T>(paths: &[&[&[u8]]], ask: impl Fn(&[&[u8]]) -> Result<T, NdError>) -> Result<T, NdError> {
+    let mut last = NdError::Unreadable { attribute: "", cause: Errno::NOENT };
+    for path in paths {
+        match ask(path) {
+            Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
+            answer => return answer,
+        }
+    }
+    Err(last)
+}
+
+/// Reads the alignment from where kernels have it: the device itself since 5.10, its region before.
+fn alignment(dir: &OwnedFd) -> Result<u64, NdError> {
+    let paths: [&[&[u8]]; 3] = [&[b"align"], &[b"../dax_region/align"], &[b"device/dax_region/align"]];
+    first(&paths, |path| nd::attribute(dir, "align", path, text::number))
+}
+
+/// Parses `namespaceR.N`.
+fn namespace_name(text: &[u8]) -> Result<(u32, u32), Garbage> {
+    let name = text::trim(text);
+    let dot = name.iter().position(|byte| *byte == b'.').ok_or(Garbage)?;
+    let (region, rest) = name.split_at(dot);
+    let region = text::numbered(region, b"namespace").ok_or(Garbage)?;
+    Ok((region, text::numbered(rest, b".").ok_or(Garbage)?))
+}
+
+/// Parses a UUID in its usual form, 8-4-4-4-12 digits.
+fn uuid(text: &[u8]) -> Result<[u8; 16], Garbage> {
+    let text = text::trim(text);
+    let mut bytes = [0_u8; 16];
+    let mut digits = text.iter().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    let dashes = text.iter().enumerate().filter(|(at, byte)| matches!(at, 8 | 13 | 18 | 23) && **byte == b'-').count();
+    if text.len() != 36 || dashes != 4 {
+        return Err(Garbage);
+    }
+    for byte in &mut bytes {
+        for _ in 0..2 {
+            let (_, digit) = digits.next().ok_or(Garbage)?;
+            let value = char::from(*digit).to_digit(16).and_then(|value| u8::try_from(value).ok()).ok_or(Garbage)?;
+            *byte = (*byte << 4) | value;
+        }
+    }
+    Ok(bytes)
+}

@@ -1,0 +1,262 @@
+//! Device DAX as a source: opened, checked, mapped in whole units of its alignment.
+#![allow(unsafe_code, reason = "mapping over a reservation is an unsafe duty of a source")]
+
+use core::fmt;
+
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform as _, Source};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
+use rustix::io;
+use rustix::path::Arg;
+use shim_linux::nd::{Region, Sysfs};
+use shim_linux::{Linux, map_file, put_placeholder};
+
+use crate::device::{DaxDevice, Durability, Mode};
+use crate::error::DaxError;
+
+/// A device DAX as the source of parts.
+///
+/// `F` is [`OwnedFd`] for a device that the source has opened or was given, [`BorrowedFd`] for a descriptor that stays
+/// the caller's. Stores become durable by writing back cache lines, never by `msync(2)`, which the device refuses.
+///
+/// # Limits
+///
+/// - Whoever takes the device from its driver while it is mapped makes accesses raise `SIGBUS`.
+/// - Bad memory is not seen by mapping: ask for the bad blocks first.
+///
+/// # Cost
+///
+/// Mapping takes four system calls (the length is asked anew, since the kernel maps beyond it without an error),
+/// removing takes one and those of a deep flush.
+pub struct DaxSource<F = OwnedFd> {
+    fd: F,
+    device: DaxDevice,
+    durability: Durability,
+}
+
+impl DaxSource<OwnedFd> {
+    /// Opens the device `path`.
+    ///
+    /// # Errors
+    ///
+    /// See [`DaxError`]; `NotPersistent` unless the device's region vouches for it.
+    pub fn open(path: impl Arg) -> Result<Self, DaxError> {
+        Self::open_unproven(path)?.proven()
+    }
+
+    /// Opens the device `path`, even if nothing says that its memory is persistent.
+    ///
+    /// Stores leave the cache of the processor when they are flushed, which is enough for memory that is shared with
+    /// other machines; whether they survive a power cut is not known. See [`durability`](Self::durability).
+    ///
+    /// # Errors
+    ///
+    /// See [`DaxError`]; never `NotPersistent`.
+    pub fn open_unproven(path: impl Arg) -> Result<Self, DaxError> {
+        // `NONBLOCK`: opening what turns out to be no such device must not wait for it.
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+        let opened = path.into_with_c_str(|path| {
+            Ok(io::retry_on_intr(|| fs::openat(CWD, path, flags, FileMode::empty()))
+                .map_err(|cause| refusal(path, errno(cause))))
+        });
+        let fd = opened.map_err(|cause| DaxError::InvalidPath(errno(cause)))??;
+        Self::from_owned_fd_unproven(fd)
+    }
+
+    /// Takes over a descriptor.
+    ///
+    /// # Errors
+    ///
+    /// See [`DaxError`]; the descriptor is closed then.
+    pub fn from_owned_fd(fd: OwnedFd) -> Result<Self, DaxError> {
+        Self::from_owned_fd_unproven(fd)?.proven()
+    }
+
+    /// Takes over a descriptor, even if nothing says that the memory is persistent.
+    ///
+    /// # Errors
+    ///
+    /// See [`DaxError`]; never `NotPersistent`. The descriptor is closed then.
+    pub fn from_owned_fd_unproven(fd: OwnedFd) -> Result<Self, DaxError> {
+        let number = check(fd.as_fd())?;
+        Self::new(fd, number, &sysfs()?)
+    }
+}
+
+impl<'fd> DaxSource<BorrowedFd<'fd>> {
+    /// Uses the caller's descriptor.
+    ///
+    /// # Errors
+    ///
+    /// See [`DaxError`].
+    pub fn from_fd(fd: BorrowedFd<'fd>) -> Result<Self, DaxError> {
+        Self::from_fd_unproven(fd)?.proven()
+    }
+
+    /// Uses the caller's descriptor, even if nothing says that the memory is persistent.
+    ///
+    /// # Errors
+    ///
+    /// See [`DaxError`]; never `NotPersistent`.
+    pub fn from_fd_unproven(fd: BorrowedFd<'fd>) -> Result<Self, DaxError> {
+        Self::new(fd, check(fd)?, &sysfs()?)
+    }
+}
+
+impl<F: AsFd> DaxSource<F> {
+    /// Makes a source of `fd`, which sysfs describes as the character device `number`.
+    pub(crate) fn new(fd: F, number: Dev, sysfs: &Sysfs) -> Result<Self, DaxError> {
+        let device = DaxDevice::find(sysfs, number)?;
+        usable(device.mode().map_err(DaxError::Attribute)?)?;
+        let length_bytes = device.length_bytes().map_err(DaxError::Attribute)?;
+        let alignment_bytes = device.alignment_bytes() as u64;
+        if length_bytes & alignment_bytes.wrapping_sub(1) != 0 {
+            return Err(DaxError::InvalidAlignment { alignment_bytes });
+        }
+        let durability = device.durability(Linux.cpu());
+        Ok(Self { fd, device, durability })
+    }
+
+    /// Returns the source if its memory is known to be persistent.
+    pub(crate) fn proven(self) -> Result<Self, DaxError> {
+        match self.durability {
+            Durability::NotGuaranteed(doubt) => Err(DaxError::NotPersistent(doubt)),
+            _ => Ok(self),
+        }
+    }
+
+    /// Returns what sysfs says about the device.
+    pub const fn facts(&self) -> &DaxDevice {
+        &self.device
+    }
+
+    /// Returns how stores become durable, or what speaks against it.
+    pub const fn durability(&self) -> Durability {
+        self.durability
+    }
+
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    fn is_aligned(&self, window: Extent, offset: u64) -> bool {
+        let alignment = self.device.alignment_bytes();
+        window.is_aligned(alignment) && offset & (alignment as u64).wrapping_sub(1) == 0
+    }
+}
+
+impl<F: AsFd> fmt::Debug for DaxSource<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DaxSource")
+            .field("device", &self.device)
+            .field("durability", &self.durability)
+            .finish_non_exhaustive()
+    }
+}
+
+pub(crate) const fn errno(error: io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
+
+fn sysfs() -> Result<Sysfs, DaxError> {
+    Sysfs::system().map_err(DaxError::Open)
+}
+
+/// Refuses a device whose memory programs cannot map.
+pub(crate) const fn usable(mode: Mode) -> Result<(), DaxError> {
+    match mode {
+        Mode::DevDax | Mode::Other => Ok(()),
+        Mode::SystemRam => Err(DaxError::SystemRam),
+        Mode::NoDriver => Err(DaxError::NoDriver),
+    }
+}
+
+/// Says why `path` could not be opened.
+fn refusal(path: &core::ffi::CStr, cause: Errno) -> DaxError {
+    let kind = |stat: &Stat| FileType::from_raw_mode(stat.st_mode);
+    match cause {
+        Errno::NOENT => DaxError::InvalidPath(cause),
+        Errno::ISDIR => DaxError::NotDeviceDax { kind: FileType::Directory },
+        // What a device without the right driver answers, and a socket.
+        Errno::NXIO | Errno::NODEV => match fs::statat(CWD, path, AtFlags::empty()) {
+            Ok(stat) if kind(&stat) == FileType::CharacterDevice => {
+                let device = sysfs().and_then(|sysfs| DaxDevice::find(&sysfs, stat.st_rdev));
+                let mode = device.and_then(|device| device.mode().map_err(DaxError::Attribute));
+                match mode.and_then(usable) {
+                    Err(reason @ (DaxError::SystemRam | DaxError::NoDriver | DaxError::NotDeviceDax { .. })) => reason,
+                    _ => DaxError::Open(cause),
+                }
+            }
+            Ok(stat) => DaxError::NotDeviceDax { kind: kind(&stat) },
+            Err(_) => DaxError::Open(cause),
+        },
+        other => DaxError::Open(other),
+    }
+}
+
+/// Makes sure that `fd` is a character device, open for reading and writing; returns its number.
+fn check(fd: BorrowedFd<'_>) -> Result<Dev, DaxError> {
+    let stat = fs::fstat(fd).map_err(|cause| DaxError::Open(errno(cause)))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::CharacterDevice {
+        return Err(DaxError::NotDeviceDax { kind });
+    }
+    let flags = fs::fcntl_getfl(fd).map_err(|cause| DaxError::Open(errno(cause)))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(DaxError::NotReadable);
+    }
+    match flags & OFlags::RWMODE {
+        OFlags::RDWR => Ok(stat.st_rdev),
+        OFlags::WRONLY => Err(DaxError::NotReadable),
+        _ => Err(DaxError::NotWritable),
+    }
+}
+
+// SAFETY: `map` has the kernel map the device over the window and nothing else, wholly inside the device, whose length
+// cannot change while its driver has it.
+unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        self.device.length_bytes().map_err(|error| error.errno())
+    }
+
+    fn alignment_bytes(&self) -> usize {
+        self.device.alignment_bytes()
+    }
+
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        Ok(self.durability.granularity())
+    }
+
+    /// Fails with `EINVAL` off the device's alignment, and with `ENXIO` beyond its end, where the kernel would not.
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        if !self.is_aligned(window, offset) {
+            return Err(Errno::INVAL);
+        }
+        let end = offset.checked_add(window.length_bytes() as u64).ok_or(Errno::OVERFLOW)?;
+        if end > self.length_bytes()? {
+            return Err(Errno::NXIO);
+        }
+        // Without `MAP_SYNC`: the driver accepts it and does nothing about it.
+        // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window.
+        unsafe { map_file(window, self.fd(), offset, false) }
+    }
+
+    /// Fails with `EINVAL` off the device's alignment.
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        if !self.is_aligned(window, offset) {
+            return Err(Errno::INVAL);
+        }
+        // SAFETY: the caller holds the reservation, and nobody uses the mapping any more.
+        unsafe { put_placeholder(window) }
+    }
+
+    /// Refuses with `EOPNOTSUPP`: the device has no `msync(2)`, and its granularity is never that of pages.
+    fn sync(&self, _range: Extent, _offset: u64) -> Result<(), Errno> {
+        Err(Errno::OPNOTSUPP)
+    }
+
+    /// Flushes the device's region; one that is on no nd bus has nothing to flush.
+    fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
+        self.device.region().map_or(Ok(DeepFlush::NotNeeded), Region::deep_flush)
+    }
+}
