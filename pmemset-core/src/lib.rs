@@ -41,6 +41,9 @@ pub mod shutdown;
 pub mod sim;
 mod table;
 
+// By this name, so that a model of `pins.rs` can put others in their place.
+use portable_atomic as atomic;
+
 pub use badblock::{BadBlockPolicy, BadBlocks};
 pub use cell::ShutdownCell;
 pub use checked::Checked;

@@ -1,7 +1,7 @@
 //! Who uses which part: one counter per slot, raised under the books' read lock, lowered under none.
 
 use crate::arch::prefetch;
-use portable_atomic::{AtomicU32, Ordering};
+use crate::atomic::{AtomicU32, Ordering};
 
 /// Handles that one part may have at once.
 pub(crate) const PINS_MAX: u32 = 1 << 30;
@@ -13,8 +13,9 @@ pub(crate) const PINS_MAX: u32 = 1 << 30;
 pub(crate) struct Pins<const N: usize>([AtomicU32; N]);
 
 impl<const N: usize> Pins<N> {
-    pub(crate) const fn new() -> Self {
-        Self([const { AtomicU32::new(0) }; N])
+    /// Returns pins over counters that are 0.
+    pub(crate) const fn new(counters: [AtomicU32; N]) -> Self {
+        Self(counters)
     }
 
     fn of(&self, slot: u32) -> Option<&AtomicU32> {

@@ -18,6 +18,7 @@ pub use map::Mapped;
 pub use part::{Part, Parts};
 pub use remove::Refused;
 
+use crate::atomic::AtomicU32;
 use crate::config::Config;
 use crate::event::{Answer, Event};
 use crate::pins::Pins;
@@ -48,7 +49,12 @@ pub struct Set<'a, P: Platform, S: Source + Clone, const N: usize> {
 impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// Returns an empty set (`pmemset_new`).
     pub const fn new(platform: P, config: Config<'a, P, S, N>) -> Self {
-        Self { platform, config, pins: Pins::new(), books: RwLock::const_new(P::Lock::INIT, Books::new()) }
+        Self {
+            platform,
+            config,
+            pins: Pins::new([const { AtomicU32::new(0) }; N]),
+            books: RwLock::const_new(P::Lock::INIT, Books::new()),
+        }
     }
 
     /// Returns the platform.

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::medium::Line;
 use super::source::{self, Medium};
 use super::{Call, Hardware, Machine, SimReplay};
+use crate::Span;
 
 /// What a machine could leave behind at one step.
 #[derive(Clone, Debug)]
@@ -21,6 +22,7 @@ pub(super) struct Cut {
     step: usize,
     call: Call,
     acknowledged: u64,
+    kept: Vec<u8>,
     sources: Vec<SourceCut>,
 }
 
@@ -29,16 +31,18 @@ struct SourceCut {
     medium: Medium,
     sure: Arc<Vec<u8>>,
     lines: BTreeMap<usize, Arc<Line>>,
+    bad: Vec<Span>,
 }
 
 impl Cut {
-    pub(super) fn new(step: usize, call: Call, acknowledged: u64, sources: &[source::State]) -> Self {
+    pub(super) fn new(step: usize, call: Call, acknowledged: u64, kept: &[u8], sources: &[source::State]) -> Self {
         let cut = |source: &source::State| SourceCut {
             medium: source.medium.after_cut(),
             sure: Arc::clone(&source.image.sure),
             lines: source.image.lines.clone(),
+            bad: source.bad.clone(),
         };
-        Self { step, call, acknowledged, sources: sources.iter().map(cut).collect() }
+        Self { step, call, acknowledged, kept: kept.to_vec(), sources: sources.iter().map(cut).collect() }
     }
 
     /// Returns every line of which more than one content can survive.
@@ -67,8 +71,11 @@ impl Cut {
         let machine = Machine::new(hardware);
         let mut state = machine.lock();
         state.acknowledged = self.acknowledged;
+        state.kept.clone_from(&self.kept);
         for (source, image) in self.sources.iter().zip(images) {
-            state.sources.push(source::State::with_bytes(source.medium, &hardware, image));
+            let mut started = source::State::with_bytes(source.medium, &hardware, image);
+            started.bad.clone_from(&source.bad);
+            state.sources.push(started);
         }
         drop(state);
         machine

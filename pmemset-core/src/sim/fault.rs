@@ -36,6 +36,18 @@ pub enum Call {
     Sync,
     /// [`Source::deep_flush`](crate::Source::deep_flush).
     DeepFlush,
+    /// [`Source::device`](crate::Source::device).
+    Device,
+    /// [`Source::bad_blocks`](crate::Source::bad_blocks).
+    BadBlocks,
+    /// [`Source::clear_bad_block`](crate::Source::clear_bad_block).
+    ClearBadBlock,
+    /// [`Source::read_mcsafe`](crate::Source::read_mcsafe).
+    ReadMcsafe,
+    /// [`Source::write_mcsafe`](crate::Source::write_mcsafe).
+    WriteMcsafe,
+    /// [`Machine::keep`](super::Machine::keep): cannot fail.
+    Keep,
     /// The end of the work under exploration: not a call, and it cannot fail.
     End,
 }
@@ -44,7 +56,10 @@ impl Call {
     /// Returns whether the call has a way to fail.
     #[must_use]
     pub const fn can_fail(self) -> bool {
-        !matches!(self, Self::WriteBack | Self::Fence | Self::Copy | Self::Fill | Self::UndoGrowth | Self::End)
+        !matches!(
+            self,
+            Self::WriteBack | Self::Fence | Self::Copy | Self::Fill | Self::UndoGrowth | Self::Keep | Self::End
+        )
     }
 }
 

@@ -157,8 +157,20 @@ struct State {
     script: fault::Script,
     steps: usize,
     acknowledged: u64,
+    kept: Vec<u8>,
     /// What every step could leave behind, while somebody explores.
     cuts: Option<Vec<explore::Cut>>,
+}
+
+impl State {
+    /// Counts a step, and notes what a power cut could leave now.
+    fn cut(&mut self, call: Call) {
+        let Self { cuts, sources, kept, acknowledged, steps, .. } = self;
+        if let Some(cuts) = cuts {
+            cuts.push(explore::Cut::new(*steps, call, *acknowledged, kept, sources));
+        }
+        *steps += 1;
+    }
 }
 
 impl Machine {
@@ -173,6 +185,7 @@ impl Machine {
             script: fault::Script::default(),
             steps: 0,
             acknowledged: 0,
+            kept: Vec::new(),
             cuts: None,
         };
         Self { inner: Arc::new(Inner { hardware, memory, state: Mutex::new(state) }) }
@@ -284,6 +297,20 @@ impl Machine {
         self.lock().acknowledged
     }
 
+    /// Keeps `bytes` in a small file outside of all sources, as writing, synchronising and renaming it does: after a
+    /// cut it is the old one or this one.
+    pub fn keep(&self, bytes: &[u8]) {
+        if let Ok(mut state) = self.step(Call::Keep) {
+            state.kept = bytes.to_vec();
+        }
+    }
+
+    /// Returns what was kept last; empty if nothing was.
+    #[must_use]
+    pub fn kept(&self) -> Vec<u8> {
+        self.lock().kept.clone()
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -292,12 +319,7 @@ impl Machine {
     fn step(&self, call: Call) -> Result<MutexGuard<'_, State>, Errno> {
         let mut state = self.lock();
         self.observe(&mut state);
-        let (step, acknowledged) = (state.steps, state.acknowledged);
-        state.steps += 1;
-        let State { cuts, sources, .. } = &mut *state;
-        if let Some(cuts) = cuts {
-            cuts.push(explore::Cut::new(step, call, acknowledged, sources));
-        }
+        state.cut(call);
         state.script.next(call)?;
         Ok(state)
     }

@@ -5,7 +5,9 @@ use alloc::vec::Vec;
 
 use super::medium::{Image, UNIT_BYTES};
 use super::{Call, Hardware, Machine, Page};
+use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::error::PrepareError;
+use crate::shutdown::{DeviceError, DeviceId};
 use crate::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
 
 /// What a source is made of.
@@ -17,6 +19,8 @@ pub struct Medium {
     alignment_bytes: usize,
     fixed_address: Option<usize>,
     deep_flush: DeepFlush,
+    device: Option<&'static [u8]>,
+    unsafe_shutdowns: u64,
 }
 
 impl Medium {
@@ -30,6 +34,8 @@ impl Medium {
             alignment_bytes: 1,
             fixed_address: None,
             deep_flush: DeepFlush::Done,
+            device: None,
+            unsafe_shutdowns: 0,
         }
     }
 
@@ -61,8 +67,18 @@ impl Medium {
         self
     }
 
+    /// Is on a memory module with the id `id`, which counts every power cut as an unsafe shutdown, from
+    /// `unsafe_shutdowns` on.
+    #[must_use]
+    pub const fn device(mut self, id: &'static [u8], unsafe_shutdowns: u64) -> Self {
+        self.device = Some(id);
+        self.unsafe_shutdowns = unsafe_shutdowns;
+        self
+    }
+
     /// Returns what the medium is after the power has been cut.
-    pub(super) const fn after_cut(self) -> Self {
+    pub(super) const fn after_cut(mut self) -> Self {
+        self.unsafe_shutdowns = self.unsafe_shutdowns.saturating_add(1);
         self
     }
 
@@ -81,6 +97,7 @@ pub(super) struct State {
     pub(super) image: Image,
     /// Windows, and the offset of their first byte in the source.
     pub(super) mappings: Vec<(Extent, usize)>,
+    pub(super) bad: Vec<Span>,
     /// How often somebody came to rely on the length, and that count at the last growth.
     relied: u64,
     grown: u64,
@@ -94,7 +111,7 @@ impl State {
 
     pub(super) fn with_bytes(medium: Medium, hardware: &Hardware, bytes: Vec<u8>) -> Self {
         let image = Image::new(bytes, medium.granularity, hardware.line_bytes);
-        Self { medium, image, mappings: Vec::new(), relied: 0, grown: 0 }
+        Self { medium, image, mappings: Vec::new(), bad: Vec::new(), relied: 0, grown: 0 }
     }
 
     fn resize(&mut self, length_bytes: u64, page_bytes: usize) {
@@ -165,6 +182,30 @@ impl SimSource {
     #[must_use]
     pub fn mappings(&self) -> Vec<(Extent, usize)> {
         self.machine.lock().sources[self.index].mappings.clone()
+    }
+
+    /// Makes a block bad.
+    pub fn damage(&self, block: Span) {
+        self.machine.lock().sources[self.index].bad.push(block);
+    }
+
+    /// Stores `bytes` at `offset`, durably in the end; a power cut may come before that.
+    fn overwrite(&self, state: &mut super::State, call: Call, offset: usize, bytes: &[u8]) {
+        let source = &mut state.sources[self.index];
+        let memory = &self.machine.inner.memory;
+        for (window, start) in &source.mappings {
+            let mapped = *start..start + window.length_bytes();
+            for (at, byte) in (offset..).zip(bytes).filter(|(at, _)| mapped.contains(at)) {
+                memory.write(window.slice(at - start, 1).expect("inside of the window"), &[*byte]);
+            }
+        }
+        let line_bytes = self.machine.inner.hardware.line_bytes;
+        let whole = offset & !(line_bytes - 1)..(offset + bytes.len()).next_multiple_of(line_bytes);
+        let mut content = source.image.now[whole.clone()].to_vec();
+        content[offset - whole.start..][..bytes.len()].copy_from_slice(bytes);
+        source.image.observe(whole.start, &content);
+        state.cut(call);
+        state.sources[self.index].image.sync(whole);
     }
 
     fn check_flush(state: &State, range: Extent, offset: u64) {
@@ -276,5 +317,68 @@ unsafe impl Source for SimSource {
         let source = &state.sources[self.index];
         Self::check_flush(source, range, offset);
         Ok(source.medium.deep_flush)
+    }
+
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        let state = self.machine.step(Call::Device).map_err(DeviceError::Failed)?;
+        let medium = &state.sources[self.index].medium;
+        id.push(medium.device.ok_or(DeviceError::Unsupported)?)?;
+        Ok(medium.unsafe_shutdowns)
+    }
+
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        match self.machine.step(Call::BadBlocks) {
+            Err(errno) => BadBlocks::Unknown(errno),
+            Ok(state) => {
+                let mut bad: Vec<Span> = state.sources[self.index].bad.clone();
+                bad.sort_unstable();
+                let mut collector = Collector::new(blocks);
+                bad.into_iter().filter(|block| block.overlaps(range)).for_each(|block| collector.add(block));
+                collector.finish()
+            }
+        }
+    }
+
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        let mut state = self.machine.step(Call::ClearBadBlock).map_err(ClearError::Failed)?;
+        let length_bytes = state.sources[self.index].medium.length_bytes;
+        if block.end() > length_bytes {
+            return Err(ClearError::OutOfRange { length_bytes });
+        }
+        for bad in core::mem::take(&mut state.sources[self.index].bad) {
+            match bad.intersect(block) {
+                None => state.sources[self.index].bad.push(bad),
+                Some(cleared) => {
+                    let zeroes = [0].repeat(cleared.length_bytes() as usize);
+                    self.overwrite(&mut state, Call::ClearBadBlock, cleared.start() as usize, &zeroes);
+                    state.sources[self.index].bad.extend(bad.before(cleared.start()));
+                    state.sources[self.index].bad.extend(bad.from(cleared.end()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        let mut state = self.machine.step(Call::ReadMcsafe).map_err(McsafeError::Failed)?;
+        self.machine.observe(&mut state);
+        let source = &state.sources[self.index];
+        let Some(range) = check_bounds(offset, bytes.len(), source.medium.length_bytes)? else { return Ok(()) };
+        if source.bad.iter().any(|bad| bad.overlaps(range)) {
+            return Err(McsafeError::IoFail);
+        }
+        bytes.copy_from_slice(&source.image.now[range.start() as usize..range.end() as usize]);
+        Ok(())
+    }
+
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        let mut state = self.machine.step(Call::WriteMcsafe).map_err(McsafeError::Failed)?;
+        let source = &state.sources[self.index];
+        let Some(range) = check_bounds(offset, bytes.len(), source.medium.length_bytes)? else { return Ok(()) };
+        if source.bad.iter().any(|bad| bad.overlaps(range)) {
+            return Err(McsafeError::IoFail);
+        }
+        self.overwrite(&mut state, Call::WriteMcsafe, range.start() as usize, bytes);
+        Ok(())
     }
 }
