@@ -1,4 +1,104 @@
 //! The two roles that a port fills: [`Platform`], the address space and the processor, and [`Source`], where bytes come from.
+//!
+//! # Porting guide
+//! A port is one implementation of each trait, and one test that calls the [contract suite](crate::contract), which
+//! names the duty that is not kept. This is a whole one, for a processor without memory management and without caches
+//! that has ferroelectric memory (FRAM) at a fixed address. Address space is only kept account of there; where an MMU
+//! is, `reserve` claims inaccessible addresses, `map` puts memory over them, and `unmap` the inaccessible addresses back.
+//! ```
+//! use std::sync::Mutex;
+//!
+//! use pmemset_core::arch::Cpu;
+//! use pmemset_core::lock::SpinRwLock;
+//! use pmemset_core::{Config, DeepFlush, Errno, Extent, Granularity, MapConfig, Platform, Set, Source, contract};
+//!
+//! const PAGE: usize = 512;
+//! const PAGES: usize = 64;
+//!
+//! /// The address space: which pages of it are taken.
+//! struct Toy {
+//!     memory: Extent,
+//!     taken: Mutex<[bool; PAGES]>,
+//! }
+//!
+//! impl Toy {
+//!     /// Marks the pages of `window`, if all of them were `before`.
+//!     fn mark(&self, window: Extent, before: bool) -> Option<()> {
+//!         let first = window.start().checked_sub(self.memory.start())? / PAGE;
+//!         let mut taken = self.taken.lock().unwrap();
+//!         let pages = taken.get_mut(first..first + window.length_bytes() / PAGE)?;
+//!         pages.iter().all(|taken| *taken == before).then(|| pages.fill(!before))
+//!     }
+//! }
+//!
+//! // SAFETY: `mark` gives no page away twice.
+//! unsafe impl Platform for Toy {
+//!     type Lock = SpinRwLock;
+//!
+//!     fn page_size_bytes(&self) -> usize {
+//!         PAGE
+//!     }
+//!     fn cpu(&self) -> &Cpu {
+//!         &Cpu::NONE // has no cache
+//!     }
+//!     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+//!         let starts = (self.memory.start()..self.memory.end()).step_by(PAGE);
+//!         let mut windows = starts.filter_map(|start| Extent::new(start, length_bytes));
+//!         windows.find(|window| window.start() % alignment_bytes == 0 && self.mark(*window, false).is_some()).ok_or(Errno::NOMEM)
+//!     }
+//!     fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+//!         self.mark(window, false).ok_or(Errno::EXIST)
+//!     }
+//!     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+//!         self.mark(window, true).ok_or(Errno::INVAL)
+//!     }
+//! }
+//!
+//! /// The memory: stores are durable at once, at one address only.
+//! struct Fram(Extent);
+//!
+//! // SAFETY: the memory is always there, readable and writable.
+//! unsafe impl Source for Fram {
+//!     fn length_bytes(&self) -> Result<u64, Errno> {
+//!         Ok(self.0.length_bytes() as u64)
+//!     }
+//!     fn alignment_bytes(&self) -> usize {
+//!         PAGE
+//!     }
+//!     fn granularity(&self) -> Result<Granularity, Errno> {
+//!         Ok(Granularity::Byte)
+//!     }
+//!     fn fixed_address(&self) -> Option<usize> {
+//!         Some(self.0.start())
+//!     }
+//!     unsafe fn map(&self, window: Extent, _: u64) -> Result<(), Errno> {
+//!         if self.0.covers(window) { Ok(()) } else { Err(Errno::NXIO) }
+//!     }
+//!     unsafe fn unmap(&self, _: Extent, _: u64) -> Result<(), Errno> {
+//!         Ok(())
+//!     }
+//!     fn sync(&self, _: Extent, _: u64) -> Result<(), Errno> {
+//!         Ok(())
+//!     }
+//!     fn deep_flush(&self, _: Extent, _: u64) -> Result<DeepFlush, Errno> {
+//!         Ok(DeepFlush::NotNeeded)
+//!     }
+//! }
+//!
+//! // Some heap stands in for the chip here.
+//! let heap = vec![0_u8; (PAGES + 1) * PAGE].leak().as_mut_ptr().expose_provenance();
+//! let memory = Extent::new(heap.next_multiple_of(PAGE), PAGES * PAGE).unwrap();
+//! let (toy, fram) = (Toy { memory, taken: Mutex::new([false; PAGES]) }, Fram(memory));
+//! let mut report = |duty: &str, result: Result<(), contract::Breach>| {
+//!     result.unwrap_or_else(|breach| panic!("{duty}: {breach}"));
+//! };
+//! contract::platform(&toy, &mut report);
+//! contract::source(&toy, &fram, &mut report);
+//!
+//! let set: Set<'_, _, &Fram, 8> = Set::new(&toy, Config::new(Granularity::Byte));
+//! let mapped = set.map(&fram, &MapConfig::new().length(4 * PAGE)).unwrap();
+//! assert_eq!(mapped.part, memory.slice(0, 4 * PAGE).unwrap());
+//! ```
 #![allow(unsafe_code, reason = "the traits' duties are what the memory safety of a set rests on")]
 
 use crate::arch::{self, Cpu, StoreKind};
