@@ -3,7 +3,9 @@
 
 use core::fmt;
 
+use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
 use pmemset_core::error::PrepareError;
+use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dev, Stat};
@@ -14,7 +16,8 @@ pub use crate::grow::Backing;
 use crate::address_space::{self, map_file, put_placeholder};
 use crate::auxv;
 use crate::grow::{self, Length};
-use crate::nd::Region;
+use crate::media;
+use crate::nd::{Region, Sysfs};
 use crate::open::{self, OpenError, OpenOptions};
 use crate::probe::{GranularityReason, Probe};
 
@@ -214,9 +217,39 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
     }
 
     /// Synchronises whole pages, and flushes the region behind a file that is mapped with `MAP_SYNC`.
+    ///
+    /// A program that may not flush the region itself has had the file system do it: the flush of the block device that
+    /// ends `msync` is the same one.
     fn deep_flush(&self, range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         let pages = range.align_outward(auxv::page_size_bytes()).ok_or(Errno::OVERFLOW)?;
         address_space::sync_pages(pages)?;
-        self.probe.region.as_ref().map_or(Ok(DeepFlush::Done), Region::deep_flush)
+        match self.probe.region.as_ref().map_or(Ok(DeepFlush::Done), Region::deep_flush)? {
+            DeepFlush::NotPermitted => Ok(DeepFlush::Done),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Asks the nd bus about the block device that the file system is on: partitions, and linear mappings too.
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        let sysfs = Sysfs::system().map_err(DeviceError::Failed)?;
+        sysfs.pieces(self.device).map_err(|_| DeviceError::Unsupported)?.device(id)
+    }
+
+    /// In whole pages. Unknown for files on anything but the nd bus, and where extents have no place on one device.
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        media::bad_blocks(self.fd.as_fd(), self.device, range, blocks)
+    }
+
+    /// Overwrites the pages that cannot be read. The last page of a file that ends inside it cannot be cleared.
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        media::clear(self.fd.as_fd(), block, |range, blocks| self.bad_blocks(range, blocks))
+    }
+
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        media::read(self.fd.as_fd(), offset, bytes)
+    }
+
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        media::write(self.fd.as_fd(), offset, bytes)
     }
 }

@@ -13,16 +13,28 @@
 //! pmemset on Linux without libc: the address space of the process, files as sources, and the nd bus in sysfs.
 
 #[cfg(test)]
+extern crate self as shim_linux;
+#[cfg(test)]
 extern crate std;
+#[cfg(test)]
+#[path = "../tests/common/mod.rs"]
+mod tree;
 
 mod address_space;
 mod auxv;
+mod badlist;
+pub mod dm;
+mod extents;
 mod file;
 mod grow;
+pub mod ioctl;
 mod lock;
+mod media;
 pub mod nd;
 mod open;
+mod place;
 mod probe;
+mod record;
 pub mod sectors;
 mod sysfs;
 pub mod text;
@@ -32,3 +44,4 @@ pub use file::{Backing, FileFacts, FileSource};
 pub use lock::StripedRwLock;
 pub use open::{OpenError, OpenOptions};
 pub use probe::GranularityReason;
+pub use record::{RecordError, RecordFile};

@@ -2,11 +2,14 @@
 
 use core::ops::Range;
 
+use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Span};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::fs::{self, OFlags};
 use rustix::io;
 
+use crate::badlist;
+pub use crate::place::{Piece, Pieces, Table};
 use crate::sysfs::{self, Link, decimal};
 pub use crate::sysfs::{NdError, Sysfs};
 use crate::text;
@@ -236,6 +239,15 @@ impl Region {
         Err(last)
     }
 
+    /// As [`device_of`] for this region alone.
+    ///
+    /// # Errors
+    ///
+    /// See [`device_of`].
+    pub fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        device_of(core::iter::once(self), id)
+    }
+
     /// Returns how often the module `number` has lost power with stores under way; `None` where it cannot tell.
     ///
     /// # Errors
@@ -245,15 +257,57 @@ impl Region {
         self.module(number, "dirty_shutdown", text::count)
     }
 
-    /// Calls `take` with the id of the module `number`.
+    /// Calls `take` with each bad block of the region, in bytes from its first one.
     ///
     /// # Errors
     ///
-    /// See [`NdError`]; also what `take` returns.
-    pub fn module_id(&self, number: u32, take: impl Fn(&[u8]) -> Result<(), NdError>) -> Result<(), NdError> {
-        self.module(number, "id", |text| text::module_id(text).map(&take))?
+    /// See [`NdError`]; `TooLong` where the kernel may have cut off the list, after `take` was called with the rest.
+    pub fn bad_blocks(&self, take: impl FnMut(Span)) -> Result<(), NdError> {
+        badlist::read(self.dir.as_fd(), take)
     }
 }
+
+/// Appends the ids of all memory modules of `regions` to the empty `id`, ordered by their numbers and each once, and
+/// returns the sum of their unsafe shutdown counts.
+///
+/// The order is this project's: records of libpmemset for several modules look like another device's.
+///
+/// # Errors
+///
+/// - [`DeviceError::Unsupported`]: there is no module, or one does not tell its id or its count.
+/// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
+pub fn device_of<'r>(regions: impl Iterator<Item = &'r Region> + Clone, id: &mut DeviceId) -> Result<u64, DeviceError> {
+    let unsupported = |_| DeviceError::Unsupported;
+    let (mut sum, mut done): (u64, Option<u32>) = (0, None);
+    loop {
+        // The module with the lowest number behind the last one, whichever region it is in.
+        let mut next: Option<(u32, &Region)> = None;
+        for region in regions.clone() {
+            let modules = region.modules().map_err(unsupported)?;
+            if modules.numbers().is_empty() {
+                return Err(DeviceError::Unsupported);
+            }
+            let number = modules.numbers().iter().copied().find(|number| done.is_none_or(|done| done < *number));
+            if let Some(number) = number
+                && next.is_none_or(|(other, _)| number < other)
+            {
+                next = Some((number, region));
+            }
+        }
+        let Some((number, region)) = next else { break };
+        let count = region.dirty_shutdowns(number).map_err(unsupported)?.ok_or(DeviceError::Unsupported)?;
+        sum = sum.checked_add(count).ok_or(DeviceError::Unsupported)?;
+        region
+            .module(number, "id", |text| ModuleId::from_slice(text::module_id(text)?).map_err(|_| text::Garbage))
+            .map_err(unsupported)
+            .and_then(|text: ModuleId| id.push(&text))?;
+        done = Some(number);
+    }
+    if done.is_some() { Ok(sum) } else { Err(DeviceError::Unsupported) }
+}
+
+/// The id of one module.
+type ModuleId = heapless::Vec<u8, 256>;
 
 /// The numbers of a region's memory modules.
 #[derive(Clone, Copy, Debug)]

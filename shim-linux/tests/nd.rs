@@ -3,6 +3,7 @@
 mod common;
 
 use common::{BUS, Tree};
+use pmemset_core::shutdown::DeviceId;
 use pmemset_core::{DeepFlush, Errno};
 use rustix::fs::makedev;
 use shim_linux::nd::{Device, NdError, PersistenceDomain, Region};
@@ -29,14 +30,9 @@ fn two_modules_in_ascending_order() {
     assert_eq!(region.span().unwrap().length_bytes(), 1 << 30);
     assert_eq!(region.modules().unwrap().numbers(), [2, 10]);
     assert_eq!((region.dirty_shutdowns(2), region.dirty_shutdowns(10)), (Ok(Some(3)), Ok(Some(4))));
-    let id = core::cell::Cell::new(0);
-    region
-        .module_id(10, |text| {
-            id.set(text.len());
-            Ok(())
-        })
-        .unwrap();
-    assert_eq!(id.get(), 21);
+    let mut id = DeviceId::new();
+    assert_eq!(region.device(&mut id), Ok(7));
+    assert_eq!(id.as_bytes(), b"8089-a2-1834-000000028089-a2-1834-00000010");
 }
 
 #[test]

@@ -4,7 +4,9 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::prelude::rust_2024::*;
+use std::{format, vec};
 
 use rustix::fs::{Mode, OFlags, open};
 use shim_linux::nd::Sysfs;
@@ -13,6 +15,9 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The bus of all trees, seen from a folder two below the root.
 pub(crate) const BUS: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0";
+
+/// The block device on `region0`.
+pub(crate) const PMEM0: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region0/pfn0.1/block/pmem0";
 
 /// A folder that is removed with its tree.
 pub(crate) struct Tree {
@@ -23,7 +28,7 @@ impl Tree {
     /// Makes an empty tree.
     pub(crate) fn new() -> Self {
         let name = format!("sysfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+        let root = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&root);
         for folder in ["dev/block", "dev/char", BUS] {
             fs::create_dir_all(root.join(folder)).unwrap();
@@ -89,8 +94,41 @@ impl Tree {
             .file(&format!("{BUS}/nmem10/nfit/dirty_shutdown"), "4\n")
             .file(&format!("{BUS}/nmem10/nfit/id"), "8089-a2-1834-00000010\n")
             .device("block", "259:0", &format!("{BUS}/region0/pfn0.1/block/pmem0"))
-            .file(&format!("{BUS}/region0/pfn0.1/block/pmem0/badblocks"), "");
+            .file(&format!("{PMEM0}/badblocks"), "")
+            .file(&format!("{PMEM0}/size"), "2097152\n");
         tree
+    }
+
+    /// Adds `region1` with one module and `pmem1` (259:1) on it.
+    pub(crate) fn with_second_region(self) -> Self {
+        let region = format!("{BUS}/region1");
+        self.file(&format!("{region}/mappings"), "1\n")
+            .file(&format!("{region}/mapping0"), "nmem3,0,536870912,0\n")
+            .file(&format!("{BUS}/nmem3/nfit/dirty_shutdown"), "5\n")
+            .file(&format!("{BUS}/nmem3/nfit/id"), "8089-a2-1834-00000003\n")
+            .device("block", "259:1", &format!("{region}/pfn1.0/block/pmem1"))
+            .file(&format!("{region}/pfn1.0/block/pmem1/size"), "2097152\n")
+            .file(&format!("{region}/pfn1.0/block/pmem1/badblocks"), "");
+        self
+    }
+
+    /// Makes partition 259:2 of `pmem0`, of `count` sectors from `start` on.
+    pub(crate) fn with_partition(self, start: u64, count: u64) -> Self {
+        let partition = format!("{PMEM0}/pmem0p1");
+        self.device("block", "259:2", &partition)
+            .file(&format!("{partition}/partition"), "1\n")
+            .file(&format!("{partition}/start"), format!("{start}\n"))
+            .file(&format!("{partition}/size"), format!("{count}\n"));
+        self
+    }
+
+    /// Makes the mapped device 253:`minor`, of `count` sectors.
+    pub(crate) fn with_mapped(self, minor: u32, count: u64) -> Self {
+        let device = format!("devices/virtual/block/dm-{minor}");
+        self.device("block", &format!("253:{minor}"), &device)
+            .file(&format!("{device}/dm/name"), "linear\n")
+            .file(&format!("{device}/size"), format!("{count}\n"));
+        self
     }
 }
 
@@ -98,4 +136,24 @@ impl Drop for Tree {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.root);
     }
+}
+
+/// Writes the kernel's answer to `DM_TABLE_STATUS` with targets of first sector, count, type and parameters.
+pub(crate) fn table(targets: &[(u64, u64, &str, &str)]) -> Vec<u8> {
+    let mut answer = vec![0_u8; 312];
+    answer[16..20].copy_from_slice(&312_u32.to_ne_bytes());
+    answer[20..24].copy_from_slice(&u32::try_from(targets.len()).unwrap().to_ne_bytes());
+    for (start, count, kind, parameters) in targets {
+        let at = answer.len();
+        answer.extend_from_slice(&start.to_ne_bytes());
+        answer.extend_from_slice(&count.to_ne_bytes());
+        answer.resize(at + 40, 0);
+        answer[at + 24..at + 24 + kind.len()].copy_from_slice(kind.as_bytes());
+        answer.extend_from_slice(parameters.as_bytes());
+        answer.push(0);
+        answer.resize(answer.len().next_multiple_of(8), 0);
+        let next = u32::try_from(answer.len() - 312).unwrap();
+        answer[at + 20..at + 24].copy_from_slice(&next.to_ne_bytes());
+    }
+    answer
 }

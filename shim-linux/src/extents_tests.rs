@@ -1,0 +1,171 @@
+//! Extents and lists against a model that has a bit for every sector, and files that do not hold still.
+
+use proptest::prelude::*;
+use rustix::fs::makedev;
+use std::string::String;
+use std::vec::Vec;
+use std::{format, vec};
+
+use super::*;
+use crate::tree::{PMEM0, Tree, table};
+
+const SECTOR: u64 = 512;
+
+/// A file made of extents; counts how often it was read from its first byte.
+struct Fake {
+    extents: Vec<Extent>,
+    passes: u32,
+    /// Moves the extents by a page before each of the first passes.
+    moves: u32,
+}
+
+impl Fake {
+    fn new(extents: Vec<Extent>) -> Self {
+        Self { extents, passes: 0, moves: 0 }
+    }
+}
+
+impl ExtentReader for Fake {
+    fn read(&mut self, start: u64, length_bytes: u64) -> Result<Extents, Errno> {
+        if start == 0 {
+            self.passes += 1;
+            if self.passes <= self.moves {
+                self.extents.iter_mut().for_each(|extent| extent.physical += 4096);
+            }
+        }
+        let asked = Span::new(start, length_bytes).unwrap();
+        let touched = |extent: &&Extent| Span::new(extent.logical, extent.length_bytes).unwrap().overlaps(asked);
+        Ok(Extents::of(&self.extents.iter().filter(touched).copied().collect::<Vec<_>>()))
+    }
+}
+
+/// Makes an extent, in sectors.
+fn extent(logical: u64, physical: u64, count: u64) -> Extent {
+    let (logical, physical, length_bytes) = (logical * SECTOR, physical * SECTOR, count * SECTOR);
+    Extent { logical, physical, length_bytes, ..Extent::default() }
+}
+
+fn sectors(start: u64, end: u64) -> Span {
+    Span::between(start * SECTOR, end * SECTOR).unwrap()
+}
+
+/// Lists the blocks of a file on partition 259:2, which starts at sector 2048 of its disk.
+fn list(tree: &Tree, file: &mut Fake, range: Span, unit_bytes: u64) -> Result<Vec<(u64, u64)>, Errno> {
+    let pieces = tree.open().pieces(makedev(259, 2)).unwrap();
+    let mut blocks = [range; 64];
+    match bad_blocks(file, &pieces, range, unit_bytes, &mut blocks) {
+        BadBlocks::None => Ok(vec![]),
+        BadBlocks::Listed { count, more: false } => {
+            Ok(blocks[..count].iter().map(|block| (block.start() / SECTOR, block.end() / SECTOR)).collect())
+        }
+        BadBlocks::Unknown(cause) => Err(cause),
+        _ => unreachable!(),
+    }
+}
+
+fn partition() -> Tree {
+    Tree::two_modules().with_partition(2048, 1 << 20)
+}
+
+#[test]
+fn block_over_several_extents_of_a_partition() {
+    let tree = partition();
+    tree.file(&format!("{PMEM0}/badblocks"), "2048 100\n");
+    let mut file = Fake::new(vec![extent(0, 90, 30), extent(40, 30, 10), extent(64, 10, 10)]);
+    let whole = sectors(0, 100);
+    assert_eq!(list(&tree, &mut file, whole, 512), Ok(vec![(0, 10), (40, 50), (64, 74)]));
+    assert_eq!(list(&tree, &mut file, whole, 4096), Ok(vec![(0, 16), (40, 56), (64, 80)]));
+    assert_eq!(list(&tree, &mut file, sectors(50, 60), 512), Ok(vec![]), "a hole");
+    assert_eq!(list(&tree, &mut file, sectors(49, 65), 512), Ok(vec![(40, 50), (64, 74)]));
+    tree.file(&format!("{PMEM0}/badblocks"), "0 2048\n1050624 8\n");
+    assert_eq!(list(&tree, &mut file, whole, 512), Ok(vec![]), "before and behind the partition");
+    assert_eq!(file.passes, 4, "a device without bad blocks needs no extents");
+}
+
+#[test]
+fn extents_without_a_place_are_unknown() {
+    let tree = partition();
+    tree.file(&format!("{PMEM0}/badblocks"), "0 1\n");
+    let with = |flags| Fake::new(vec![Extent { flags, ..extent(0, 8, 8) }]);
+    assert_eq!(list(&tree, &mut with(0x2 | 1), sectors(0, 8), 512), Ok(vec![]), "nothing on the partition is bad");
+    tree.file(&format!("{PMEM0}/badblocks"), "2048 1\n");
+    for flag in [0x2, 0x4, 0x8, 0x80, 0x100, 0x200, 0x400] {
+        assert_eq!(list(&tree, &mut with(flag | 1), sectors(0, 8), 512), Err(Errno::OPNOTSUPP), "{flag:#x}");
+    }
+    for flag in [0, 1, 0x800, 0x1000, 0x2000] {
+        assert_eq!(list(&tree, &mut with(flag), sectors(0, 8), 512), Ok(vec![]), "{flag:#x}");
+    }
+    let mut outside = Fake::new(vec![extent(0, (1 << 20) - 4, 8)]);
+    assert_eq!(list(&tree, &mut outside, sectors(0, 8), 512), Err(Errno::OPNOTSUPP), "past the end of the device");
+    tree.remove(&format!("{PMEM0}/badblocks"));
+    assert_eq!(list(&tree, &mut with(0), sectors(0, 8), 512), Err(Errno::NOENT), "no list is not an empty one");
+}
+
+#[test]
+fn moving_file_is_looked_at_until_it_holds_still() {
+    let tree = partition();
+    tree.file(&format!("{PMEM0}/badblocks"), "2088 8\n");
+    let moving = |moves| Fake { moves, ..Fake::new(vec![extent(0, 0, 16)]) };
+    let mut file = moving(4);
+    assert_eq!(list(&tree, &mut file, sectors(0, 16), 512), Ok(vec![(8, 16)]));
+    assert_eq!(file.passes, 5);
+    let mut restless = moving(u32::MAX);
+    assert_eq!(list(&tree, &mut restless, sectors(0, 16), 512), Err(Errno::AGAIN));
+    let mut backwards = Fake::new(vec![Extent { length_bytes: u64::MAX - 5, ..extent(0, 0, 1) }]);
+    backwards.extents[0].logical = 4;
+    assert!(list(&tree, &mut backwards, sectors(0, 16), 512).is_err());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn lists_agree_with_a_sector_model(
+        pieces in prop::collection::vec((0..6_u64, 1..9_u64, 0..40_u64), 0..50),
+        bad in prop::collection::vec((0..420_u64, 1..30_u64), 0..12),
+        (from, count) in (0..200_u64, 1..300_u64),
+        linear: bool,
+    ) {
+        // Extents of random length with random gaps, each in a place of its own, in a shuffled order.
+        let (mut logical, mut extents, mut model) = (0, Vec::new(), vec![None; 1000]);
+        let mut places: Vec<u64> = (0..pieces.len() as u64).map(|index| index * 8).collect();
+        for (gap, length, pick) in &pieces {
+            let place = places.swap_remove(*pick as usize % places.len());
+            logical += gap;
+            extents.push(extent(logical, place, *length.min(&8)));
+            for sector in 0..*length.min(&8) {
+                model[(logical + sector) as usize] = Some(place + sector);
+            }
+            logical += length;
+        }
+        let text: String = bad.iter().map(|(start, count)| format!("{} {count}\n", 2048 + start)).collect();
+        let range = sectors(from, from + count);
+        // The same file, seen through a mapping whose second half lies 128 sectors further on the partition.
+        let tree = partition().with_mapped(0, 512);
+        tree.file(&format!("{PMEM0}/badblocks"), text);
+        let targets = table(&[(0, 200, "linear", "259:2 0"), (200, 312, "linear", "259:2 328")]);
+        let on_disk = |sector: u64| if linear && sector >= 200 { sector + 128 } else { sector };
+        let number = if linear { makedev(253, 0) } else { makedev(259, 2) };
+        let found = tree.open().pieces_with(number, &mut |_, answer| {
+            answer[..targets.len()].copy_from_slice(&targets);
+            Ok(())
+        });
+        let mut blocks = [range; 64];
+        let (listed, complete) = match bad_blocks(&mut Fake::new(extents.clone()), &found.unwrap(), range, SECTOR, &mut blocks) {
+            BadBlocks::None => (0, true),
+            BadBlocks::Listed { count, more } => (count, !more),
+            _ => unreachable!(),
+        };
+        prop_assert!(complete);
+        let is_bad = |sector: u64| bad.iter().any(|(start, count)| (*start..start + count).contains(&on_disk(sector)));
+        for sector in from..from + count {
+            let expected = model[sector as usize].is_some_and(is_bad);
+            let named = blocks[..listed].iter().any(|block| block.contains(sector * SECTOR));
+            prop_assert_eq!(named, expected, "sector {}", sector);
+        }
+        for block in &blocks[..listed] {
+            let mut all = block.start() / SECTOR..block.end() / SECTOR;
+            prop_assert!(block.overlaps(range) && all.all(|sector| model[sector as usize].is_some_and(is_bad)));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Files on broken memory: listing and clearing their bad blocks, and copies that survive them.
+
+use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError, check_bounds};
+use pmemset_core::{Errno, Span};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{self, Dev};
+use rustix::io;
+
+use crate::auxv;
+use crate::extents;
+use crate::nd::Sysfs;
+use crate::sysfs::errno;
+
+/// The largest page that is cleared at a time; larger ones are not supported.
+const PAGE_MAX_BYTES: usize = 4096;
+static ZEROS: [u8; PAGE_MAX_BYTES] = [0; PAGE_MAX_BYTES];
+
+/// Lists the bad blocks of a file that touch `range`, in whole pages.
+pub(crate) fn bad_blocks(fd: BorrowedFd<'_>, device: Dev, range: Span, blocks: &mut [Span]) -> BadBlocks {
+    match Sysfs::system() {
+        Ok(sysfs) => bad_blocks_in(&sysfs, fd, device, range, blocks),
+        Err(cause) => BadBlocks::Unknown(cause),
+    }
+}
+
+fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span, blocks: &mut [Span]) -> BadBlocks {
+    let pieces = match sysfs.pieces(device) {
+        Ok(pieces) => pieces,
+        Err(error) => return BadBlocks::Unknown(error.errno()),
+    };
+    extents::bad_blocks(&mut fd, &pieces, range, auxv::page_size_bytes() as u64, blocks)
+}
+
+/// Clears the pages of `block` that `list` names and that really cannot be read, and makes sure of it.
+///
+/// A whole page is overwritten: the kernel clears the memory below. A page that can be read is left alone, whatever
+/// the list says, so nothing that is good is ever lost. Punching a hole would only move the bad memory to where the
+/// next file finds it.
+pub(crate) fn clear(
+    fd: BorrowedFd<'_>,
+    block: Span,
+    mut list: impl FnMut(Span, &mut [Span]) -> BadBlocks,
+) -> Result<(), ClearError> {
+    let page_bytes = auxv::page_size_bytes();
+    let length_bytes = length(fd).map_err(ClearError::Failed)?;
+    let pages = block.align_outward(page_bytes as u64).filter(|pages| pages.end() <= length_bytes);
+    let pages = pages.ok_or(ClearError::OutOfRange { length_bytes })?;
+    let zeros = ZEROS.get(..page_bytes).ok_or(ClearError::Unsupported)?;
+    let mut rest = Some(pages);
+    while let Some(asked) = rest {
+        let mut blocks = [asked; 8];
+        let (count, more) = match list(asked, &mut blocks) {
+            BadBlocks::None => break,
+            BadBlocks::Listed { count, more } => (count, more),
+            BadBlocks::Unknown(cause) => return Err(ClearError::Unknown(cause)),
+            _ => return Err(ClearError::Unsupported),
+        };
+        let bad = blocks.get(..count).unwrap_or(&blocks);
+        for bad in bad.iter().filter_map(|bad| bad.intersect(pages)) {
+            for at in (bad.start()..bad.end()).step_by(page_bytes) {
+                clear_page(fd, at, zeros)?;
+            }
+        }
+        rest = bad.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
+    }
+    fs::fdatasync(fd).map_err(|cause| ClearError::Failed(errno(cause)))?;
+    match list(pages, &mut []) {
+        BadBlocks::None => Ok(()),
+        BadBlocks::Unknown(cause) => Err(ClearError::Unknown(cause)),
+        _ => Err(ClearError::StillBad),
+    }
+}
+
+/// Overwrites the page at `at` if it cannot be read.
+fn clear_page(fd: BorrowedFd<'_>, at: u64, zeros: &[u8]) -> Result<(), ClearError> {
+    let mut page = [0_u8; PAGE_MAX_BYTES];
+    let page = page.get_mut(..zeros.len()).ok_or(ClearError::Unsupported)?;
+    match io::retry_on_intr(|| io::pread(fd, &mut *page, at)) {
+        Err(io::Errno::IO) => {}
+        // It is as good as its neighbours: the list is older than what is there.
+        Ok(_) => return Ok(()),
+        Err(cause) => return Err(ClearError::Failed(errno(cause))),
+    }
+    match io::retry_on_intr(|| io::pwrite(fd, zeros, at)) {
+        Ok(written) if written == zeros.len() => Ok(()),
+        Ok(_) => Err(ClearError::Failed(Errno::IO)),
+        Err(cause) => Err(ClearError::Failed(errno(cause))),
+    }
+}
+
+fn length(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    let stat = fs::fstat(fd).map_err(errno)?;
+    u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)
+}
+
+/// A call that copies some of the bytes at an offset.
+type Transfer<'c> = &'c mut dyn FnMut(usize, u64) -> io::Result<usize>;
+
+/// Repeats `transfer` until `total` bytes from `offset` on are copied.
+fn transfer(fd: BorrowedFd<'_>, offset: u64, total: usize, transfer: Transfer<'_>) -> Result<(), McsafeError> {
+    let length_bytes = length(fd).map_err(McsafeError::Failed)?;
+    let Some(range) = check_bounds(offset, total, length_bytes)? else { return Ok(()) };
+    let mut done = 0_usize;
+    while done < total {
+        match io::retry_on_intr(|| transfer(done, range.start().saturating_add(done as u64))) {
+            // The file has become shorter meanwhile.
+            Ok(0) => return Err(McsafeError::OutOfRange { length_bytes }),
+            Ok(copied) => done = done.saturating_add(copied),
+            // The kernel calls it a bad address when the memory behind the file is what is bad.
+            Err(io::Errno::IO | io::Errno::FAULT) => return Err(McsafeError::IoFail),
+            Err(cause) => return Err(McsafeError::Failed(errno(cause))),
+        }
+    }
+    Ok(())
+}
+
+/// Copies bytes out of a file; the kernel does, so damaged memory is an error and no signal.
+pub(crate) fn read(fd: BorrowedFd<'_>, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+    let total = bytes.len();
+    transfer(fd, offset, total, &mut |done, at| io::pread(fd, bytes.get_mut(done..).unwrap_or_default(), at))
+}
+
+/// Copies bytes into a file; they are durable only after the file is synchronised.
+pub(crate) fn write(fd: BorrowedFd<'_>, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+    transfer(fd, offset, bytes.len(), &mut |done, at| io::pwrite(fd, bytes.get(done..).unwrap_or_default(), at))
+}
+
+#[cfg(test)]
+#[path = "media_tests.rs"]
+mod tests;

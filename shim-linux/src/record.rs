@@ -1,0 +1,151 @@
+//! A shutdown record in a file of its own, replaced as a whole and durably.
+
+use core::fmt;
+
+use lock_api::Mutex;
+use pmemset_core::shutdown::RECORD_BYTES;
+use pmemset_core::{Errno, ShutdownRecord};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::io;
+use rustix::path::Arg;
+use rustix_futex_sync::RawMutex;
+
+use crate::sysfs::{self, Path, errno};
+
+/// Why a shutdown record could not be read or kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The name is empty, has a slash in it, or is too long.
+    InvalidName,
+    /// The file is not 536 bytes long: it is no record, and nothing was read from it.
+    NotARecord {
+        /// Its length in bytes, at most 537.
+        length_bytes: usize,
+    },
+    /// The kernel's reason.
+    Failed(Errno),
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::InvalidName => f.write_str("not a name for a record file"),
+            Self::NotARecord { length_bytes } => write!(f, "a record has {RECORD_BYTES} bytes, not {length_bytes}"),
+            Self::Failed(cause) => write!(f, "shutdown record: {cause}"),
+        }
+    }
+}
+
+impl core::error::Error for RecordError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Failed(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// Keeps the shutdown record of one source in a file, for the event [`SdsUpdate`](pmemset_core::Event::SdsUpdate).
+///
+/// The file must be on a medium that survives what the record is to notice, and is best on another file system than
+/// the source.
+pub struct RecordFile {
+    directory: OwnedFd,
+    name: Path,
+    temporary: Path,
+    /// The number of the record in the file.
+    kept: Mutex<RawMutex, u64>,
+}
+
+impl RecordFile {
+    /// Opens `directory`, in which the file is to be `name`. Nothing is created yet.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecordError`].
+    pub fn new(directory: impl Arg, name: &[u8]) -> Result<Self, RecordError> {
+        if name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." {
+            return Err(RecordError::InvalidName);
+        }
+        let path = |parts: &[&[u8]]| sysfs::path("record", parts).map_err(|_| RecordError::InvalidName);
+        let (name, temporary) = (path(&[name])?, path(&[name, b".new"])?);
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = fs::open(directory, flags, Mode::empty()).map_err(|cause| RecordError::Failed(errno(cause)))?;
+        Ok(Self { directory, name, temporary, kept: Mutex::new(0) })
+    }
+
+    /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.
+    ///
+    /// Starts a new order of records: call it before, and not while, a source that was made from it is in use.
+    ///
+    /// # Errors
+    ///
+    /// See [`RecordError`]. A file that cannot be read is not the same as none.
+    pub fn load(&self) -> Result<Option<ShutdownRecord>, RecordError> {
+        let mut kept = self.kept.lock();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let record = match fs::openat(&self.directory, self.name.as_c_str(), flags, Mode::empty()) {
+            Ok(file) => Some(Self::read(file.as_fd())?),
+            Err(io::Errno::NOENT) => None,
+            Err(cause) => return Err(RecordError::Failed(errno(cause))),
+        };
+        *kept = 0;
+        Ok(record)
+    }
+
+    fn read(file: BorrowedFd<'_>) -> Result<ShutdownRecord, RecordError> {
+        let mut bytes = [0; RECORD_BYTES + 1];
+        let length_bytes = sysfs::fill(file, &mut bytes).map_err(|cause| RecordError::Failed(errno(cause)))?;
+        match bytes.first_chunk() {
+            Some(record) if length_bytes == RECORD_BYTES => Ok(ShutdownRecord::from_bytes(record)),
+            _ => Err(RecordError::NotARecord { length_bytes }),
+        }
+    }
+
+    /// Keeps `record`, unless a younger one is kept already; durable when it returns.
+    ///
+    /// The file has either the old or the new record at any time, also after a power cut. Calls of several threads
+    /// wait for each other.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason; the file has the old record then, or the new one that is not yet durable. Answer the event
+    /// with [`Refuse`](pmemset_core::Answer::Refuse).
+    pub fn keep(&self, record: &ShutdownRecord, sequence: u64) -> Result<(), Errno> {
+        let mut kept = self.kept.lock();
+        if sequence < *kept {
+            return Ok(());
+        }
+        let written = self.write(&record.to_bytes());
+        if written.is_err() {
+            // A file that is not complete is in nobody's way; the next one is written over it.
+            let _ = fs::unlinkat(&self.directory, self.temporary.as_c_str(), AtFlags::empty());
+        }
+        written.map_err(errno)?;
+        *kept = sequence;
+        Ok(())
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let file = fs::openat(&self.directory, self.temporary.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match io::retry_on_intr(|| io::write(&file, rest))? {
+                0 => return Err(io::Errno::NOSPC),
+                written => rest = rest.get(written..).unwrap_or_default(),
+            }
+        }
+        fs::fsync(&file)?;
+        fs::renameat(&self.directory, self.temporary.as_c_str(), &self.directory, self.name.as_c_str())?;
+        fs::fsync(&self.directory)
+    }
+}
+
+impl fmt::Debug for RecordFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RecordFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
