@@ -1,9 +1,9 @@
 //! Mapping, removing and looking up parts, beside the same plain system calls and an ordered map of the standard library.
 #![allow(unsafe_code, reason = "the peer is plain mmap")]
 
+use core::ffi::c_void;
+use core::hint::black_box;
 use std::collections::BTreeMap;
-use std::ffi::c_void;
-use std::hint::black_box;
 use std::sync::{Barrier, RwLock};
 
 use pmemset_core::reservation::Reservation;
@@ -134,7 +134,7 @@ struct Plain {
 
 impl Plain {
     fn at(&self, i: usize) -> *mut c_void {
-        std::ptr::with_exposed_provenance_mut(self.window.start() + i * PAGE)
+        core::ptr::with_exposed_provenance_mut(self.window.start() + i * PAGE)
     }
 
     fn map(&self, i: usize) {

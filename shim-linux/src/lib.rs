@@ -10,6 +10,7 @@
         clippy::panic
     )
 )]
+#![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests cut numbers to make patterns"))]
 //! pmemset on Linux without libc: the address space of the process, files as sources, and the nd bus in sysfs.
 
 #[cfg(test)]
