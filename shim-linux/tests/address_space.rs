@@ -2,7 +2,7 @@
 
 mod machine;
 
-use machine::alone;
+use machine::{alone, mappings};
 use pmemset_core::{Errno, Extent, Platform};
 use shim_linux::Linux;
 
@@ -18,13 +18,13 @@ fn release(window: Extent) {
 fn a_reservation_is_aligned_and_nothing_else_is_kept() {
     alone("a_reservation_is_aligned_and_nothing_else_is_kept", || {
         for alignment in [PAGE, 65_536, 2 << 20, 1 << 30] {
-            let before = maps();
+            let before = mappings();
             let window = Linux.reserve(3 * PAGE, alignment).unwrap();
             assert_eq!(window.start() % alignment, 0);
             assert_eq!(window.length_bytes(), 3 * PAGE);
-            assert_eq!(total_bytes(&maps()), total_bytes(&before) + 3 * PAGE);
+            assert_eq!(total_bytes(&mappings()), total_bytes(&before) + 3 * PAGE);
             release(window);
-            assert_eq!(maps(), before);
+            assert_eq!(mappings(), before);
         }
     });
 }
@@ -39,18 +39,12 @@ fn a_reservation_extends_in_place_and_never_over_others() {
         Linux.reserve_at(middle).unwrap();
         for (offset, length) in [(7, 2), (8, 1), (8, 2), (9, 2), (0, 16)] {
             let taken = window.slice(offset * PAGE, length * PAGE).unwrap();
-            let before = maps();
+            let before = mappings();
             assert_eq!(Linux.reserve_at(taken), Err(Errno::EXIST));
-            assert_eq!(maps(), before);
+            assert_eq!(mappings(), before);
         }
         release(window);
     });
-}
-
-/// The mappings of this process: address range, access and name, without the heap and the stack, which come and go.
-fn maps() -> Vec<String> {
-    let text = std::fs::read_to_string("/proc/self/maps").unwrap();
-    text.lines().filter(|line| !line.ends_with("[heap]") && !line.ends_with("[stack]")).map(str::to_owned).collect()
 }
 
 fn total_bytes(maps: &[String]) -> usize {

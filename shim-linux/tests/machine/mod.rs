@@ -1,8 +1,30 @@
 //! What the tests of this folder share.
 #![allow(dead_code, reason = "each test program uses a part of it")]
+#![allow(clippy::cast_possible_truncation, reason = "pages are numbered by their low bits")]
 
+use pmemset_core::{Extent, MapConfig};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Tests are for processors with pages of this size, in bytes.
+pub(crate) const PAGE: usize = 4096;
+
+/// One page of a file.
+pub(crate) fn at(page: usize) -> MapConfig {
+    MapConfig::new().offset((page * PAGE) as u64).unwrap().length(PAGE)
+}
+
+/// The bytes of a part.
+pub(crate) fn bytes(extent: Extent) -> *mut u8 {
+    core::ptr::with_exposed_provenance_mut(extent.start())
+}
+
+/// A file of `pages` pages, which number themselves.
+pub(crate) fn numbered(folder: &Folder, pages: usize) -> PathBuf {
+    let path = folder.join("numbered");
+    std::fs::write(&path, (0..pages).flat_map(|page| [page as u8; PAGE]).collect::<Vec<_>>()).unwrap();
+    path
+}
 
 /// Set for a test that runs alone in a process of its own.
 const ALONE: &str = "PMEMSET_TEST_ALONE";
@@ -35,6 +57,18 @@ pub(crate) fn skip(reason: &str) {
 /// Whether this program may mount file systems.
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
+}
+
+/// The number of open descriptors of this process.
+pub(crate) fn descriptors() -> usize {
+    // One of them lists them.
+    std::fs::read_dir("/proc/self/fd").unwrap().count() - 1
+}
+
+/// The mappings of this process as the kernel lists them, without the heap and the stack, which come and go.
+pub(crate) fn mappings() -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/self/maps").unwrap();
+    text.lines().filter(|line| !line.ends_with("[heap]") && !line.ends_with("[stack]")).map(str::to_owned).collect()
 }
 
 /// A directory of its own, removed in the end.
@@ -83,6 +117,12 @@ impl Mount {
         let folder = Folder::on_disk(name);
         let mount = Command::new("mount").args(["-t", kind, "-o", options, device]).arg(folder.path()).output();
         mount.is_ok_and(|output| output.status.success()).then_some(Self(folder))
+    }
+
+    /// Mounts it again with other options.
+    pub(crate) fn remount(&self, options: &str) -> bool {
+        let mount = Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(self.path()).output();
+        mount.is_ok_and(|output| output.status.success())
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -1,0 +1,253 @@
+//! Parts of files in the address space of this process: what is mapped, what is put back, what it costs the kernel.
+
+mod machine;
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::fs::{self, File};
+use std::path::Path;
+
+use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
+use pmemset_core::error::{MapError, PrepareError};
+use pmemset_core::reservation::Reservation;
+use pmemset_core::{Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span};
+use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions, map_file};
+
+#[test]
+fn a_part_is_the_bytes_of_its_file() {
+    for folder in [Folder::on_disk("bytes"), Folder::in_memory("bytes")] {
+        let path = numbered(&folder, 16);
+        let source = FileSource::open(&path, OpenOptions::new().do_not_grow()).unwrap();
+        let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        let segment = set.map(&source, &at(5).length(3 * PAGE)).unwrap().segment;
+        // SAFETY: the part is mapped, and nobody else uses the file.
+        let part = unsafe { core::slice::from_raw_parts_mut(bytes(segment), 3 * PAGE) };
+        assert!(part.chunks(PAGE).zip(5..).all(|(page, number)| page == [number; PAGE]));
+        part[PAGE] = 200;
+        source.sync(segment, 5 * PAGE as u64).unwrap();
+        assert_eq!(fs::read(&path).unwrap()[6 * PAGE], 200);
+        let two = Extent::new(segment.start() + PAGE - 1, 2).unwrap();
+        assert_eq!(source.deep_flush(two, 6 * PAGE as u64 - 1), Ok(DeepFlush::Done));
+    }
+}
+
+/// Defects D11, G4: an unset length meant the whole length, offset or not.
+#[test]
+fn an_unset_length_is_the_rest_of_the_file() {
+    let folder = Folder::on_disk("rest");
+    let path = numbered(&folder, 8);
+    let source = FileSource::open(&path, OpenOptions::new()).unwrap();
+    let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
+    let rest = MapConfig::new().offset(PAGE as u64).unwrap();
+    assert_eq!(set.map(&source, &rest).unwrap().segment.length_bytes(), 7 * PAGE);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 8 * PAGE as u64);
+}
+
+#[test]
+fn neither_tmpfs_nor_an_ordinary_disk_is_better_than_page() {
+    for folder in [Folder::on_disk("granularity"), Folder::in_memory("granularity")] {
+        let source = FileSource::temporary(folder.path()).unwrap();
+        let facts = source.facts().unwrap();
+        match facts.granularity {
+            Ok(GranularityReason::NoMapSync(Errno::OPNOTSUPP)) => {}
+            Ok(GranularityReason::Domain(_)) if folder.path().starts_with(env!("CARGO_TARGET_TMPDIR")) => {
+                skip("the build is on a file system with DAX");
+                continue;
+            }
+            other => panic!("{other:?}"),
+        }
+        assert_eq!((source.granularity(), facts.region), (Ok(Granularity::Page), None));
+        let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::CacheLine));
+        let error = set.map(&source, &at(0)).unwrap_err();
+        let (required, available) = (Granularity::CacheLine, Granularity::Page);
+        assert_eq!(error, MapError::GranularityNotSupported { required, available });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+    }
+}
+
+/// Pitfall 15, defect D2: a failed mapping left a hole, which other threads' memory came to lie in.
+#[test]
+fn a_refused_mapping_leaves_the_placeholder() {
+    alone("a_refused_mapping_leaves_the_placeholder", || {
+        for folder in [Folder::on_disk("placeholder"), Folder::in_memory("placeholder")] {
+            let file = File::options().read(true).write(true).open(numbered(&folder, 4)).unwrap();
+            let fd = std::os::fd::AsFd::as_fd(&file);
+            let window = Linux.reserve(16 * PAGE, PAGE).unwrap();
+            let middle = window.slice(4 * PAGE, 4 * PAGE).unwrap();
+            let before = mappings();
+            // SAFETY: the window was reserved above, and nothing is mapped in it.
+            let refusal = unsafe { map_file(middle, fd, 0, true) };
+            if refusal.is_ok() {
+                skip("the build is on a file system with DAX");
+                continue;
+            }
+            assert_eq!(refusal, Err(Errno::OPNOTSUPP));
+            assert_eq!(mappings(), before);
+            // SAFETY: as above.
+            assert_eq!(unsafe { map_file(middle, fd, 100, false) }, Err(Errno::INVAL));
+            assert_eq!(mappings(), before);
+            let source = FileSource::from_fd(fd).unwrap();
+            assert_eq!(mappings(), before, "what was tried out is gone again");
+            for (offset, cause) in [(100, Errno::INVAL), (PAGE as u64, Errno::NXIO), (1 << 40, Errno::NXIO)] {
+                // SAFETY: as above.
+                assert_eq!(unsafe { source.map(middle, offset) }, Err(cause));
+                assert_eq!(mappings(), before);
+            }
+            // SAFETY: as above.
+            unsafe { source.map(middle, 0) }.unwrap();
+            // SAFETY: mapped just now, and not in use.
+            unsafe { source.unmap(middle, 0) }.unwrap();
+            assert_eq!(mappings(), before);
+            // SAFETY: reserved above, and nothing is mapped in it.
+            unsafe { Linux.release(window) }.unwrap();
+        }
+    });
+}
+
+/// A source whose file is truncated between the question for its length and the mapping.
+struct Shrinking<'a> {
+    source: &'a FileSource,
+    path: &'a Path,
+    now: AtomicBool,
+}
+
+// SAFETY: every call goes to the file source, which keeps the promises.
+unsafe impl Source for Shrinking<'_> {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        self.source.length_bytes()
+    }
+    fn alignment_bytes(&self) -> usize {
+        self.source.alignment_bytes()
+    }
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        self.source.granularity()
+    }
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let prepared = self.source.prepare(range);
+        if self.now.swap(false, Ordering::Relaxed) {
+            File::options().write(true).open(self.path).unwrap().set_len(PAGE as u64).unwrap();
+        }
+        prepared
+    }
+    fn undo_growth(&self, growth: Growth) {
+        self.source.undo_growth(growth);
+    }
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.source.map(window, offset) }
+    }
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.source.unmap(window, offset) }
+    }
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+        self.source.sync(range, offset)
+    }
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        self.source.deep_flush(range, offset)
+    }
+}
+
+/// Pitfall 64: a file that has shrunk was mapped all the same, and accesses raised `SIGBUS`.
+#[test]
+fn a_file_that_shrinks_before_it_is_mapped_is_an_error() {
+    alone("a_file_that_shrinks_before_it_is_mapped_is_an_error", || {
+        for folder in [Folder::on_disk("shrinking"), Folder::in_memory("shrinking")] {
+            let path = numbered(&folder, 8);
+            for (options, later) in
+                [(OpenOptions::new().do_not_grow(), Err(-200_031)), (OpenOptions::new(), Ok(8 * PAGE as u64))]
+            {
+                File::options().write(true).open(&path).unwrap().set_len(8 * PAGE as u64).unwrap();
+                let source = FileSource::open(&path, options).unwrap();
+                let shrinking = Shrinking { source: &source, path: &path, now: AtomicBool::new(true) };
+                let set: Set<Linux, &Shrinking, 4> = Set::new(Linux, Config::new(Granularity::Page));
+                let before = mappings();
+                let error = set.map(&shrinking, &MapConfig::new().length(8 * PAGE)).unwrap_err();
+                assert!(matches!(error, MapError::Map { cause: Errno::NXIO, .. }), "{error:?}");
+                assert_eq!((mappings(), set.segments()), (before, 0));
+                assert_eq!(fs::metadata(&path).unwrap().len(), PAGE as u64, "not lengthened behind the user's back");
+                // Now that it is known: refused, or grown again.
+                let again = set.map(&shrinking, &MapConfig::new().length(8 * PAGE));
+                assert_eq!(again.map(|_| fs::metadata(&path).unwrap().len()).map_err(|error| error.code()), later);
+            }
+        }
+    });
+}
+
+/// A file that was truncated long ago, while its length was remembered.
+#[test]
+fn a_remembered_length_is_not_trusted() {
+    let folder = Folder::on_disk("remembered");
+    let path = numbered(&folder, 8);
+    let source = FileSource::open(&path, OpenOptions::new().do_not_grow()).unwrap();
+    let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
+    let segment = set.map(&source, &at(7)).unwrap().segment;
+    set.remove(set.part_at(segment.start()).unwrap()).unwrap();
+    File::options().write(true).open(&path).unwrap().set_len(2 * PAGE as u64).unwrap();
+    assert_eq!(set.map(&source, &MapConfig::new()).unwrap().segment.length_bytes(), 2 * PAGE);
+    let error = set.map(&source, &at(7)).unwrap_err();
+    assert_eq!(error, MapError::SourceTooSmall { needed_bytes: 8 * PAGE as u64, length_bytes: 2 * PAGE as u64 });
+    let text = fs::read(&path).unwrap();
+    assert_eq!(text.len(), 2 * PAGE);
+}
+
+#[test]
+fn dropping_a_set_and_its_reservation_gives_everything_back() {
+    alone("dropping_a_set_and_its_reservation_gives_everything_back", || {
+        let folder = Folder::on_disk("dropping");
+        let source = FileSource::open(numbered(&folder, 8), OpenOptions::new()).unwrap();
+        let before = (mappings(), descriptors());
+        for _ in 0..3 {
+            let reservation: Reservation<Linux, 8> = Reservation::new(Linux, 64 * PAGE).unwrap();
+            let own: Set<Linux, &FileSource, 8> =
+                Set::new(Linux, Config::new(Granularity::Page).reserve_ahead(1 << 30));
+            let shared: Set<Linux, &FileSource, 8> =
+                Set::new(Linux, Config::new(Granularity::Page).reservation(&reservation));
+            for page in 0..4 {
+                own.map(&source, &at(page)).unwrap();
+                shared.map(&source, &at(page)).unwrap();
+            }
+            assert!(mappings() != before.0);
+        }
+        assert_eq!((mappings(), descriptors()), before);
+    });
+}
+
+/// Defect D3: each map changed the working directory of the whole process for a while.
+#[test]
+fn the_working_directory_stays() {
+    alone("the_working_directory_stays", || {
+        let folder = Folder::on_disk("directory");
+        fs::write(folder.join("relative"), b"").unwrap();
+        std::env::set_current_dir(folder.path()).unwrap();
+        let over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    File::open("relative").unwrap();
+                }
+            });
+            let set: Set<Linux, std::sync::Arc<FileSource>, 8> = Set::new(Linux, Config::new(Granularity::Page));
+            for _ in 0..500 {
+                let source = std::sync::Arc::new(FileSource::temporary(folder.path()).unwrap());
+                let segment = set.map(source, &at(0)).unwrap().segment;
+                set.remove_range(segment.start(), 1).unwrap();
+            }
+            over.store(true, Ordering::Relaxed);
+        });
+    });
+}
+
+/// Defect 2.4-C4: a source could be deleted under its parts.
+#[test]
+fn a_part_keeps_its_source_alive() {
+    let folder = Folder::on_disk("alive");
+    let set: Set<Linux, std::sync::Arc<FileSource>, 8> = Set::new(Linux, Config::new(Granularity::Page));
+    let source = std::sync::Arc::new(FileSource::temporary(folder.path()).unwrap());
+    let weak = std::sync::Arc::downgrade(&source);
+    let segment = set.map(source, &at(0)).unwrap().segment;
+    assert!(weak.upgrade().is_some());
+    // SAFETY: mapped, and used by nobody else.
+    unsafe { bytes(segment).write(1) };
+    set.remove(set.part_at(segment.start()).unwrap()).unwrap();
+    assert!(weak.upgrade().is_none());
+}

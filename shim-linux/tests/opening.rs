@@ -1,0 +1,266 @@
+//! What can be a source and what cannot: flags, kinds of files, permissions, descriptors, unnamed files.
+
+mod machine;
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, Permissions};
+use std::os::fd::AsFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use machine::{Folder, alone, descriptors, is_root, skip};
+use pmemset_core::{Errno, Source};
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use shim_linux::{FileSource, OpenError, OpenOptions};
+
+const KEEP: OpenOptions = OpenOptions::new();
+
+fn refused(path: impl AsRef<Path>, options: OpenOptions) -> OpenError {
+    FileSource::open(path.as_ref(), options).map(drop).unwrap_err()
+}
+
+#[test]
+fn what_is_no_regular_file_is_refused_by_kind() {
+    let folder = Folder::on_disk("kinds");
+    let kind = |path: &Path, options| match refused(path, options) {
+        OpenError::InvalidFileType { kind } => kind,
+        other => panic!("{}: {other:?}", path.display()),
+    };
+    let socket = folder.join("socket");
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let fifo = folder.join("fifo");
+    rustix::fs::mknodat(CWD, &fifo, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    let everything = OpenOptions::new().create_always().create_if_needed();
+    for options in [KEEP, everything, KEEP.create_if_needed(), KEEP.do_not_grow()] {
+        assert_eq!(kind(folder.path(), options), FileType::Directory);
+        assert_eq!(kind(&socket, options), FileType::Socket);
+        assert_eq!(kind(&fifo, options), FileType::Fifo);
+        assert_eq!(kind(Path::new("/dev/null"), options), FileType::CharacterDevice);
+    }
+    assert_eq!(OpenError::InvalidFileType { kind: FileType::Socket }.code(), -100_005);
+    let text = refused(folder.path(), KEEP).to_string();
+    assert!(text.contains("Directory") && text.contains("regular files"), "{text}");
+}
+
+#[test]
+fn a_block_device_is_refused() {
+    let mut devices = fs::read_dir("/dev").unwrap().flatten();
+    let device = devices.find(|entry| entry.file_type().is_ok_and(|kind| kind.is_block_device()));
+    match device.map(|device| refused(device.path(), KEEP)) {
+        Some(OpenError::InvalidFileType { kind }) => assert_eq!(kind, FileType::BlockDevice),
+        Some(OpenError::Open(cause)) => skip(&format!("the block device cannot be opened here: {cause}")),
+        Some(other) => panic!("{other:?}"),
+        None => skip("no block device in /dev"),
+    }
+}
+
+#[test]
+fn paths_that_lead_nowhere_are_refused() {
+    let folder = Folder::on_disk("paths");
+    for options in [KEEP, KEEP.create_if_needed(), KEEP.create_always()] {
+        assert_eq!(refused("", options), OpenError::InvalidPath(Errno::NOENT));
+        assert_eq!(refused(folder.join("none/file"), options), OpenError::InvalidPath(Errno::NOENT));
+        assert_eq!(FileSource::open("a\0b", options).map(drop), Err(OpenError::InvalidPath(Errno::INVAL)));
+        let long = folder.join(&"x".repeat(256));
+        assert_eq!(refused(&long, options), OpenError::Open(Errno::from_raw(36)));
+        assert_eq!(refused("x/".repeat(3_000), options), OpenError::Open(Errno::from_raw(36)));
+    }
+    assert_eq!(refused(folder.join("none"), KEEP), OpenError::InvalidPath(Errno::NOENT));
+    assert_eq!(OpenError::InvalidPath(Errno::NOENT).code(), -200_003);
+    File::create(folder.join("file")).unwrap();
+    assert_eq!(refused(folder.join("file/below"), KEEP), OpenError::Open(Errno::NOTDIR));
+    symlink("loop", folder.join("loop")).unwrap();
+    assert_eq!(refused(folder.join("loop"), KEEP), OpenError::Open(Errno::from_raw(40)));
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2, "nothing was made on the way");
+}
+
+#[test]
+fn a_long_path_is_no_obstacle() {
+    let folder = Folder::on_disk("long");
+    let deep = (0..8).fold(folder.path().to_path_buf(), |path, _| path.join("d".repeat(200)));
+    fs::create_dir_all(&deep).unwrap();
+    FileSource::open(deep.join("file"), KEEP.create_if_needed()).unwrap();
+}
+
+/// Runs `body` in a thread that may do what anybody may.
+fn as_nobody(body: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        let thread = scope.spawn(|| {
+            if is_root() {
+                rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65_534)).unwrap();
+            }
+            body();
+        });
+        thread.join().unwrap();
+    });
+}
+
+#[test]
+fn without_permission_a_file_is_refused_and_untouched() {
+    let folder = Folder::below("/dev/shm", "permission");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let file = folder.join("file");
+    fs::write(&file, b"data").unwrap();
+    for mode in [0o000, 0o444, 0o222] {
+        fs::set_permissions(&file, Permissions::from_mode(mode)).unwrap();
+        as_nobody(|| {
+            for options in [KEEP, KEEP.create_always(), KEEP.create_if_needed()] {
+                assert_eq!(refused(&file, options), OpenError::Open(Errno::ACCES), "{mode:o}");
+            }
+            assert_eq!(OpenError::Open(Errno::ACCES).code(), -13);
+        });
+        assert_eq!(fs::metadata(&file).unwrap().len(), 4);
+    }
+    if is_root() {
+        as_nobody(|| {
+            assert_eq!(refused(folder.join("new"), KEEP.create_if_needed()), OpenError::Open(Errno::ACCES));
+            let error = FileSource::temporary(folder.path()).map(drop).unwrap_err();
+            assert_eq!(error, OpenError::CannotCreateTemporary(Errno::ACCES));
+        });
+        assert!(!folder.join("new").exists());
+    }
+}
+
+#[test]
+fn a_read_only_file_system_is_refused() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let Some(mount) = machine::Mount::new("readonly", "tmpfs", "none", "size=1m") else {
+        return skip("no tmpfs can be mounted here");
+    };
+    fs::write(mount.join("file"), [1; 4096]).unwrap();
+    assert!(mount.remount("ro"));
+    assert_eq!(refused(mount.join("file"), KEEP), OpenError::Open(Errno::ROFS));
+    let error = FileSource::temporary(mount.path()).map(drop).unwrap_err();
+    assert_eq!(error, OpenError::CannotCreateTemporary(Errno::ROFS));
+}
+
+#[test]
+fn create_always_truncates_in_place_and_create_if_needed_keeps() {
+    let folder = Folder::on_disk("create");
+    let path = folder.join("file");
+    let size = || fs::metadata(&path).unwrap().len();
+    FileSource::open(&path, KEEP.create_if_needed()).unwrap();
+    assert_eq!(size(), 0);
+    fs::write(&path, [7; 10_000]).unwrap();
+    let inode = fs::metadata(&path).unwrap().ino();
+    FileSource::open(&path, KEEP).unwrap();
+    FileSource::open(&path, KEEP.create_if_needed().do_not_grow()).unwrap();
+    assert_eq!(size(), 10_000);
+    FileSource::open(&path, KEEP.create_always().create_if_needed()).unwrap();
+    assert_eq!((size(), fs::metadata(&path).unwrap().ino()), (0, inode));
+    fs::remove_file(&path).unwrap();
+    FileSource::open(&path, KEEP.create_always()).unwrap();
+    assert_eq!(size(), 0);
+    // Through a link: in place, too.
+    symlink(&path, folder.join("link")).unwrap();
+    fs::write(&path, [7; 10]).unwrap();
+    FileSource::open(folder.join("link"), KEEP.create_always()).unwrap();
+    assert!(size() == 0 && folder.join("link").is_symlink());
+}
+
+#[test]
+fn a_mode_is_for_new_files_only() {
+    alone("a_mode_is_for_new_files_only", || {
+        let folder = Folder::on_disk("mode");
+        let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+        for umask in [0o022, 0o077, 0] {
+            rustix::process::umask(Mode::from_bits_truncate(umask));
+            for (asked, given) in [(0, 0o644), (0o400, 0o400), (0o700, 0o700), (0o100, 0o100), (0o777, 0o777)] {
+                for options in [KEEP.create_always(), KEEP.create_if_needed()] {
+                    let path = folder.join("file");
+                    let _ = fs::remove_file(&path);
+                    FileSource::open(&path, options.create_mode(asked).unwrap()).unwrap();
+                    assert_eq!(mode(&path), given & !umask, "{asked:o} less {umask:o}");
+                    fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+                    FileSource::open(&path, options.create_mode(asked).unwrap()).unwrap();
+                    assert_eq!(mode(&path), 0o640);
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_descriptor_must_be_open_for_both() {
+    let folder = Folder::on_disk("descriptor");
+    let path = folder.join("file");
+    fs::write(&path, [1; 8192]).unwrap();
+    let check = |flags: OFlags| {
+        let file = rustix::fs::open(&path, flags | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        FileSource::from_fd(file.as_fd()).map(drop)
+    };
+    assert_eq!(check(OFlags::RDWR), Ok(()));
+    assert_eq!(check(OFlags::RDWR | OFlags::APPEND), Ok(()));
+    assert_eq!(check(OFlags::RDONLY), Err(OpenError::NotWritable));
+    assert_eq!(check(OFlags::WRONLY), Err(OpenError::NotReadable));
+    assert_eq!(check(OFlags::PATH), Err(OpenError::NotReadable));
+    assert_eq!((OpenError::NotWritable.code(), OpenError::NotReadable.code()), (-100_032, -100_004));
+    let directory = File::open(folder.path()).unwrap();
+    let error = FileSource::from_owned_fd(directory.into()).map(drop).unwrap_err();
+    assert_eq!(error, OpenError::InvalidFileType { kind: FileType::Directory });
+    let (reader, _writer) = std::io::pipe().unwrap();
+    let error = FileSource::from_fd(reader.as_fd()).map(drop).unwrap_err();
+    assert_eq!(error, OpenError::InvalidFileType { kind: FileType::Fifo });
+}
+
+/// Pitfall: what belongs to the caller stays the caller's.
+#[test]
+fn a_borrowed_descriptor_stays_open_and_a_given_one_is_closed() {
+    alone("a_borrowed_descriptor_stays_open_and_a_given_one_is_closed", || {
+        let folder = Folder::on_disk("ownership");
+        let path = folder.join("file");
+        fs::write(&path, [1; 8192]).unwrap();
+        let before = descriptors();
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        drop(FileSource::from_fd(file.as_fd()).unwrap());
+        assert_eq!(file.metadata().unwrap().len(), 8192);
+        drop(FileSource::from_owned_fd(file.into()).unwrap());
+        assert_eq!(descriptors(), before);
+        // Refusals keep nothing open either.
+        for path in [folder.path(), Path::new("/dev/null"), &folder.join("none")] {
+            refused(path, KEEP);
+        }
+        assert_eq!(descriptors(), before);
+    });
+}
+
+#[test]
+fn descriptors_do_not_pass_to_other_programs() {
+    alone("descriptors_do_not_pass_to_other_programs", || {
+        let folder = Folder::on_disk("cloexec");
+        let open = || -> BTreeSet<i32> {
+            let names = fs::read_dir("/proc/self/fd").unwrap().flatten();
+            names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+        };
+        let before = open();
+        let _named = FileSource::open(folder.join("file"), KEEP.create_always()).unwrap();
+        let _unnamed = FileSource::temporary(folder.path()).unwrap();
+        for number in open().difference(&before) {
+            // What lists them is gone again.
+            let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { continue };
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
+            assert!(u32::from_str_radix(flags, 8).unwrap() & 0o2_000_000 != 0, "{number}: {info}");
+        }
+    });
+}
+
+#[test]
+fn an_unnamed_file_is_empty_and_nowhere_to_be_seen() {
+    for folder in [Folder::on_disk("temporary"), Folder::in_memory("temporary")] {
+        let source = FileSource::temporary(folder.path()).unwrap();
+        assert_eq!(source.length_bytes(), Ok(0));
+        assert!(source.facts().unwrap().may_grow);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+        let missing = FileSource::temporary(folder.join("none")).map(drop).unwrap_err();
+        assert_eq!(missing, OpenError::InvalidPath(Errno::NOENT));
+        fs::write(folder.join("file"), b"").unwrap();
+        let not_a_folder = FileSource::temporary(folder.join("file")).map(drop).unwrap_err();
+        assert_eq!(not_a_folder, OpenError::CannotCreateTemporary(Errno::NOTDIR));
+        assert_eq!(not_a_folder.code(), -200_020);
+        let nul = FileSource::temporary("/tmp/\0").map(drop).unwrap_err();
+        assert_eq!(nul, OpenError::InvalidPath(Errno::INVAL));
+    }
+}
