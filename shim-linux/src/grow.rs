@@ -172,11 +172,17 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 
 /// Lengthens a file by writing zeros, which takes storage on every file system.
 fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
-    static ZEROS: [u8; 65_536] = [0; 65_536];
+    // A few zeros many times over, so that the program need not carry more.
+    static ZEROS: [u8; 1024] = [0; 1024];
+    let pages = [io::IoSlice::new(&ZEROS); 64];
     let mut at = range.start();
     while let Some(rest) = range.from(at) {
-        let piece = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX).min(ZEROS.len());
-        let written = io::retry_on_intr(|| io::pwrite(fd, ZEROS.get(..piece).unwrap_or(&ZEROS), at))?;
+        let left = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX);
+        let whole = pages.get(..left / ZEROS.len()).unwrap_or(&pages);
+        let written = io::retry_on_intr(|| match ZEROS.get(..left) {
+            Some(piece) if whole.is_empty() => io::pwrite(fd, piece, at),
+            _ => io::pwritev(fd, whole, at),
+        })?;
         if written == 0 {
             return Err(io::Errno::IO);
         }

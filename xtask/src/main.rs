@@ -1,5 +1,6 @@
 //! Every developer command of pmemset, one file per verb.
 
+mod bare;
 mod bench;
 mod demo;
 mod fuzz;

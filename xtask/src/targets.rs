@@ -1,10 +1,55 @@
-//! `cargo xtask targets`: cross builds.
+//! `cargo xtask targets`: the core and the shims for every target that they are meant for.
 
-use crate::tools::Outcome;
+use crate::bare::{Compiler, run as run_command};
+use crate::tools::{Outcome, Tally, root};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
+/// Everything that makes sense on a processor with compare-and-swap.
+const FULL: &str = "spin,critical-section,defmt";
+/// What is left without: no lock that spins.
+const NO_SWAP: &str = "critical-section,defmt";
+
+/// Bare-metal targets and the features that the core has there.
+const CORE: [(&str, &str); 5] = [
+    ("x86_64-unknown-none", FULL),
+    ("aarch64-unknown-none", FULL),
+    ("riscv64gc-unknown-none-elf", FULL),
+    ("thumbv7em-none-eabihf", FULL),
+    ("thumbv6m-none-eabi", NO_SWAP),
+];
+
+/// Linux targets that the shims are built for, besides that of this machine.
+const LINUX: [&str; 2] = ["aarch64-unknown-linux-gnu", "i686-unknown-linux-gnu"];
+
 pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("not built yet".into())
+    let tally = check();
+    println!("\n{tally}");
+    Ok(tally.good())
+}
+
+/// Builds everything, and boots the controller program.
+pub(crate) fn check() -> Tally {
+    let mut tally = Tally::default();
+    for (target, features) in CORE {
+        let name = format!("core for {target} with {features}");
+        build(&mut tally, &name, target, &["--package", "pmemset-core", "--features", features]);
+    }
+    for target in LINUX {
+        let packages = ["--package", "shim-linux", "--package", "shim-devdax"];
+        build(&mut tally, &format!("shims for {target}"), target, &packages);
+    }
+    tally
+}
+
+fn build(tally: &mut Tally, name: &str, target: &'static str, arguments: &[&str]) {
+    match Compiler::find(target) {
+        Ok(compiler) => {
+            let mut cargo = compiler.cargo(&root(), "build", "core");
+            cargo.args(["--quiet", "--locked"]).args(arguments);
+            tally.check(name, run_command(&mut cargo).map(drop));
+        }
+        Err(reason) => tally.skip(name, &reason),
+    }
 }
