@@ -58,7 +58,7 @@ fn load_modules() -> Result<(), Failure> {
 
 /// Mounts the file systems of the regions in order, at `/mnt0` and `/mnt1`.
 pub(crate) fn mount_file_systems(machine: &Machine) -> Result<(), Failure> {
-    if machine.fs == "none" || matches!(machine.device, "none" | "legacy" | "cxl") {
+    if machine.fs == "none" || matches!(machine.device, "none" | "cxl") {
         return Ok(());
     }
     let options = std::ffi::CString::new(machine.options)?;

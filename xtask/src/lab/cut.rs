@@ -59,6 +59,10 @@ pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Path>) -> Result<String, S
         let last = round == machine.rounds;
         boot.words = format!("lab.phase={round} lab.ack={acknowledged} lab.last={}", u8::from(last));
         boot.cut_after = (!last).then(|| delays.next());
+        if last {
+            // Nothing more is cut, and QEMU may crash in the plugin when it ends by itself.
+            boot.plugin = None;
+        }
         if boot.plugin.is_some() {
             copy(&boot.folder.join("memory"), &boot.folder.join("durable"))?;
         }

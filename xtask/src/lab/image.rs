@@ -119,7 +119,7 @@ fn lay_out(machine: &Machine, path: &Path) -> Result<(), String> {
             data = namespace(length_bytes, machine.align);
         }
         if let Some(fs) = &machine.fs
-            && (prepared || machine.device == Device::Virtio)
+            && (prepared || matches!(machine.device, Device::Virtio | Device::Legacy))
             && mode != Mode::DevDax
         {
             let unfinished = path.with_extension("fs");

@@ -70,6 +70,18 @@ impl Memory {
         Ok(page.iter().any(|byte| *byte != 0))
     }
 
+    /// Returns where the page that begins with `text` is in the `length_bytes` from `start` on, relative to `start`.
+    pub(crate) fn find(&self, start: u64, length_bytes: u64, text: &[u8]) -> Result<Option<u64>, String> {
+        let mut chunk = vec![0; 1 << 20];
+        for at in (0..length_bytes).step_by(chunk.len()) {
+            self.read(start + at, &mut chunk)?;
+            if let Some(page) = chunk.chunks(4096).position(|page| page.starts_with(text)) {
+                return Ok(Some(at + 4096 * page as u64));
+            }
+        }
+        Ok(None)
+    }
+
     fn count(&self) -> Result<u32, String> {
         let mut bytes = [0; 4];
         self.read(CONTROL + 4, &mut bytes)?;

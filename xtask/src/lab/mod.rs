@@ -28,7 +28,7 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only scenarios whose names contain one of these; all of them if none is given.
+    /// Scenarios by name, or by a piece of their names; all of them if none is given.
     scenarios: Vec<String>,
     /// Print the scenarios and their machines, and run nothing.
     #[arg(long)]
@@ -100,11 +100,11 @@ fn listed(wanted: impl Fn(&Machine) -> bool) -> Tally {
 }
 
 fn chosen(args: &Args, mut machines: Vec<Machine>) -> Vec<Machine> {
-    let exact = |machine: &Machine| args.scenarios.contains(&machine.name);
-    let any_exact = machines.iter().any(exact);
-    machines.retain(|machine| match any_exact {
-        true => exact(machine),
-        false => args.scenarios.is_empty() || args.scenarios.iter().any(|name| machine.name.contains(name)),
+    let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
+    machines.retain(|machine| {
+        let wanted =
+            |word: &String| if names.contains(word) { machine.name == *word } else { machine.name.contains(word) };
+        args.scenarios.is_empty() || args.scenarios.iter().any(wanted)
     });
     machines.retain(|machine| !args.short || machine.short);
     for machine in &mut machines {

@@ -150,6 +150,12 @@ impl Boot<'_> {
                 memory.set_count(number(1)?, count, number(3)? != 0)?;
             }
             "hint" => return Ok(format!("ok {}", u8::from(memory.take_hint(number(1)?)?))),
+            "find" => {
+                let start = self.machine.address(number(1)?, 0) - BASE;
+                let text = words.get(2).ok_or("bad request")?.as_bytes();
+                let found = memory.find(start, self.machine.region_bytes(), text)?;
+                return Ok(format!("ok {}", found.ok_or_else(|| format!("no page begins with {:?}", words[2]))?));
+            }
             "bad-list" => {
                 let base = self.machine.address(number(1)?, 0);
                 let ranges = memory

@@ -3,10 +3,11 @@
 mod cuts;
 mod files;
 mod itself;
+mod refusals;
 
 use crate::machine::Scenario;
 
 /// Returns every scenario.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    [itself::SCENARIOS, files::SCENARIOS, cuts::SCENARIOS].into_iter().flatten()
+    [itself::SCENARIOS, files::SCENARIOS, cuts::SCENARIOS, refusals::SCENARIOS].into_iter().flatten()
 }
