@@ -1,13 +1,17 @@
 //! All scenarios, by subject.
 
+mod badblocks;
 mod cuts;
 mod files;
 mod itself;
 mod refusals;
+mod state;
 
 use crate::machine::Scenario;
 
 /// Returns every scenario.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    [itself::SCENARIOS, files::SCENARIOS, cuts::SCENARIOS, refusals::SCENARIOS].into_iter().flatten()
+    [itself::SCENARIOS, files::SCENARIOS, cuts::SCENARIOS, refusals::SCENARIOS, state::SCENARIOS, badblocks::SCENARIOS]
+        .into_iter()
+        .flatten()
 }
