@@ -114,7 +114,8 @@ fn lay_out(machine: &Machine, path: &Path) -> Result<(), String> {
         let mode = machine.modes.get(usize::try_from(region).unwrap_or(0)).or(machine.modes.last());
         let mode = *mode.unwrap_or(&Mode::Raw);
         let mut data = Namespace { data_offset: 0, pages: length_bytes / PAGE };
-        if mode != Mode::Raw && prepared {
+        // What virtio-pmem and legacy memory hold is a disk; only as a character device they need a block that says so.
+        if (prepared && mode != Mode::Raw) || mode == Mode::DevDax {
             file.write_all_at(&info_block(mode, length_bytes, machine.align, region), start + 4096).map_err(say)?;
             data = namespace(length_bytes, machine.align);
         }

@@ -16,12 +16,13 @@ pub(crate) struct Kernel {
 }
 
 /// Every module that a scenario may name; what they depend on comes along.
-const MODULES: [&str; 16] = [
+const MODULES: [&str; 17] = [
     "crc32c_generic",
     "nfit",
     "nd_pmem",
     "device_dax",
     "dax_pmem",
+    "kmem",
     "ext4",
     "xfs",
     "dm_mod",
@@ -44,7 +45,8 @@ impl Kernel {
     pub(crate) fn get(series: &str) -> Result<Self, String> {
         let folder = home().join(format!("kernel-{series}"));
         let kernel = Self { image: folder.join("vmlinux"), modules: folder.join("modules") };
-        if folder.join("complete").is_file() {
+        let list = MODULES.join(" ");
+        if fs::read_to_string(folder.join("complete")).is_ok_and(|made| made == list) {
             return Ok(kernel);
         }
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
@@ -68,7 +70,7 @@ impl Kernel {
         fs::write(&kernel.image, decompress(payload(&compressed)?)?).map_err(|error| error.to_string())?;
         kernel.collect(&unpacked.join("lib/modules"))?;
         fs::remove_dir_all(&unpacked).map_err(|error| error.to_string())?;
-        fs::write(folder.join("complete"), "").map_err(|error| error.to_string())?;
+        fs::write(folder.join("complete"), list).map_err(|error| error.to_string())?;
         Ok(kernel)
     }
 

@@ -2,6 +2,7 @@
 
 mod badblocks;
 mod cuts;
+mod devdax;
 mod files;
 mod itself;
 mod refusals;
@@ -11,7 +12,15 @@ use crate::machine::Scenario;
 
 /// Returns every scenario.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    [itself::SCENARIOS, files::SCENARIOS, cuts::SCENARIOS, refusals::SCENARIOS, state::SCENARIOS, badblocks::SCENARIOS]
-        .into_iter()
-        .flatten()
+    [
+        itself::SCENARIOS,
+        files::SCENARIOS,
+        cuts::SCENARIOS,
+        refusals::SCENARIOS,
+        state::SCENARIOS,
+        badblocks::SCENARIOS,
+        devdax::SCENARIOS,
+    ]
+    .into_iter()
+    .flatten()
 }

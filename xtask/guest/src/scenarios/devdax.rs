@@ -1,0 +1,197 @@
+//! Device DAX as a source.
+
+use std::fs;
+use std::sync::Arc;
+
+use pmemset_core::error::MapError;
+use pmemset_core::{Coalescing, Config, Granularity, MapConfig, Set, Source, contract};
+use shim_devdax::{DaxError, DaxSource, Doubt, Durability};
+use shim_linux::nd::PersistenceDomain;
+use shim_linux::{FileSource, Linux, OpenError, OpenOptions};
+
+use crate::boot::wait_for;
+use crate::lab::{Lab, check, same};
+use crate::machine::{Failure, Machine, Scenario};
+use crate::sets::{file, load, map, set, store};
+
+const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
+const TWO: Machine = Machine { dimms: 2, modes: "devdax,devdax", ..Machine::DEVDAX };
+const MIXED: Machine = Machine { dimms: 2, modes: "fsdax,devdax", ..Machine::NFIT };
+const CPU: Machine = Machine { domain: "cpu", ..Machine::DEVDAX };
+const NOT_ARMED: Machine = Machine { armed: false, ..Machine::DEVDAX };
+const VIRTIO: Machine = Machine { device: "virtio", domain: "none", ..Machine::DEVDAX };
+const RAM: Machine = Machine { modules: "kmem", ..Machine::DEVDAX };
+const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("devdax", round_trip).on(Machine::DEVDAX).short(),
+    Scenario::new("devdax-4k", round_trip).on(SMALL),
+    Scenario::new("devdax-contract", contract_suite).on(Machine::DEVDAX),
+    Scenario::new("devdax-contract-4k", contract_suite).on(SMALL).once(),
+    Scenario::new("devdax-two-regions", two_regions).on(TWO),
+    Scenario::new("devdax-and-file", with_file).on(MIXED).short(),
+    Scenario::new("devdax-1000-parts", thousand_parts).on(SMALL).once(),
+    Scenario::new("devdax-cpu-domain", cpu_domain).on(CPU).once(),
+    Scenario::new("devdax-plain-nvdimm", plain).on(PLAIN).once(),
+    Scenario::new("devdax-not-armed", not_armed).on(NOT_ARMED).once(),
+    Scenario::new("devdax-virtio-pmem", virtio).on(VIRTIO).short(),
+    Scenario::new("devdax-system-ram", system_ram).on(RAM),
+];
+
+/// Opens `/dev/daxN.0`.
+pub(crate) fn device(number: u32) -> Result<Arc<DaxSource>, Failure> {
+    let path = format!("/dev/dax{number}.0");
+    wait_for(&path);
+    Ok(Arc::new(DaxSource::open(&*path).map_err(|error| format!("{path}: {error}"))?))
+}
+
+fn round_trip(lab: &mut Lab) -> Result<(), Failure> {
+    let source = device(0)?;
+    let unit = source.alignment_bytes();
+    let declared: u64 = fs::read_to_string("/sys/bus/dax/devices/dax0.0/size")?.trim().parse()?;
+    same("length", source.length_bytes()?, declared)?;
+    same("durability", source.durability(), Durability::WriteBack(PersistenceDomain::MemoryController))?;
+    let set = set(Granularity::CacheLine);
+    let mapping = map(&set, source.clone(), 2 * unit)?;
+    check(mapping.is_aligned(unit), format!("{mapping} is aligned to {unit}"))?;
+    same("granularity", set.granularity(), Some(Granularity::CacheLine))?;
+    store(mapping, unit + 77, b"device");
+    lab.ask("hint 0")?;
+    set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    same("the flush hint", lab.ask("hint 0")?.as_str(), "1")?;
+    let second = set.map(source.clone(), &MapConfig::new().offset(unit as u64)?.length(unit))?;
+    same("what was stored", load(second.segment, 77, 6), b"device".to_vec())?;
+    wrong_sizes(source, declared)
+}
+
+/// Every wrong size is refused with its reason, and nothing of it is ever touched.
+fn wrong_sizes(source: Arc<DaxSource>, device_bytes: u64) -> Result<(), Failure> {
+    let set = set(Granularity::CacheLine);
+    let unit = source.alignment_bytes();
+    let map = |offset: u64, length: usize| -> Result<Result<usize, MapError>, Failure> {
+        let config = MapConfig::new().offset(offset)?.length(length);
+        Ok(set.map(source.clone() as Arc<dyn Source>, &config).map(|mapped| mapped.segment.length_bytes()))
+    };
+    let alignment_bytes = unit;
+    let odd = unit as u64 / 2;
+    same("offset", map(odd, unit)?, Err(MapError::OffsetUnaligned { offset: odd, alignment_bytes }))?;
+    same("length", map(0, unit / 2)?, Err(MapError::LengthUnaligned { length_bytes: odd, alignment_bytes }))?;
+    let beyond = MapError::SourceTooSmall { needed_bytes: device_bytes + unit as u64, length_bytes: device_bytes };
+    same("beyond the end", map(device_bytes, unit)?, Err(beyond))?;
+    same("across the end", map(device_bytes - unit as u64, 2 * unit)?, Err(beyond))?;
+    same("nothing left", map(device_bytes, 0)?, Err(MapError::LengthUnset))?;
+    same("the last unit", map(device_bytes - unit as u64, 0)?, Ok(unit))?;
+    let as_file = FileSource::open("/dev/dax0.0", OpenOptions::new()).map(drop);
+    same("as a file", as_file.err(), Some(OpenError::DeviceDax))
+}
+
+fn contract_suite(_: &mut Lab) -> Result<(), Failure> {
+    let (mut duties, mut breaches) = (0, Vec::new());
+    contract::source(&Linux::new(), &*device(0)?, &mut |duty, result| {
+        duties += 1;
+        if let Err(breach) = result {
+            breaches.push(format!("{duty}: {breach}"));
+        }
+    });
+    check(duties > 10, "all duties were checked")?;
+    if breaches.is_empty() { Ok(()) } else { Err(breaches.join("; ").into()) }
+}
+
+/// Two devices of one set: each is flushed through its own region.
+fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
+    let (first, second) = (device(0)?, device(1)?);
+    let regions = [&first, &second].map(|source| source.facts().region().map(shim_linux::nd::Region::id));
+    same("regions", regions, [Some(0), Some(1)])?;
+    let set = set(Granularity::CacheLine);
+    let first = map(&set, first, 2 << 20)?;
+    let second = map(&set, second, 2 << 20)?;
+    store(first, 0, b"first");
+    store(second, 0, b"second");
+    for (mapping, hints) in [(first, ["1", "0"]), (second, ["0", "1"])] {
+        lab.ask("hint 0")?;
+        lab.ask("hint 1")?;
+        set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+        same("hints", [lab.ask("hint 0")?, lab.ask("hint 1")?], hints.map(str::to_owned))?;
+    }
+    Ok(())
+}
+
+/// A file and a device make one part.
+fn with_file(_: &mut Lab) -> Result<(), Failure> {
+    let set = Set::<Linux, Arc<dyn Source>, 64>::new(
+        Linux::new(),
+        Config::new(Granularity::CacheLine).reserve_ahead(64 << 20),
+    );
+    set.set_coalescing(Coalescing::Full);
+    let first = set.map(file("/mnt0/file")?, &MapConfig::new().length(4 << 20))?;
+    let second = set.map(device(1)?, &MapConfig::new().length(4 << 20))?;
+    same("one part", second.part.length_bytes(), 8 << 20)?;
+    same("behind the file", second.segment.start(), first.segment.end())?;
+    store(second.part, (4 << 20) - 3, b"across");
+    same("the file's end", &fs::read("/mnt0/file")?[(4 << 20) - 3..], &b"acr"[..])?;
+    set.remove(set.part_at(first.segment.start())?).map_err(|refused| refused.error)?;
+    same("segments", set.segments(), 0)
+}
+
+/// Parts come and go in any order, and the address space is what it was.
+fn thousand_parts(_: &mut Lab) -> Result<(), Failure> {
+    let source = device(0)?;
+    let maps = || -> Result<usize, Failure> { Ok(fs::read_to_string("/proc/self/maps")?.lines().count()) };
+    let set = Box::new(Set::<Linux, Arc<DaxSource>, 1024>::new(Linux::new(), Config::new(Granularity::CacheLine)));
+    let before = maps()?;
+    let mut parts = Vec::new();
+    for number in 0..1000_u64 {
+        let config = MapConfig::new().offset(number * 4096)?.length(4096);
+        parts.push(set.map(source.clone(), &config)?.segment);
+    }
+    let mut state = 88_172_645_463_325_252_u64;
+    while !parts.is_empty() {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let gone = parts.swap_remove(usize::try_from(state % parts.len() as u64)?);
+        set.remove(set.part_at(gone.start())?).map_err(|refused| refused.error)?;
+    }
+    same("segments", set.segments(), 0)?;
+    let after = maps()?;
+    check(after <= before + 2, format!("{before} mappings of the process before, {after} after"))
+}
+
+fn cpu_domain(_: &mut Lab) -> Result<(), Failure> {
+    same("durability", device(0)?.durability(), Durability::CpuCache)?;
+    let set = set(Granularity::Byte);
+    map(&set, device(0)?, 2 << 20)?;
+    same("granularity", set.granularity(), Some(Granularity::Byte))
+}
+
+fn plain(_: &mut Lab) -> Result<(), Failure> {
+    same("durability", device(0)?.durability(), Durability::WriteBack(PersistenceDomain::Unknown))
+}
+
+fn refusal() -> Option<DaxError> {
+    wait_for("/dev/dax0.0");
+    DaxSource::open("/dev/dax0.0").map(drop).err()
+}
+
+fn not_armed(_: &mut Lab) -> Result<(), Failure> {
+    same("refusal", refusal(), Some(DaxError::NotPersistent(Doubt::ReadOnly)))
+}
+
+/// `MAP_SYNC` succeeds on it, and promises nothing.
+fn virtio(_: &mut Lab) -> Result<(), Failure> {
+    same("refusal", refusal(), Some(DaxError::NotPersistent(Doubt::Virtio)))
+}
+
+/// Memory that the system uses as its own is refused; so is a device that no driver has.
+fn system_ram(_: &mut Lab) -> Result<(), Failure> {
+    use std::os::fd::AsFd;
+    wait_for("/dev/dax0.0");
+    let device = fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
+    // The descriptor stays, whatever becomes of the device's file.
+    let refusal = || DaxSource::from_fd(device.as_fd()).map(drop).err();
+    same("with its driver", refusal(), None)?;
+    fs::write("/sys/bus/dax/drivers/device_dax/unbind", "dax0.0")?;
+    same("without a driver", refusal(), Some(DaxError::NoDriver))?;
+    fs::write("/sys/bus/dax/drivers/kmem/new_id", "dax0.0")?;
+    same("as memory of the system", refusal(), Some(DaxError::SystemRam))
+}
