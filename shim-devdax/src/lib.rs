@@ -30,8 +30,10 @@
 extern crate std;
 
 mod any;
+mod clear;
 mod device;
 mod error;
+mod mcsafe;
 mod source;
 
 pub use any::{AnyError, AnySource};

@@ -3,7 +3,9 @@
 
 use core::fmt;
 
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform as _, Source};
+use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
+use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform as _, Source, Span};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
 use rustix::io;
@@ -11,8 +13,10 @@ use rustix::path::Arg;
 use shim_linux::nd::{Region, Sysfs};
 use shim_linux::{Linux, map_file, put_placeholder};
 
+use crate::clear;
 use crate::device::{DaxDevice, Durability, Mode};
 use crate::error::DaxError;
+use crate::mcsafe;
 
 /// A device DAX as the source of parts.
 ///
@@ -258,5 +262,29 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
     /// Flushes the device's region; one that is on no nd bus has nothing to flush.
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         self.device.region().map_or(Ok(DeepFlush::NotNeeded), Region::deep_flush)
+    }
+
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        self.device.region().ok_or(DeviceError::Unsupported)?.device(id)
+    }
+
+    /// Lists what the region knows; `EACCES` without the right to read where device and region lie.
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        clear::list(&self.device, range, blocks)
+    }
+
+    /// Clears through the control node of the region's bus, which takes the right to open it.
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        clear::clear(&self.device, block)
+    }
+
+    /// Maps the pages needed and has the kernel copy, so that damaged memory is an error and no signal.
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        mcsafe::read(self, offset, bytes)
+    }
+
+    /// As [`read_mcsafe`](Self::read_mcsafe); the bytes are durable then. Damaged memory is refused, not overwritten.
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        mcsafe::write(self, offset, bytes)
     }
 }

@@ -36,7 +36,6 @@ mod open;
 mod place;
 mod probe;
 mod record;
-pub mod sectors;
 mod sysfs;
 pub mod text;
 

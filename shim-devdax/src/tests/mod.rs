@@ -1,9 +1,10 @@
 //! Device DAX of every kernel layout, in trees that look like sysfs, with files in memory in the devices' place.
 
 mod any;
+mod damage;
 mod devices;
 mod sources;
-mod tree;
+pub(crate) mod tree;
 
 use std::format;
 use std::process::Command;
@@ -22,7 +23,7 @@ fn alone(name: &str, body: impl FnOnce()) {
     }
     let test = name.split(' ').next().unwrap_or(name);
     let output = Command::new(std::env::current_exe().unwrap())
-        .args([&format!("tests::sources::{test}"), "--exact", "--test-threads=1", "--nocapture"])
+        .args([&format!("tests::{test}"), "--exact", "--test-threads=1", "--nocapture"])
         .env(ALONE, name)
         .output()
         .unwrap();

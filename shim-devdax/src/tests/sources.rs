@@ -145,7 +145,7 @@ fn devices_coalesce_when_their_granularity_agrees() {
 #[test]
 fn the_contract_is_kept_at_every_alignment() {
     for alignment in [4096, 2 * MIB] {
-        alone(&format!("the_contract_is_kept_at_every_alignment {alignment}"), || {
+        alone(&format!("sources::the_contract_is_kept_at_every_alignment {alignment}"), || {
             let tree = Tree::sized(alignment, 16 * MIB);
             let source = tree.source().unwrap();
             let mut duties = 0;
@@ -159,7 +159,7 @@ fn the_contract_is_kept_at_every_alignment() {
 }
 
 /// The mappings of this process: their number, and the address space that they take.
-fn address_space() -> (usize, usize) {
+pub(super) fn address_space() -> (usize, usize) {
     let text = std::fs::read_to_string("/proc/self/maps").unwrap();
     let number = |text: &str| usize::from_str_radix(text, 16).unwrap();
     let lines = text.lines().filter(|line| !line.ends_with("[heap]"));
@@ -176,7 +176,7 @@ fn xorshift(state: &mut u64) -> usize {
 
 #[test]
 fn a_thousand_parts_leave_nothing_behind() {
-    alone("a_thousand_parts_leave_nothing_behind", || {
+    alone("sources::a_thousand_parts_leave_nothing_behind", || {
         let tree = Tree::sized(4096, 8 * MIB);
         let source = tree.source().unwrap();
         let (mut random, mut parts) = (88_172_645_463_325_252, Vec::with_capacity(1000));

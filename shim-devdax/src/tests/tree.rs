@@ -16,13 +16,13 @@ use crate::{DaxDevice, DaxError, DaxSource};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
-pub(super) const ACPI: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0";
-pub(super) const MIB: u64 = 1 << 20;
+pub(crate) const ACPI: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0";
+pub(crate) const MIB: u64 = 1 << 20;
 
 /// A folder that is removed with its tree, and the path of the device DAX in it.
-pub(super) struct Tree {
+pub(crate) struct Tree {
     root: PathBuf,
-    pub(super) device: String,
+    pub(crate) device: String,
 }
 
 impl Drop for Tree {
@@ -33,7 +33,7 @@ impl Drop for Tree {
 
 impl Tree {
     /// Makes a tree with the device 252:0 at the folder `device`, of the subsystem `subsystem`.
-    pub(super) fn new(device: &str, subsystem: &str) -> Self {
+    pub(crate) fn new(device: &str, subsystem: &str) -> Self {
         let name = format!("pmemset-dax-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let root = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&root);
@@ -44,7 +44,7 @@ impl Tree {
             .link(&format!("{device}/subsystem"), &format!("{up}{subsystem}"))
     }
 
-    pub(super) fn number() -> Dev {
+    pub(crate) fn number() -> Dev {
         makedev(252, 0)
     }
 
@@ -59,33 +59,38 @@ impl Tree {
     }
 
     /// Writes the attribute `path`.
-    pub(super) fn file(self, path: &str, text: &str) -> Self {
+    pub(crate) fn file(self, path: &str, text: &str) -> Self {
         self.write(path, text);
         self
     }
 
     /// Writes the attribute `path`.
-    pub(super) fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
+    /// Returns the text of the attribute `path`.
+    pub(crate) fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.root.join(path)).unwrap()
+    }
+
     /// Writes the device's own attribute `name`.
-    pub(super) fn own(self, name: &str, text: &str) -> Self {
+    pub(crate) fn own(self, name: &str, text: &str) -> Self {
         let path = format!("{}/{name}", self.device);
         self.file(&path, text)
     }
 
     /// Takes the attribute or folder `path` out.
-    pub(super) fn without(self, path: &str) -> Self {
+    pub(crate) fn without(self, path: &str) -> Self {
         let path = self.root.join(path);
         if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) }.unwrap();
         self
     }
 
     /// Gives the device to `driver`.
-    pub(super) fn driver(self, driver: &str) -> Self {
+    pub(crate) fn driver(self, driver: &str) -> Self {
         let path = format!("{}/driver", self.device);
         let _ = fs::remove_file(self.root.join(&path));
         let up = "../".repeat(self.device.split('/').count());
@@ -94,37 +99,37 @@ impl Tree {
     }
 
     /// Takes the device from its driver.
-    pub(super) fn without_driver(self) -> Self {
+    pub(crate) fn without_driver(self) -> Self {
         let path = format!("{}/driver", self.device);
         self.without(&path)
     }
 
     /// Returns when the attribute `path` was last written.
-    pub(super) fn modified(&self, path: &str) -> SystemTime {
+    pub(crate) fn modified(&self, path: &str) -> SystemTime {
         fs::metadata(self.root.join(path)).unwrap().modified().unwrap()
     }
 
     /// Makes the attribute `path` look as if it was not written for long.
-    pub(super) fn forget(&self, path: &str) {
+    pub(crate) fn forget(&self, path: &str) {
         let file = fs::File::options().write(true).open(self.root.join(path)).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
     }
 
-    pub(super) fn sysfs(&self) -> Sysfs {
+    pub(crate) fn sysfs(&self) -> Sysfs {
         Sysfs::at(open(self.root.to_str().unwrap(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap())
     }
 
-    pub(super) fn find(&self) -> Result<DaxDevice, DaxError> {
+    pub(crate) fn find(&self) -> Result<DaxDevice, DaxError> {
         DaxDevice::find(&self.sysfs(), Self::number())
     }
 
     /// Makes a source whose bytes are those of a new file in memory, as long as the device says to be.
-    pub(super) fn source(&self) -> Result<DaxSource, DaxError> {
+    pub(crate) fn source(&self) -> Result<DaxSource, DaxError> {
         let length_bytes = self.find()?.length_bytes().unwrap();
         self.source_of(memory(length_bytes))
     }
 
-    pub(super) fn source_of(&self, fd: OwnedFd) -> Result<DaxSource, DaxError> {
+    pub(crate) fn source_of(&self, fd: OwnedFd) -> Result<DaxSource, DaxError> {
         DaxSource::new(fd, Self::number(), &self.sysfs())
     }
 
@@ -144,7 +149,7 @@ impl Tree {
     }
 
     /// A device on the nd bus `bus` since Linux 5.10: 32 MiB with an alignment of 2 MiB, 4 MiB into its region.
-    pub(super) fn on_bus(bus: &str, provider: &str) -> Self {
+    pub(crate) fn on_bus(bus: &str, provider: &str) -> Self {
         Self::new(&format!("{bus}/region0/dax0.1/dax0.0"), "bus/dax")
             .region(bus, provider)
             .own("size", "33554432\n")
@@ -162,7 +167,7 @@ impl Tree {
     }
 
     /// The same on NVDIMMs that ACPI describes, with the domain and the deep flush of the lab's machines.
-    pub(super) fn nfit() -> Self {
+    pub(crate) fn nfit() -> Self {
         Self::on_bus(ACPI, "ACPI.NFIT")
             .file(&format!("{ACPI}/region0/persistence_domain"), "memory_controller\n")
             .file(&format!("{ACPI}/region0/deep_flush"), "1\n")
@@ -171,19 +176,19 @@ impl Tree {
     }
 
     /// A device with the alignment `alignment_bytes` and the length `length_bytes`.
-    pub(super) fn sized(alignment_bytes: u64, length_bytes: u64) -> Self {
+    pub(crate) fn sized(alignment_bytes: u64, length_bytes: u64) -> Self {
         Self::nfit().own("align", &format!("{alignment_bytes}\n")).own("size", &format!("{length_bytes}\n"))
     }
 
     /// A device of Linux 5.1 to 5.9: on the bus of its own, the alignment with the region.
-    pub(super) fn early_bus() -> Self {
+    pub(crate) fn early_bus() -> Self {
         let tree = Self::nfit();
         let device = tree.device.clone();
         tree.without(&format!("{device}/align")).without(&format!("{device}/mapping0"))
     }
 
     /// A device of Linux 4.7 to 5.0 (and of `CONFIG_DEV_DAX_PMEM_COMPAT` later): of a class.
-    pub(super) fn class() -> Self {
+    pub(crate) fn class() -> Self {
         let parent = format!("{ACPI}/region0/dax0.1");
         Self::new(&format!("{parent}/dax/dax0.0"), "class/dax")
             .region(ACPI, "ACPI.NFIT")
@@ -194,12 +199,12 @@ impl Tree {
     }
 
     /// Soft-reserved memory (`hmem`), since Linux 5.5.
-    pub(super) fn hmem() -> Self {
+    pub(crate) fn hmem() -> Self {
         Self::loose("devices/platform/hmem.0")
     }
 
     /// Volatile CXL memory, since Linux 6.3; its own `region0` is on no nd bus.
-    pub(super) fn cxl() -> Self {
+    pub(crate) fn cxl() -> Self {
         Self::loose("devices/platform/ACPI0017:00/root0/decoder0.0/region0/dax_region0")
     }
 
@@ -216,7 +221,7 @@ impl Tree {
 }
 
 /// Makes a file in memory; nothing of it is there until it is touched.
-pub(super) fn memory(length_bytes: u64) -> OwnedFd {
+pub(crate) fn memory(length_bytes: u64) -> OwnedFd {
     let fd = memfd_create(c"dax", MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&fd, length_bytes).unwrap();
     fd

@@ -6,21 +6,22 @@ use common::{BUS, Tree};
 use pmemset_core::{Errno, Span};
 use rustix::fs::makedev;
 use shim_linux::nd::{Device, NdError};
-use shim_linux::sectors::each_bad_block;
 
-fn list(tree: &Tree) -> (Result<bool, NdError>, Vec<Span>) {
+const CUT_OFF: Result<(), NdError> = Err(NdError::TooLong { attribute: "badblocks" });
+
+fn list(tree: &Tree) -> (Result<(), NdError>, Vec<Span>) {
     let region = tree.open().device(Device::Block(makedev(259, 0))).unwrap().region.unwrap();
     let mut blocks = Vec::new();
-    (each_bad_block(region.dir(), |block| blocks.push(block)), blocks)
+    (region.bad_blocks(|block| blocks.push(block)), blocks)
 }
 
 #[test]
 fn blocks_are_listed_in_bytes() {
     let tree = Tree::two_modules();
-    assert_eq!(list(&tree), (Ok(true), vec![]));
+    assert_eq!(list(&tree), (Ok(()), vec![]));
     tree.region("badblocks", "8 1\n20 16\n");
     let expected = vec![Span::new(4096, 512).unwrap(), Span::new(10_240, 8192).unwrap()];
-    assert_eq!(list(&tree), (Ok(true), expected));
+    assert_eq!(list(&tree), (Ok(()), expected));
 }
 
 #[test]
@@ -31,17 +32,17 @@ fn what_the_kernel_cuts_off_is_not_taken_for_the_end() {
     for text in [line.repeat(whole + 1)[..4095].to_owned(), format!("1 1\n{}", line.repeat(whole))[..4095].to_owned()] {
         tree.region("badblocks", &text);
         let (complete, blocks) = list(&tree);
-        assert_eq!((complete, blocks.len()), (Ok(false), text.lines().count() - usize::from(!text.ends_with('\n'))));
+        assert_eq!((complete, blocks.len()), (CUT_OFF, text.lines().count() - usize::from(!text.ends_with('\n'))));
     }
     tree.region("badblocks", line.repeat(whole));
-    assert_eq!(list(&tree).0, Ok(true));
+    assert_eq!(list(&tree).0, Ok(()));
     // A page that happens to be full is not trusted either.
     let full = format!("{}100 10\n", line.repeat(whole - 1));
     let full = format!("{full}{}", "1 1\n".repeat((4095 - full.len()) / 4));
     let rest = 4095 - full.len();
     let full = full.replacen("1000000", &"1".repeat(7 + rest), 1);
     assert_eq!((full.len(), full.ends_with('\n')), (4095, true));
-    assert_eq!(list(tree.region("badblocks", full)).0, Ok(false));
+    assert_eq!(list(tree.region("badblocks", full)).0, CUT_OFF);
 }
 
 #[test]

@@ -1,0 +1,217 @@
+//! Bad blocks: the region's list seen from the device, and clearing through the control node of the region's bus.
+
+use core::fmt::Write as _;
+
+use pmemset_core::badblock::{BadBlocks, ClearError, Collector};
+use pmemset_core::{Errno, Span};
+use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fs::{self, CWD, FileType, Mode, OFlags};
+use rustix::io;
+use shim_linux::ioctl;
+use shim_linux::nd::{self, NdError, Region};
+use shim_linux::text;
+
+use crate::device::DaxDevice;
+use crate::source::errno;
+
+/// The unit of the kernel's lists.
+const SECTOR_BYTES: u64 = 512;
+/// The number of blocks that are cleared before the list is read again.
+const BLOCKS_AT_A_TIME: usize = 8;
+
+/// A bus that answers two requests of `ndctl(4)`.
+pub(crate) trait Bus {
+    /// Asks what the bus can do with a range of physical addresses.
+    fn capability(&self, request: &mut ioctl::ArsCap) -> Result<(), Errno>;
+    /// Clears a range of physical addresses.
+    fn clear(&self, request: &mut ioctl::ClearError) -> Result<(), Errno>;
+}
+
+/// The control node `/dev/ndctlB` of a bus.
+struct Node(OwnedFd);
+
+impl Bus for Node {
+    fn capability(&self, request: &mut ioctl::ArsCap) -> Result<(), Errno> {
+        request.ask(self.0.as_fd())
+    }
+    fn clear(&self, request: &mut ioctl::ClearError) -> Result<(), Errno> {
+        request.ask(self.0.as_fd())
+    }
+}
+
+/// Opens the control node of the bus that `region` is on, if the bus says that it can clear.
+fn node(region: &Region) -> Result<Node, ClearError> {
+    let commands = nd::attribute(region.dir(), "commands", &[b"../commands"], |text| {
+        let has = |name: &[u8]| text::trim(text).split(|byte| *byte == b' ').any(|command| command == name);
+        Ok(has(b"ars_cap") && has(b"clear_error"))
+    });
+    match commands {
+        Ok(true) => {}
+        Ok(false) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Err(ClearError::Unsupported),
+        Err(error) => return Err(ClearError::Failed(error.errno())),
+    }
+    let mut path = heapless::String::<24>::new();
+    write!(path, "/dev/ndctl{}", region.bus()).map_err(|_| ClearError::Failed(Errno::RANGE))?;
+    let name = path.strip_prefix("/dev/").unwrap_or_default();
+    let number = nd::attribute(region.dir(), "dev", &[b"../nd/", name.as_bytes(), b"/dev"], text::device_number);
+    let (major, minor) = number.map_err(|error| ClearError::Failed(error.errno()))?;
+    let failed = |cause| ClearError::Failed(errno(cause));
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let open = || fs::openat(CWD, path.as_str(), flags, Mode::empty());
+    let fd = io::retry_on_intr(open).map_err(failed)?;
+    let stat = fs::fstat(&fd).map_err(failed)?;
+    let is_node = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
+    if is_node && stat.st_rdev == fs::makedev(major, minor) {
+        Ok(Node(fd))
+    } else {
+        Err(ClearError::Failed(Errno::NODEV))
+    }
+}
+
+/// Where a device lies.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Its bytes, counted from the start of the region.
+    in_region: Span,
+    /// Its first physical address.
+    physical: u64,
+}
+
+impl Place {
+    fn of(device: &DaxDevice, region: &Region) -> Result<Self, NdError> {
+        let physical = device.physical_address()?;
+        let whole = region.span()?;
+        let garbage = NdError::Garbage { attribute: "resource" };
+        let own = Span::new(physical, device.length_bytes()?).filter(|own| whole.covers(*own)).ok_or(garbage)?;
+        let start = own.start().checked_sub(whole.start()).ok_or(garbage)?;
+        Ok(Self { in_region: Span::new(start, own.length_bytes()).ok_or(garbage)?, physical })
+    }
+
+    /// Returns the bytes of the device that a block of the region has.
+    fn rebase(&self, block: Span) -> Option<Span> {
+        let mine = block.intersect(self.in_region)?;
+        Span::new(mine.start().checked_sub(self.in_region.start())?, mine.length_bytes())
+    }
+
+    /// Rounds a block of the device to whole units of clearing.
+    fn round(&self, block: Span, unit_bytes: u64) -> Option<Span> {
+        block.align_outward(unit_bytes)?.intersect(Span::new(0, self.in_region.length_bytes())?)
+    }
+}
+
+/// Lists the bad blocks of the device that touch `range`.
+pub(crate) fn list(device: &DaxDevice, range: Span, blocks: &mut [Span]) -> BadBlocks {
+    let unit = |region: &Region, physical| node(region).ok().and_then(|node| unit_bytes(&node, physical));
+    list_with(device, range, blocks, &unit)
+}
+
+/// Returns what the bus clears at a time at a physical address; `None` where it cannot.
+fn unit_bytes(bus: &dyn Bus, physical: u64) -> Option<u64> {
+    let mut capability = ioctl::ArsCap { address: physical, length_bytes: SECTOR_BYTES, ..Default::default() };
+    bus.capability(&mut capability).ok()?;
+    let unit = u64::from(capability.clear_unit_bytes);
+    (capability.status & 0xffff == 0 && unit.is_power_of_two()).then_some(unit)
+}
+
+fn list_with(
+    device: &DaxDevice,
+    range: Span,
+    blocks: &mut [Span],
+    unit: &dyn Fn(&Region, u64) -> Option<u64>,
+) -> BadBlocks {
+    let Some(region) = device.region() else { return BadBlocks::Unknown(Errno::OPNOTSUPP) };
+    let place = match Place::of(device, region) {
+        Ok(place) => place,
+        Err(error) => return BadBlocks::Unknown(error.errno()),
+    };
+    let (mut collector, mut known_unit) = (Collector::new(blocks), None);
+    let read = region.bad_blocks(|block| {
+        let Some(block) = place.rebase(block) else { return };
+        // Asked for only once there is something bad: it takes the right to open the control node.
+        let ask = || unit(region, place.physical).unwrap_or(0).max(SECTOR_BYTES);
+        let unit_bytes = *known_unit.get_or_insert_with(ask);
+        if let Some(block) = place.round(block, unit_bytes).filter(|block| block.overlaps(range)) {
+            collector.add(block);
+        }
+    });
+    match (read, collector.finish()) {
+        (Ok(()), answer) => answer,
+        // The kernel has cut off its list: what is there is bad, and there may be more.
+        (Err(NdError::TooLong { .. }), BadBlocks::Listed { count, .. }) => BadBlocks::Listed { count, more: true },
+        (Err(error), _) => BadBlocks::Unknown(error.errno()),
+    }
+}
+
+/// Clears what is bad in `block`, and reads the list again.
+pub(crate) fn clear(device: &DaxDevice, block: Span) -> Result<(), ClearError> {
+    let region = device.region().ok_or(ClearError::Unsupported)?;
+    clear_with(device, block, &|| node(region))
+}
+
+fn clear_with<B: Bus>(
+    device: &DaxDevice,
+    block: Span,
+    open: &dyn Fn() -> Result<B, ClearError>,
+) -> Result<(), ClearError> {
+    let region = device.region().ok_or(ClearError::Unsupported)?;
+    let length_bytes = device.length_bytes().map_err(|error| ClearError::Failed(error.errno()))?;
+    if block.end() > length_bytes {
+        return Err(ClearError::OutOfRange { length_bytes });
+    }
+    let place = Place::of(device, region).map_err(|error| ClearError::Unknown(error.errno()))?;
+    let unit = |_: &Region, physical| open().ok().and_then(|bus| unit_bytes(&bus, physical));
+    let mut rest = Some(block);
+    while let Some(asked) = rest {
+        let mut found = [asked; BLOCKS_AT_A_TIME];
+        let (count, more) = match list_with(device, asked, &mut found, &unit) {
+            BadBlocks::None => break,
+            BadBlocks::Listed { count, more } => (count, more),
+            BadBlocks::Unknown(cause) => return Err(ClearError::Unknown(cause)),
+            _ => return Err(ClearError::Unsupported),
+        };
+        let found = found.get(..count).unwrap_or(&found);
+        let bus = open()?;
+        let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);
+        for bad in found.iter().filter_map(|bad| place.round(bad.intersect(block)?, unit_bytes)) {
+            clear_piece(&bus, place, bad)?;
+        }
+        rest = found.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
+    }
+    match list_with(device, block, &mut [], &unit) {
+        BadBlocks::None => Ok(()),
+        BadBlocks::Unknown(cause) => Err(ClearError::Unknown(cause)),
+        _ => Err(ClearError::StillBad),
+    }
+}
+
+/// Clears whole units of the device. The call succeeds also where the firmware refuses: what it says counts.
+fn clear_piece(bus: &dyn Bus, place: Place, piece: Span) -> Result<(), ClearError> {
+    const STATUS: u32 = 0xffff;
+    const NOT_SUPPORTED: u32 = 1;
+    let address = place.physical.checked_add(piece.start()).ok_or(ClearError::Failed(Errno::OVERFLOW))?;
+    let length_bytes = piece.length_bytes();
+    let refused = |cause| match cause {
+        Errno::NOTTY | Errno::OPNOTSUPP => ClearError::Unsupported,
+        other => ClearError::Failed(other),
+    };
+    let mut capability = ioctl::ArsCap { address, length_bytes, ..Default::default() };
+    bus.capability(&mut capability).map_err(refused)?;
+    let known = Span::new(capability.address, capability.length_bytes);
+    match (capability.status & STATUS, known.zip(Span::new(address, length_bytes))) {
+        (0, Some((known, piece))) if known.covers(piece) => {}
+        (0, _) => return Err(ClearError::Failed(Errno::NXIO)),
+        _ => return Err(ClearError::Unsupported),
+    }
+    let mut request = ioctl::ClearError { address, length_bytes, ..Default::default() };
+    bus.clear(&mut request).map_err(refused)?;
+    match request.status & STATUS {
+        0 if request.cleared_bytes >= length_bytes => Ok(()),
+        0 => Err(ClearError::Failed(Errno::NXIO)),
+        NOT_SUPPORTED => Err(ClearError::Unsupported),
+        _ => Err(ClearError::Failed(Errno::IO)),
+    }
+}
+
+#[cfg(test)]
+#[path = "tests/clear.rs"]
+mod tests;
