@@ -1,10 +1,12 @@
 //! One small error per operation; each knows libpmemset's code and keeps the platform's reason.
 
 mod map;
+mod persist;
 
 use core::fmt;
 
 pub use map::MapError;
+pub use persist::{DeepFlushError, PersistError};
 
 use crate::Extent;
 use crate::shutdown::DeviceError;

@@ -1,13 +1,54 @@
 //! What the caller is told, while or after it happens; never under a lock, so the observer may call the set.
 
 use crate::set::Set;
-use crate::{Extent, Platform, ShutdownRecord, Source, Span};
+use crate::{CopyFlags, Extent, Platform, ShutdownRecord, Source, Span};
 
 /// What happened. Events carry copies: they stay true after the lock is gone.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'e, S> {
+    /// [`Set::copy`] or [`Part::write`](crate::Part::write) is about to store `bytes`.
+    Copy {
+        /// Where they go.
+        dest: Extent,
+        /// What will be stored.
+        bytes: &'e [u8],
+        /// How.
+        flags: CopyFlags,
+    },
+    /// [`Set::copy_within`] or [`Part::copy_within`](crate::Part::copy_within) is about to store what is in `source`.
+    Move {
+        /// Where it goes; may overlap the source.
+        dest: Extent,
+        /// Where it is now.
+        source: Extent,
+        /// How.
+        flags: CopyFlags,
+    },
+    /// [`Set::fill`] or [`Part::fill`](crate::Part::fill) is about to store `value` all over `dest`.
+    Set {
+        /// Where it goes.
+        dest: Extent,
+        /// What each byte will be.
+        value: u8,
+        /// How.
+        flags: CopyFlags,
+    },
+    /// A flush or a persist of `range` is about to begin: what the program stored there itself is about to reach the
+    /// medium.
+    Flush {
+        /// The range as it was given.
+        range: Extent,
+    },
+    /// Everything flushed, streamed or copied before by this thread is durable. Not told after a copy with
+    /// [`NODRAIN`](CopyFlags::NODRAIN) or [`NOFLUSH`](CopyFlags::NOFLUSH), nor after a failure.
+    Drain,
+    /// A persist of `range` has succeeded; comes after `Drain`.
+    Persist {
+        /// The range as it was given.
+        range: Extent,
+    },
     /// A segment was mapped and is part of the set.
     PartAdd {
         /// The new segment's own addresses.

@@ -26,6 +26,7 @@ mod checked;
 pub mod config;
 #[cfg(feature = "contract")]
 pub mod contract;
+pub mod copy;
 pub mod error;
 pub mod event;
 mod extent;
@@ -48,6 +49,7 @@ pub use badblock::{BadBlockPolicy, BadBlocks};
 pub use cell::ShutdownCell;
 pub use checked::Checked;
 pub use config::{Coalescing, Config, MapConfig};
+pub use copy::CopyFlags;
 pub use error::Errno;
 pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};

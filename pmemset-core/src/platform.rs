@@ -312,8 +312,9 @@ pub unsafe trait Source: Send + Sync {
 
     /// Pushes the bytes of `range` to the most reliable domain that software can reach.
     ///
-    /// The core has already written back cache lines and fenced where the granularity asks for it. `range` lies in one
-    /// mapping of this source, `offset` is its first byte in the source; neither need be aligned.
+    /// The core has already made them durable in the ordinary way: written back cache lines and fenced, or called
+    /// [`sync`](Self::sync). `range` lies in one mapping of this source, `offset` is its first byte in the source;
+    /// neither need be aligned.
     ///
     /// # Errors
     ///

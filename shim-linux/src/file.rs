@@ -216,13 +216,16 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         address_space::sync_pages(range)
     }
 
-    /// Synchronises whole pages, and flushes the region behind a file that is mapped with `MAP_SYNC`.
+    /// Synchronises whole pages, and flushes the region behind a file that is mapped with `MAP_SYNC`; at page
+    /// granularity there is nothing beyond [`sync`](Source::sync).
     ///
     /// A program that may not flush the region itself has had the file system do it: the flush of the block device that
     /// ends `msync` is the same one.
     fn deep_flush(&self, range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
-        let pages = range.align_outward(auxv::page_size_bytes()).ok_or(Errno::OVERFLOW)?;
-        address_space::sync_pages(pages)?;
+        if self.probe.maps_sync() {
+            let pages = range.align_outward(auxv::page_size_bytes()).ok_or(Errno::OVERFLOW)?;
+            address_space::sync_pages(pages)?;
+        }
         match self.probe.region.as_ref().map_or(Ok(DeepFlush::Done), Region::deep_flush)? {
             DeepFlush::NotPermitted => Ok(DeepFlush::Done),
             answer => Ok(answer),

@@ -46,6 +46,15 @@ pub(crate) struct Segment<S> {
     pub(crate) source: S,
     /// The set's own reservation that it lies in; `NONE` in the caller's.
     pub(crate) reservation: u32,
+    /// A synchronisation of it has failed.
+    pub(crate) failed: bool,
+}
+
+impl<S> Segment<S> {
+    /// Returns where in the source `piece` begins, which lies in the segment.
+    pub(crate) const fn offset_of(&self, piece: Extent) -> u64 {
+        self.offset.wrapping_add(piece.start().wrapping_sub(self.extent.start()) as u64)
+    }
 }
 
 /// A part as the books see it.
@@ -62,6 +71,7 @@ struct Slot<S> {
     end: usize,
     offset: u64,
     link: u32,
+    failed: bool,
     source: Option<S>,
 }
 
@@ -150,7 +160,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
         const { assert!(N > 0 && N <= 65_536, "a set has room for 1 to 65,536 segments") };
         Self {
             table: Table::new(),
-            slots: [const { Slot { end: 0, offset: 0, link: NONE, source: None } }; N],
+            slots: [const { Slot { end: 0, offset: 0, link: NONE, failed: false, source: None } }; N],
             free_slots: Free::new(),
             records: [Record { start: 0, end: 0 }; N],
             free_records: Free::new(),
@@ -184,6 +194,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
             offset: slot.offset,
             source: slot.source.clone()?,
             reservation: slot.link,
+            failed: slot.failed,
         })
     }
 
@@ -197,6 +208,14 @@ impl<S: Clone, const N: usize> Books<S, N> {
         }
         let (start, tag) = next?;
         self.segment(start, tag)
+    }
+
+    /// Notes that a synchronisation of the segment at `start` has failed.
+    pub(crate) fn fail(&mut self, start: usize) {
+        let found = self.table.at_or_before(start).filter(|(found, _)| *found == start);
+        if let Some(slot) = found.and_then(|(_, tag)| self.slots.get_mut(tag.slot() as usize)) {
+            slot.failed = true;
+        }
     }
 
     /// Returns whether no segment touches `extent`.
@@ -292,6 +311,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
                 end: segment.extent.end(),
                 offset: segment.offset,
                 link: segment.reservation,
+                failed: segment.failed,
                 source: Some(segment.source),
             };
         }

@@ -2,8 +2,11 @@
 
 mod books;
 mod checks;
+mod lines;
 mod map;
+mod memory;
 mod part;
+mod persist;
 mod place;
 mod remove;
 #[cfg(test)]
@@ -83,6 +86,11 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         N
     }
 
+    const fn has_observer(&self) -> bool {
+        self.config.observer.is_some()
+    }
+
+    #[inline]
     fn tell(&self, event: &Event<'_, S>) -> Answer {
         match self.config.observer {
             Some(observer) => observer.event(self, event),

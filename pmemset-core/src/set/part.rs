@@ -6,7 +6,7 @@ use core::mem;
 use super::Set;
 use super::books::{Books, PartEntry};
 use crate::error::LookupError;
-use crate::{Extent, Platform, Source};
+use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle that pins a part: while it lives the part can grow by coalescing, and neither shrink nor go
 /// (`pmemset_part_map`).
@@ -14,6 +14,7 @@ pub struct Part<'s, P: Platform, S: Source + Clone, const N: usize> {
     set: &'s Set<'s, P, S, N>,
     head: u32,
     extent: Extent,
+    granularity: Granularity,
 }
 
 impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
@@ -29,6 +30,13 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     pub fn descriptor(&self) -> Extent {
         let part = self.set.books.read().part_at(self.extent.start());
         part.map_or(self.extent, |part| part.extent)
+    }
+
+    /// Returns how stores to the part become durable: as to all parts of the set.
+    #[inline]
+    #[must_use]
+    pub const fn granularity(&self) -> Granularity {
+        self.granularity
     }
 
     /// Returns the set.
@@ -62,9 +70,9 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
 
     /// Returns the handle for what is left of its part; the pin has been handed over.
     pub(super) fn moved(self, left: PartEntry) -> Self {
-        let set = self.set;
+        let (set, granularity) = (self.set, self.granularity);
         mem::forget(self);
-        Self { set, head: left.head, extent: left.extent }
+        Self { set, head: left.head, extent: left.extent, granularity }
     }
 }
 
@@ -143,6 +151,8 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         if !self.pins.pin(entry.head) {
             return Err(LookupError::TooManyHandles);
         }
-        Ok(Some(Part { set: self, head: entry.head, extent: entry.extent }))
+        // There is a part, so the set has a granularity.
+        let granularity = books.granularity.unwrap_or(Granularity::Page);
+        Ok(Some(Part { set: self, head: entry.head, extent: entry.extent, granularity }))
     }
 }

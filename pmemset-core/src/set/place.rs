@@ -135,7 +135,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             None => claim.reservation,
         };
         let (extent, offset, source) = (claim.window, request.offset, source.clone());
-        let part = books.enter(Segment { extent, offset, source, reservation }, claim.joins)?;
+        let part = books.enter(Segment { extent, offset, source, reservation, failed: false }, claim.joins)?;
         books.granularity = Some(request.granularity);
         Some(part)
     }

@@ -6,7 +6,7 @@ use super::Set;
 use super::books::{Books, Farewell, PartEntry};
 use super::checks::deep_flushed;
 use super::part::Part;
-use crate::error::RemoveError;
+use crate::error::{LookupError, RemoveError};
 use crate::event::Event;
 use crate::{Extent, Platform, Source};
 
@@ -124,11 +124,19 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         loop {
             let segment = self.books.read().segment_from(at);
             let Some(segment) = segment.filter(|segment| segment.extent.overlaps(range)) else { return Ok(()) };
-            match segment.source.deep_flush(segment.extent, segment.offset) {
-                Ok(answer) => deep_flushed(&segment.source, answer),
-                Err(cause) => return Err(RemoveError::DeepFlush { segment: segment.extent, cause }),
-            }
             at = segment.extent.end();
+            let start = segment.extent.start();
+            let part = match self.part_at(start) {
+                Ok(part) => part,
+                Err(LookupError::NotMapped { .. }) => continue,
+                Err(LookupError::TooManyHandles) => return Err(RemoveError::Pinned { part: segment.extent }),
+            };
+            // Looked up again now that it cannot go.
+            let segment = self.books.read().segment_from(start);
+            let Some(segment) = segment.filter(|segment| segment.extent.start() == start) else { continue };
+            let flushed = self.deep_flush_segment(&segment, segment.extent, part.granularity());
+            let failed = |cause| RemoveError::DeepFlush { segment: segment.extent, cause };
+            deep_flushed(&segment.source, flushed.map_err(failed)?);
         }
     }
 }

@@ -92,6 +92,7 @@ impl<'p> Memory<'p> {
                     *kept = (**record, *sequence);
                 }
             }
+            _ => {}
         }
     }
 

@@ -1,11 +1,14 @@
 //! The rules of a set, one test each, on a platform that only keeps account.
 
 mod badblocks;
+mod bytes;
 mod fake;
 mod memory;
+mod persist;
 mod place;
 mod range;
 mod shutdown;
+mod world;
 
 use core::sync::atomic::Ordering;
 use std::sync::Mutex;
@@ -218,7 +221,7 @@ fn observer_may_call_the_set_from_every_event() {
             Event::PartAdd { segment, part, .. } => ("add", Some(*segment), *part, seen),
             Event::PartRemove { part } => ("remove", None, *part, seen),
             Event::RemoveRange { range } => ("range", None, *range, seen),
-            Event::SdsUpdate { .. } | Event::BadBlock { .. } | Event::BadBlocksCleared { .. } => unreachable!(),
+            other => panic!("{other:?}"),
         });
         Answer::Proceed
     });

@@ -1,0 +1,353 @@
+//! Stores reach the medium: flush, drain, persist, deep flush.
+#![allow(unsafe_code, reason = "writes back lines of mapped memory")]
+
+use super::Set;
+use super::books::Segment;
+use super::lines::Runs;
+use super::part::Part;
+use crate::error::{DeepFlushError, Errno, PersistError};
+use crate::event::Event;
+use crate::{DeepFlush, Extent, Granularity, Platform, Source};
+
+/// Returns the range; `None` where it is empty.
+pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Extent>, PersistError> {
+    match Extent::new(address, length_bytes) {
+        None if length_bytes > 0 => Err(PersistError::OutOfRange { start: address, length_bytes }),
+        range => Ok(range),
+    }
+}
+
+impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+    /// Makes the bytes of a range durable (`pmemset_persist`): [`flush`](Self::flush) and [`drain`](Self::drain) in one.
+    ///
+    /// Byte granularity: a fence. Cache line: each line that the range touches is written back once, then a fence.
+    /// Page: the source synchronises exactly the pages that the range touches, and there is nothing to drain. Tells
+    /// [`Flush`](Event::Flush) before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) after. A length of 0
+    /// does nothing.
+    ///
+    /// Looks the range up under the read lock; [`Part::persist`] does without.
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`].
+    pub fn persist(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
+        let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
+        self.pinned(range)?.persist_piece(range)
+    }
+
+    /// Starts to make the bytes of a range durable (`pmemset_flush`); they are after the next [`drain`](Self::drain).
+    ///
+    /// At page granularity they are when the call returns. Tells [`Flush`](Event::Flush) before.
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`].
+    pub fn flush(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
+        let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
+        self.pinned(range)?.flush_piece(range)
+    }
+
+    /// Waits until everything that this processor flushed or streamed before is durable (`pmemset_drain`): a fence.
+    ///
+    /// Tells [`Drain`](Event::Drain) after. Does not fail, in an empty set either.
+    #[inline]
+    pub fn drain(&self) {
+        self.platform.fence();
+        self.tell(&Event::Drain);
+    }
+
+    /// Makes the bytes of many ranges durable with one fence; each line (each page) that they touch is written back
+    /// (synchronised) once, also where ranges overlap.
+    ///
+    /// Tells [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
+    /// each range after. Ranges in ascending order cost O(n), others O(n²).
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`]. When a range is refused, nothing of any range has been flushed.
+    pub fn persist_many(&self, ranges: &[Extent]) -> Result<(), PersistError> {
+        for range in ranges {
+            self.pinned(*range)?;
+        }
+        for range in ranges {
+            self.tell(&Event::Flush { range: *range });
+        }
+        let Some(granularity) = self.granularity() else {
+            return ranges.first().map_or(Ok(()), |range| Err(PersistError::NotMapped { address: range.start() }));
+        };
+        let unit_bytes = match granularity {
+            Granularity::Page => self.platform.page_size_bytes(),
+            _ => self.platform.cpu().line_bytes(),
+        };
+        let mut part: Option<Part<'_, P, S, N>> = None;
+        for run in Runs::new(ranges, unit_bytes) {
+            let known = part.take().filter(|part| part.extent().covers(run));
+            let known = match known {
+                Some(known) => known,
+                None => self.pinned(run)?,
+            };
+            known.over(run, |part, piece| part.write_out(piece))?;
+            part = Some(known);
+        }
+        if granularity != Granularity::Page && !ranges.is_empty() {
+            self.platform.fence();
+        }
+        if !ranges.is_empty() {
+            self.tell(&Event::Drain);
+        }
+        for range in ranges {
+            self.tell(&Event::Persist { range: *range });
+        }
+        Ok(())
+    }
+
+    /// Pushes the bytes of a range to the most reliable domain that software can reach (`pmemset_deep_flush`).
+    ///
+    /// Makes them durable in the ordinary way first, and works at every granularity. A range over several segments
+    /// gets the answer of the one that came off worst: not permitted, done, not needed. Tells nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`DeepFlushError`].
+    pub fn deep_flush(&self, address: usize, length_bytes: usize) -> Result<DeepFlush, DeepFlushError> {
+        let Some(range) = range_of(address, length_bytes)? else { return Ok(DeepFlush::NotNeeded) };
+        self.pinned(range)?.deep_flush_piece(range)
+    }
+
+    /// Pins the part that the range begins in, and makes sure that all of it is mapped.
+    pub(super) fn pinned<'s>(&'s self, range: Extent) -> Result<Part<'s, P, S, N>, PersistError> {
+        let part = self.part_at(range.start())?;
+        if !part.extent().covers(range) {
+            self.check_mapped(range)?;
+        }
+        Ok(part)
+    }
+
+    #[cold]
+    fn check_mapped(&self, range: Extent) -> Result<(), PersistError> {
+        let books = self.books.read();
+        let mut at = range.start();
+        while at < range.end() {
+            at = books.part_at(at).ok_or(PersistError::NotMapped { address: at })?.extent.end();
+        }
+        Ok(())
+    }
+
+    /// Does to one segment what persisting does, and then what only the source can do. An I/O error sticks.
+    ///
+    /// The caller has pinned the part that `segment` belongs to; `piece` lies in it.
+    pub(super) fn deep_flush_segment(
+        &self,
+        segment: &Segment<S>,
+        piece: Extent,
+        granularity: Granularity,
+    ) -> Result<DeepFlush, Errno> {
+        if granularity == Granularity::Page {
+            let pages = piece.align_outward(self.platform.page_size_bytes()).unwrap_or(piece);
+            self.sync_segment(segment, pages.intersect(segment.extent).unwrap_or(pages))?;
+        } else {
+            if granularity == Granularity::CacheLine {
+                // SAFETY: mapped, and pinned by the caller.
+                unsafe { self.platform.write_back(piece) };
+            }
+            self.platform.fence();
+        }
+        uninterrupted(|| segment.source.deep_flush(piece, segment.offset_of(piece)))
+    }
+
+    fn sync_segment(&self, segment: &Segment<S>, pages: Extent) -> Result<(), Errno> {
+        let result = uninterrupted(|| segment.source.sync(pages, segment.offset_of(pages)));
+        if result.is_err() {
+            self.books.write().fail(segment.extent.start());
+        }
+        result
+    }
+}
+
+/// Calls again what was interrupted.
+fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
+    /// Makes `length_bytes` bytes from `offset` on durable; see [`Set::persist`].
+    ///
+    /// Costs what the processor's flush costs: no lock, no look-up.
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
+    #[inline]
+    pub fn persist(&self, offset: usize, length_bytes: usize) -> Result<(), PersistError> {
+        match self.extent().slice(offset, length_bytes) {
+            Some(range) => self.persist_piece(range),
+            None => self.piece(offset, length_bytes)?.map_or(Ok(()), |range| self.persist_piece(range)),
+        }
+    }
+
+    /// Starts to make `length_bytes` bytes from `offset` on durable; see [`Set::flush`].
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
+    #[inline]
+    pub fn flush(&self, offset: usize, length_bytes: usize) -> Result<(), PersistError> {
+        self.piece(offset, length_bytes)?.map_or(Ok(()), |range| self.flush_piece(range))
+    }
+
+    /// Pushes `length_bytes` bytes from `offset` on as far as software can; see [`Set::deep_flush`].
+    ///
+    /// # Errors
+    ///
+    /// See [`DeepFlushError`].
+    pub fn deep_flush(&self, offset: usize, length_bytes: usize) -> Result<DeepFlush, DeepFlushError> {
+        let Some(range) = self.piece(offset, length_bytes)? else { return Ok(DeepFlush::NotNeeded) };
+        self.deep_flush_piece(range)
+    }
+
+    /// Returns the addresses of `length_bytes` bytes from `offset` on; `None` where there are none.
+    #[inline]
+    pub(super) fn piece(&self, offset: usize, length_bytes: usize) -> Result<Option<Extent>, PersistError> {
+        match self.extent().slice(offset, length_bytes) {
+            Some(range) => Ok(Some(range)),
+            None if length_bytes == 0 => Ok(None),
+            None => self.grown_piece(offset, length_bytes).map(Some),
+        }
+    }
+
+    /// As [`piece`](Self::piece), if the part has grown meanwhile.
+    #[cold]
+    fn grown_piece(&self, offset: usize, length_bytes: usize) -> Result<Extent, PersistError> {
+        let part = self.descriptor();
+        part.slice(offset, length_bytes).ok_or_else(|| {
+            let start = part.start().checked_add(offset);
+            match start.and_then(|start| Extent::new(start, length_bytes)) {
+                Some(range) => PersistError::NotMapped { address: range.start().max(part.end()) },
+                None => PersistError::OutOfRange { start: offset, length_bytes },
+            }
+        })
+    }
+
+    #[inline]
+    fn persist_piece(&self, range: Extent) -> Result<(), PersistError> {
+        if self.set().has_observer() || !self.extent().covers(range) {
+            return self.persist_told(range);
+        }
+        self.write_out(range)?;
+        if self.granularity() != Granularity::Page {
+            self.set().platform.fence();
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn persist_told(&self, range: Extent) -> Result<(), PersistError> {
+        self.flush_piece(range)?;
+        if self.granularity() != Granularity::Page {
+            self.set().platform.fence();
+        }
+        self.set().tell(&Event::Drain);
+        self.set().tell(&Event::Persist { range });
+        Ok(())
+    }
+
+    #[inline]
+    fn flush_piece(&self, range: Extent) -> Result<(), PersistError> {
+        self.set().tell(&Event::Flush { range });
+        self.over(range, |part, piece| part.write_out(piece))
+    }
+
+    fn deep_flush_piece(&self, range: Extent) -> Result<DeepFlush, DeepFlushError> {
+        let mut answer = DeepFlush::NotNeeded;
+        self.over::<DeepFlushError>(range, |part, piece| {
+            part.over_segments(piece, |segment, piece| {
+                if segment.failed {
+                    return Err(PersistError::FailedBefore { segment: segment.extent }.into());
+                }
+                let flushed = part.set().deep_flush_segment(segment, piece, part.granularity());
+                let failed = |cause| DeepFlushError::Failed { segment: segment.extent, cause };
+                answer = worse(answer, flushed.map_err(failed)?);
+                Ok(())
+            })
+        })?;
+        Ok(answer)
+    }
+
+    /// Calls `each` with the pieces of `range` and the parts that they lie in, each of them pinned.
+    ///
+    /// The range begins in this part, and is mapped.
+    #[inline]
+    pub(super) fn over<E: From<PersistError>>(
+        &self,
+        range: Extent,
+        mut each: impl FnMut(&Self, Extent) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if self.extent().covers(range) {
+            return each(self, range);
+        }
+        let mut at = range.start();
+        while let Some(rest) = range.from(at) {
+            let part = self.set().part_at(at).map_err(PersistError::from)?;
+            let Some(piece) = part.extent().intersect(rest) else { break };
+            each(&part, piece)?;
+            at = piece.end();
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with the segments that `range`, which lies in this part, touches, and its piece of each.
+    fn over_segments<E>(
+        &self,
+        range: Extent,
+        mut each: impl FnMut(&Segment<S>, Extent) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut rest = Some(range);
+        while let Some(left) = rest {
+            let segment = self.set().books.read().segment_from(left.start());
+            let Some(segment) = segment else { break };
+            let Some(piece) = segment.extent.intersect(left) else { break };
+            each(&segment, piece)?;
+            rest = left.from(piece.end());
+        }
+        Ok(())
+    }
+
+    /// Does to `range`, which lies in this part, what comes before the fence.
+    #[inline]
+    pub(super) fn write_out(&self, range: Extent) -> Result<(), PersistError> {
+        match self.granularity() {
+            Granularity::Byte => Ok(()),
+            Granularity::CacheLine => {
+                // SAFETY: the range lies in this part, which is mapped as long as it is pinned.
+                unsafe { self.set().platform.write_back(range) };
+                Ok(())
+            }
+            Granularity::Page => self.sync(range),
+        }
+    }
+
+    #[cold]
+    pub(super) fn sync(&self, range: Extent) -> Result<(), PersistError> {
+        let pages = range.align_outward(self.set().platform.page_size_bytes()).unwrap_or(range);
+        self.over_segments(pages, |segment, piece| {
+            if segment.failed {
+                return Err(PersistError::FailedBefore { segment: segment.extent });
+            }
+            let failed = |cause| PersistError::Sync { segment: segment.extent, cause };
+            self.set().sync_segment(segment, piece).map_err(failed)
+        })
+    }
+}
+
+const fn worse(one: DeepFlush, other: DeepFlush) -> DeepFlush {
+    match (one, other) {
+        (DeepFlush::NotPermitted, _) | (_, DeepFlush::NotPermitted) => DeepFlush::NotPermitted,
+        (DeepFlush::Done, _) | (_, DeepFlush::Done) => DeepFlush::Done,
+        _ => DeepFlush::NotNeeded,
+    }
+}

@@ -1,0 +1,254 @@
+//! Reading, storing, copying and filling the bytes of parts.
+#![allow(unsafe_code, reason = "looks at slices of parts")]
+
+use proptest::prelude::*;
+
+use super::fake::PAGE;
+use super::world::Act::{Fence, Store, Sync, WriteBack};
+use super::world::{Act, Memory, World};
+use crate::arch::StoreKind::{Cached, Streaming};
+use crate::error::{Errno, PersistError};
+use crate::event::from_fn;
+use crate::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Set};
+
+type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 16>;
+
+/// libpmemset's ten flag sets.
+const FLAG_SETS: [CopyFlags; 10] = [
+    CopyFlags::empty(),
+    CopyFlags::NODRAIN,
+    CopyFlags::NONTEMPORAL,
+    CopyFlags::TEMPORAL,
+    CopyFlags::NONTEMPORAL.union(CopyFlags::TEMPORAL),
+    CopyFlags::NONTEMPORAL.union(CopyFlags::NODRAIN),
+    CopyFlags::WC,
+    CopyFlags::WB,
+    CopyFlags::NOFLUSH,
+    CopyFlags::all(),
+];
+
+fn extent(start: usize, length_bytes: usize) -> Extent {
+    Extent::new(start, length_bytes).unwrap()
+}
+
+fn pages(count: usize) -> MapConfig {
+    MapConfig::new().length(count * PAGE)
+}
+
+fn content(set: &WorldSet<'_>, address: usize, length_bytes: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length_bytes];
+    set.read(address, &mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn flags_decide_how_bytes_become_durable() {
+    for granularity in [Granularity::Byte, Granularity::CacheLine, Granularity::Page] {
+        let world = World::new(8);
+        let source = Memory::new(&world, granularity);
+        let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+        let part = set.map(&source, &pages(3)).unwrap().part;
+        let dest = extent(part.start() + PAGE - 4, 20);
+        let synced = Sync(extent(part.start(), 2 * PAGE), 0);
+        for flags in FLAG_SETS {
+            let noflush = flags.contains(CopyFlags::NOFLUSH);
+            let wants_streams = flags.intersects(CopyFlags::NONTEMPORAL | CopyFlags::WC);
+            let wants_cached = flags.intersects(CopyFlags::TEMPORAL | CopyFlags::WB);
+            let streams = !noflush
+                && match granularity {
+                    Granularity::Byte => flags.contains(CopyFlags::NONTEMPORAL),
+                    Granularity::CacheLine => wants_streams || !wants_cached,
+                    Granularity::Page => false,
+                };
+            let mut expected = vec![Store(dest, if streams { Streaming } else { Cached })];
+            if !noflush && granularity == Granularity::CacheLine && !streams {
+                expected.push(WriteBack(dest));
+            }
+            if !noflush && granularity == Granularity::Page {
+                expected.push(synced);
+            } else if !noflush && !flags.contains(CopyFlags::NODRAIN) {
+                expected.push(Fence);
+            }
+            let handle = set.part_at(part.start()).unwrap();
+            let done = |action: &dyn Fn() -> Result<(), PersistError>| {
+                world.take();
+                action().unwrap();
+                assert_eq!(world.take(), expected, "{granularity:?} {flags:?}");
+            };
+            done(&|| set.copy(dest.start(), &[7; 20], flags));
+            done(&|| handle.write(PAGE - 4, &[8; 20], flags));
+            done(&|| set.fill(dest.start(), 9, 20, flags));
+            done(&|| handle.fill(PAGE - 4, 10, 20, flags));
+            done(&|| set.copy_within(dest.start(), dest.start() - 3, 20, flags));
+            done(&|| handle.copy_within(PAGE - 4, PAGE - 4, 20, flags));
+        }
+    }
+}
+
+#[test]
+fn outside_the_part_nothing_is_stored() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+    let flags = CopyFlags::empty();
+    assert_eq!(set.copy(0x1000, &[1], flags), Err(PersistError::NotMapped { address: 0x1000 }));
+    assert_eq!(set.fill(0x1000, 1, 1, flags), Err(PersistError::NotMapped { address: 0x1000 }));
+    assert_eq!(set.copy_within(0x1000, 0x2000, 1, flags), Err(PersistError::NotMapped { address: 0x2000 }));
+    assert_eq!(set.read(0x1000, &mut [0]), Err(PersistError::NotMapped { address: 0x1000 }));
+    let part = set.map(&source, &pages(2)).unwrap().part;
+    let handle = set.part_at(part.start()).unwrap();
+    world.take();
+    let behind = PersistError::NotMapped { address: part.end() };
+    assert_eq!(handle.write(2 * PAGE - 1, &[1, 2], flags), Err(behind));
+    assert_eq!(handle.fill(2 * PAGE - 1, 1, 2, flags), Err(behind));
+    assert_eq!(handle.copy_within(0, 2 * PAGE - 1, 2, flags), Err(behind));
+    assert_eq!(handle.copy_within(2 * PAGE - 1, 0, 2, flags), Err(behind));
+    assert_eq!(handle.read(2 * PAGE - 1, &mut [0, 0]), Err(behind));
+    assert_eq!(handle.as_ptr(2 * PAGE, 1), Err(behind));
+    // SAFETY: nothing else uses the bytes.
+    assert_eq!(unsafe { handle.as_slice(0, 2 * PAGE + 1) }, Err(behind));
+    let wraps = PersistError::OutOfRange { start: usize::MAX, length_bytes: 2 };
+    assert_eq!(handle.write(usize::MAX, &[1, 2], flags), Err(wraps));
+    assert_eq!(set.copy(usize::MAX, &[1, 2], flags), Err(wraps));
+    for zero in [handle.write(9999, &[], flags), set.copy(1, &[], flags), handle.fill(9999, 1, 0, flags)] {
+        assert_eq!(zero, Ok(()));
+    }
+    assert_eq!(world.take(), []);
+    assert_eq!(content(&set, part.start(), 2 * PAGE), [0; 2 * PAGE]);
+}
+
+#[test]
+fn failed_synchronisation_is_reported_with_the_bytes_stored() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::Page);
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+    let part = set.map(&source, &pages(1)).unwrap().part;
+    source.sync_errors.lock().unwrap().push_back(Errno::IO);
+    let error = set.copy(part.start(), &[5; 8], CopyFlags::empty());
+    assert_eq!(error, Err(PersistError::Sync { segment: part, cause: Errno::IO }));
+    assert_eq!(content(&set, part.start(), 8), [5; 8]);
+    assert_eq!(set.fill(part.start(), 6, 8, CopyFlags::empty()), Err(PersistError::FailedBefore { segment: part }));
+    assert_eq!(set.fill(part.start(), 6, 8, CopyFlags::NOFLUSH), Ok(()));
+}
+
+#[test]
+fn copies_cross_parts_in_both_directions() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+    let start = set.map(&source, &pages(1)).unwrap().part.start();
+    set.map(&source, &pages(1)).unwrap();
+    set.map(&source, &pages(2)).unwrap();
+    let size = 4 * PAGE;
+    let mut model: Vec<u8> = (0..size).map(|at| (at * 31 + at / PAGE) as u8).collect();
+    set.copy(start, &model, CopyFlags::empty()).unwrap();
+    assert!(content(&set, start, size) == model);
+    for (dest, from, length) in
+        [(100, 200, 9000), (200, 100, 9000), (1, 0, size - 1), (0, 1, size - 1), (PAGE, 0, PAGE), (4000, 4000, 5000)]
+    {
+        model.copy_within(from..from + length, dest);
+        set.copy_within(start + dest, start + from, length, CopyFlags::empty()).unwrap();
+        assert!(content(&set, start, size) == model, "{length} bytes from {from} to {dest}");
+    }
+    world.take();
+    set.fill(start + 4000, 3, 5000, CopyFlags::TEMPORAL).unwrap();
+    model[4000..9000].fill(3);
+    assert!(content(&set, start, size) == model);
+    let acts = world.take();
+    assert_eq!(acts.iter().filter(|act| **act == Fence).count(), 1);
+    assert_eq!(acts.iter().filter(|act| matches!(act, WriteBack(_))).count(), 3);
+}
+
+#[test]
+fn observer_sees_stores_before_they_happen_and_no_drain_after_noflush() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let log = std::sync::Mutex::new(Vec::new());
+    let observer = from_fn(|set: &Set<'_, &World, &Memory<'_>, 16>, event| {
+        let (name, dest) = match event {
+            Event::Copy { dest, bytes, .. } => {
+                assert_eq!(dest.length_bytes(), bytes.len());
+                ("copy", Some(dest))
+            }
+            Event::Move { dest, .. } => ("move", Some(dest)),
+            Event::Set { dest, .. } => ("set", Some(dest)),
+            Event::Drain => ("drain", None),
+            Event::PartAdd { .. } => return Answer::Proceed,
+            other => panic!("{other:?}"),
+        };
+        let stored = set.platform().take().iter().any(|act| matches!(act, Act::Store(..)));
+        log.lock().unwrap().push((name, dest.copied(), stored));
+        Answer::Proceed
+    });
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page).observer(&observer));
+    let part = set.map(&source, &pages(1)).unwrap().part;
+    let handle = set.part_at(part.start()).unwrap();
+    let dest = Some(extent(part.start() + 64, 10));
+    for flags in FLAG_SETS {
+        let told = |action: &dyn Fn()| {
+            world.take();
+            action();
+            core::mem::take(&mut *log.lock().unwrap())
+        };
+        let drains = !flags.intersects(CopyFlags::NODRAIN | CopyFlags::NOFLUSH);
+        let expected = |name| {
+            let mut expected = vec![(name, dest, false)];
+            expected.extend(drains.then_some(("drain", None, true)));
+            expected
+        };
+        assert_eq!(told(&|| handle.write(64, &[1; 10], flags).unwrap()), expected("copy"));
+        assert_eq!(told(&|| set.copy(part.start() + 64, &[1; 10], flags).unwrap()), expected("copy"));
+        assert_eq!(told(&|| handle.copy_within(64, 60, 10, flags).unwrap()), expected("move"));
+        assert_eq!(told(&|| handle.fill(64, 2, 10, flags).unwrap()), expected("set"));
+        assert_eq!(told(&|| assert!(handle.fill(PAGE, 2, 10, flags).is_err())), []);
+    }
+}
+
+#[test]
+fn slices_are_the_bytes_of_the_part() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+    let part = set.map(&source, &pages(2)).unwrap().part;
+    let mut handle = set.part_at(part.start()).unwrap();
+    // SAFETY: nothing else uses the bytes.
+    let bytes = unsafe { handle.as_mut_slice(10, 20) }.unwrap();
+    bytes.fill(0xee);
+    handle.persist(10, 20).unwrap();
+    // SAFETY: nothing stores to the bytes.
+    assert_eq!(unsafe { handle.as_slice(9, 22) }.unwrap(), [&[0][..], &[0xee; 20], &[0]].concat());
+    // SAFETY: there are no bytes.
+    assert!(unsafe { handle.as_slice(usize::MAX, 0) }.unwrap().is_empty());
+    assert_eq!(handle.as_ptr(10, 20).unwrap().addr(), part.start() + 10);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_copies_agree_with_a_byte_model(
+        length in 0_usize..=4096,
+        to in 0_usize..64,
+        from in 0_usize..64,
+        near in any::<bool>(),
+        flags in 0_usize..10,
+        granularity in 0_u8..3,
+        seed in any::<u8>(),
+    ) {
+        let world = World::new(3);
+        let source = Memory::new(&world, Granularity::from_raw(granularity).unwrap());
+        let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+        let part = set.map(&source, &pages(3)).unwrap().part;
+        let handle = set.part_at(part.start()).unwrap();
+        let flags = FLAG_SETS[flags];
+        let mut model: Vec<u8> = (0..3 * PAGE).map(|at| (at as u8).wrapping_mul(seed | 1).wrapping_add((at / 256) as u8)).collect();
+        handle.write(0, &model, flags).unwrap();
+        let from = if near { from } else { PAGE + 64 + from };
+        model.copy_within(from..from + length, to);
+        handle.copy_within(to, from, length, flags).unwrap();
+        prop_assert!(content(&set, part.start(), 3 * PAGE) == model);
+        model[from..from + length / 2].fill(seed);
+        handle.fill(from, seed, length / 2, flags).unwrap();
+        prop_assert!(content(&set, part.start(), 3 * PAGE) == model);
+    }
+}

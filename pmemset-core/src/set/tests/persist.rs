@@ -1,0 +1,291 @@
+//! What is written back, fenced and synchronised, how often, and what happens when it fails.
+
+use super::fake::PAGE;
+use super::world::Act::{DeepFlush as Deep, Fence, Sync, WriteBack};
+use super::world::{Memory, World};
+use crate::error::{DeepFlushError, Errno, PersistError, RemoveError};
+use crate::event::from_fn;
+use crate::{Answer, Coalescing, Config, DeepFlush, Event, Extent, Granularity, MapConfig, Set};
+
+type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 16>;
+
+fn set_on(world: &World) -> WorldSet<'_> {
+    Set::new(world, Config::new(Granularity::Page))
+}
+
+fn pages(count: usize) -> MapConfig {
+    MapConfig::new().length(count * PAGE)
+}
+
+fn extent(start: usize, length_bytes: usize) -> Extent {
+    Extent::new(start, length_bytes).unwrap()
+}
+
+#[test]
+fn granularity_decides_what_persisting_does() {
+    for granularity in [Granularity::Byte, Granularity::CacheLine, Granularity::Page] {
+        let world = World::new(8);
+        let source = Memory::new(&world, granularity);
+        let set = set_on(&world);
+        let part = set.map(&source, &pages(4).offset(PAGE as u64).unwrap()).unwrap().part;
+        let range = extent(part.start() + PAGE - 1, PAGE + 2);
+        let touched = extent(part.start(), 3 * PAGE);
+        let (flushed, persisted) = match granularity {
+            Granularity::Byte => (vec![], vec![Fence]),
+            Granularity::CacheLine => (vec![WriteBack(range)], vec![WriteBack(range), Fence]),
+            Granularity::Page => (vec![Sync(touched, PAGE as u64)], vec![Sync(touched, PAGE as u64)]),
+        };
+        let handle = set.part_at(part.start()).unwrap();
+        world.take();
+        set.persist(range.start(), range.length_bytes()).unwrap();
+        assert_eq!(world.take(), persisted);
+        handle.persist(PAGE - 1, PAGE + 2).unwrap();
+        assert_eq!(world.take(), persisted);
+        set.flush(range.start(), range.length_bytes()).unwrap();
+        assert_eq!(world.take(), flushed);
+        handle.flush(PAGE - 1, PAGE + 2).unwrap();
+        assert_eq!(world.take(), flushed);
+        set.drain();
+        assert_eq!(world.take(), [Fence]);
+        assert_eq!(set.deep_flush(range.start(), range.length_bytes()), Ok(DeepFlush::Done));
+        let offset = PAGE as u64 + (PAGE - 1) as u64;
+        assert_eq!(world.take(), [persisted, vec![Deep(range, offset)]].concat());
+    }
+}
+
+#[test]
+fn length_0_is_nothing_and_an_empty_set_has_answers() {
+    let world = World::new(8);
+    let set = set_on(&world);
+    for address in [0, 5, usize::MAX] {
+        assert_eq!(set.persist(address, 0), Ok(()));
+        assert_eq!(set.flush(address, 0), Ok(()));
+        assert_eq!(set.deep_flush(address, 0), Ok(DeepFlush::NotNeeded));
+    }
+    set.drain();
+    assert_eq!(set.persist_many(&[]), Ok(()));
+    assert_eq!(world.take(), [Fence]);
+    let missing = PersistError::NotMapped { address: 4096 };
+    assert_eq!(missing.code(), -200_012);
+    assert_eq!(set.persist(4096, 8), Err(missing));
+    assert_eq!(set.flush(4096, 8), Err(missing));
+    assert_eq!(set.deep_flush(4096, 8), Err(missing.into()));
+    assert_eq!(set.persist_many(&[extent(4096, 8)]), Err(missing));
+    let wraps = PersistError::OutOfRange { start: usize::MAX - 1, length_bytes: 4 };
+    assert_eq!(set.persist(usize::MAX - 1, 4), Err(wraps));
+    assert_eq!(set.deep_flush(usize::MAX - 1, 4), Err(wraps.into()));
+    assert_eq!(world.take(), []);
+}
+
+#[test]
+fn range_outside_the_parts_is_refused_with_its_first_address() {
+    let world = World::new(16);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set = set_on(&world);
+    let one = set.map(&source, &pages(1)).unwrap().part;
+    let two = set.map(&source, &pages(2)).unwrap().part;
+    world.leave_hole();
+    let three = set.map(&source, &pages(1)).unwrap().part;
+    assert_eq!(one.end(), two.start());
+    let refused = |address: usize, length: usize, missing: usize| {
+        let error = PersistError::NotMapped { address: missing };
+        assert_eq!(set.persist(address, length), Err(error));
+        assert_eq!(set.flush(address, length), Err(error));
+        assert_eq!(set.deep_flush(address, length), Err(error.into()));
+        assert_eq!(set.persist_many(&[extent(two.start(), 8), extent(address, length)]), Err(error));
+        assert_eq!(world.take(), [], "{address:#x} {length}");
+    };
+    refused(one.start() - 1, 8, one.start() - 1);
+    refused(one.start(), 3 * PAGE + 1, two.end());
+    refused(two.end() - 1, 2, two.end());
+    refused(two.start(), 5 * PAGE, two.end());
+    refused(three.end(), 1, three.end());
+    let handle = set.part_at(one.start()).unwrap();
+    // A handle's offsets end where its part ends, also where another part follows.
+    assert_eq!(handle.persist(PAGE - 1, 2), Err(PersistError::NotMapped { address: one.end() }));
+    assert_eq!(handle.flush(2 * PAGE, 1), Err(PersistError::NotMapped { address: one.start() + 2 * PAGE }));
+    assert_eq!(handle.persist(usize::MAX, 2), Err(PersistError::OutOfRange { start: usize::MAX, length_bytes: 2 }));
+    assert_eq!(handle.persist(usize::MAX, 0), Ok(()));
+    assert_eq!(world.take(), []);
+    // Two parts side by side are mapped all the way.
+    set.persist(one.start() + 100, 2 * PAGE).unwrap();
+    let (first, second) = (extent(one.start() + 100, PAGE - 100), extent(two.start(), PAGE + 100));
+    assert_eq!(world.take(), [WriteBack(first), WriteBack(second), Fence]);
+}
+
+#[test]
+fn handle_follows_its_part_as_it_grows() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set = set_on(&world);
+    set.set_coalescing(Coalescing::Full);
+    let small = set.map(&source, &pages(1)).unwrap().part;
+    let handle = set.part_at(small.start()).unwrap();
+    set.map(&source, &pages(1)).unwrap();
+    handle.persist(PAGE - 8, 16).unwrap();
+    assert_eq!(world.take(), [WriteBack(extent(small.end() - 8, 16)), Fence]);
+}
+
+#[test]
+fn many_ranges_flush_each_line_once_and_fence_once() {
+    let world = World::new(16);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set = set_on(&world);
+    let one = set.map(&source, &pages(1)).unwrap().part;
+    let two = set.map(&source, &pages(1)).unwrap().part;
+    let at = one.start();
+    let ranges = [extent(at + 200, 1), extent(at + 10, 100), extent(at + 60, 10), extent(two.end() - 1, 1)];
+    world.take();
+    set.persist_many(&ranges).unwrap();
+    let lines = [WriteBack(extent(at, 128)), WriteBack(extent(at + 192, 64)), WriteBack(extent(two.end() - 64, 64))];
+    assert_eq!(world.take(), [&lines[..], &[Fence]].concat());
+    // Across the boundary of two parts.
+    set.persist_many(&[extent(two.start() - 1, 2)]).unwrap();
+    let lines = [WriteBack(extent(one.end() - 64, 64)), WriteBack(extent(two.start(), 64)), Fence];
+    assert_eq!(world.take(), lines);
+}
+
+#[test]
+fn many_ranges_synchronise_each_page_once() {
+    let world = World::new(16);
+    let source = Memory::new(&world, Granularity::Page);
+    let set = set_on(&world);
+    let part = set.map(&source, &pages(6)).unwrap().part;
+    let at = part.start();
+    let ranges = [extent(at + 4 * PAGE, 8), extent(at + 8, 8), extent(at + 16, PAGE), extent(at + 24, 8)];
+    world.take();
+    set.persist_many(&ranges).unwrap();
+    let four = 4 * PAGE as u64;
+    assert_eq!(world.take(), [Sync(extent(at, 2 * PAGE), 0), Sync(extent(at + 4 * PAGE, PAGE), four)]);
+}
+
+#[test]
+fn interrupted_sync_is_repeated_and_a_failed_one_sticks() {
+    for cause in [Errno::IO, Errno::NOSPC] {
+        let world = World::new(16);
+        let (bad, good) = (Memory::new(&world, Granularity::Page), Memory::new(&world, Granularity::Page));
+        let set = set_on(&world);
+        let part = set.map(&bad, &pages(2)).unwrap().part;
+        let other = set.map(&good, &pages(1)).unwrap().part;
+        bad.sync_errors.lock().unwrap().extend([Errno::INTR, Errno::INTR]);
+        set.persist(part.start(), 8).unwrap();
+        assert_eq!(world.take().len(), 3);
+        bad.sync_errors.lock().unwrap().extend([Errno::INTR, cause]);
+        let failed = PersistError::Sync { segment: part, cause };
+        assert_eq!(set.persist(part.start(), 8), Err(failed));
+        assert_eq!((world.take().len(), failed.code()), (2, cause.code()));
+        // It sticks, nothing is asked again, and the other part is not affected.
+        let sticks = PersistError::FailedBefore { segment: part };
+        assert_eq!(set.persist(part.start() + PAGE, 8), Err(sticks));
+        assert_eq!(set.part_at(part.start()).unwrap().flush(0, 1), Err(sticks));
+        assert_eq!(set.persist_many(&[extent(part.start(), 1)]), Err(sticks));
+        assert_eq!(set.deep_flush(part.start(), 8), Err(sticks.into()));
+        assert_eq!(DeepFlushError::from(sticks).code(), -200_018);
+        assert_eq!(world.take(), []);
+        set.persist(other.start(), 8).unwrap();
+        // Until the part is removed, which tries once more.
+        set.remove(set.part_at(part.start()).unwrap()).unwrap();
+        let again = set.map(&bad, &pages(2)).unwrap().part;
+        set.persist(again.start(), 8).unwrap();
+    }
+}
+
+#[test]
+fn removal_makes_durable_first_and_stops_if_that_fails() {
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let world = World::new(16);
+        let source = Memory::new(&world, granularity);
+        let set = set_on(&world);
+        let part = set.map(&source, &pages(2)).unwrap().part;
+        source.deep_flushes.lock().unwrap().extend([Err(Errno::IO), Err(Errno::NOSPC)]);
+        let refused = set.remove(set.part_at(part.start()).unwrap()).unwrap_err();
+        assert_eq!(refused.error, RemoveError::DeepFlush { segment: part, cause: Errno::IO });
+        drop(refused);
+        let error = set.remove_range(part.start(), 1).unwrap_err();
+        assert_eq!(error, RemoveError::DeepFlush { segment: part, cause: Errno::NOSPC });
+        assert_eq!((set.segments(), error.code()), (1, -200_018));
+        world.take();
+        set.remove_range(part.start(), 1).unwrap();
+        let made_durable = match granularity {
+            Granularity::Page => vec![Sync(part, 0), Deep(part, 0)],
+            _ => vec![WriteBack(part), Fence, Deep(part, 0)],
+        };
+        assert_eq!((world.take(), set.segments()), (made_durable, 0));
+        // A failing synchronisation stops it too.
+        let part = set.map(&source, &pages(2)).unwrap().part;
+        source.sync_errors.lock().unwrap().extend([Errno::IO]);
+        let removed = set.remove_range(part.start(), 1);
+        assert_eq!(removed.is_err(), granularity == Granularity::Page);
+    }
+}
+
+#[test]
+fn deep_flush_covers_every_segment_and_gives_the_worst_answer() {
+    let world = World::new(32);
+    let source = Memory::new(&world, Granularity::Page);
+    let set = set_on(&world);
+    set.set_coalescing(Coalescing::Full);
+    let start = set.map(&source, &pages(2)).unwrap().part.start();
+    for _ in 1..8 {
+        set.map(&source, &pages(2)).unwrap();
+    }
+    let size = 2 * PAGE;
+    let flushes = |address: usize, length: usize| {
+        world.take();
+        set.deep_flush(address, length).unwrap();
+        world.take().iter().filter(|act| matches!(act, Deep(..))).count()
+    };
+    assert_eq!(flushes(start, 8 * size), 8);
+    assert_eq!(flushes(start + 4 * size, 4 * size), 4);
+    assert_eq!(flushes(start + size / 2, 2 * size), 3);
+    assert_eq!(flushes(start + 2 * size, size / 4), 1);
+    assert_eq!(flushes(start + 5 * size, size), 1);
+    assert_eq!(flushes(start + 5 * size, size + size / 2), 2);
+    let answers = |answers: [DeepFlush; 2]| {
+        source.deep_flushes.lock().unwrap().extend(answers.map(Ok));
+        set.deep_flush(start, 2 * size).unwrap()
+    };
+    assert_eq!(answers([DeepFlush::NotNeeded, DeepFlush::NotNeeded]), DeepFlush::NotNeeded);
+    assert_eq!(answers([DeepFlush::Done, DeepFlush::NotNeeded]), DeepFlush::Done);
+    assert_eq!(answers([DeepFlush::NotPermitted, DeepFlush::Done]), DeepFlush::NotPermitted);
+    source.deep_flushes.lock().unwrap().extend([Err(Errno::INTR), Ok(DeepFlush::Done), Err(Errno::IO)]);
+    let segment = extent(start + size, size);
+    assert_eq!(set.deep_flush(start, 2 * size), Err(DeepFlushError::Failed { segment, cause: Errno::IO }));
+    // A deep flush leaves no handle behind.
+    set.remove(set.part_at(start).unwrap()).unwrap();
+}
+
+#[test]
+fn observer_is_told_in_order_and_may_call_the_set() {
+    let world = World::new(16);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let log = std::sync::Mutex::new(Vec::new());
+    let observer = from_fn(|set: &Set<'_, &World, &Memory<'_>, 16>, event| {
+        assert!(set.parts().count() > 0);
+        let told = match event {
+            Event::Flush { range } => ("flush", Some(*range)),
+            Event::Drain => ("drain", None),
+            Event::Persist { range } => ("persist", Some(*range)),
+            _ => return Answer::Proceed,
+        };
+        log.lock().unwrap().push((told, set.platform().take().len()));
+        Answer::Proceed
+    });
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page).observer(&observer));
+    let part = set.map(&source, &pages(2)).unwrap().part;
+    let range = extent(part.start() + 100, 50);
+    let told = |action: &dyn Fn()| {
+        action();
+        core::mem::take(&mut *log.lock().unwrap())
+    };
+    let handle = set.part_at(part.start()).unwrap();
+    // Flush comes before anything is done; drain after the line and the fence.
+    let persisted = [(("flush", Some(range)), 0), (("drain", None), 2), (("persist", Some(range)), 0)];
+    assert_eq!(told(&|| set.persist(range.start(), 50).unwrap()), persisted);
+    assert_eq!(told(&|| handle.persist(100, 50).unwrap()), persisted);
+    assert_eq!(told(&|| set.persist_many(&[range]).unwrap()), persisted);
+    assert_eq!(told(&|| set.flush(range.start(), 50).unwrap()), [(("flush", Some(range)), 0)]);
+    assert_eq!(told(&|| set.drain()), [(("drain", None), 2)]);
+    assert_eq!(told(&|| assert!(set.persist(part.end(), 1).is_err())), []);
+    assert_eq!(told(&|| set.persist(range.start(), 0).unwrap()), []);
+}

@@ -1,0 +1,156 @@
+//! A platform over real memory that writes down what it is asked to do, and sources that fail on demand.
+#![allow(unsafe_code, reason = "implements the unsafe traits")]
+
+use alloc::collections::VecDeque;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Mutex;
+
+use super::fake::PAGE;
+use crate::arch::{self, Cpu, StoreKind};
+use crate::error::Errno;
+use crate::{DeepFlush, Extent, Granularity, Platform, Source};
+
+/// What the platform or a source was asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    WriteBack(Extent),
+    Fence,
+    Store(Extent, StoreKind),
+    Sync(Extent, u64),
+    DeepFlush(Extent, u64),
+}
+
+#[repr(C, align(4096))]
+#[derive(Clone)]
+struct Page([u8; PAGE]);
+
+/// Pages, handed out in ascending order, each reservation right behind the last one.
+#[derive(Debug)]
+pub(super) struct World {
+    arena: Extent,
+    next: AtomicUsize,
+    cpu: Cpu,
+    pub(super) acts: Mutex<Vec<Act>>,
+}
+
+impl World {
+    pub(super) fn new(pages: usize) -> Self {
+        // Never freed: tests are short, and handles may then be as long-lived as they like.
+        let memory = Box::leak(vec![Page([0; PAGE]); pages].into_boxed_slice());
+        let start = memory.as_mut_ptr().expose_provenance();
+        let arena = Extent::new(start, pages * PAGE).unwrap();
+        #[cfg(target_arch = "x86_64")]
+        let cpu = Cpu::detect();
+        #[cfg(not(target_arch = "x86_64"))]
+        let cpu = Cpu::NONE;
+        Self { arena, next: AtomicUsize::new(start), cpu, acts: Mutex::new(Vec::new()) }
+    }
+
+    /// Leaves a page that nobody has between this reservation and the next.
+    pub(super) fn leave_hole(&self) {
+        self.next.fetch_add(PAGE, Ordering::Relaxed);
+    }
+
+    /// Returns what was done since the last call.
+    pub(super) fn take(&self) -> Vec<Act> {
+        core::mem::take(&mut *self.acts.lock().unwrap())
+    }
+
+    fn note(&self, act: Act) {
+        self.acts.lock().unwrap().push(act);
+    }
+
+    fn note_store(&self, dest: *mut u8, length_bytes: usize, kind: StoreKind) {
+        if let Some(range) = Extent::new(dest.addr(), length_bytes) {
+            self.note(Act::Store(range, kind));
+        }
+    }
+}
+
+// SAFETY: hands out each page once.
+unsafe impl Platform for World {
+    type Lock = spin::RwLock<()>;
+
+    fn page_size_bytes(&self) -> usize {
+        PAGE
+    }
+    fn cpu(&self) -> &Cpu {
+        &self.cpu
+    }
+    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, Errno> {
+        let start = self.next.fetch_add(length_bytes, Ordering::Relaxed);
+        Extent::new(start, length_bytes).filter(|window| self.arena.covers(*window)).ok_or(Errno::NOMEM)
+    }
+    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+        let moved =
+            self.next.compare_exchange(window.start(), window.end(), Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        if moved && self.arena.covers(window) { Ok(()) } else { Err(Errno::EXIST) }
+    }
+    unsafe fn release(&self, _window: Extent) -> Result<(), Errno> {
+        Ok(())
+    }
+    unsafe fn write_back(&self, range: Extent) {
+        self.note(Act::WriteBack(range));
+        // SAFETY: the caller's promise.
+        unsafe { self.cpu.write_back(range) }
+    }
+    fn fence(&self) {
+        self.note(Act::Fence);
+        self.cpu.fence();
+    }
+    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        self.note_store(dest, length_bytes, kind);
+        // SAFETY: the caller's promise.
+        unsafe { arch::copy(&self.cpu, dest, source, length_bytes, kind) }
+    }
+    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        self.note_store(dest, length_bytes, kind);
+        // SAFETY: the caller's promise.
+        unsafe { arch::fill(&self.cpu, dest, value, length_bytes, kind) }
+    }
+}
+
+/// A source of any length, whose mappings are the arena's pages as they are.
+#[derive(Debug)]
+pub(super) struct Memory<'w> {
+    world: &'w World,
+    granularity: Granularity,
+    /// What the next calls of `sync` answer; `Ok` when there is nothing left.
+    pub(super) sync_errors: Mutex<VecDeque<Errno>>,
+    /// What the next calls of `deep_flush` answer; `Done` when there is nothing left.
+    pub(super) deep_flushes: Mutex<VecDeque<Result<DeepFlush, Errno>>>,
+}
+
+impl<'w> Memory<'w> {
+    pub(super) fn new(world: &'w World, granularity: Granularity) -> Self {
+        Self { world, granularity, sync_errors: Mutex::default(), deep_flushes: Mutex::default() }
+    }
+}
+
+// SAFETY: every window consists of readable and writable pages of the arena.
+unsafe impl Source for Memory<'_> {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        Ok(1 << 40)
+    }
+    fn alignment_bytes(&self) -> usize {
+        PAGE
+    }
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        Ok(self.granularity)
+    }
+    unsafe fn map(&self, _window: Extent, _offset: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+    unsafe fn unmap(&self, _window: Extent, _offset: u64) -> Result<(), Errno> {
+        Ok(())
+    }
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+        assert!(range.is_aligned(PAGE));
+        self.world.note(Act::Sync(range, offset));
+        self.sync_errors.lock().unwrap().pop_front().map_or(Ok(()), Err)
+    }
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        self.world.note(Act::DeepFlush(range, offset));
+        self.deep_flushes.lock().unwrap().pop_front().unwrap_or(Ok(DeepFlush::Done))
+    }
+}
