@@ -43,8 +43,10 @@ impl Live {
         self.sequence = self.sequence.saturating_add(1);
     }
 
-    fn published(&self) -> Published {
-        Published { record: self.record, sequence: self.sequence }
+    /// Copies the record to `into`, straight: two more on the stack would be half of what a map call may take.
+    fn publish(&self, into: &mut ShutdownRecord) -> u64 {
+        into.clone_from(&self.record);
+        self.sequence
     }
 
     /// Judges the record and counts one more mapping, or leaves everything as it was.
@@ -67,7 +69,7 @@ impl Live {
         Ok(verdict)
     }
 
-    fn roll_back(&mut self) -> Option<Published> {
+    fn roll_back(&mut self, into: &mut ShutdownRecord) -> Option<u64> {
         self.mapped = self.mapped.saturating_sub(1);
         self.count();
         if self.mapped == 0 {
@@ -76,12 +78,12 @@ impl Live {
                 self.record = before;
             }
         }
-        let published = self.dirty_kept.then(|| self.published());
+        let published = self.dirty_kept.then(|| self.publish(into));
         self.dirty_kept &= self.mapped > 0;
         published
     }
 
-    fn unmapped(&mut self, flushed: bool) -> Option<Published> {
+    fn unmapped(&mut self, flushed: bool, into: &mut ShutdownRecord) -> Option<u64> {
         self.mapped = self.mapped.saturating_sub(1);
         let clean = flushed && self.flushed;
         if !clean {
@@ -92,7 +94,7 @@ impl Live {
             self.opened = None;
             self.dirty_kept = self.unflushed > 0;
         }
-        clean.then(|| self.published())
+        clean.then(|| self.publish(into))
     }
 }
 
@@ -159,7 +161,9 @@ impl Shutdown<'_> {
     /// Returns the record as it is now, and its place in the order of all records of the source.
     #[must_use]
     pub fn record(self) -> Published {
-        self.with(|live| live.published()).unwrap_or(Published { record: ShutdownRecord::new(), sequence: 0 })
+        let mut record = ShutdownRecord::new();
+        let sequence = self.with(|live| live.publish(&mut record)).unwrap_or(0);
+        Published { record, sequence }
     }
 
     /// Returns what the first of the present mappings found; `None` while there are none.
@@ -173,11 +177,11 @@ impl Shutdown<'_> {
         self.with(|live| live.stage(id, count, acceptable))
     }
 
-    /// Returns the record that has to be kept before the memory may be stored to.
-    pub(crate) fn dirty(self) -> Option<Published> {
+    /// Returns the record that has to be kept before the memory may be stored to, and its number.
+    pub(crate) fn dirty(self, into: &mut ShutdownRecord) -> Option<u64> {
         self.with(|live| {
             live.dirty_kept = true;
-            live.published()
+            live.publish(into)
         })
     }
 
@@ -186,9 +190,9 @@ impl Shutdown<'_> {
         self.with(|live| live.before = None);
     }
 
-    /// Takes back a staged mapping; returns the record to be kept, if one was handed out.
-    pub(crate) fn roll_back(self) -> Option<Published> {
-        self.with(Live::roll_back).flatten()
+    /// Takes back a staged mapping; returns the record to be kept, and its number, if one was handed out.
+    pub(crate) fn roll_back(self, into: &mut ShutdownRecord) -> Option<u64> {
+        self.with(|live| live.roll_back(into)).flatten()
     }
 
     /// Takes note of whether a deep flush of the source was carried out.
@@ -196,13 +200,18 @@ impl Shutdown<'_> {
         self.with(|live| live.flushed = done);
     }
 
-    /// Counts one mapping less; returns the record to be kept if its stores were deep-flushed.
-    pub(crate) fn unmapped(self, flushed: bool) -> Option<Published> {
-        self.with(|live| live.unmapped(flushed)).flatten()
+    /// Counts one mapping less; returns the record to be kept, and its number, if its stores were deep-flushed.
+    pub(crate) fn unmapped(self, flushed: bool, into: &mut ShutdownRecord) -> Option<u64> {
+        self.with(|live| live.unmapped(flushed, into)).flatten()
     }
 
-    /// Makes the record that of the device with nothing mapped; returns what it was, and what has to be kept.
-    pub(crate) fn repair(self, id: &DeviceId, count: u64) -> Result<(ShutdownRecord, Published), InUse> {
+    /// Makes the record that of the device with nothing mapped; returns what it was, and the number of the new one.
+    pub(crate) fn repair(
+        self,
+        id: &DeviceId,
+        count: u64,
+        into: &mut ShutdownRecord,
+    ) -> Result<(ShutdownRecord, u64), InUse> {
         self.with(|live| {
             if live.mapped > 0 {
                 return Err(InUse { mapped: live.mapped });
@@ -210,7 +219,7 @@ impl Shutdown<'_> {
             let before = core::mem::replace(&mut live.record, ShutdownRecord::of(id, count));
             live.unflushed = 0;
             live.count();
-            Ok((before, live.published()))
+            Ok((before, live.publish(into)))
         })
         .unwrap_or(Err(InUse { mapped: 0 }))
     }

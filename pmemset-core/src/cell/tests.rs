@@ -16,6 +16,24 @@ fn interrupted() -> ShutdownRecord {
     record
 }
 
+/// Returns what a call hands out.
+fn hand_out(act: impl FnOnce(&mut ShutdownRecord) -> Option<u64>) -> Option<Published> {
+    let mut record = ShutdownRecord::new();
+    act(&mut record).map(|sequence| Published { record, sequence })
+}
+
+fn dirty(handle: Shutdown<'_>) -> Option<Published> {
+    hand_out(|into| handle.dirty(into))
+}
+
+fn roll_back(handle: Shutdown<'_>) -> Option<Published> {
+    hand_out(|into| handle.roll_back(into))
+}
+
+fn unmapped(handle: Shutdown<'_>, flushed: bool) -> Option<Published> {
+    hand_out(|into| handle.unmapped(flushed, into))
+}
+
 fn references(cell: &Cell) -> i32 {
     cell.handle().record().record.references()
 }
@@ -37,7 +55,7 @@ fn counting_starts_again_from_an_accepted_state() {
         handle.commit();
         let now = handle.record().record;
         assert_eq!((now.references(), now.unsafe_shutdowns(), now.device_id()), (1, count, &name[..]));
-        assert_eq!(handle.unmapped(true).unwrap().record.references(), 0);
+        assert_eq!(unmapped(handle, true).unwrap().record.references(), 0);
         assert_eq!(handle.part_state(), None);
         let again = handle.stage(&id(name), count, PartStates::DEFAULT).unwrap().unwrap();
         assert_eq!(again.state, PartState::Ok, "the verdict is not permanent");
@@ -49,18 +67,18 @@ fn failed_mapping_restores_the_record_unless_another_relies_on_it() {
     let cell = Cell::new(interrupted());
     let handle = cell.handle();
     handle.stage(&id(b"it"), 9, PartStates::all());
-    assert_eq!(handle.roll_back(), None, "nobody has seen it");
+    assert_eq!(roll_back(handle), None, "nobody has seen it");
     assert_eq!(handle.record().record, interrupted());
     handle.stage(&id(b"it"), 9, PartStates::all());
-    let dirty = handle.dirty().unwrap();
-    let back = handle.roll_back().unwrap();
+    let dirty = dirty(handle).unwrap();
+    let back = roll_back(handle).unwrap();
     assert_eq!(back.record, interrupted());
     assert!(back.sequence > dirty.sequence);
     handle.stage(&id(b"it"), 9, PartStates::all());
     let second = handle.stage(&id(b"it"), 9, PartStates::DEFAULT).unwrap().unwrap();
     assert_eq!((second.state, second.mapped), (PartState::OkButAlreadyOpen, 1));
     handle.commit();
-    handle.roll_back();
+    roll_back(handle);
     assert_eq!((references(&cell), handle.record().record.device_id()), (1, &b"it"[..]));
 }
 
@@ -70,30 +88,31 @@ fn unflushed_mapping_keeps_the_record_dirty() {
     let handle = cell.handle();
     for _ in 0..2 {
         handle.stage(&id(b"me"), 5, PartStates::DEFAULT);
-        handle.dirty();
+        dirty(handle);
         handle.commit();
     }
-    assert_eq!(handle.unmapped(false), None);
+    assert_eq!(unmapped(handle, false), None);
     assert_eq!(references(&cell), 2);
     handle.deep_flushed(false);
-    assert_eq!(handle.unmapped(true), None, "not permitted is not done");
+    assert_eq!(unmapped(handle, true), None, "not permitted is not done");
     assert_eq!(references(&cell), 2);
     let verdict = handle.stage(&id(b"me"), 5, PartStates::all()).unwrap().unwrap();
     assert_eq!((verdict.state, verdict.mapped), (PartState::OkButInterrupted, 0));
     handle.deep_flushed(true);
-    assert_eq!(handle.unmapped(true).unwrap().record.references(), 0);
+    assert_eq!(unmapped(handle, true).unwrap().record.references(), 0);
 }
 
 #[test]
 fn repair_wants_the_source_unmapped_and_can_be_taken_back() {
     let cell = Cell::new(interrupted());
     let handle = cell.handle();
-    let (before, after) = handle.repair(&id(b"it"), 9).unwrap();
-    assert_eq!((before, after.record), (interrupted(), ShutdownRecord::of(&id(b"it"), 9)));
-    handle.undo_repair(before, after.sequence);
+    let mut after = ShutdownRecord::new();
+    let (before, sequence) = handle.repair(&id(b"it"), 9, &mut after).unwrap();
+    assert_eq!((before, after), (interrupted(), ShutdownRecord::of(&id(b"it"), 9)));
+    handle.undo_repair(before, sequence);
     assert_eq!(handle.record().record, interrupted());
     handle.stage(&id(b"me"), 5, PartStates::all());
-    assert_eq!(handle.repair(&id(b"it"), 9).unwrap_err(), InUse { mapped: 1 });
+    assert_eq!(handle.repair(&id(b"it"), 9, &mut after).unwrap_err(), InUse { mapped: 1 });
 }
 
 /// What a thread does with a source, one step at a time; a step is cut off from the next by any other thread.
@@ -129,7 +148,7 @@ fn run(choices: &[usize], mut threads: [Thread; 3]) {
         match step {
             Step::Stage => {
                 handle.stage(&me, 5, PartStates::DEFAULT).unwrap().unwrap();
-                thread.published = handle.dirty();
+                thread.published = dirty(handle);
             }
             Step::PublishDirty | Step::PublishClean => {
                 if let Some(published) = thread.published.take()
@@ -142,10 +161,10 @@ fn run(choices: &[usize], mut threads: [Thread; 3]) {
                 mapped += 1;
                 handle.commit();
             }
-            Step::FailToMap => thread.published = handle.roll_back(),
+            Step::FailToMap => thread.published = roll_back(handle),
             Step::Unmap => {
                 mapped -= 1;
-                thread.published = handle.unmapped(true);
+                thread.published = unmapped(handle, true);
             }
         }
         let after_a_crash = evaluate(&kept.record, 0, &me, 6).state;

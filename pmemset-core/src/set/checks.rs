@@ -2,11 +2,10 @@
 
 use super::Set;
 use crate::badblock::{BadBlockPolicy, BadBlocks};
-use crate::cell::Published;
 use crate::error::{MapError, RepairError};
 use crate::event::{Answer, Event};
 use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict, evaluate};
-use crate::{DeepFlush, Errno, Growth, Platform, Source, Span};
+use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
 
 /// The number of bad blocks asked for at a time.
 const BLOCKS_AT_A_TIME: usize = 8;
@@ -35,8 +34,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         if let Some(new) = growth.and_then(|growth| range.from(growth.from_bytes)) {
             self.refuse_bad_blocks(source, new)?;
         }
-        let Some(published) = source.shutdown().and_then(crate::cell::Shutdown::dirty) else { return Ok(()) };
-        match self.publish(source, &published) {
+        let mut record = ShutdownRecord::new();
+        let Some(sequence) = source.shutdown().and_then(|shutdown| shutdown.dirty(&mut record)) else { return Ok(()) };
+        match self.publish(source, &record, sequence) {
             Answer::Proceed => Ok(()),
             Answer::Refuse => Err(MapError::RecordNotKept),
         }
@@ -45,22 +45,23 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// Takes back what [`judge`](Self::judge) has counted.
     #[inline(never)]
     pub(super) fn withdraw(&self, source: &S) {
-        if let Some(published) = source.shutdown().and_then(crate::cell::Shutdown::roll_back) {
-            self.publish(source, &published);
+        let mut record = ShutdownRecord::new();
+        if let Some(sequence) = source.shutdown().and_then(|shutdown| shutdown.roll_back(&mut record)) {
+            self.publish(source, &record, sequence);
         }
     }
 
     /// Counts a mapping that is gone, and has the clean record kept if its stores were deep-flushed.
     #[inline(never)]
     pub(super) fn unmapped(&self, source: &S) {
-        if let Some(published) = source.shutdown().and_then(|shutdown| shutdown.unmapped(true)) {
-            self.publish(source, &published);
+        let mut record = ShutdownRecord::new();
+        if let Some(sequence) = source.shutdown().and_then(|shutdown| shutdown.unmapped(true, &mut record)) {
+            self.publish(source, &record, sequence);
         }
     }
 
-    fn publish(&self, source: &S, published: &Published) -> Answer {
-        let Published { record, sequence } = published;
-        self.tell(&Event::SdsUpdate { source, record, sequence: *sequence })
+    fn publish(&self, source: &S, record: &ShutdownRecord, sequence: u64) -> Answer {
+        self.tell(&Event::SdsUpdate { source, record, sequence })
     }
 
     /// Returns the worst shutdown state of the set's parts; `None` where no part has a shutdown record.
@@ -91,10 +92,11 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         let shutdown = source.shutdown().ok_or(RepairError::NoRecord)?;
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(RepairError::Device)?;
-        let (before, after) =
-            shutdown.repair(&id, count).map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
-        if self.publish(source, &after) == Answer::Refuse {
-            shutdown.undo_repair(before, after.sequence);
+        let mut record = ShutdownRecord::new();
+        let repaired = shutdown.repair(&id, count, &mut record);
+        let (before, sequence) = repaired.map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
+        if self.publish(source, &record, sequence) == Answer::Refuse {
+            shutdown.undo_repair(before, sequence);
             return Err(RepairError::RecordNotKept);
         }
         Ok(evaluate(&before, 0, &id, count))
@@ -171,6 +173,6 @@ pub(super) fn deep_flushed<S: Source>(source: &S, answer: DeepFlush) {
 /// Counts a mapping that is gone without a flush: the record stays dirty.
 pub(super) fn dropped<S: Source>(source: &S) {
     if let Some(shutdown) = source.shutdown() {
-        shutdown.unmapped(false);
+        shutdown.unmapped(false, &mut ShutdownRecord::new());
     }
 }
