@@ -39,14 +39,22 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         if !part.is_of(self) {
             return Err(Refused { part, error: RemoveError::OtherSet });
         }
-        if let Err(error) = self.deep_flush_segments(part.descriptor()) {
-            return Err(Refused { part, error });
-        }
         let mut farewell = Farewell::new();
-        let mut books = self.books.write();
-        let Some(entry) = books.part_at(part.extent().start()) else {
-            // Not reached: a pinned part stays.
-            return Err(Refused { part, error: RemoveError::OtherSet });
+        let mut flushed = part.descriptor();
+        let (mut books, entry) = loop {
+            if let Err(error) = self.deep_flush_segments(flushed) {
+                return Err(Refused { part, error });
+            }
+            let books = self.books.write();
+            let Some(entry) = books.part_at(part.extent().start()) else {
+                // Not reached: a pinned part stays.
+                return Err(Refused { part, error: RemoveError::OtherSet });
+            };
+            // Another thread may have made the part longer meanwhile.
+            if flushed.covers(entry.extent) {
+                break (books, entry);
+            }
+            flushed = entry.extent;
         };
         if self.pins.count(entry.head) > 1 {
             return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });

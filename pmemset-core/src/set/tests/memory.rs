@@ -1,7 +1,7 @@
 //! A source with a device and bad blocks behind it, that writes down what it is asked in the order of the questions.
 #![allow(unsafe_code, reason = "implements the unsafe trait by handing on to the fake source")]
 
-use std::sync::Mutex;
+use std::sync::{Barrier, Mutex};
 
 use super::fake::{Fake, FakeSource};
 use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError};
@@ -28,6 +28,8 @@ pub(super) struct Memory<'p> {
     pub(super) steps: Mutex<Vec<Step>>,
     /// What the observer has kept.
     pub(super) kept: Mutex<(ShutdownRecord, u64)>,
+    /// Where the first flush waits for another thread, twice.
+    pub(super) gate: Option<Barrier>,
     /// Whether the observer keeps records.
     pub(super) keeps: bool,
     /// Mappings there are, and mappings that went without their stores having been flushed.
@@ -49,9 +51,14 @@ impl<'p> Memory<'p> {
             fail_at: Mutex::new(None),
             steps: Mutex::new(Vec::new()),
             kept: Mutex::new((ShutdownRecord::new(), 0)),
+            gate: None,
             keeps: false,
             exposed: Mutex::new((0, 0, false)),
         }
+    }
+
+    fn flushes(&self) -> usize {
+        self.steps.lock().unwrap().iter().filter(|step| step.0 == "flush").count()
     }
 
     /// Takes a step: what a crash right now comes to must be seen by the next run.
@@ -146,6 +153,10 @@ unsafe impl Source for Memory<'_> {
     }
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         self.step("flush", 0)?;
+        if let Some(gate) = self.gate.as_ref().filter(|_| self.flushes() == 1) {
+            gate.wait();
+            gate.wait();
+        }
         let answer = *self.flush.lock().unwrap();
         self.exposed.lock().unwrap().2 = matches!(answer, Ok(DeepFlush::Done | DeepFlush::NotNeeded));
         answer

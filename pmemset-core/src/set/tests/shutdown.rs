@@ -201,6 +201,30 @@ fn failed_flush_keeps_part_and_record() {
 }
 
 #[test]
+fn part_that_grows_while_it_is_removed_is_flushed_whole() {
+    let platform = Fake::default();
+    platform.slack.store(1 << 20, core::sync::atomic::Ordering::Relaxed);
+    let mut memory = Memory::new(&platform, 0);
+    memory.gate = Some(std::sync::Barrier::new(2));
+    let source = Checked::new(memory).shutdown_record(ShutdownRecord::new());
+    let set: MemorySet<'_> = Set::new(&platform, config());
+    set.set_coalescing(Coalescing::Full);
+    set.map(&source, &bytes(PAGE)).unwrap();
+    source.source().take_steps();
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| set.remove(set.first_part().unwrap().unwrap()).map_err(|refused| refused.error));
+        let gate = source.source().gate.as_ref().unwrap();
+        gate.wait();
+        set.map(&source, &bytes(PAGE)).unwrap();
+        gate.wait();
+        remover.join().unwrap().unwrap();
+    });
+    let names: Vec<_> = source.source().take_steps().into_iter().map(|step| step.0).collect();
+    assert_eq!(names, ["flush", "device", "prepare", "map", "flush", "flush", "unmap", "unmap"]);
+    assert_eq!(source.shutdown().unwrap().record().record.references(), 0);
+}
+
+#[test]
 fn dropped_set_flushes_nothing_and_says_nothing() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
