@@ -4,6 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
+use crate::lab;
+use crate::targets;
 use crate::tools::{Outcome, Tally, cargo};
 
 /// Core features that can be tested on the host; `defmt` needs a logger of the target's own.
@@ -28,8 +30,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let mut total = Tally::default();
     stage("workspace", &mut total, || workspace(args.filter.as_deref()));
     if args.filter.is_none() && !args.quick {
-        let stages: &[Stage] = &[];
-        for (name, check) in stages {
+        let lab: Stage = if args.whole_lab { ("lab", lab::whole) } else { ("lab, short list", lab::short) };
+        for (name, check) in [("targets", targets::check as fn() -> Tally), lab] {
             stage(name, &mut total, check);
         }
     }

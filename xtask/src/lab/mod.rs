@@ -74,13 +74,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
 }
 
 /// Runs the scenarios of the short list.
-#[allow(dead_code, reason = "called by `cargo xtask test`")]
 pub(crate) fn short() -> Tally {
     listed(|machine| machine.short)
 }
 
 /// Runs every scenario.
-#[allow(dead_code, reason = "called by `cargo xtask test`")]
 pub(crate) fn whole() -> Tally {
     listed(|_| true)
 }
