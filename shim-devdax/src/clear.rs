@@ -142,16 +142,20 @@ fn list_with(
     }
 }
 
-/// Clears what is bad in `block`, and reads the list again.
-pub(crate) fn clear(device: &DaxDevice, block: Span) -> Result<(), ClearError> {
+/// Makes bytes that were cleared 0: what firmware leaves there is not said anywhere.
+type Zero<'z> = &'z dyn Fn(Span) -> Result<(), ClearError>;
+
+/// Clears what is bad in `block`, has `zero` overwrite it, and reads the list again.
+pub(crate) fn clear(device: &DaxDevice, block: Span, zero: Zero<'_>) -> Result<(), ClearError> {
     let region = device.region().ok_or(ClearError::Unsupported)?;
-    clear_with(device, block, &|| node(region))
+    clear_with(device, block, &|| node(region), zero)
 }
 
 fn clear_with<B: Bus>(
     device: &DaxDevice,
     block: Span,
     open: &dyn Fn() -> Result<B, ClearError>,
+    zero: Zero<'_>,
 ) -> Result<(), ClearError> {
     let region = device.region().ok_or(ClearError::Unsupported)?;
     let length_bytes = device.length_bytes().map_err(|error| ClearError::Failed(error.errno()))?;
@@ -174,6 +178,7 @@ fn clear_with<B: Bus>(
         let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);
         for bad in found.iter().filter_map(|bad| place.round(bad.intersect(block)?, unit_bytes)) {
             clear_piece(&bus, place, bad)?;
+            zero(bad)?;
         }
         rest = found.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
     }

@@ -120,12 +120,30 @@ pub(crate) fn write<F: AsFd + Send + Sync>(
     bytes: &[u8],
 ) -> Result<(), McsafeError> {
     let Some(range) = check(source, offset, bytes.len())? else { return Ok(()) };
+    store(source, range, bytes.chunks(PIPE_BUF))
+}
+
+/// Makes the bytes of `range` 0, durably.
+pub(crate) fn zero<F: AsFd + Send + Sync>(source: &DaxSource<F>, range: Span) -> Result<(), McsafeError> {
+    static ZEROS: [u8; PIPE_BUF] = [0; PIPE_BUF];
+    let length_bytes = usize::try_from(range.length_bytes()).map_err(|_| McsafeError::Failed(Errno::NOMEM))?;
+    let Some(range) = check(source, range.start(), length_bytes)? else { return Ok(()) };
+    let whole = core::iter::repeat_n(&ZEROS[..], length_bytes / PIPE_BUF);
+    store(source, range, whole.chain(ZEROS.get(..length_bytes % PIPE_BUF).filter(|rest| !rest.is_empty())))
+}
+
+/// Copies `chunks`, each as long as the pipe takes and the last one maybe shorter, over the bytes of `range`.
+fn store<'b, F: AsFd + Send + Sync>(
+    source: &DaxSource<F>,
+    range: Span,
+    chunks: impl Iterator<Item = &'b [u8]>,
+) -> Result<(), McsafeError> {
     let pipe = pipe()?;
     let (_pages, extent) = Pages::map(source, range).map_err(McsafeError::Failed)?;
     // SAFETY: mapped as long as `_pages` lives, away from every set; only the kernel writes through it.
     let mapped = unsafe { bytes_of(extent) };
     let (mut result, mut copied) = (Ok(()), 0_usize);
-    for (from, to) in bytes.chunks(PIPE_BUF).zip(mapped.chunks_mut(PIPE_BUF)) {
+    for (from, to) in chunks.zip(mapped.chunks_mut(PIPE_BUF)) {
         result = through(&pipe, from, to);
         if result.is_err() {
             break;

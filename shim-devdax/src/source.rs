@@ -275,7 +275,11 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
 
     /// Clears through the control node of the region's bus, which takes the right to open it.
     fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
-        clear::clear(&self.device, block)
+        clear::clear(&self.device, block, &|cleared| match mcsafe::zero(self, cleared) {
+            Ok(()) => Ok(()),
+            Err(McsafeError::Failed(cause)) => Err(ClearError::Failed(cause)),
+            Err(_) => Err(ClearError::StillBad),
+        })
     }
 
     /// Maps the pages needed and has the kernel copy, so that damaged memory is an error and no signal.

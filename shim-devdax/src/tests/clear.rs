@@ -29,7 +29,21 @@ impl<'t> Firmware<'t> {
     }
     fn clear(&self, offset: u64, length_bytes: u64) -> Result<(), ClearError> {
         let device = self.tree.find().unwrap();
-        clear_with(&device, Span::new(offset, length_bytes).unwrap(), &|| Ok(self))
+        let source = self.tree.source().unwrap();
+        // What the firmware leaves in cleared bytes; the rest is 1 too and has to stay.
+        rustix::io::pwrite(source.fd(), &[1; 64 << 10], 0).unwrap();
+        let zero = |cleared| crate::mcsafe::zero(&source, cleared).map_err(|_| ClearError::StillBad);
+        let before = self.cleared.borrow().len();
+        let result = clear_with(&device, Span::new(offset, length_bytes).unwrap(), &|| Ok(self), &zero);
+        let mut bytes = std::vec![0; 64 << 10];
+        rustix::io::pread(source.fd(), bytes.as_mut_slice(), 0).unwrap();
+        if self.honest {
+            let zeroed = |at: u64| {
+                self.cleared.borrow()[before..].iter().any(|(start, length)| (*start..start + length).contains(&at))
+            };
+            assert!((0..).zip(&bytes).all(|(at, byte)| *byte == u8::from(!zeroed(at))));
+        }
+        result
     }
 }
 
@@ -197,7 +211,7 @@ fn refusals_of_the_firmware_are_errors() {
 
 #[test]
 fn a_bus_that_cannot_clear_says_so() {
-    let refused = |tree: &Tree| clear(&tree.find().unwrap(), span(0, 4096));
+    let refused = |tree: &Tree| clear(&tree.find().unwrap(), span(0, 4096), &|_| Ok(()));
     let bad = || {
         let tree = Tree::nfit();
         bad_sectors(&tree, &[(DATA, 8)]);
