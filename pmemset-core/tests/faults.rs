@@ -71,7 +71,7 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
             outcome => {
                 let only = machine.last_failed_call();
                 assert!(matches!(only, None | Some(Call::Release | Call::ReserveAt)), "{only:?} is swallowed");
-                let expected = if failed { world.model.expect_despite(op, outcome, expected) } else { expected };
+                let expected = world.model.expect_despite(only, outcome, expected);
                 world.model.apply(op, outcome, &expected, &machine)
             }
         };

@@ -10,7 +10,6 @@ mod targets;
 mod test;
 mod tools;
 mod unikernel;
-mod vm;
 
 use std::process::ExitCode;
 

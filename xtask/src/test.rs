@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
+use crate::fuzz;
 use crate::lab;
 use crate::targets;
 use crate::tools::{Outcome, Tally, cargo};
@@ -31,7 +32,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
     stage("workspace", &mut total, || workspace(args.filter.as_deref()));
     if args.filter.is_none() && !args.quick {
         let lab: Stage = if args.whole_lab { ("lab", lab::whole) } else { ("lab, short list", lab::short) };
-        for (name, check) in [("targets", targets::check as fn() -> Tally), lab] {
+        let stages: [Stage; 4] =
+            [("fuzz", fuzz::short), ("threads", fuzz::thread_sanitizer), ("targets", targets::check), lab];
+        for (name, check) in stages {
             stage(name, &mut total, check);
         }
     }

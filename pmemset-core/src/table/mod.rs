@@ -58,7 +58,7 @@ enum Way {
 }
 
 impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
-    /// Returns an empty table: all bytes are zero, so a static one takes no room in a program file.
+    /// Returns an empty table, all zero but for a few words.
     pub(crate) const fn new() -> Self {
         Self { nodes: Nodes::new(), root: Node { level: 0, id: 0, len: 0 }, len: 0 }
     }

@@ -63,7 +63,6 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         const {
             assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
             assert!(1 <= W && W <= 8, "entries have 1 to 8 weights");
-            assert!(1 <= size_of::<V>() && size_of::<V>() <= 64, "a value fits a cache line");
             let inner_max = if N < FULL * HALF { 1 } else { N / (HALF * HALF) + 1 };
             assert!(inner_max * Self::ROWS * Self::COLUMNS <= N);
         }
@@ -135,12 +134,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Asks for the values of a leaf before it is known which is wanted.
     #[inline]
     pub(super) fn prefetch_values(&self, leaf: Node) {
-        self.values(leaf).iter().step_by(const { 64 / size_of::<V>() }).for_each(prefetch);
-    }
-
-    fn values(&self, leaf: Node) -> &[V] {
         let start = Self::start(leaf, KEYS);
-        self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)).unwrap_or_default()
+        if let Some(values) = self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)) {
+            values.iter().step_by(const { 64 / size_of::<V>() }).for_each(prefetch);
+        }
     }
 
     pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: V) {
@@ -175,33 +172,29 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         }
     }
 
-    /// Returns the most of each weight in a node; stops looking when the weights have reached `enough`.
+    /// Returns the most of each weight in a node; stops looking when every weight has reached `enough`.
     pub(super) fn weights(&self, node: Node, enough: [usize; W]) -> [usize; W] {
         let mut weights = [0; W];
-        if node.level == 0 {
-            for (key, value) in self.column(node, KEYS).iter().zip(self.values(node)).take(node.len) {
-                weights = most(weights, value.weigh(*key));
-                if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
-                    break;
-                }
-            }
-            return weights;
-        }
-        for (lane, (weight, enough)) in weights.iter_mut().zip(enough).enumerate() {
-            let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).iter().take(node.len);
-            while *weight < enough
-                && let Some(row) = rows.next()
-            {
-                *weight = (*weight).max(*row);
+        for index in 0..node.len {
+            weights = most(weights, self.weights_at(node, index));
+            if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
+                break;
             }
         }
         weights
     }
 
+    fn weights_at(&self, node: Node, index: usize) -> [usize; W] {
+        match node.level {
+            0 => self.value(node, index).map_or([0; W], |value| value.weigh(self.key(node, index))),
+            _ => self.row_weights(node, index),
+        }
+    }
+
     /// Returns whether the entry, or one under the row, has at least `at_least` of weight `lane`.
     pub(super) fn reaches(&self, node: Node, index: usize, lane: usize, at_least: usize) -> bool {
         let weight = match node.level {
-            0 => self.value(node, index).and_then(|value| value.weigh(self.key(node, index)).get(lane).copied()),
+            0 => self.weights_at(node, index).get(lane).copied(),
             _ => self.column(node, lane.wrapping_add(WEIGHTS)).get(index).copied(),
         };
         weight.is_some_and(|weight| weight >= at_least)

@@ -1,7 +1,7 @@
 //! The model: a list of intervals, and the rules of a set in the plainest words.
 
 use pmemset_core::error::{MapError, RemoveError};
-use pmemset_core::sim::{Machine, Page};
+use pmemset_core::sim::{Call, Machine, Page};
 use pmemset_core::{Coalescing, Errno, Extent, Granularity};
 
 use super::{CAPACITY, Ground, Op, Outcome, PAGE, Plan, Told, is_free};
@@ -190,11 +190,11 @@ impl Model {
         }
     }
 
-    /// Returns what `op` has to come to when it succeeds although a call has failed: an opportunistic map that could not
-    /// have its reservation extended goes elsewhere.
-    pub(crate) fn expect_despite(&self, op: Op, outcome: Outcome, expected: Expected) -> Expected {
-        match (op, outcome, expected) {
-            (Op::Map { .. }, Outcome::Map(Ok(extent)), Expected::Behind(window)) if extent != window => {
+    /// Returns what a map has to come to when it succeeds although `failed` has failed: an opportunistic one that could
+    /// not have its reservation extended goes elsewhere, be it by chance to the same addresses.
+    pub(crate) fn expect_despite(&self, failed: Option<Call>, outcome: Outcome, expected: Expected) -> Expected {
+        match (failed, outcome, expected) {
+            (Some(Call::ReserveAt), Outcome::Map(Ok(extent)), Expected::Behind(_)) => {
                 assert_eq!((self.coalescing, self.window), (Coalescing::Opportunistic, None));
                 Expected::New { length_bytes: extent.length_bytes(), alignment_bytes: PAGE }
             }

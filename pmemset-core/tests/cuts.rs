@@ -1,0 +1,147 @@
+//! The power is cut at every step of what a set does: the medium has its old state or its new one, the shutdown record
+//! never says more than is true, and a retry works.
+#![allow(unsafe_code, reason = "stores to simulated memory")]
+
+use std::sync::Arc;
+
+use pmemset_core::error::MapError;
+use pmemset_core::event::from_fn;
+use pmemset_core::lock::SpinRwLock;
+use pmemset_core::shutdown::PartState;
+use pmemset_core::sim::{Explore, Explored, Failure, Hardware, Machine, Medium, SimPlatform, SimSource};
+use pmemset_core::{
+    Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Set, ShutdownRecord, Source,
+};
+
+const PAGE: usize = 256;
+const WORDS: usize = PAGE / 8;
+
+type Handle = Arc<Checked<SimSource, SpinRwLock>>;
+type CutSet<'s> = Set<'s, SimPlatform, Handle, 8>;
+
+fn machine_of(granularity: Granularity) -> (Hardware, Medium) {
+    let medium = Medium::new(PAGE as u64).growing_to(8 * PAGE as u64).granularity(granularity).device(b"dimm", 7);
+    (Hardware::new().page_bytes(PAGE).address_space_bytes(64 * PAGE), medium)
+}
+
+/// Keeps every record, if `keeps`.
+fn keeper(machine: &Machine, keeps: bool) -> impl Observer<SimPlatform, Handle, 8> + '_ {
+    from_fn(move |_: &CutSet<'_>, event: &Event<'_, Handle>| {
+        if let (Event::SdsUpdate { record, .. }, true) = (event, keeps) {
+            machine.keep(&record.to_bytes());
+        }
+        Answer::Proceed
+    })
+}
+
+fn kept_record(machine: &Machine) -> ShutdownRecord {
+    machine.kept().try_into().map_or(ShutdownRecord::new(), |bytes| ShutdownRecord::from_bytes(&bytes))
+}
+
+/// Stores `value` to every word, and flushes nothing.
+fn store(part: Extent, value: u64) {
+    for at in (part.start()..part.end()).step_by(8) {
+        let word = core::ptr::with_exposed_provenance_mut::<u64>(at);
+        // SAFETY: the caller has mapped the part.
+        unsafe { word.write_volatile(value) }
+    }
+}
+
+/// Maps two pages, one of them new, stores to them, removes the part, and says so.
+fn map_store_remove(machine: &Machine, source: &Handle, keeps: bool) {
+    let observer = keeper(machine, keeps);
+    let set = CutSet::new(machine.platform(), Config::new(Granularity::Page).observer(&observer));
+    let mapped = set.map(Arc::clone(source), &MapConfig::new().length(2 * PAGE)).unwrap();
+    store(mapped.part, 7);
+    set.remove(set.part_at(mapped.part.start()).unwrap()).map_err(|refused| refused.error).unwrap();
+    machine.acknowledge(1);
+}
+
+/// Explores the life of a mapping; the check begins it anew, and is cut in its turn.
+fn explore_life(granularity: Granularity, keeps: bool, depth: usize) -> Result<Explored, Failure> {
+    let (hardware, medium) = machine_of(granularity);
+    let work = |machine: &Machine| {
+        let source = Checked::new(machine.add_source(medium)).shutdown_record(ShutdownRecord::new());
+        let source = Arc::new(source);
+        machine.settle();
+        map_store_remove(machine, &source, keeps);
+    };
+    let check = |machine: &Machine| {
+        let source = Arc::new(Checked::new(machine.source(0)).shutdown_record(kept_record(machine)));
+        let length_bytes = source.length_bytes().unwrap();
+        if length_bytes != PAGE as u64 && length_bytes != 2 * PAGE as u64 {
+            return Err(format!("{length_bytes} bytes long"));
+        }
+        judge(machine, &source, keeps)?;
+        map_store_remove(machine, &source, keeps);
+        Ok(())
+    };
+    Explore::new(hardware).states_max(64).depth(depth).run(work, check)
+}
+
+/// Fails where the shutdown state is good, and the bytes are not.
+fn judge(machine: &Machine, source: &Handle, keeps: bool) -> Result<(), String> {
+    let observer = keeper(machine, keeps);
+    let set = CutSet::new(machine.platform(), Config::new(Granularity::Page).observer(&observer));
+    let words = machine.source(0).words(0, WORDS);
+    let whole = words.iter().all(|word| *word == words[0]);
+    let told = machine.acknowledged() == 1;
+    match set.map(Arc::clone(source), &MapConfig::new()) {
+        Ok(_) if !whole => Err(format!("state good, and the bytes are {words:?}")),
+        Ok(_) if told && words[0] != 7 => Err("removal was told, and the bytes are lost".to_owned()),
+        Ok(mapped) => {
+            set.remove(set.part_at(mapped.part.start()).unwrap()).map_err(|refused| refused.error.to_string())
+        }
+        Err(MapError::UndesirablePartState { verdict }) if !told && verdict.state == PartState::Corrupted => {
+            set.repair_shutdown_state(source).map(|_| ()).map_err(|error| error.to_string())
+        }
+        Err(error) => Err(format!("told: {told}; {error}")),
+    }
+}
+
+#[test]
+fn record_is_never_better_than_the_bytes() {
+    for granularity in [Granularity::CacheLine, Granularity::Page, Granularity::Byte] {
+        let explored = explore_life(granularity, true, 1);
+        let explored = explored.unwrap_or_else(|failure| panic!("{granularity:?}: {failure}"));
+        println!("EXPLORED map, store, remove ({granularity:?}): {explored}");
+        assert!(explored.states > 100, "{explored}");
+    }
+}
+
+#[test]
+fn record_that_is_not_kept_is_found() {
+    let failure = explore_life(Granularity::CacheLine, false, 0).unwrap_err();
+    assert!(failure.message.starts_with("state good, and the bytes are"), "{failure}");
+}
+
+/// Removes ranges of a coalesced part of three segments; what was told to be removed is durable.
+#[test]
+fn removed_ranges_are_durable() {
+    let (hardware, medium) = machine_of(Granularity::CacheLine);
+    let work = |machine: &Machine| {
+        let source = Arc::new(Checked::new(machine.add_source(medium)));
+        let set = CutSet::new(machine.platform(), Config::new(Granularity::Page));
+        set.set_coalescing(Coalescing::Full);
+        let map = |page: usize| {
+            set.map(Arc::clone(&source), &MapConfig::new().offset((page * PAGE) as u64).unwrap().length(PAGE)).unwrap()
+        };
+        let part = [0, 1, 2].map(map)[2].part;
+        machine.settle();
+        store(part, 9);
+        set.remove_range(part.start() + PAGE, 1).unwrap();
+        machine.acknowledge(1);
+        set.remove_range(part.start(), 3 * PAGE).unwrap();
+        machine.acknowledge(2);
+    };
+    let check = |machine: &Machine| {
+        let nines = |page: usize| machine.source(0).words(page * PAGE, WORDS).iter().all(|word| *word == 9);
+        match machine.acknowledged() {
+            1 if !nines(1) => Err("the middle is lost".to_owned()),
+            2 if !(nines(0) && nines(1) && nines(2)) => Err("something is lost".to_owned()),
+            _ => Ok(()),
+        }
+    };
+    let explored = Explore::new(hardware).states_max(64).run(work, check).unwrap_or_else(|failure| panic!("{failure}"));
+    println!("EXPLORED remove ranges: {explored}");
+}
