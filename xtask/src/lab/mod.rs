@@ -127,16 +127,18 @@ fn build() -> Result<Bench, String> {
     if !status.success() {
         return Err("the test program for the machines does not build".into());
     }
-    let programs = folder.join(TARGET).join("debug");
-    let mut extra = Vec::new();
+    let guest = folder.join(TARGET).join("debug/lab-guest");
+    let list = output_of(&guest.to_string_lossy(), &["--list"])?;
+    let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+    let mut programs = vec![("init", read(&guest)?)];
     if let Some(busybox) = parts::program("busybox") {
-        extra.push(("bin/busybox".to_owned(), busybox));
+        programs.push(("bin/busybox", read(&busybox)?));
     }
-    Ok(Bench { guest: programs.join("lab-guest"), extra })
+    Ok(Bench { list, programs })
 }
 
 fn declarations(bench: &Bench) -> Result<Vec<Machine>, String> {
-    output_of(&bench.guest.to_string_lossy(), &["--list"])?.lines().map(Machine::parse).collect()
+    bench.list.lines().map(Machine::parse).collect()
 }
 
 /// What can be had of the parts that machines are made of, or why not.

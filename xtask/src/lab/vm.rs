@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
@@ -16,10 +16,10 @@ use super::parts::Qemu;
 
 /// What every machine of a run is booted from.
 pub(crate) struct Bench {
-    /// The static test program: the first process of every machine.
-    pub(crate) guest: PathBuf,
-    /// More programs: path in the machine, path here.
-    pub(crate) extra: Vec<(String, PathBuf)>,
+    /// What the test program prints with `--list`.
+    pub(crate) list: String,
+    /// The programs in every machine: path there, and the program, read before anybody can build it anew.
+    pub(crate) programs: Vec<(&'static str, Vec<u8>)>,
 }
 
 /// How a boot ended.
@@ -200,9 +200,8 @@ impl Boot<'_> {
         for folder in ["proc", "sys", "dev", "mnt", "mnt0", "mnt1", "tmp", "bin", "modules"] {
             archive.folder(folder);
         }
-        archive.file("init", &read(&self.bench.guest)?);
-        for (inside, path) in &self.bench.extra {
-            archive.file(inside, &read(path)?);
+        for (path, program) in &self.bench.programs {
+            archive.file(path, program);
         }
         let mut order = String::new();
         for path in self.kernel.modules(&self.module_names())? {

@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use pmemset_core::badblock::McsafeError;
+use pmemset_core::badblock::{ClearError, McsafeError};
 use pmemset_core::error::MapError;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Granularity, MapConfig, Set, Source, Span,
@@ -15,6 +15,9 @@ use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
 use crate::sets::{AnySet, load};
 
+/// The device begins 8 MiB into its region: its bytes 4096 to 8191 are bad, some of its second unit, and some before it.
+const BAD_DEVICE: Machine = Machine { bad: "0:8392704:4096,0:10486272:512,0:4194304:512", ..Machine::DEVDAX };
+const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
 const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, ..Machine::NFIT };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -23,6 +26,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("bad-while-running", while_running).short(),
     Scenario::new("bad-while-running-xfs", while_running).on(Machine::XFS),
     Scenario::new("bad-interleaved", while_running).on(INTERLEAVED).once(),
+    Scenario::new("bad-devdax", device).on(BAD_DEVICE).short(),
+    Scenario::new("bad-devdax-plain-nvdimm", plain).on(PLAIN).once(),
     Scenario::new("bad-overwritten", overwritten),
     Scenario::new("bad-overwritten-xfs", overwritten).on(Machine::XFS),
 ];
@@ -188,4 +193,55 @@ fn overwritten(lab: &mut Lab) -> Result<(), Failure> {
     let mut bytes = [0; 4096];
     source.read_mcsafe(5 * PAGE, &mut bytes)?;
     same("the page", bytes, [7; 4096])
+}
+
+/// Bad memory before the device is not the device's; the rest is refused, survived, and cleared partly and wholly.
+fn device(lab: &mut Lab) -> Result<(), Failure> {
+    let source = super::devdax::device(0)?;
+    let region: u64 = hexadecimal("/sys/bus/nd/devices/region0/resource")?;
+    let start = hexadecimal("/sys/bus/dax/devices/dax0.0/resource")? - region;
+    same("where the device begins", start, 8 << 20)?;
+    let span = |offset: u64, length: u64| Span::new(offset, length).ok_or("no span");
+    let second = span((2 << 20) + 512, 512)?;
+    let whole = || -> Result<Vec<Span>, Failure> {
+        let mut blocks = [span(0, 1)?; 16];
+        match source.bad_blocks(span(0, 4 << 20)?, &mut blocks) {
+            BadBlocks::None => Ok(Vec::new()),
+            BadBlocks::Listed { count, more: false } => Ok(blocks[..count].to_vec()),
+            other => Err(format!("bad blocks: {other:?}").into()),
+        }
+    };
+    same("listed", whole()?, vec![span(4096, 4096)?, second])?;
+    let checked: Arc<dyn Source> =
+        Arc::new(Checked::<_, StripedRwLock>::new(source.clone()).bad_block_detection(BadBlockPolicy::Required));
+    let set = crate::sets::set(Granularity::CacheLine);
+    let refused = set.map(checked.clone(), &MapConfig::new().length(2 << 20)).map(|mapped| mapped.segment.start());
+    same("mapping", refused, Err(MapError::BadBlock { block: span(4096, 4096)? }))?;
+    let mut bytes = [0; 64];
+    source.write_mcsafe(0, &[3; 64])?;
+    source.read_mcsafe(0, &mut bytes)?;
+    same("good bytes", bytes, [3; 64])?;
+    // A piece of the first block, then the rest of it, then the second.
+    source.clear_bad_block(span(4096, 1024)?)?;
+    same("after a piece", whole()?, vec![span(5120, 3072)?, second])?;
+    source.clear_bad_block(span(5120, 3072)?)?;
+    same("after the rest", whole()?, vec![second])?;
+    set.map(checked.clone(), &MapConfig::new().length(2 << 20))?;
+    source.clear_bad_block(second)?;
+    same("in the end", whole()?, vec![])?;
+    same("the firmware's list", lab.ask("bad-list 0")?.as_str(), "4194304:512")?;
+    set.map(checked, &MapConfig::new().offset(2 << 20)?.length(2 << 20)).map(drop).map_err(Into::into)
+}
+
+fn hexadecimal(path: &str) -> Result<u64, Failure> {
+    let text = fs::read_to_string(path)?;
+    Ok(u64::from_str_radix(text.trim().trim_start_matches("0x"), 16)?)
+}
+
+/// Firmware that cannot clear: that is said, and is neither a failure nor a success.
+fn plain(_: &mut Lab) -> Result<(), Failure> {
+    let source = super::devdax::device(0)?;
+    let block = Span::new(4096, 512).ok_or("no span")?;
+    same("clearing", source.clear_bad_block(block), Err(ClearError::Unsupported))?;
+    same("listing", source.bad_blocks(block, &mut [block]), BadBlocks::None)
 }

@@ -4,12 +4,17 @@ use std::fs;
 use std::ptr::null_mut;
 use std::sync::Arc;
 
-use pmemset_core::{Extent, Granularity, Platform, Source};
+use pmemset_core::error::MapError;
+use pmemset_core::shutdown::{PartState, PartStates};
+use pmemset_core::{CopyFlags, Extent, MapConfig, Platform, Source};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
-use crate::lab::{Lab, check};
+use super::state::{self, judged};
+use crate::lab::{Lab, check, same};
 use crate::machine::{Cut, Failure, Machine, Scenario};
-use crate::sets::{AnySet, file, load, map, set, store};
+use crate::sets::{AnySet, file, load, store};
+
+const DEVICE: Machine = Machine { dimms: 2, modes: "fsdax,devdax", ..Machine::NFIT };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("cut-kill-ext4", file_log).once().cut(Cut::Kill(20)),
@@ -17,6 +22,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("cut-kill-canary-sparse", sparse_log).once().cut(Cut::KillLoses(10)),
     Scenario::new("cut-flushed-ext4", file_log).once().cut(Cut::Flushed(10)),
     Scenario::new("cut-flushed-xfs", file_log).on(Machine::XFS).once().cut(Cut::Flushed(10)),
+    Scenario::new("cut-flushed-devdax", device_log).on(DEVICE).once().cut(Cut::Flushed(10)),
     Scenario::new("cut-flushed-canary-no-flush", unflushed_log).once().cut(Cut::FlushedLoses(10)),
 ];
 
@@ -25,18 +31,18 @@ const SLOT_BYTES: usize = 1024;
 /// The first page holds the number of the last record.
 const SLOTS: u64 = (LOG_BYTES / SLOT_BYTES - 4) as u64;
 
-/// How a log makes its bytes durable.
-pub(crate) type Persist<'a> = &'a dyn Fn(Extent) -> Result<(), Failure>;
+/// How a log writes its bytes: offset, bytes and the number of the record.
+type Write<'a> = &'a dyn Fn(usize, &[u8], u64) -> Result<(), Failure>;
 
 /// A ring of records in persistent memory: a record is made durable first, then its number.
-pub(crate) struct Log<'a> {
-    pub(crate) memory: Extent,
-    pub(crate) persist: Persist<'a>,
+struct Log<'a> {
+    memory: Extent,
+    write: Write<'a>,
 }
 
 impl Log<'_> {
     /// Runs one boot: looks at what the last cut has left, then writes until the next.
-    pub(crate) fn boot(&self, lab: &mut Lab) -> Result<(), Failure> {
+    fn boot(&self, lab: &mut Lab) -> Result<(), Failure> {
         if lab.phase() > 0
             && let Err(reason) = self.verify(lab.acknowledged())
         {
@@ -48,19 +54,11 @@ impl Log<'_> {
         }
         lab.say("ready");
         for number in self.last() + 1.. {
-            let record = record(number);
-            let offset = Self::offset(number);
-            store(self.memory, offset, &record);
-            self.make_durable(offset, record.len())?;
-            store(self.memory, 0, &number.to_le_bytes());
-            self.make_durable(0, 8)?;
+            (self.write)(Self::offset(number), &record(number), number)?;
+            (self.write)(0, &number.to_le_bytes(), number)?;
             lab.say(format!("ack {number}"));
         }
         Ok(())
-    }
-
-    fn make_durable(&self, offset: usize, length_bytes: usize) -> Result<(), Failure> {
-        (self.persist)(self.memory.slice(offset, length_bytes).ok_or("outside the log")?)
     }
 
     fn last(&self) -> u64 {
@@ -104,29 +102,61 @@ fn settle() {
     rustix::fs::sync();
 }
 
-fn file_set<'a>() -> Result<(AnySet<'a>, Extent), Failure> {
-    let source: Arc<dyn Source> = file("/mnt0/log")?;
-    let set = set(Granularity::CacheLine);
-    let memory = map(&set, source, LOG_BYTES)?;
+/// Maps a log; after a cut, its record must tell of the interruption, and of nothing worse.
+fn mapped<'a>(lab: &Lab, source: impl Source + 'static) -> Result<(AnySet<'a>, Extent), Failure> {
+    let source: Arc<dyn Source> = judged(source)?;
+    let config = MapConfig::new().length(LOG_BYTES);
+    if lab.phase() > 0 {
+        let refused = state::set(PartStates::DEFAULT).map(source.clone(), &config);
+        let Err(MapError::UndesirablePartState { verdict }) = refused else {
+            return Err(format!("after a power cut: {refused:?}").into());
+        };
+        same("shutdown state after a power cut", verdict.state, PartState::OkButInterrupted)?;
+    }
+    let set = state::set(PartStates::DEFAULT | PartStates::OK_BUT_INTERRUPTED);
+    let memory = set.map(source, &config)?.segment;
     settle();
     Ok((set, memory))
 }
 
-fn file_log(lab: &mut Lab) -> Result<(), Failure> {
-    let (set, memory) = file_set()?;
-    let persist = |range: Extent| {
-        // SAFETY: the range lies in the log, which is mapped.
-        unsafe { set.platform().write_back(range) };
-        set.platform().fence();
-        Ok(())
+/// A writer that does it right, in all the ways that there are.
+fn right_log(lab: &mut Lab, source: impl Source + 'static) -> Result<(), Failure> {
+    let (set, memory) = mapped(lab, source)?;
+    let write = |offset: usize, bytes: &[u8], number: u64| -> Result<(), Failure> {
+        let address = memory.start() + offset;
+        let flags = match number % 5 {
+            0 => CopyFlags::empty(),
+            1 => CopyFlags::NONTEMPORAL,
+            2 => CopyFlags::TEMPORAL,
+            3 => CopyFlags::NOFLUSH,
+            _ => {
+                store(memory, offset, bytes);
+                return Ok(set.persist(address, bytes.len())?);
+            }
+        };
+        set.copy(address, bytes, flags)?;
+        if flags.contains(CopyFlags::NOFLUSH) { Ok(set.persist(address, bytes.len())?) } else { Ok(()) }
     };
-    Log { memory, persist: &persist }.boot(lab)
+    Log { memory, write: &write }.boot(lab)
+}
+
+fn file_log(lab: &mut Lab) -> Result<(), Failure> {
+    right_log(lab, file("/mnt0/log")?)
+}
+
+/// The record of the device's shutdown state is kept in a file, on the other region.
+fn device_log(lab: &mut Lab) -> Result<(), Failure> {
+    right_log(lab, super::devdax::device(1)?)
 }
 
 /// A writer that forgets to flush.
 fn unflushed_log(lab: &mut Lab) -> Result<(), Failure> {
-    let (_set, memory) = file_set()?;
-    Log { memory, persist: &|_| Ok(()) }.boot(lab)
+    let (_set, memory) = mapped(lab, file("/mnt0/log")?)?;
+    let write = |offset: usize, bytes: &[u8], _: u64| {
+        store(memory, offset, bytes);
+        Ok(())
+    };
+    Log { memory, write: &write }.boot(lab)
 }
 
 /// A writer that flushes, but maps a file with holes, and without `MAP_SYNC`: the blocks are not in the file's metadata.
@@ -141,11 +171,13 @@ fn sparse_log(lab: &mut Lab) -> Result<(), Failure> {
         unsafe { mmap(null_mut(), LOG_BYTES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0) }?;
     let memory = Extent::new(memory as usize, LOG_BYTES).ok_or("no extent")?;
     let platform = shim_linux::Linux::new();
-    let persist = |range: Extent| {
+    let write = |offset: usize, bytes: &[u8], _: u64| {
+        store(memory, offset, bytes);
+        let range = memory.slice(offset, bytes.len()).ok_or("outside the log")?;
         // SAFETY: the range lies in the log, which is mapped.
         unsafe { platform.write_back(range) };
         platform.fence();
         Ok(())
     };
-    Log { memory, persist: &persist }.boot(lab)
+    Log { memory, write: &write }.boot(lab)
 }

@@ -15,6 +15,7 @@ use crate::machine::{Failure, Machine, Scenario};
 use crate::sets::{AnySet, file, map, store};
 
 const TWO_REGIONS: Machine = Machine { dimms: 2, modes: "fsdax,fsdax", counts: &[5, 5], ..Machine::NFIT };
+const DEVICE: Machine = Machine { modes: "fsdax,devdax", ..TWO_REGIONS };
 const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, counts: &[3, 4], ..Machine::NFIT };
 const PLAIN: Machine = Machine { device: "qemu", ..Machine::NFIT };
 const LEGACY: Machine = Machine { device: "legacy", domain: "none", ..Machine::NFIT };
@@ -22,6 +23,7 @@ const LEGACY: Machine = Machine { device: "legacy", domain: "none", ..Machine::N
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("state-table", table).on(TWO_REGIONS).short(),
     Scenario::new("state-interleaved", one_of_two).on(INTERLEAVED),
+    Scenario::new("state-devdax", device).on(DEVICE),
     Scenario::new("state-no-count", no_count).on(PLAIN).once(),
     Scenario::new("state-no-module", no_count).on(LEGACY).once(),
 ];
@@ -49,13 +51,22 @@ fn kept() -> Result<ShutdownRecord, Failure> {
     Ok(ShutdownRecord::from_bytes(bytes.as_slice().try_into()?))
 }
 
-/// A file whose shutdown state is judged by what was kept, or by a new record.
-fn checked(path: &str) -> Result<Arc<dyn Source>, Failure> {
+/// A source whose shutdown state is judged by what was kept, or by a new record.
+pub(crate) fn judged(source: impl Source + 'static) -> Result<Arc<dyn Source>, Failure> {
     let record = if Path::new(RECORD).exists() { kept()? } else { ShutdownRecord::new() };
-    Ok(Arc::new(Checked::<_, StripedRwLock>::new(file(path)?).shutdown_record(record)))
+    Ok(Arc::new(Checked::<_, StripedRwLock>::new(source).shutdown_record(record)))
 }
 
-fn set<'a>(acceptable: PartStates) -> AnySet<'a> {
+/// A file on one of the file systems, or the device on the region of that number.
+fn checked(path: &str) -> Result<Arc<dyn Source>, Failure> {
+    match path {
+        "dax1" => judged(super::devdax::device(1)?),
+        _ => judged(file(path)?),
+    }
+}
+
+/// An empty set that keeps its sources' records.
+pub(crate) fn set<'a>(acceptable: PartStates) -> AnySet<'a> {
     Set::new(Linux::new(), Config::new(Granularity::CacheLine).acceptable_states(acceptable).observer(&keep))
 }
 
@@ -63,7 +74,7 @@ fn set<'a>(acceptable: PartStates) -> AnySet<'a> {
 fn refusal(path: &str) -> Result<Verdict, Failure> {
     let before = kept()?.to_bytes();
     let set = set(PartStates::DEFAULT);
-    let refused = set.map(checked(path)?, &MapConfig::new().length(1 << 20));
+    let refused = set.map(checked(path)?, &MapConfig::new().length(2 << 20));
     same("the record after a refusal", kept()?.to_bytes(), before)?;
     same("segments after a refusal", set.segments(), 0)?;
     match refused {
@@ -158,6 +169,34 @@ fn one_of_two(lab: &mut Lab) -> Result<(), Failure> {
     let verdict = refusal("/mnt0/file")?;
     same("state", verdict.state, PartState::Corrupted)?;
     same("counts", (verdict.stored_count, verdict.current_count), (7, 8))
+}
+
+/// A device: in use and stopped, then in use and an unsafe shutdown, then repaired.
+fn device(lab: &mut Lab) -> Result<(), Failure> {
+    match lab.phase() {
+        0 => {
+            let set = set(PartStates::DEFAULT);
+            set.map(checked("dax1")?, &MapConfig::new().length(2 << 20))?;
+            same("the record", (kept()?.references(), kept()?.unsafe_shutdowns()), (1, 5))?;
+            crash(lab, set);
+        }
+        1 => {
+            same("after a stop", refusal("dax1")?.state, PartState::OkButInterrupted)?;
+            lab.ask("count 1 9 1")?;
+            lab.again();
+        }
+        _ => {
+            let verdict = refusal("dax1")?;
+            same("after an unsafe shutdown", verdict.state, PartState::Corrupted)?;
+            same("counts", (verdict.stored_count, verdict.current_count), (5, 9))?;
+            let (set, source) = (set(PartStates::DEFAULT), checked("dax1")?);
+            set.repair_shutdown_state(&source)?;
+            let mapping = map(&set, source, 2 << 20)?;
+            set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+            same("the record", (kept()?.references(), kept()?.unsafe_shutdowns()), (0, 9))?;
+        }
+    }
+    Ok(())
 }
 
 /// Memory that does not count unsafe shutdowns is not taken for memory that had none.
