@@ -191,7 +191,7 @@ fn decompress(data: &[u8]) -> Result<Vec<u8>, String> {
     let writer = std::thread::spawn(move || input.as_mut().map(|input| std::io::Write::write_all(input, &data)));
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     drop(writer.join());
-    if output.stdout.is_empty() { Err(format!("{program} failed: {}", output.status)) } else { Ok(output.stdout) }
+    if output.status.success() { Ok(output.stdout) } else { Err(format!("{program} failed: {}", output.status)) }
 }
 
 #[cfg(test)]
