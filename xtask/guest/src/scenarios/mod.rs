@@ -2,6 +2,7 @@
 
 mod badblocks;
 mod cuts;
+mod cxl;
 mod devdax;
 mod files;
 mod itself;
@@ -10,17 +11,18 @@ mod state;
 
 use crate::machine::Scenario;
 
+const SUBJECTS: [&[Scenario]; 8] = [
+    itself::SCENARIOS,
+    files::SCENARIOS,
+    refusals::SCENARIOS,
+    state::SCENARIOS,
+    badblocks::SCENARIOS,
+    devdax::SCENARIOS,
+    cxl::SCENARIOS,
+    cuts::SCENARIOS,
+];
+
 /// Returns every scenario.
 pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    [
-        itself::SCENARIOS,
-        files::SCENARIOS,
-        cuts::SCENARIOS,
-        refusals::SCENARIOS,
-        state::SCENARIOS,
-        badblocks::SCENARIOS,
-        devdax::SCENARIOS,
-    ]
-    .into_iter()
-    .flatten()
+    SUBJECTS.into_iter().flatten()
 }
