@@ -7,7 +7,8 @@ use crate::tools::{Outcome, cargo, root, succeeds};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The file to use; made if it is not there. Its first 512 KiB are overwritten.
+    /// The file or DAX device to use; a file is made if it is not there. Its first 512 KiB (of a device: the first eight
+    /// units of its alignment) are overwritten.
     #[arg(long)]
     path: Option<PathBuf>,
 }
@@ -23,7 +24,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let mut demo = cargo();
         demo.args(["run", "--quiet", "--release", "--package", "hosted", "--bin", "demo", "--", verb]);
         if !succeeds(demo.arg(path).arg(stamp.to_string()))? {
-            println!("the records are NOT there");
+            println!("{}", if verb == "store" { "nothing was stored" } else { "the records are NOT there" });
             return Ok(false);
         }
     }

@@ -1,0 +1,131 @@
+//! Maps a set over a file, stores records in it, and, run again, finds them.
+
+use std::process::ExitCode;
+
+use hosted::{RECORD_BYTES, Record, draw, legend, size};
+use pmemset_core::reservation::Reservation;
+use pmemset_core::{Coalescing, Config, CopyFlags, Extent, Granularity, MapConfig, Part, Platform, Set, Source};
+use shim_devdax::AnySource;
+use shim_linux::{Linux, OpenOptions};
+
+type Error = Box<dyn std::error::Error>;
+type DemoSet<'a> = Set<'a, Linux, &'a AnySource, 16>;
+
+/// Address space of the reservation, in units of 64 KiB or of the source's alignment, if that is more.
+const WINDOW: usize = 16;
+/// What is mapped, in the same units: offset in the source, length, and whether it continues the part before it.
+const SEGMENTS: [(usize, usize, bool); 5] = [(0, 2, false), (2, 1, true), (3, 2, true), (5, 2, false), (7, 1, true)];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["store", path, stamp] => stamp.parse().map_err(Error::from).and_then(|stamp| store(path, stamp)),
+        ["verify", path, stamp] => stamp.parse().map_err(Error::from).and_then(|stamp| verify(path, stamp)),
+        _ => Err("usage: demo store|verify PATH STAMP".into()),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("demo: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn store(path: &str, stamp: u64) -> Result<bool, Error> {
+    let source = AnySource::open(path, OpenOptions::new().create_if_needed())?;
+    with_set(&source, |set, window| {
+        describe(set, window, path, &source)?;
+        let mut stored = 0;
+        for part in set.parts() {
+            for slot in 0..slots(&part) {
+                let record = Record { number: stored, stamp };
+                part.write(slot * RECORD_BYTES, &record.to_bytes(), CopyFlags::empty())?;
+                stored += 1;
+            }
+        }
+        println!("stored   {stored} records, each durable before the next");
+        Ok(stored > 0)
+    })
+}
+
+fn verify(path: &str, stamp: u64) -> Result<bool, Error> {
+    let source = AnySource::open(path, OpenOptions::new().do_not_grow())?;
+    with_set(&source, |set, _| {
+        let (mut found, mut expected) = (0, 0);
+        for part in set.parts() {
+            for slot in 0..slots(&part) {
+                found += u64::from(is_there(&part, slot, Record { number: expected, stamp })?);
+                expected += 1;
+            }
+        }
+        println!("verified {found} of {expected} records in a second process");
+        Ok(found == expected && expected > 0)
+    })
+}
+
+/// Returns how many records are stored in a part: 5,000 at most, so that a large device does not take long.
+fn slots(part: &Part<'_, Linux, &AnySource, 16>) -> usize {
+    (part.extent().length_bytes() / RECORD_BYTES).min(5000)
+}
+
+fn is_there(part: &Part<'_, Linux, &AnySource, 16>, slot: usize, expected: Record) -> Result<bool, Error> {
+    let mut bytes = [0; RECORD_BYTES];
+    part.read(slot * RECORD_BYTES, &mut bytes)?;
+    Ok(Record::from_bytes(&bytes) == Some(expected))
+}
+
+/// Maps the segments into a reservation with a hole before the first part, and takes everything apart afterwards.
+fn with_set(source: &AnySource, work: impl FnOnce(&DemoSet<'_>, Extent) -> Result<bool, Error>) -> Result<bool, Error> {
+    let unit = source.alignment_bytes().max(64 << 10);
+    let mut reservation = Reservation::<Linux, 32>::new(Linux::new(), WINDOW * unit)?;
+    let outcome = {
+        let set: DemoSet<'_> = Set::new(Linux::new(), Config::new(Granularity::Page).reservation(&reservation));
+        let hole = set.map(source, &MapConfig::new().length(SEGMENTS[0].1 * unit))?.part;
+        for (offset, length, continues) in SEGMENTS {
+            set.set_coalescing(if continues { Coalescing::Full } else { Coalescing::None });
+            set.map(source, &MapConfig::new().offset((offset * unit) as u64)?.length(length * unit))?;
+        }
+        set.remove_range(hole.start(), hole.length_bytes())?;
+        let outcome = work(&set, reservation.extent());
+        while let Some(part) = set.first_part()? {
+            set.remove(part).map_err(|refused| refused.error)?;
+        }
+        outcome
+    };
+    reservation.close().map_err(|refused| refused.to_string())?;
+    outcome
+}
+
+fn describe(set: &DemoSet<'_>, window: Extent, path: &str, source: &AnySource) -> Result<(), Error> {
+    let parts: Vec<Extent> = set.parts().map(|part| part.extent()).collect();
+    let granularity = set.granularity().ok_or("nothing is mapped")?;
+    let reason = match source {
+        AnySource::File(file) => {
+            let facts = file.facts()?;
+            println!("source   {path}: {} of {} allocated", size(facts.allocated_bytes), size(facts.length_bytes));
+            facts.granularity?.to_string()
+        }
+        AnySource::Dax(device) => {
+            println!("source   {path}: device DAX, {}", size(source.length_bytes()?));
+            format!("{:?}", device.durability())
+        }
+    };
+    println!("stores   {granularity:?} granularity: {reason}");
+    match granularity {
+        Granularity::Page => println!("flush    msync(2) of the pages touched"),
+        Granularity::CacheLine => println!("flush    {}, then a fence", set.platform().cpu().method()),
+        Granularity::Byte => println!("flush    a fence"),
+    }
+    println!("window   {window}  {}, aligned to {}", size(window.length_bytes() as u64), size(alignment(window)));
+    println!("  [{}]", draw(window, &parts, 64));
+    print!("{}", legend(&parts));
+    println!("segments {} in {} parts", set.segments(), parts.len());
+    Ok(())
+}
+
+/// Returns the largest power of two that the window starts on.
+fn alignment(window: Extent) -> u64 {
+    1 << window.start().trailing_zeros()
+}
