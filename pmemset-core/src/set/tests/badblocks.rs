@@ -45,6 +45,11 @@ fn only_blocks_of_the_mapped_range_count() {
     let outside = [pages(0, 8), pages(16, 1), pages(200, 3)];
     let source = damaged(&platform, BadBlockPolicy::Required, &outside);
     assert_eq!(map_with(&source, &platform, |_| Answer::Refuse), (Ok(()), vec![("list", 8), ("add", 0)]));
+    let mut memory = Memory::new(&platform, 1 << 20);
+    *memory.bad.lock().unwrap() = outside.to_vec();
+    memory.lists_all = true;
+    let talkative = Checked::new(memory).bad_block_detection(BadBlockPolicy::Required);
+    assert_eq!(map_with(&talkative, &platform, |_| Answer::Refuse).0, Ok(()));
     let mut whole = [pages(0, 1); 8];
     assert_eq!(source.bad_blocks(pages(0, 256), &mut whole), BadBlocks::Listed { count: 3, more: false });
     assert_eq!(whole[..3], outside);
@@ -147,6 +152,7 @@ fn memory_that_a_source_grows_by_is_looked_at_too() {
     let source = damaged(&platform, BadBlockPolicy::IfKnown, &[pages(10, 1)]);
     *source.source().fake.length_bytes.lock().unwrap() = 10 * PAGE as u64;
     let set: MemorySet<'_> = Set::new(&platform, Config::new(Granularity::Page));
+    assert_eq!(source.bad_blocks(pages(0, 16), &mut [pages(0, 1); 1]), BadBlocks::None);
     assert_eq!(set.map(&source, &bytes(16 * PAGE)), Err(MapError::BadBlock { block: pages(10, 1) }));
     assert_eq!(source.length_bytes(), Ok(10 * PAGE as u64));
     set.map(&source, &bytes(8 * PAGE)).unwrap();

@@ -28,6 +28,8 @@ pub(super) struct Memory<'p> {
     pub(super) steps: Mutex<Vec<Step>>,
     /// What the observer has kept.
     pub(super) kept: Mutex<(ShutdownRecord, u64)>,
+    /// Whether it lists blocks that nobody asked for.
+    pub(super) lists_all: bool,
     /// Where the first flush waits for another thread, twice.
     pub(super) gate: Option<Barrier>,
     /// Whether the observer keeps records.
@@ -51,6 +53,7 @@ impl<'p> Memory<'p> {
             fail_at: Mutex::new(None),
             steps: Mutex::new(Vec::new()),
             kept: Mutex::new((ShutdownRecord::new(), 0)),
+            lists_all: false,
             gate: None,
             keeps: false,
             exposed: Mutex::new((0, 0, false)),
@@ -176,7 +179,11 @@ unsafe impl Source for Memory<'_> {
             return BadBlocks::Unknown(cause);
         }
         let mut collector = Collector::new(blocks);
-        self.bad.lock().unwrap().iter().filter(|bad| bad.overlaps(range)).for_each(|bad| collector.add(*bad));
+        // Memory that a source has not got yet is nobody's.
+        let length_bytes = self.length_bytes().unwrap();
+        let bad = self.bad.lock().unwrap();
+        let listed = bad.iter().filter(|bad| bad.start() < length_bytes && (self.lists_all || bad.overlaps(range)));
+        listed.for_each(|bad| collector.add(*bad));
         collector.finish()
     }
     fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
