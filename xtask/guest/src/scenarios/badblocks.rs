@@ -32,12 +32,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("bad-overwritten-xfs", overwritten).on(Machine::XFS),
 ];
 
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 const PAGES: u64 = 256;
 const PATH: &str = "/mnt0/file";
 
 /// Writes a file in which every page begins with a text of its own.
-fn write_pages() -> Result<(), Failure> {
+pub(crate) fn write_pages() -> Result<(), Failure> {
     let mut bytes = vec![0xa5; usize::try_from(PAGES * PAGE)?];
     for (number, page) in bytes.chunks_mut(4096).enumerate() {
         page[..12].copy_from_slice(text(number as u64).as_bytes());
@@ -48,12 +48,12 @@ fn write_pages() -> Result<(), Failure> {
     Ok(())
 }
 
-fn text(page: u64) -> String {
+pub(crate) fn text(page: u64) -> String {
     format!("lab-page-{page:03}")
 }
 
 /// Has the host make `length` bytes of a page bad, from `offset` of the page on.
-fn spoil(lab: &mut Lab, page: u64, offset: u64, length: u64) -> Result<(), Failure> {
+pub(crate) fn spoil(lab: &mut Lab, page: u64, offset: u64, length: u64) -> Result<(), Failure> {
     let at: u64 = lab.ask(format!("find 0 {}", text(page)))?.parse()?;
     lab.ask(format!("bad 0 {} {length}", at + offset))?;
     Ok(())
@@ -74,15 +74,15 @@ pub(crate) fn scrub() -> Result<(), Failure> {
     }
 }
 
-fn source() -> Result<FileSource, Failure> {
+pub(crate) fn source() -> Result<FileSource, Failure> {
     Ok(FileSource::open(PATH, OpenOptions::new().do_not_grow())?)
 }
 
-fn page(number: u64) -> Result<Span, Failure> {
+pub(crate) fn page(number: u64) -> Result<Span, Failure> {
     Ok(Span::new(number * PAGE, PAGE).ok_or("no span")?)
 }
 
-fn listed(source: &impl Source) -> Result<Vec<Span>, Failure> {
+pub(crate) fn listed(source: &impl Source) -> Result<Vec<Span>, Failure> {
     let all = Span::new(0, PAGES * PAGE).ok_or("no span")?;
     let mut blocks = [all; 16];
     match source.bad_blocks(all, &mut blocks) {

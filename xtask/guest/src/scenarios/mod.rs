@@ -6,17 +6,19 @@ mod cxl;
 mod devdax;
 mod files;
 mod itself;
+mod mapped;
 mod refusals;
 mod state;
 
 use crate::machine::Scenario;
 
-const SUBJECTS: [&[Scenario]; 8] = [
+const SUBJECTS: [&[Scenario]; 9] = [
     itself::SCENARIOS,
     files::SCENARIOS,
     refusals::SCENARIOS,
     state::SCENARIOS,
     badblocks::SCENARIOS,
+    mapped::SCENARIOS,
     devdax::SCENARIOS,
     cxl::SCENARIOS,
     cuts::SCENARIOS,
