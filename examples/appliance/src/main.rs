@@ -1,6 +1,7 @@
 #![no_std]
 #![no_main]
-//! `appliance FILE [COUNT]`: a flight recorder over a file; appends COUNT records, or goes on until it is killed.
+//! `appliance PATH [COUNT]`: a flight recorder over a file or a device DAX; appends COUNT records, or goes on until
+//! it is killed.
 //!
 //! Prints what it has recovered, and a line for each record once it is durable.
 
@@ -10,7 +11,8 @@ mod start;
 
 use pmemset_core::{Config, Granularity, Set};
 use recorder::{Parts, Recorder, Stop};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use shim_devdax::AnySource;
+use shim_linux::{Linux, OpenOptions};
 use start::Arguments;
 
 fn run(arguments: &Arguments) -> i32 {
@@ -29,7 +31,7 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
         Some(text) => Some(text.to_str().ok().and_then(|text| text.parse::<u64>().ok()).ok_or(Stop::Usage)?),
         None => None,
     };
-    let source = FileSource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
+    let source = AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
     let parts: Parts<'_, '_> = Set::new(Linux::new(), Config::new(Granularity::Page));
     let mut recorder = Recorder::open(&parts, &source)?;
     let mut left = count;

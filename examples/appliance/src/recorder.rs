@@ -1,29 +1,30 @@
-//! The ring of records over coalesced parts of one file.
+//! The ring of records over coalesced parts of one file or device.
 
 use core::fmt;
 
 use pmemset_core::error::{LookupError, MapError, RemoveError};
-use pmemset_core::{Coalescing, Errno, MapConfig, Part, Set};
+use pmemset_core::{Coalescing, Errno, MapConfig, Part, Set, Source as _};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
-use shim_linux::{FileSource, Linux, OpenError};
+use shim_devdax::{AnyError, AnySource};
+use shim_linux::Linux;
 
 use crate::say;
 
 /// Segments that the ring is made of.
 const SEGMENTS: usize = 4;
-/// Length of each in bytes.
+/// Length of each in bytes, unless the alignment of a device is more.
 const SEGMENT_BYTES: usize = 64 << 10;
 
 /// The recorder's set.
-pub type Parts<'s, 'f> = Set<'s, Linux, &'f FileSource, SEGMENTS>;
+pub type Parts<'s, 'f> = Set<'s, Linux, &'f AnySource, SEGMENTS>;
 
 /// Why the recorder stopped.
 #[derive(Debug)]
 pub enum Stop {
     /// The arguments are wrong.
     Usage,
-    /// The file cannot be used.
-    Open(OpenError),
+    /// The file or device cannot be used.
+    Open(AnyError),
     /// It cannot be mapped.
     Map(MapError),
     /// The part that was mapped is not there.
@@ -39,7 +40,7 @@ pub enum Stop {
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage => f.write_str("usage: appliance FILE [COUNT]"),
+            Self::Usage => f.write_str("usage: appliance PATH [COUNT]"),
             Self::Open(error) => write!(f, "cannot open: {error}"),
             Self::Map(error) => write!(f, "cannot map: {error}"),
             Self::Lookup(error) => write!(f, "cannot find the part: {error}"),
@@ -53,18 +54,19 @@ impl fmt::Display for Stop {
 /// A ring of records in a pinned part.
 #[derive(Debug)]
 pub struct Recorder<'s, 'f> {
-    part: Part<'s, Linux, &'f FileSource, SEGMENTS>,
+    part: Part<'s, Linux, &'f AnySource, SEGMENTS>,
     slots: u64,
     next: u64,
 }
 
 impl<'s, 'f> Recorder<'s, 'f> {
     /// Maps the ring, and says which records are in it.
-    pub fn open(set: &'s Parts<'s, 'f>, source: &'f FileSource) -> Result<Self, Stop> {
+    pub fn open(set: &'s Parts<'s, 'f>, source: &'f AnySource) -> Result<Self, Stop> {
         set.set_coalescing(Coalescing::Full);
+        let segment_bytes = source.alignment_bytes().max(SEGMENT_BYTES);
         for index in 0..SEGMENTS {
-            let offset = index.saturating_mul(SEGMENT_BYTES) as u64;
-            let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(SEGMENT_BYTES);
+            let offset = index.saturating_mul(segment_bytes) as u64;
+            let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(segment_bytes);
             set.map(source, &config).map_err(Stop::Map)?;
         }
         let part = set.first_part().map_err(Stop::Lookup)?.ok_or(Stop::Damaged)?;
@@ -79,9 +81,8 @@ impl<'s, 'f> Recorder<'s, 'f> {
             say!("recovered nothing");
             return Ok(());
         };
-        let right = |number: u64| {
-            Record::from_bytes(&self.read(slot_of(number, self.slots))) == Some(Record::sample(number))
-        };
+        let right =
+            |number: u64| Record::from_bytes(&self.read(slot_of(number, self.slots))) == Some(Record::sample(number));
         if !found.whole || !(found.first..=found.last).all(right) {
             return Err(Stop::Damaged);
         }
