@@ -1,6 +1,7 @@
 //! Every interleaving of look-ups, uses and removals, over the pins that the set has; and protocols that must fail.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use core::panic::AssertUnwindSafe;
+use std::panic::catch_unwind;
 
 use loom::cell::UnsafeCell;
 use loom::sync::atomic;

@@ -17,13 +17,18 @@ impl Hole {
     const fn start(self, end: usize) -> usize {
         end.wrapping_sub(self.0)
     }
+
+    /// Returns how many bytes there are from the first multiple of `alignment_bytes` on.
+    fn usable(self, end: usize, alignment_bytes: usize) -> usize {
+        end.saturating_sub(align_up(self.start(end), alignment_bytes).unwrap_or(end))
+    }
 }
 
 impl Weigh<{ LANES.len() }> for Hole {
     const BLANK: Self = Self(0);
 
     fn weigh(&self, end: usize) -> [usize; LANES.len()] {
-        LANES.map(|lane| end.saturating_sub(align_up(self.start(end), lane).unwrap_or(end)))
+        if self.0 == 0 { [0; LANES.len()] } else { LANES.map(|lane| self.usable(end, lane)) }
     }
 }
 

@@ -17,7 +17,14 @@ use holes::Holes;
 
 /// A reservation as the sets that share it see it.
 ///
-/// Implemented by [`Reservation`] only.
+/// Implemented by [`Reservation`] only. Claiming addresses is for sets alone:
+///
+/// ```compile_fail,E0624
+/// # use pmemset_core::{Extent, reservation::Window};
+/// fn free_what_others_use(reservation: &dyn Window, window: Extent) {
+///     reservation.give_back(window);
+/// }
+/// ```
 #[allow(private_bounds, reason = "only sets may claim addresses: whoever gives back a mapped window breaks them all")]
 pub trait Window: Claims {
     /// Returns the addresses of the whole reservation.
@@ -65,7 +72,8 @@ pub(crate) enum ClaimError {
 ///
 /// # Cost
 ///
-/// 40 bytes for each of the `M` segments on a 64-bit processor, and less than 256 bytes besides.
+/// 40 bytes for each of the `M` segments on a 64-bit processor, and less than 256 bytes besides. All of it is part of
+/// the value: a thread that makes a reservation with room for many segments needs a stack for it.
 ///
 /// # Dropping
 ///

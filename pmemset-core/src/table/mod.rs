@@ -58,7 +58,7 @@ enum Way {
 }
 
 impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
-    /// Returns an empty table, all zero but for a few words.
+    /// Returns an empty table: all bytes are zero, so a static one takes no room in a program file.
     pub(crate) const fn new() -> Self {
         Self { nodes: Nodes::new(), root: Node { level: 0, id: 0, len: 0 }, len: 0 }
     }
@@ -247,10 +247,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     fn scan(&self, node: Node, mut range: Range<usize>, way: Way, lane: usize, at_least: usize) -> Option<usize> {
-        let fits = |&index: &usize| at_least == 0 || self.nodes.reaches(node, index, lane, at_least);
-        match way {
-            Way::Up => range.find(fits),
-            Way::Down => range.rev().find(fits),
+        match (way, at_least) {
+            (Way::Up, 0) => range.next(),
+            (Way::Down, 0) => range.next_back(),
+            _ => self.nodes.find(node, range, way == Way::Up, lane, at_least),
         }
     }
 

@@ -5,6 +5,8 @@
 //! there are at most `N / (HALF * HALF)` of them, and the root; a root with [`FULL`] such children takes
 //! `FULL * HALF * HALF` = 65,536 entries, so three levels do. `new` computes the words of their rows.
 
+use core::ops::Range;
+
 use crate::arch::prefetch;
 
 /// Entries of a full leaf, rows of a full inner node.
@@ -63,6 +65,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         const {
             assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
             assert!(1 <= W && W <= 8, "entries have 1 to 8 weights");
+            assert!(1 <= size_of::<V>() && size_of::<V>() <= 64, "a value fits a cache line");
             let inner_max = if N < FULL * HALF { 1 } else { N / (HALF * HALF) + 1 };
             assert!(inner_max * Self::ROWS * Self::COLUMNS <= N);
         }
@@ -134,10 +137,12 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Asks for the values of a leaf before it is known which is wanted.
     #[inline]
     pub(super) fn prefetch_values(&self, leaf: Node) {
+        self.values(leaf).iter().step_by(const { 64 / size_of::<V>() }).for_each(prefetch);
+    }
+
+    fn values(&self, leaf: Node) -> &[V] {
         let start = Self::start(leaf, KEYS);
-        if let Some(values) = self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)) {
-            values.iter().step_by(const { 64 / size_of::<V>() }).for_each(prefetch);
-        }
+        self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)).unwrap_or_default()
     }
 
     pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: V) {
@@ -172,32 +177,50 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         }
     }
 
-    /// Returns the most of each weight in a node; stops looking when every weight has reached `enough`.
+    /// Returns the most of each weight in a node; stops looking when the weights have reached `enough`.
     pub(super) fn weights(&self, node: Node, enough: [usize; W]) -> [usize; W] {
         let mut weights = [0; W];
-        for index in 0..node.len {
-            weights = most(weights, self.weights_at(node, index));
-            if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
-                break;
+        if node.level == 0 {
+            for (key, value) in self.column(node, KEYS).iter().zip(self.values(node)).take(node.len) {
+                weights = most(weights, value.weigh(*key));
+                if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
+                    break;
+                }
+            }
+            return weights;
+        }
+        for (lane, (weight, enough)) in weights.iter_mut().zip(enough).enumerate() {
+            let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).iter().take(node.len);
+            while *weight < enough
+                && let Some(row) = rows.next()
+            {
+                *weight = (*weight).max(*row);
             }
         }
         weights
     }
 
-    fn weights_at(&self, node: Node, index: usize) -> [usize; W] {
-        match node.level {
-            0 => self.value(node, index).map_or([0; W], |value| value.weigh(self.key(node, index))),
-            _ => self.row_weights(node, index),
-        }
-    }
-
-    /// Returns whether the entry, or one under the row, has at least `at_least` of weight `lane`.
-    pub(super) fn reaches(&self, node: Node, index: usize, lane: usize, at_least: usize) -> bool {
-        let weight = match node.level {
-            0 => self.weights_at(node, index).get(lane).copied(),
-            _ => self.column(node, lane.wrapping_add(WEIGHTS)).get(index).copied(),
+    /// Returns the first, or else the last, entry or row in `range` that has at least `at_least` of weight `lane`.
+    pub(super) fn find(
+        &self,
+        node: Node,
+        range: Range<usize>,
+        first: bool,
+        lane: usize,
+        at_least: usize,
+    ) -> Option<usize> {
+        let start = range.start;
+        let found = if node.level == 0 {
+            let keys = self.column(node, KEYS).get(range.clone())?;
+            let mut entries = keys.iter().zip(self.values(node).get(range)?);
+            let fits = |(key, value): (&usize, &V)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
+            if first { entries.position(fits) } else { entries.rposition(fits) }
+        } else {
+            let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).get(range)?.iter();
+            let fits = |weight: &usize| *weight >= at_least;
+            if first { rows.position(fits) } else { rows.rposition(fits) }
         };
-        weight.is_some_and(|weight| weight >= at_least)
+        found.map(|found| start.wrapping_add(found))
     }
 
     /// Copies `count` entries or rows from `from.1` on to `to.1` on; nodes of one level, the places may overlap.
