@@ -6,7 +6,6 @@ macro_rules! range_type {
     ($(#[$meta:meta])* $name:ident, $int:ty, $what:literal) => {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[cfg_attr(feature = "defmt", derive(defmt::Format))]
         pub struct $name {
             start: $int,
             end: $int,
@@ -111,6 +110,14 @@ macro_rules! range_type {
                     Some(end) => Self::between(self.start & !mask, end & !mask),
                     None => None,
                 }
+            }
+        }
+
+        #[cfg(feature = "defmt")]
+        impl defmt::Format for $name {
+            fn format(&self, f: defmt::Formatter<'_>) {
+                // Not derived: defmt cuts `usize` to 32 bits.
+                defmt::write!(f, "{=u64:#x}..{=u64:#x}", self.start as u64, self.end as u64);
             }
         }
 

@@ -10,6 +10,7 @@ mod targets;
 mod test;
 mod tools;
 mod unikernel;
+mod vm;
 
 use std::process::ExitCode;
 

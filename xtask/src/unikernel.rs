@@ -1,10 +1,263 @@
-//! `cargo xtask unikernel`: the unikernel's test bench.
+//! `cargo xtask unikernel`: builds the kernel, boots it again and again, and looks at its memory from outside.
 
-use crate::tools::Outcome;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::bare::{Compiler, run as run_command};
+use crate::test::counted;
+use crate::tools::{self, Outcome, Tally, root};
+use crate::vm::Vm;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
 
+const TARGET: &str = "x86_64-unknown-none";
+/// The kernel's exit code for success, as QEMU's exit device turns it into a status.
+const GOOD: i32 = 33;
+/// Cuts of power at random times.
+const CUTS: usize = 20;
+const DIMM_BYTES: [u64; 2] = [4 << 20, 1 << 20];
+const DISK_BYTES: u64 = 2 << 20;
+
+/// A processor, whether its caches are durable, and what the kernel must say it uses.
+const PROCESSORS: [(&str, bool, &str); 4] =
+    [("qemu64", false, "clflush"), ("max,-clwb", false, "clflushopt"), ("max", false, "clwb"), ("max", true, "clwb")];
+
 pub(crate) fn run(_args: &Args) -> Outcome {
-    Err("not built yet".into())
+    let tally = check();
+    println!("\n{tally}");
+    Ok(tally.good())
+}
+
+/// Tests the parts that need no machine, then the kernel in virtual machines.
+pub(crate) fn check() -> Tally {
+    let manifest = folder().join("Cargo.toml");
+    let mut tally = counted(&["test", "--quiet", "--locked", "--lib", "--manifest-path", &manifest.to_string_lossy()]);
+    let kernel = tools::install_packages(&["qemu-system-x86"]).and_then(|()| Compiler::find(TARGET)).map(|compiler| {
+        let mut cargo = compiler.cargo(&folder(), "build", "core");
+        (run_command(cargo.args(["--release", "--quiet", "--locked"])), compiler.release_program("unikernel"))
+    });
+    match kernel {
+        Err(reason) => tally.skip("unikernel in virtual machines", &reason),
+        Ok((Err(reason), _)) => tally.check("unikernel builds", Err(reason)),
+        Ok((Ok(_), kernel)) => boots(&mut tally, &kernel),
+    }
+    tally
+}
+
+fn boots(tally: &mut Tally, kernel: &Path) {
+    for (processor, durable_caches, instruction) in PROCESSORS {
+        let caches = if durable_caches { ", durable caches" } else { "" };
+        let name = format!("records survive reboots on {processor}{caches}");
+        tally.check(&name, two_boots(kernel, processor, durable_caches, instruction));
+    }
+    tally.check("a module that is not armed is left alone", not_armed(kernel));
+    tally.check(&format!("{CUTS} power cuts lose no acknowledged record"), cuts(kernel));
+    tally.check("the log on the second line can be decoded", log(kernel));
+}
+
+fn folder() -> PathBuf {
+    root().join("examples/unikernel")
+}
+
+/// Memory files in a folder of their own, and how to start a machine with them.
+struct Bench<'k> {
+    kernel: &'k Path,
+    folder: PathBuf,
+}
+
+impl<'k> Bench<'k> {
+    fn new(kernel: &'k Path, name: &str) -> Result<Self, String> {
+        let folder = root().join("target/bare/unikernel").join(name.replace([' ', ','], "_"));
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let bench = Self { kernel, folder };
+        for (path, length) in bench.dimms().iter().zip(DIMM_BYTES).chain([(&bench.disk(), DISK_BYTES)]) {
+            let file = fs::File::create(path).and_then(|file| file.set_len(length));
+            file.map_err(|error| format!("{}: {error}", path.display()))?;
+        }
+        Ok(bench)
+    }
+
+    fn dimms(&self) -> [PathBuf; 2] {
+        [self.folder.join("dimm1"), self.folder.join("dimm2")]
+    }
+
+    fn disk(&self) -> PathBuf {
+        self.folder.join("disk")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.folder.join("log")
+    }
+
+    /// Starts a machine with `orders` on the kernel's command line.
+    fn start(&self, processor: &str, machine: &str, dimm: &str, orders: &str) -> Result<Vm, String> {
+        let mut qemu = Command::new("qemu-system-x86_64");
+        qemu.args(["-machine", &format!("q35,nvdimm=on,accel=tcg{machine}"), "-cpu", processor]);
+        qemu.args(["-m", "128M,slots=3,maxmem=1G", "-nodefaults", "-no-user-config", "-display", "none"]);
+        qemu.args(["-no-reboot", "-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
+        qemu.arg("-serial").arg(format!("file:{}", self.log().display()));
+        qemu.arg("-kernel").arg(self.kernel).args(["-append", orders]);
+        for (index, (path, bytes)) in self.dimms().iter().zip(DIMM_BYTES).enumerate() {
+            memory(&mut qemu, &format!("nv{index}"), path, bytes);
+            let options = if index == 0 { dimm } else { "" };
+            qemu.args(["-device", &format!("nvdimm,id=dimm{index},memdev=nv{index}{options}")]);
+        }
+        memory(&mut qemu, "vp", &self.disk(), DISK_BYTES);
+        qemu.args(["-device", "virtio-pmem-pci,id=disk,memdev=vp"]);
+        Vm::start(&mut qemu)
+    }
+
+    /// Boots, waits for the end, and returns what the kernel said.
+    fn boot(&self, processor: &str, machine: &str, dimm: &str, orders: &str) -> Result<Vec<String>, String> {
+        let (status, lines) = self.start(processor, machine, dimm, orders)?.finish()?;
+        if status == Some(GOOD) { Ok(lines) } else { Err(format!("status {status:?}\n{}", lines.join("\n"))) }
+    }
+
+    /// Looks at the rings from outside: both must hold records 1, or what is left of them, to `last`.
+    fn rings_end_with(&self, last: u64) -> Result<(), String> {
+        let disk = [self.disk()];
+        for files in [&self.dimms()[..], &disk[..]] {
+            let found = ring(files)?;
+            if found != format!("1 {last}") {
+                return Err(format!("the files hold records {found}, not 1 {last}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn memory(qemu: &mut Command, id: &str, path: &Path, bytes: u64) {
+    let object = format!("memory-backend-file,id={id},share=on,mem-path={},size={bytes}", path.display());
+    qemu.args(["-object", &object]);
+}
+
+/// Returns the first and the last record in a ring over `files`.
+pub(crate) fn ring(files: &[PathBuf]) -> Result<String, String> {
+    let mut cargo = tools::cargo();
+    cargo.args(["run", "--quiet", "--package", "ring", "--", "0"]).args(files);
+    run_command(&mut cargo).map(|found| found.trim().to_owned())
+}
+
+fn expect(lines: &[String], wanted: &str) -> Result<(), String> {
+    let said = lines.iter().any(|line| line == wanted);
+    said.then_some(()).ok_or_else(|| format!("never said `{wanted}`:\n{}", lines.join("\n")))
+}
+
+fn two_boots(kernel: &Path, processor: &str, durable: bool, instruction: &str) -> Result<(), String> {
+    let bench = Bench::new(kernel, &format!("{processor} {durable}"))?;
+    let machine = if durable { ",nvdimm-persistence=cpu" } else { "" };
+    let first = bench.boot(processor, machine, "", "records=40")?;
+    for wanted in ["found dimms nothing", "found disk nothing", "ack dimms 40", "closed disk"] {
+        expect(&first, wanted)?;
+    }
+    expect(&first, &format!("cpu {instruction}"))?;
+    let granularity = if durable { "Byte" } else { "CacheLine" };
+    let part = first.iter().find(|line| line.starts_with("part dimms ")).ok_or("no part of DIMMs")?;
+    if !part.ends_with(&format!("granularity Some({granularity}) segments 2")) {
+        return Err(format!("another part than expected: {part}"));
+    }
+    bench.rings_end_with(40)?;
+    let second = bench.boot(processor, machine, "", "records=2")?;
+    for wanted in ["found dimms 1 40", "found disk 1 40", "ack disk 42"] {
+        expect(&second, wanted)?;
+    }
+    bench.rings_end_with(42)
+}
+
+fn not_armed(kernel: &Path) -> Result<(), String> {
+    let bench = Bench::new(kernel, "not armed")?;
+    let lines = bench.boot("max", "", ",unarmed=on", "records=3")?;
+    expect(&lines, "dimm 1 refused: read-only file system (errno 30)")?;
+    expect(&lines, "ack dimms 3")?;
+    let untouched = fs::read(&bench.dimms()[0]).map_err(|error| error.to_string())?;
+    if untouched.iter().any(|byte| *byte != 0) {
+        return Err("the module was written to".into());
+    }
+    (ring(&bench.dimms()[1..])? == "1 3").then_some(()).ok_or_else(|| "records are elsewhere".into())
+}
+
+/// Cuts the power after a random number of acknowledgements, with the next record under way.
+fn cuts(kernel: &Path) -> Result<(), String> {
+    let bench = Bench::new(kernel, "cuts")?;
+    let mut random = Random::new();
+    let mut acknowledged = [0_u64; 2];
+    for cut in 0..CUTS {
+        let mut vm = bench.start("max", "", "", "forever")?;
+        let mut left = 1 + random.below(300);
+        while left > 0 {
+            let line = vm.line().map_err(|error| format!("seed {}, cut {cut}: {error}", random.seed))?;
+            let words: Vec<&str> = line.split(' ').collect();
+            match words[..] {
+                ["found", name, first, last] => {
+                    let before = acknowledged[usize::from(name == "disk")];
+                    let found: u64 = last.parse().map_err(|_| line.clone())?;
+                    if found < before || found > before + 2 || first != "1" {
+                        return Err(format!("seed {}, cut {cut}: `{line}`, acknowledged {before}", random.seed));
+                    }
+                }
+                ["found", name, "nothing"] if acknowledged[usize::from(name == "disk")] == 0 => {}
+                ["ack", name, number] => {
+                    acknowledged[usize::from(name == "disk")] = number.parse().map_err(|_| line.clone())?;
+                    left -= 1;
+                }
+                ["found" | "damaged" | "stopped" | "panic", ..] => return Err(format!("seed {}: {line}", random.seed)),
+                _ => {}
+            }
+        }
+        // What was acknowledged while the power went is acknowledged too.
+        for line in vm.cut() {
+            if let ["ack", name, number] = line.split(' ').collect::<Vec<_>>()[..]
+                && let Ok(number) = number.parse::<u64>()
+            {
+                // The last line may be cut off, and say a smaller number.
+                let before = &mut acknowledged[usize::from(name == "disk")];
+                *before = number.max(*before);
+            }
+        }
+    }
+    let last = bench.boot("max", "", "", "records=0")?;
+    let found = last.iter().filter(|line| line.starts_with("found ")).count();
+    (found == 2).then_some(()).ok_or_else(|| format!("after the last cut:\n{}", last.join("\n")))
+}
+
+fn log(kernel: &Path) -> Result<(), String> {
+    let bench = Bench::new(kernel, "log")?;
+    bench.boot("max", "", "", "records=1")?;
+    let mut cargo = tools::cargo();
+    let manifest = folder().join("Cargo.toml");
+    cargo.args(["run", "--quiet", "--locked", "--example", "decode", "--manifest-path"]).arg(manifest);
+    let decoded = run_command(cargo.arg("--").arg(kernel).arg(bench.log()))?;
+    for wanted in ["cache lines are written back with clwb", "mapped 0x8000000000..0x8000400000", "removed 0x80"] {
+        if !decoded.contains(wanted) {
+            return Err(format!("nothing about `{wanted}` in:\n{decoded}"));
+        }
+    }
+    Ok(())
+}
+
+/// Random numbers that a seed decides.
+pub(crate) struct Random {
+    pub(crate) seed: u64,
+    state: u64,
+}
+
+impl Random {
+    /// Starts with the time; the seed is for people who read of a failure.
+    pub(crate) fn new() -> Self {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        let seed = now.map_or(1, |now| now.as_secs() ^ u64::from(now.subsec_nanos()) << 20) | 1;
+        Self { seed, state: seed }
+    }
+
+    /// Returns a number below `limit`.
+    pub(crate) fn below(&mut self, limit: u64) -> u64 {
+        // Xorshift64*.
+        self.state ^= self.state >> 12;
+        self.state ^= self.state << 25;
+        self.state ^= self.state >> 27;
+        (self.state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % limit
+    }
 }
