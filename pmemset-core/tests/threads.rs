@@ -1,4 +1,4 @@
-//! Many threads map, look up and remove in one set; also what ThreadSanitizer is run on.
+//! Many threads map, look up and remove in one set; also what `ThreadSanitizer` is run on.
 
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
