@@ -32,6 +32,9 @@ impl Weigh<{ LANES.len() }> for Hole {
     }
 }
 
+/// A claimed window: its start, and the hole in front of it. `None`: the tail of the reservation.
+type Next = Option<(usize, Hole)>;
+
 /// The books of a reservation with room for `M` claimed windows.
 #[derive(Debug)]
 pub(super) struct Holes<const M: usize> {
@@ -56,6 +59,11 @@ impl<const M: usize> Holes<M> {
     /// O(log M) for an alignment in [`LANES`], or below the second. For another one, every hole in front of the right
     /// one is looked into that is long enough at the next lower alignment.
     pub(super) fn first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ClaimError> {
+        self.find_fit(length_bytes, alignment_bytes).map(|(window, _)| window)
+    }
+
+    /// Returns the first fit, and the claimed window behind its hole.
+    fn find_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(Extent, Next), ClaimError> {
         if self.windows.is_full() {
             return Err(ClaimError::Full { capacity: M });
         }
@@ -63,11 +71,12 @@ impl<const M: usize> Holes<M> {
         let mut behind = None;
         while let Some((end, hole)) = self.windows.first_after_with(behind, lane, length_bytes.max(1)) {
             if let Some(window) = fit(hole.start(end), end, length_bytes, alignment_bytes) {
-                return Ok(window);
+                return Ok((window, Some((end, hole))));
             }
             behind = Some(end);
         }
-        fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ClaimError::CannotFit)
+        let window = fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ClaimError::CannotFit)?;
+        Ok((window, None))
     }
 
     pub(super) fn claim_first_fit(
@@ -75,8 +84,8 @@ impl<const M: usize> Holes<M> {
         length_bytes: usize,
         alignment_bytes: usize,
     ) -> Result<Extent, ClaimError> {
-        let window = self.first_fit(length_bytes, alignment_bytes)?;
-        self.claim_at(window)?;
+        let (window, next) = self.find_fit(length_bytes, alignment_bytes)?;
+        self.claim_before(window, next)?;
         Ok(window)
     }
 
@@ -84,7 +93,11 @@ impl<const M: usize> Holes<M> {
         if !self.extent.covers(window) {
             return Err(ClaimError::OutOfRange);
         }
-        let next = self.windows.after(window.start());
+        self.claim_before(window, self.windows.after(window.start()))
+    }
+
+    /// Claims a window in the hole in front of `next`.
+    fn claim_before(&mut self, window: Extent, next: Next) -> Result<(), ClaimError> {
         let hole = match next {
             Some((end, hole)) => Extent::between(hole.start(end), end),
             None => Extent::between(self.tail, self.extent.end()),

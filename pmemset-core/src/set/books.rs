@@ -278,6 +278,9 @@ impl<S: Clone, const N: usize> Books<S, N> {
 
     /// Returns whether `range` touches the first and the last segment of the part at `part`.
     pub(crate) fn goes_whole(&self, part: Extent, range: Extent) -> bool {
+        if range.covers(part) {
+            return true;
+        }
         let last = self.table.at_or_before(part.end().wrapping_sub(1)).map(|(start, _)| start);
         self.overlapped(range).is_some_and(|start| start <= part.start()) && last.is_some_and(|last| last < range.end())
     }
@@ -316,34 +319,33 @@ impl<S: Clone, const N: usize> Books<S, N> {
             };
         }
         self.used = self.used.saturating_add(1);
-        if !joins {
-            self.previous = Some(start);
+        if joins {
+            return self.part_at(start);
         }
-        self.part_at(start)
+        self.previous = Some(start);
+        Some(PartEntry { head: slot, extent: segment.extent })
     }
 
     /// Takes the segment at `start` out and puts it at the end of `farewell`; `part` is given at the first segment of
-    /// a part that goes as a whole. A part that loses its head goes on with its next segment.
+    /// a part that goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows
+    /// that the segment `ends` its part.
     ///
     /// Returns the set's own reservation that the segment lay in.
-    pub(crate) fn strike(&mut self, start: usize, part: Option<Extent>, farewell: &mut Farewell) -> Option<u32> {
+    pub(crate) fn strike(
+        &mut self,
+        start: usize,
+        ends: bool,
+        part: Option<Extent>,
+        farewell: &mut Farewell,
+    ) -> Option<u32> {
         let tag = self.table.remove(start)?;
         let end = self.end_of(tag);
-        if tag.is_head()
-            && let Some((next, follower)) = self.table.after(start)
-            && !follower.is_head()
-        {
+        let next = if ends { None } else { self.table.after(start).filter(|(_, next)| !next.is_head()) };
+        if let Some((next, follower)) = next {
             self.table.set(next, Tag::new(follower.slot(), true));
-            if self.previous == Some(start) {
-                self.previous = Some(next);
-            }
-        } else if !tag.is_head()
-            && let Some((next, follower)) = self.table.after(start)
-            && !follower.is_head()
-        {
-            self.table.set(next, Tag::new(follower.slot(), true));
-        } else if tag.is_head() && self.previous == Some(start) {
-            self.previous = self.neighbour_of(start);
+        }
+        if self.previous == Some(start) {
+            self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
         }
         if self.table.len() == 0 {
             self.granularity = None;

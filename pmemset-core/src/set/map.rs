@@ -59,7 +59,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     fn map_judged(&self, source: &S, request: &Request) -> Result<(Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
-        self.plan(&self.books.read(), request)?;
+        self.check_room(&self.books.read(), request)?;
         let growth = prepare(source, range)?;
         let placed = self.announce(source, growth, range).and_then(|()| {
             let (segment, part) = self.place(&mut self.books.write(), request, source)?;

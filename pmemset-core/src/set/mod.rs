@@ -118,7 +118,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Drop for Set<'_, P, S, N> {
             let mut farewell = Farewell::new();
             // What cannot be unmapped stays mapped: its address space is not given back either.
             let mut books = self.books.write();
-            let _ = self.unmap_range(&mut books, everything, &mut farewell);
+            let _ = self.unmap_range(&mut books, everything, None, &mut farewell);
             while let Some(gone) = books.tell(&mut farewell) {
                 checks::dropped(&gone.source);
             }

@@ -74,12 +74,16 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
                 None => {}
             }
         }
-        match self.config.reservation {
-            Some(window) if request.fixed.is_none() => {
-                let fits = window.check_first_fit(request.length_bytes, request.alignment_bytes);
-                fits.map(|()| Plan::Anywhere).map_err(|error| refused(request, error))
-            }
-            _ => Ok(Plan::Anywhere),
+        Ok(Plan::Anywhere)
+    }
+
+    /// Refuses what the books and the caller's reservation would refuse now, before the source grows.
+    pub(super) fn check_room(&self, books: &Books<S, N>, request: &Request) -> Result<(), MapError> {
+        match (self.plan(books, request)?, self.config.reservation) {
+            (Plan::Anywhere, Some(window)) if request.fixed.is_none() => window
+                .check_first_fit(request.length_bytes, request.alignment_bytes)
+                .map_err(|error| refused(request, error)),
+            _ => Ok(()),
         }
     }
 
@@ -194,35 +198,41 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
     ///
-    /// The caller has made sure that nobody uses them. On failure the books say what is still mapped.
+    /// `whole` is the range again, where it is known to be one part. The caller has made sure that nobody uses it. On failure the books say what is still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<S, N>,
         range: Extent,
+        whole: Option<Extent>,
         farewell: &mut Farewell,
     ) -> Result<(), RemoveError> {
-        let mut current: Option<(Extent, bool)> = None;
-        while let Some(start) = books.overlapped(range) {
-            let Some(segment) = books.segment_from(start) else { break };
+        // The part at hand, whether it goes as a whole, and whether that has been entered already.
+        let mut current = whole.map(|part| (part, true, false));
+        let mut rest = Some(range);
+        while let Some(segment) = rest.and_then(|rest| books.segment_from(rest.start())) {
             let extent = segment.extent;
+            if !extent.overlaps(range) {
+                break;
+            }
+            rest = range.from(extent.end());
             // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
             let unmapped = unsafe { segment.source.unmap(extent, segment.offset) };
-            let (part, goes_whole, first) = match current {
-                Some((part, goes_whole)) if part.covers(extent) => (part, goes_whole, false),
+            let (part, goes_whole, told) = match current {
+                Some((part, goes_whole, told)) if part.covers(extent) => (part, goes_whole, told),
                 _ => {
-                    let Some(part) = books.part_at(start) else { break };
-                    (part.extent, books.goes_whole(part.extent, range), true)
+                    let Some(part) = books.part_at(extent.start()) else { break };
+                    (part.extent, books.goes_whole(part.extent, range), false)
                 }
             };
             if let Err(cause) = unmapped {
-                if goes_whole && !first {
+                if goes_whole && told {
                     books.not_whole(farewell);
                 }
                 return Err(RemoveError::Unmap { segment: extent, cause });
             }
-            current = Some((part, goes_whole));
-            let whole = (goes_whole && first).then_some(part);
-            let reservation = books.strike(start, whole, farewell);
+            current = Some((part, goes_whole, true));
+            let announced = (goes_whole && !told).then_some(part);
+            let reservation = books.strike(extent.start(), extent.end() == part.end(), announced, farewell);
             match (self.config.reservation, reservation) {
                 (Some(shared), _) => shared.give_back(extent),
                 (None, Some(index)) => self.release_if_empty(books, index),

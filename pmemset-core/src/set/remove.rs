@@ -3,12 +3,12 @@
 use core::fmt;
 
 use super::Set;
-use super::books::{Books, Farewell, PartEntry};
+use super::books::{Books, Farewell, PartEntry, Segment};
 use super::checks::deep_flushed;
 use super::part::Part;
 use crate::error::{LookupError, RemoveError};
 use crate::event::Event;
-use crate::{Extent, Platform, Source};
+use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle given back because its part could not be removed.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         let mut farewell = Farewell::new();
         let mut flushed = part.descriptor();
         let (mut books, entry) = loop {
-            if let Err(error) = self.deep_flush_segments(flushed) {
+            if let Err(error) = self.deep_flush_pinned(flushed, part.granularity()) {
                 return Err(Refused { part, error });
             }
             let books = self.books.write();
@@ -59,7 +59,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         if self.pins.count(entry.head) > 1 {
             return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
         }
-        let result = self.unmap_range(&mut books, entry.extent, &mut farewell);
+        let result = self.unmap_range(&mut books, entry.extent, Some(entry.extent), &mut farewell);
         let outcome = match result {
             Ok(()) => {
                 part.forget();
@@ -103,7 +103,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         let mut farewell = Farewell::new();
         let mut books = self.books.write();
         self.check_unpinned(&books, range)?;
-        let result = self.unmap_range(&mut books, range, &mut farewell);
+        let result = self.unmap_range(&mut books, range, None, &mut farewell);
         drop(books);
         if !farewell.is_empty() {
             self.tell(&Event::RemoveRange { range });
@@ -142,9 +142,26 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             // Looked up again now that it cannot go.
             let segment = self.books.read().segment_from(start);
             let Some(segment) = segment.filter(|segment| segment.extent.start() == start) else { continue };
-            let flushed = self.deep_flush_segment(&segment, segment.extent, part.granularity());
-            let failed = |cause| RemoveError::DeepFlush { segment: segment.extent, cause };
-            deep_flushed(&segment.source, flushed.map_err(failed)?);
+            self.deep_flush_whole(&segment, part.granularity())?;
         }
+    }
+
+    /// Deep-flushes the segments of a part, or of the beginning of one, that the caller has pinned.
+    fn deep_flush_pinned(&self, part: Extent, granularity: Granularity) -> Result<(), RemoveError> {
+        let mut rest = Some(part);
+        while let Some(left) = rest {
+            let segment = self.books.read().segment_from(left.start());
+            let Some(segment) = segment.filter(|segment| segment.extent.overlaps(left)) else { break };
+            self.deep_flush_whole(&segment, granularity)?;
+            rest = part.from(segment.extent.end());
+        }
+        Ok(())
+    }
+
+    fn deep_flush_whole(&self, segment: &Segment<S>, granularity: Granularity) -> Result<(), RemoveError> {
+        let flushed = self.deep_flush_segment(segment, segment.extent, granularity);
+        let answer = flushed.map_err(|cause| RemoveError::DeepFlush { segment: segment.extent, cause })?;
+        deep_flushed(&segment.source, answer);
+        Ok(())
     }
 }
