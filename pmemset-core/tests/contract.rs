@@ -6,8 +6,10 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::panic::catch_unwind;
 
 use pmemset_core::arch::{Cpu, StoreKind};
+use pmemset_core::badblock::{BadBlocks, McsafeError};
 use pmemset_core::contract::{self, Breach};
 use pmemset_core::error::PrepareError;
+use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Source, Span};
 
@@ -51,6 +53,16 @@ fn simulator_keeps_the_contract() {
 }
 
 #[test]
+fn damaged_source_keeps_the_contract() {
+    let machine = Machine::new(Hardware::new());
+    let source = machine.add_source(Medium::new(1 << 16).device(b"dimm", 3));
+    for start in [9000, 5000, 40_000, 9064] {
+        source.damage(Span::new(start, 64).unwrap());
+    }
+    assert_eq!(broken_duties(&machine.platform(), &source), [""; 0]);
+}
+
+#[test]
 fn fixed_source_keeps_the_contract() {
     let machine = Machine::new(Hardware::new());
     let address = machine.address_space().start() + (1 << 20);
@@ -90,6 +102,11 @@ enum Fault {
     SyncOnlyWhole,
     DeepFlushAligned,
     MapsBehindTheEnd,
+    DeviceWithoutId,
+    BlocksOutOfOrder,
+    BlocksElsewhere,
+    ReadsPastTheEnd,
+    WritesNothing,
 }
 
 struct Port {
@@ -279,6 +296,36 @@ unsafe impl Source for Port {
         }
         self.source.sync(range, offset)
     }
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        if !self.is(Fault::DeviceWithoutId) {
+            id.push(b"dimm")?;
+        }
+        Ok(1)
+    }
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        let listed = match self.fault {
+            Some(Fault::BlocksOutOfOrder) if blocks.len() > 1 => [range.slice(128, 64), range.slice(0, 64)],
+            Some(Fault::BlocksElsewhere) => [Span::new(range.end() + 4096, 64), None],
+            _ => return BadBlocks::None,
+        };
+        let mut count = 0;
+        for (to, block) in blocks.iter_mut().zip(listed.into_iter().flatten()) {
+            *to = block;
+            count += 1;
+        }
+        BadBlocks::Listed { count, more: false }
+    }
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        match self.source.read_mcsafe(offset, bytes) {
+            Err(McsafeError::OutOfRange { .. }) if self.is(Fault::ReadsPastTheEnd) => Ok(()),
+            other => other,
+        }
+    }
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        let nothing = if self.is(Fault::WritesNothing) { 0 } else { bytes.len() };
+        let written = self.source.write_mcsafe(offset, &bytes[..nothing]);
+        if nothing < bytes.len() && offset > 1 << 14 { self.source.write_mcsafe(offset, bytes) } else { written }
+    }
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         if self.is(Fault::DeepFlushAligned) && !range.is_aligned(4096) {
             return Err(Errno::INVAL);
@@ -317,6 +364,11 @@ const FINDERS: &[(Fault, &str)] = &[
     (Fault::UnmapLeavesHole, "unmapping_puts_the_placeholder_back"),
     (Fault::SyncOnlyWhole, "sync_takes_any_page"),
     (Fault::DeepFlushAligned, "deep_flush_takes_any_range"),
+    (Fault::DeviceWithoutId, "device_stays"),
+    (Fault::BlocksOutOfOrder, "bad_blocks_are_in_order"),
+    (Fault::BlocksElsewhere, "bad_blocks_are_in_order"),
+    (Fault::ReadsPastTheEnd, "mcsafe_copies_stay_inside"),
+    (Fault::WritesNothing, "mcsafe_copies_stay_inside"),
     (Fault::MapsBehindTheEnd, "mapping_past_the_end_fails_and_keeps_the_placeholder"),
 ];
 

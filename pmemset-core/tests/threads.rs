@@ -57,9 +57,10 @@ fn run(in_reservation: bool) {
         let (rounds, removed) = (if cfg!(miri) { 5 } else { 300 }, AtomicUsize::new(0));
         let sources: Vec<_> = (0..THREADS).map(|_| machine.add_source(Medium::new(4 * PAGE as u64))).collect();
         thread::scope(|scope| {
-            for source in &sources {
-                scope.spawn(|| work(&set, source, rounds, &removed));
-            }
+            let (set, removed) = (&set, &removed);
+            let spawn = |source| scope.spawn(move || work(set, source, rounds, removed));
+            let workers: Vec<_> = sources.iter().map(spawn).collect();
+            workers.into_iter().for_each(|worker| worker.join().unwrap());
         });
         assert!(removed.into_inner() > THREADS, "the threads have done something");
         assert_eq!((set.segments(), set.granularity()), (0, None));

@@ -1,8 +1,10 @@
 //! `cargo xtask fuzz`: seeded fuzzers, and the threads of a set under `ThreadSanitizer`.
 
+use std::fs;
+use std::path::Path;
 use std::process::Command;
 
-use crate::tools::{Outcome, Tally, cargo, output_of, succeeds};
+use crate::tools::{Outcome, Tally, cargo, output_of, root, succeeds};
 
 /// A fuzzer: its name, its package, and what it tries.
 type Fuzzer = (&'static str, &'static str, &'static str);
@@ -22,7 +24,8 @@ const CANARY: &str = "canary";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The fuzzer; without one, all are listed.
+    /// The fuzzer, or `short` for all of them, two seconds each, and `threads` for `ThreadSanitizer`; without one, all
+    /// are listed.
     name: Option<String>,
     /// The first seed; alone, it is the only one.
     #[arg(long)]
@@ -39,6 +42,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
         return Ok(true);
     };
+    if name == "short" {
+        return Ok(short().good());
+    }
+    if name == "threads" {
+        return Ok(thread_sanitizer().failed == 0);
+    }
     let fuzzer = FUZZERS.iter().find(|(known, ..)| known == name);
     let fuzzer = fuzzer.ok_or_else(|| format!("there is no fuzzer {name}: `cargo xtask fuzz` lists them"))?;
     succeeds(&mut command(fuzzer, args.seed, args.seconds))
@@ -89,41 +98,70 @@ pub(crate) fn short() -> Tally {
     tally
 }
 
-/// Runs the threaded tests of the core under `ThreadSanitizer`, where a nightly compiler and its sources are.
+/// A program with a data race, which `ThreadSanitizer` has to find.
+const RACE: &str = "static mut N: u64 = 0;
+fn main() {
+    let workers: Vec<_> = (0..2).map(|_| std::thread::spawn(|| (0..1000).for_each(|_| unsafe { N += 1 }))).collect();
+    workers.into_iter().for_each(|worker| worker.join().unwrap());
+}
+";
+
+/// Runs the threaded tests of the core under `ThreadSanitizer`, where a nightly compiler is.
 pub(crate) fn thread_sanitizer() -> Tally {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
     let mut tally = Tally::default();
-    let name = "threads under ThreadSanitizer";
+    let name = "threads of a set under ThreadSanitizer";
     let Ok(sysroot) = output_of("rustc", &["+nightly", "--print", "sysroot"]) else {
         tally.skip(name, "no nightly compiler");
         return tally;
     };
-    let sources = std::path::Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library/Cargo.lock");
-    let sources_are_there = sources.is_file();
-    let target = "x86_64-unknown-linux-gnu";
-    let mut command = Command::new("cargo");
-    command.current_dir(crate::tools::root()).args([
-        "+nightly",
-        "test",
-        "--target",
-        target,
-        "--target-dir",
-        "target/tsan",
-    ]);
-    let flags = if sources_are_there {
-        command.arg("-Zbuild-std");
-        "-Zsanitizer=thread"
+    let rustlib = Path::new(sysroot.trim()).join("lib/rustlib");
+    if !rustlib.join(TARGET).is_dir() {
+        tally.skip(name, "no x86-64 Linux");
+        return tally;
+    }
+    // Without its sources the standard library is not instrumented: what it alone orders looks like a race. The tests
+    // synchronise with locks and atomics of their own, and the test harness's channel is left out.
+    let flags: &[&str] = if rustlib.join("src/rust/library").is_dir() {
+        &["-Zsanitizer=thread"]
     } else {
-        // The standard library is not instrumented then: what only it orders looks like a race, so that the program
-        // synchronises its threads with atomics and locks of its own.
-        "-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer"
+        &["-Zsanitizer=thread", "-Cunsafe-allow-abi-mismatch=sanitizer"]
     };
-    command.args(["--package", "pmemset-core", "--test", "threads", "--", "--test-threads=1"]);
-    let output = command.env("RUSTFLAGS", flags).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN").output();
-    let result = match output {
-        Err(error) => Err(error.to_string()),
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()),
-    };
+    let folder = root().join("target/tsan");
+    let result = finds_a_race(&folder, flags).and_then(|()| {
+        let mut command = Command::new("cargo");
+        command.current_dir(root()).args(["+nightly", "test", "--target", TARGET, "--target-dir"]).arg(&folder);
+        if flags.len() == 1 {
+            command.arg("-Zbuild-std");
+        }
+        command.args(["--package", "pmemset-core", "--test", "threads", "--", "--test-threads=1"]);
+        command.env("TSAN_OPTIONS", format!("suppressions={}", folder.join("suppressions").display()));
+        command.env("RUSTFLAGS", flags.join(" ")).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
+        let output = command.output().map_err(|error| error.to_string())?;
+        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        if output.status.success() { Ok(()) } else { Err(text) }
+    });
     tally.check(name, result);
     tally
+}
+
+/// Fails unless a program with a data race is found out; writes the list of what is not reported.
+fn finds_a_race(folder: &Path, flags: &[&str]) -> Result<(), String> {
+    let (source, program) = (folder.join("race.rs"), folder.join("race"));
+    let written = fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&source, RACE))
+        .and_then(|()| fs::write(folder.join("suppressions"), "race:CompletedTest\n"));
+    written.map_err(|error| error.to_string())?;
+    let mut compiler = Command::new("rustc");
+    compiler.args(["+nightly", "--edition", "2021", "-Awarnings", "-Cunsafe-allow-abi-mismatch=sanitizer"]).args(flags);
+    let compiled = compiler.arg(&source).arg("-o").arg(&program).env_remove("RUSTUP_TOOLCHAIN").status();
+    if !compiled.is_ok_and(|status| status.success()) {
+        return Err("the program with a race could not be built".into());
+    }
+    let output = Command::new(&program).output().map_err(|error| error.to_string())?;
+    if String::from_utf8_lossy(&output.stderr).contains("data race") {
+        Ok(())
+    } else {
+        Err("a program with a data race was not found out".into())
+    }
 }

@@ -24,11 +24,13 @@
 #![allow(clippy::missing_errors_doc, reason = "every function returns the first breach of the duty that it names")]
 
 mod bed;
+mod on_health;
 mod on_platform;
 mod on_source;
 
 use core::fmt;
 
+pub use self::on_health::*;
 pub use self::on_platform::*;
 pub use self::on_source::*;
 use crate::{Errno, Extent, Platform, Source};
@@ -145,5 +147,8 @@ pub fn source<P: Platform, S: Source + ?Sized>(
         sync_takes_any_page(platform, source);
         write_back_takes_any_range(platform, source);
         deep_flush_takes_any_range(platform, source);
+        device_stays(source);
+        bad_blocks_are_in_order(platform, source);
+        mcsafe_copies_stay_inside(platform, source);
     }
 }

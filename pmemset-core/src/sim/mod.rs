@@ -80,7 +80,8 @@ mod space;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lock_api::RwLock;
 
 pub use self::explore::{Explore, Explored, Failure, LostLine};
 pub use self::fault::{Call, Fault};
@@ -90,7 +91,11 @@ pub use self::replay::SimReplay;
 pub use self::source::{Medium, SimSource};
 pub use self::space::Page;
 use self::space::{Memory, Space};
+use crate::lock::SpinRwLock;
 use crate::{Errno, Extent};
+
+/// Every instruction of this lock is compiled with its user, so that `ThreadSanitizer` sees it.
+type Guard<'m> = lock_api::RwLockWriteGuard<'m, SpinRwLock, State>;
 
 /// What a machine is made of.
 #[derive(Clone, Copy, Debug)]
@@ -147,7 +152,7 @@ pub struct Machine {
 struct Inner {
     hardware: Hardware,
     memory: Memory,
-    state: Mutex<State>,
+    state: RwLock<SpinRwLock, State>,
 }
 
 #[derive(Debug)]
@@ -188,7 +193,7 @@ impl Machine {
             kept: Vec::new(),
             cuts: None,
         };
-        Self { inner: Arc::new(Inner { hardware, memory, state: Mutex::new(state) }) }
+        Self { inner: Arc::new(Inner { hardware, memory, state: RwLock::new(state) }) }
     }
 
     /// Returns the machine's platform.
@@ -311,12 +316,12 @@ impl Machine {
         self.lock().kept.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> Guard<'_> {
+        self.inner.state.write()
     }
 
     /// Takes one step: notes what has been stored before it, and fails where the script says so.
-    fn step(&self, call: Call) -> Result<MutexGuard<'_, State>, Errno> {
+    fn step(&self, call: Call) -> Result<Guard<'_>, Errno> {
         let mut state = self.lock();
         self.observe(&mut state);
         state.cut(call);
