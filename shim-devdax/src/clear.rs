@@ -163,7 +163,9 @@ fn clear_with<B: Bus>(
         return Err(ClearError::OutOfRange { length_bytes });
     }
     let place = Place::of(device, region).map_err(|error| ClearError::Unknown(error.errno()))?;
-    let unit = |_: &Region, physical| open().ok().and_then(|bus| unit_bytes(&bus, physical));
+    let bus = open()?;
+    let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);
+    let unit = |_: &Region, _| Some(unit_bytes);
     let mut rest = Some(block);
     while let Some(asked) = rest {
         let mut found = [asked; BLOCKS_AT_A_TIME];
@@ -174,8 +176,6 @@ fn clear_with<B: Bus>(
             _ => return Err(ClearError::Unsupported),
         };
         let found = found.get(..count).unwrap_or(&found);
-        let bus = open()?;
-        let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);
         for bad in found.iter().filter_map(|bad| place.round(bad.intersect(block)?, unit_bytes)) {
             clear_piece(&bus, place, bad)?;
             zero(bad)?;

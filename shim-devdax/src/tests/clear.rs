@@ -220,6 +220,11 @@ fn a_bus_that_cannot_clear_says_so() {
     assert_eq!(refused(&bad().file(&format!("{ACPI}/commands"), "smart cmd_call\n")), Err(ClearError::Unsupported));
     assert_eq!(refused(&bad().file(&format!("{ACPI}/commands"), "ars_cap\n")), Err(ClearError::Unsupported));
     assert_eq!(refused(&bad().without(&format!("{ACPI}/commands"))), Err(ClearError::Unsupported));
+    assert_eq!(
+        refused(&Tree::nfit().file(&format!("{ACPI}/commands"), "")),
+        Err(ClearError::Unsupported),
+        "none is bad"
+    );
     assert_eq!(refused(&Tree::hmem()), Err(ClearError::Unsupported));
     let unknown = Tree::nfit().own("resource", "0x0\n");
     assert_eq!(refused(&unknown), Err(ClearError::Unknown(Errno::ACCES)));

@@ -4,6 +4,7 @@ mod badblocks;
 mod cuts;
 mod cxl;
 mod devdax;
+mod devdax_damage;
 mod files;
 mod itself;
 mod mapped;
@@ -12,7 +13,7 @@ mod state;
 
 use crate::machine::Scenario;
 
-const SUBJECTS: [&[Scenario]; 9] = [
+const SUBJECTS: [&[Scenario]; 10] = [
     itself::SCENARIOS,
     files::SCENARIOS,
     refusals::SCENARIOS,
@@ -20,6 +21,7 @@ const SUBJECTS: [&[Scenario]; 9] = [
     badblocks::SCENARIOS,
     mapped::SCENARIOS,
     devdax::SCENARIOS,
+    devdax_damage::SCENARIOS,
     cxl::SCENARIOS,
     cuts::SCENARIOS,
 ];
