@@ -3,8 +3,6 @@
 //! A scenario is a function and the declaration of the machine that it wants, next to each other in one file of
 //! `scenarios/`; nothing else has to be touched to add one.
 
-#![allow(dead_code, reason = "scenarios join as the library grows")]
-
 mod boot;
 mod lab;
 mod machine;

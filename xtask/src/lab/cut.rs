@@ -58,7 +58,9 @@ pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Path>) -> Result<String, S
     for round in 0..=machine.rounds {
         let last = round == machine.rounds;
         boot.words = format!("lab.phase={round} lab.ack={acknowledged} lab.last={}", u8::from(last));
-        boot.cut_after = (!last).then(|| delays.next());
+        // Half of the cuts may come before anything was acknowledged; the others do not, however slow the machine is.
+        let from = if round % 2 == 0 { "ack" } else { "ready" };
+        boot.cut_after = (!last).then(|| (from, delays.next()));
         if last {
             // Nothing more is cut, and QEMU may crash in the plugin when it ends by itself.
             boot.plugin = None;

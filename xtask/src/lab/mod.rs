@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Run all chosen scenarios on this series of kernels.
     #[arg(long, value_parser = ["6.1", "6.12"])]
     kernel: Option<String>,
+    /// Cut the power this often instead of as often as the scenario says.
+    #[arg(long)]
+    rounds: Option<u32>,
     /// Boot the machine of one scenario with a shell on this terminal.
     #[arg(long, conflicts_with = "list")]
     shell: bool,
@@ -106,6 +109,7 @@ fn chosen(args: &Args, mut machines: Vec<Machine>) -> Vec<Machine> {
     });
     machines.retain(|machine| !args.short || machine.short);
     for machine in &mut machines {
+        machine.rounds = args.rounds.unwrap_or(machine.rounds);
         machine.kernels = args.kernel.clone().map_or_else(|| machine.kernels.clone(), |kernel| vec![kernel]);
     }
     machines

@@ -48,8 +48,8 @@ pub(crate) struct Boot<'a> {
     /// Words for the test program on the kernel's command line.
     pub(crate) words: String,
     pub(crate) plugin: Option<String>,
-    /// How long after `ready` the power is cut.
-    pub(crate) cut_after: Option<Duration>,
+    /// The power is cut this long after the first line that starts with this word.
+    pub(crate) cut_after: Option<(&'static str, Duration)>,
 }
 
 /// Everything the test program said, by line.
@@ -124,8 +124,10 @@ impl Boot<'_> {
                         let answer = self.answer(memory, request).unwrap_or_else(|error| format!("error {error}"));
                         let _ = child.stdin.as_mut().map(|input| input.write_all(format!("{answer}\n").as_bytes()));
                     }
-                    if line == "ready" {
-                        cut_at = self.cut_after.map(|delay| Instant::now() + delay);
+                    if let Some((word, delay)) = self.cut_after
+                        && line.starts_with(word)
+                    {
+                        cut_at = cut_at.or(Some(Instant::now() + delay));
                     }
                     said.0.push(line);
                 }

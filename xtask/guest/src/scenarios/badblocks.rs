@@ -17,7 +17,7 @@ use crate::sets::{AnySet, load};
 
 /// The device begins 8 MiB into its region: its bytes 4096 to 8191 are bad, and some of its second unit.
 const BAD_DEVICE: Machine = Machine { bad: "0:8392704:4096,0:10486272:512", ..Machine::DEVDAX };
-const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
+const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::NFIT };
 const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, ..Machine::NFIT };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
@@ -27,7 +27,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("bad-while-running-xfs", while_running).on(Machine::XFS),
     Scenario::new("bad-interleaved", while_running).on(INTERLEAVED).once(),
     Scenario::new("bad-devdax", device).on(BAD_DEVICE).short(),
-    Scenario::new("bad-devdax-plain-nvdimm", plain).on(PLAIN).once(),
+    Scenario::new("bad-plain-nvdimm", plain).on(PLAIN),
     Scenario::new("bad-overwritten", overwritten),
     Scenario::new("bad-overwritten-xfs", overwritten).on(Machine::XFS),
 ];
@@ -238,10 +238,23 @@ fn hexadecimal(path: &str) -> Result<u64, Failure> {
     Ok(u64::from_str_radix(text.trim().trim_start_matches("0x"), 16)?)
 }
 
-/// Firmware that cannot clear: that is said, and is neither a failure nor a success.
-fn plain(_: &mut Lab) -> Result<(), Failure> {
-    let source = super::devdax::device(0)?;
-    let block = Span::new(4096, 512).ok_or("no span")?;
-    same("clearing", source.clear_bad_block(block), Err(ClearError::Unsupported))?;
-    same("listing", source.bad_blocks(block, &mut [block]), BadBlocks::None)
+/// Firmware that cannot clear: that is an error, nothing is lost by trying, and the block stays listed and refused.
+fn plain(lab: &mut Lab) -> Result<(), Failure> {
+    write_pages()?;
+    let at: u64 = lab.ask(format!("find 0 {}", text(5)))?.parse()?;
+    let start = hexadecimal("/sys/block/pmem0/device/resource")? - hexadecimal("/sys/bus/nd/devices/region0/resource")?;
+    // The kernel takes it from the administrator that sectors of the disk are bad.
+    fs::write("/sys/block/pmem0/badblocks", format!("{} 8", (at - start) / 512))?;
+    let source = source()?;
+    same("listed", listed(&source)?, vec![page(5)?])?;
+    let cleared = source.clear_bad_block(page(5)?);
+    lab.say(format!("note clearing answers {cleared:?}"));
+    check(matches!(cleared, Err(ClearError::Failed(_) | ClearError::Unsupported)), format!("clearing: {cleared:?}"))?;
+    same("listed after that", listed(&source)?, vec![page(5)?])?;
+    let refused = crate::sets::set(Granularity::CacheLine).map(checked(BadBlockPolicy::Required)?, &pages(5, 1)?);
+    let block = page(5)?;
+    same("mapping", refused.map(|mapped| mapped.segment.start()), Err(MapError::BadBlock { block }))?;
+    let mut bytes = [0; 12];
+    source.read_mcsafe(4 * PAGE, &mut bytes)?;
+    same("page 4", &bytes[..], text(4).as_bytes())
 }
