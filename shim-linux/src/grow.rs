@@ -178,7 +178,7 @@ fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
     let mut at = range.start();
     while let Some(rest) = range.from(at) {
         let left = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX);
-        let whole = pages.get(..left / ZEROS.len()).unwrap_or(&pages);
+        let whole = pages.get(..left.checked_div(ZEROS.len()).unwrap_or(0)).unwrap_or(&pages);
         let written = io::retry_on_intr(|| match ZEROS.get(..left) {
             Some(piece) if whole.is_empty() => io::pwrite(fd, piece, at),
             _ => io::pwritev(fd, whole, at),
