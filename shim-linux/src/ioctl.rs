@@ -3,7 +3,7 @@
 
 use pmemset_core::Errno;
 use rustix::fd::BorrowedFd;
-use rustix::ioctl::{Opcode, Updater, ioctl, opcode};
+use rustix::ioctl::{Getter, Opcode, Updater, ioctl, opcode};
 
 use crate::sysfs::errno;
 
@@ -14,6 +14,7 @@ const TABLE_MAX: u32 = 1536;
 pub(crate) const TABLE_MAX_BYTES: usize = TABLE_MAX as usize;
 
 const FIEMAP: Opcode = opcode::read_write::<[u64; 4]>(b'f', 11);
+const FSGETXATTR: Opcode = opcode::read::<[u32; 7]>(b'X', 31);
 const DM_TABLE_STATUS: Opcode = opcode::read_write::<[u64; 39]>(0xfd, 12);
 const ARS_CAP: Opcode = opcode::read_write::<ArsCap>(b'N', 1);
 const CLEAR_ERROR: Opcode = opcode::read_write::<ClearError>(b'N', 4);
@@ -75,6 +76,20 @@ impl Extents {
     /// Returns the extents, in the order of their offsets in the file.
     pub(crate) fn list(&self) -> &[Extent] {
         self.extents.get(..self.mapped as usize).unwrap_or(&self.extents)
+    }
+}
+
+/// Returns whether the file has its bytes on another device than its file system has its names: `FS_XFLAG_REALTIME`.
+pub(crate) fn is_elsewhere(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    const REALTIME: u32 = 1;
+    // SAFETY: the number is FS_IOC_FSGETXATTR's, whose structure has 28 bytes, the flags first (`linux/fs.h`).
+    let call = unsafe { Getter::<FSGETXATTR, [u32; 7]>::new() };
+    // SAFETY: FS_IOC_FSGETXATTR writes to the structure alone.
+    match unsafe { ioctl(fd, call) }.map_err(errno) {
+        Ok([flags, ..]) => Ok(flags & REALTIME != 0),
+        // A file system that has no such attributes has no such devices.
+        Err(Errno::NOTTY | Errno::OPNOTSUPP) => Ok(false),
+        Err(cause) => Err(cause),
     }
 }
 
@@ -172,5 +187,5 @@ const _: () = {
     assert!(size_of::<ArsCap>() == 32 && size_of::<ClearError>() == 32 && size_of::<Extent>() == 56);
     assert!(size_of::<Extents>() == 32 + 56 * EXTENTS_MAX as usize);
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
-    assert!(ARS_CAP == 0xC020_4E01 && CLEAR_ERROR == 0xC020_4E04 && FIEMAP == 0xC020_660B);
+    assert!(ARS_CAP == 0xC020_4E01 && CLEAR_ERROR == 0xC020_4E04 && FIEMAP == 0xC020_660B && FSGETXATTR == 0x801C_581F);
 };

@@ -8,6 +8,7 @@ use rustix::io;
 
 use crate::auxv;
 use crate::extents;
+use crate::ioctl;
 use crate::nd::Sysfs;
 use crate::sysfs::errno;
 
@@ -28,6 +29,11 @@ fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span
         Ok(pieces) => pieces,
         Err(error) => return BadBlocks::Unknown(error.errno()),
     };
+    match ioctl::is_elsewhere(fd) {
+        Ok(false) => {}
+        Ok(true) => return BadBlocks::Unknown(Errno::OPNOTSUPP),
+        Err(cause) => return BadBlocks::Unknown(cause),
+    }
     extents::bad_blocks(&mut fd, &pieces, range, auxv::page_size_bytes() as u64, blocks)
 }
 

@@ -51,6 +51,29 @@ impl core::error::Error for RecordError {
 ///
 /// The file must be on a medium that survives what the record is to notice, and is best on another file system than
 /// the source.
+///
+/// ```no_run
+/// use pmemset_core::event::from_fn;
+/// use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set};
+/// use shim_linux::{FileSource, Linux, OpenOptions, RecordFile, StripedRwLock};
+///
+/// type Pool = Checked<FileSource, StripedRwLock>;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let record = RecordFile::new("/var/lib/pool", b"pool.sds")?;
+/// let file = FileSource::open("/mnt/pmem/pool", OpenOptions::new())?;
+/// let pool: &Pool = &Checked::new(file).shutdown_record(record.load()?.unwrap_or_default());
+/// let keep = from_fn(|_: &Set<'_, Linux, &Pool, 64>, event| match event {
+///     Event::SdsUpdate { record: now, sequence, .. } if record.keep(now, *sequence).is_err() => Answer::Refuse,
+///     _ => Answer::Proceed,
+/// });
+/// let set: Box<Set<'_, Linux, &Pool, 64>> =
+///     Box::new(Set::new(Linux::new(), Config::new(Granularity::CacheLine).observer(&keep)));
+/// let mapped = set.map(pool, &MapConfig::new())?;
+/// println!("{:?}", mapped.shutdown.map(|verdict| verdict.state));
+/// # Ok(())
+/// # }
+/// ```
 pub struct RecordFile {
     directory: OwnedFd,
     name: Path,
