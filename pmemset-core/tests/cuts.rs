@@ -4,13 +4,14 @@
 
 use std::sync::Arc;
 
-use pmemset_core::error::MapError;
+use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::PartState;
 use pmemset_core::sim::{Explore, Explored, Failure, Hardware, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{
-    Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Set, ShutdownRecord, Source,
+    Answer, Checked, Coalescing, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Set,
+    ShutdownRecord, Source,
 };
 
 const PAGE: usize = 256;
@@ -144,4 +145,86 @@ fn removed_ranges_are_durable() {
     };
     let explored = Explore::new(hardware).states_max(64).run(work, check).unwrap_or_else(|failure| panic!("{failure}"));
     println!("EXPLORED remove ranges: {explored}");
+}
+
+const AT: usize = 13;
+const LENGTH: usize = 200;
+
+/// A way to store 0x77 to the bytes from [`AT`] on.
+type StoreAndPersist = fn(&CutSet<'_>, usize) -> Result<(), PersistError>;
+
+const WAYS: [(&str, StoreAndPersist); 7] = [
+    ("copy", |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::empty())),
+    ("copy around the cache", |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::NONTEMPORAL)),
+    ("copy through the cache", |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::TEMPORAL)),
+    ("copy, then drain", |set, at| {
+        set.copy(at, &[0x77; LENGTH], CopyFlags::NODRAIN)?;
+        set.drain();
+        Ok(())
+    }),
+    ("fill", |set, at| set.fill(at, 0x77, LENGTH, CopyFlags::empty())),
+    ("copy without a flush, then persist", |set, at| {
+        set.copy(at, &[0x77; LENGTH], CopyFlags::NOFLUSH)?;
+        set.persist(at, LENGTH)
+    }),
+    ("fill without a flush, then persist many", |set, at| {
+        set.fill(at, 0x77, LENGTH, CopyFlags::NOFLUSH)?;
+        let halves = [Extent::new(at, 100).unwrap(), Extent::new(at + 100, LENGTH - 100).unwrap()];
+        set.persist_many(&halves)
+    }),
+];
+
+fn explore_stores(granularity: Granularity, way: StoreAndPersist) -> Result<Explored, Failure> {
+    let (hardware, medium) = machine_of(granularity);
+    let work = |machine: &Machine| {
+        let source = Arc::new(Checked::new(machine.add_source(medium)));
+        let set = CutSet::new(machine.platform(), Config::new(Granularity::Page));
+        let part = set.map(source, &MapConfig::new()).unwrap().part;
+        machine.settle();
+        way(&set, part.start() + AT).unwrap();
+        machine.acknowledge(1);
+    };
+    let check = |machine: &Machine| {
+        let bytes = machine.source(0).bytes(0, PAGE);
+        let inside = AT..AT + LENGTH;
+        let stored = |at: usize| inside.contains(&at);
+        let wrong = (0..PAGE).find(|at| match bytes[*at] {
+            0x77 => !stored(*at),
+            0 => stored(*at) && machine.acknowledged() == 1,
+            _ => true,
+        });
+        let torn = bytes
+            .chunks(8)
+            .enumerate()
+            .find(|(unit, bytes)| (unit * 8..unit * 8 + 8).all(stored) && bytes.iter().any(|byte| *byte != bytes[0]));
+        match (wrong, torn) {
+            (None, None) => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
+    };
+    Explore::new(hardware).states_max(128).run(work, check)
+}
+
+#[test]
+fn stores_told_to_be_durable_are() {
+    for granularity in [Granularity::Byte, Granularity::CacheLine, Granularity::Page] {
+        let mut all = Explored::default();
+        for (name, way) in WAYS {
+            all +=
+                explore_stores(granularity, way).unwrap_or_else(|failure| panic!("{name}, {granularity:?}: {failure}"));
+        }
+        println!("EXPLORED stores ({granularity:?}): {all}");
+        assert!(all.states > WAYS.len() * 4, "{all}");
+    }
+}
+
+#[test]
+fn stores_not_told_to_be_durable_are_not_at_cache_line_granularity() {
+    let forgotten: [StoreAndPersist; 2] = [
+        |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::NOFLUSH),
+        |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::NODRAIN),
+    ];
+    for way in forgotten {
+        explore_stores(Granularity::CacheLine, way).unwrap_err();
+    }
 }
