@@ -20,7 +20,6 @@ const WIDE_FROM_BYTES: usize = 256;
 /// # Safety
 ///
 /// As for [`Platform::copy`](crate::Platform::copy).
-#[inline]
 pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     let run = Run { cpu, dest, feed: Bytes(source), length_bytes, down };
@@ -33,7 +32,6 @@ pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: us
 /// # Safety
 ///
 /// As for [`Platform::fill`](crate::Platform::fill).
-#[inline]
 pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
     let run = Run { cpu, dest, feed: Value(value), length_bytes, down: false };
     // SAFETY: the caller promises the range.
