@@ -1,5 +1,6 @@
 //! Every developer command of pmemset, one file per verb.
 
+mod appliance;
 mod bare;
 mod bench;
 mod demo;
@@ -37,6 +38,8 @@ enum Verb {
     Targets(targets::Args),
     /// Builds the unikernel, boots it twice, and checks what is left in its memory files.
     Unikernel(unikernel::Args),
+    /// Builds the flight recorder, kills it twenty times, and checks what it recovers.
+    Appliance(appliance::Args),
     /// Compares code size, memory and stack with the checked-in table.
     Size(size::Args),
     /// Runs a seeded fuzzer.
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Verb::Lab(args) => lab::run(&args),
         Verb::Targets(args) => targets::run(&args),
         Verb::Unikernel(args) => unikernel::run(&args),
+        Verb::Appliance(args) => appliance::run(&args),
         Verb::Size(args) => size::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
     };

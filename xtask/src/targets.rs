@@ -1,7 +1,11 @@
 //! `cargo xtask targets`: the core and the shims for every target that they are meant for.
 
+use std::path::Path;
+use std::process::Command;
+
 use crate::bare::{Compiler, run as run_command};
-use crate::tools::{Outcome, Tally, root};
+use crate::tools::{self, Outcome, Tally, root};
+use crate::vm::Vm;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -23,6 +27,8 @@ const CORE: [(&str, &str); 5] = [
 /// Linux targets that the shims are built for, besides that of this machine.
 const LINUX: [&str; 2] = ["aarch64-unknown-linux-gnu", "i686-unknown-linux-gnu"];
 
+const CONTROLLER: &str = "thumbv7m-none-eabi";
+
 pub(crate) fn run(_args: &Args) -> Outcome {
     let tally = check();
     println!("\n{tally}");
@@ -40,7 +46,31 @@ pub(crate) fn check() -> Tally {
         let packages = ["--package", "shim-linux", "--package", "shim-devdax"];
         build(&mut tally, &format!("shims for {target}"), target, &packages);
     }
+    controller(&mut tally);
     tally
+}
+
+/// Boots a Cortex-M program: memory at a fixed address, and a handler that uses the set in between.
+///
+/// It links only if no panic can be reached.
+fn controller(tally: &mut Tally) {
+    let name = "a controller's set works, also from an interrupt handler";
+    let compiler = match tools::install_packages(&["qemu-system-arm"]).and_then(|()| Compiler::find(CONTROLLER)) {
+        Ok(compiler) => compiler,
+        Err(reason) => return tally.skip(name, &reason),
+    };
+    let mut cargo = compiler.cargo(&root().join("examples/cortex-m"), "build", "core");
+    let built = run_command(cargo.args(["--release", "--quiet", "--locked"]));
+    tally.check(name, built.and_then(|_| boot(&compiler.release_program("cortex-m-fram"))));
+}
+
+fn boot(program: &Path) -> Result<(), String> {
+    let mut qemu = Command::new("qemu-system-arm");
+    qemu.args(["-M", "mps2-an385", "-cpu", "cortex-m3", "-display", "none", "-monitor", "none", "-serial", "none"]);
+    qemu.args(["-semihosting-config", "enable=on,target=native,chardev=text", "-chardev", "stdio,id=text", "-kernel"]);
+    let (status, lines) = Vm::start(qemu.arg(program))?.finish()?;
+    let good = status == Some(0) && lines.last().is_some_and(|line| line == "good");
+    good.then_some(()).ok_or_else(|| format!("{status:?}:\n{}", lines.join("\n")))
 }
 
 fn build(tally: &mut Tally, name: &str, target: &'static str, arguments: &[&str]) {

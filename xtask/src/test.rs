@@ -4,10 +4,12 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 use std::time::Instant;
 
+use crate::appliance;
 use crate::fuzz;
 use crate::lab;
 use crate::targets;
 use crate::tools::{Outcome, Tally, cargo};
+use crate::unikernel;
 
 /// Core features that can be tested on the host; `defmt` needs a logger of the target's own.
 const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin,pmemset-core/critical-section";
@@ -32,8 +34,14 @@ pub(crate) fn run(args: &Args) -> Outcome {
     stage("workspace", &mut total, || workspace(args.filter.as_deref()));
     if args.filter.is_none() && !args.quick {
         let lab: Stage = if args.whole_lab { ("lab", lab::whole) } else { ("lab, short list", lab::short) };
-        let stages: [Stage; 4] =
-            [("fuzz", fuzz::short), ("threads", fuzz::thread_sanitizer), ("targets", targets::check), lab];
+        let stages: [Stage; 6] = [
+            ("fuzz", fuzz::short),
+            ("threads", fuzz::thread_sanitizer),
+            ("targets", targets::check),
+            ("unikernel", unikernel::check),
+            ("appliance", appliance::check),
+            lab,
+        ];
         for (name, check) in stages {
             stage(name, &mut total, check);
         }

@@ -32,6 +32,11 @@ impl Vm {
         Ok(Self { child, lines })
     }
 
+    /// Returns the process id.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Returns the next line.
     pub(crate) fn line(&mut self) -> Result<String, String> {
         self.lines.recv_timeout(PATIENCE).map_err(|error| match error {

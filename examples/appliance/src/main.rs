@@ -1,7 +1,12 @@
 #![no_std]
 #![no_main]
+<<<<<<< HEAD
 //! `appliance PATH [COUNT]`: a flight recorder over a file or a device DAX; appends COUNT records, or goes on until
 //! it is killed.
+=======
+//! `appliance FILE STATE-DIRECTORY [COUNT]`: a flight recorder over a file; appends COUNT records, or goes on until it
+//! is killed. The shutdown record of the memory behind the file is kept in the directory.
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
 //!
 //! Prints what it has recovered, and a line for each record once it is durable.
 
@@ -9,10 +14,17 @@ mod print;
 mod recorder;
 mod start;
 
-use pmemset_core::{Config, Granularity, Set};
+use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::{
+    Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _,
+};
 use recorder::{Parts, Recorder, Stop};
+<<<<<<< HEAD
 use shim_devdax::AnySource;
 use shim_linux::{Linux, OpenOptions};
+=======
+use shim_linux::{FileSource, Linux, OpenOptions, RecordFile};
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
 use start::Arguments;
 
 fn run(arguments: &Arguments) -> i32 {
@@ -26,13 +38,25 @@ fn run(arguments: &Arguments) -> i32 {
 }
 
 fn record(arguments: &Arguments) -> Result<(), Stop> {
-    let path = arguments.get(1).ok_or(Stop::Usage)?;
-    let count = match arguments.get(2) {
+    let (path, directory) = (arguments.get(1).ok_or(Stop::Usage)?, arguments.get(2).ok_or(Stop::Usage)?);
+    let count = match arguments.get(3) {
         Some(text) => Some(text.to_str().ok().and_then(|text| text.parse::<u64>().ok()).ok_or(Stop::Usage)?),
         None => None,
     };
+<<<<<<< HEAD
     let source = AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
     let parts: Parts<'_, '_> = Set::new(Linux::new(), Config::new(Granularity::Page));
+=======
+    let file = FileSource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
+    let keeper = Keeper(RecordFile::new(directory, b"appliance.sds").map_err(Stop::State)?);
+    let source = checked(file, &keeper)?;
+    // Records have checksums: being interrupted is no reason to refuse them.
+    let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
+    // Room for all segments in one place: what lies behind the first one is anybody's otherwise.
+    let config =
+        Config::new(Granularity::Page).reserve_ahead(recorder::RING_BYTES).acceptable_states(states).observer(&keeper);
+    let parts: Parts<'_, '_> = Set::new(Linux::new(), config);
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     let mut recorder = Recorder::open(&parts, &source)?;
     let mut left = count;
     while left != Some(0) {
@@ -42,8 +66,32 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
     recorder.close()
 }
 
-/// Reached from nowhere but rustix's checks that a descriptor of the kernel's is not -1: `cargo xtask appliance` looks
-/// at every call in the release build.
+/// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count.
+fn checked(file: FileSource, keeper: &Keeper) -> Result<recorder::Source, Stop> {
+    let counts = !matches!(file.device(&mut DeviceId::new()), Err(DeviceError::Unsupported));
+    let source = Checked::new(file).bad_block_detection(BadBlockPolicy::IfKnown);
+    if !counts {
+        say!("shutdown state unknown: no memory modules behind the file");
+        return Ok(source);
+    }
+    let record = keeper.0.load().map_err(Stop::State)?;
+    Ok(source.shutdown_record(record.unwrap_or_default()))
+}
+
+/// Keeps the shutdown record, and refuses to go on where that fails.
+struct Keeper(RecordFile);
+
+impl<const N: usize> Observer<Linux, &recorder::Source, N> for Keeper {
+    fn event(&self, _: &Set<'_, Linux, &recorder::Source, N>, event: &Event<'_, &recorder::Source>) -> Answer {
+        match event {
+            Event::SdsUpdate { record, sequence, .. } if self.0.keep(record, *sequence).is_err() => Answer::Refuse,
+            _ => Answer::Proceed,
+        }
+    }
+}
+
+/// Ends the program. What can get here are checks in rustix and heapless that no system call makes fail (a descriptor
+/// that is -1, a text that was measured before); nothing in the core: the Cortex-M example links only without panics.
 #[cfg(not(debug_assertions))]
 #[panic_handler]
 fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {

@@ -2,11 +2,18 @@
 
 use core::fmt;
 
+<<<<<<< HEAD
 use pmemset_core::error::{LookupError, MapError, RemoveError};
 use pmemset_core::{Coalescing, Errno, MapConfig, Part, Set, Source as _};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
 use shim_devdax::{AnyError, AnySource};
 use shim_linux::Linux;
+=======
+use pmemset_core::error::{LookupError, MapError, PersistError, RemoveError};
+use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set};
+use ring::{RECORD_BYTES, Record, recover, slot_of};
+use shim_linux::{FileSource, Linux, OpenError, RecordError, StripedRwLock};
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
 
 use crate::say;
 
@@ -14,31 +21,49 @@ use crate::say;
 const SEGMENTS: usize = 4;
 /// Length of each in bytes, unless the alignment of a device is more.
 const SEGMENT_BYTES: usize = 64 << 10;
+/// Length of the ring in bytes.
+pub const RING_BYTES: usize = SEGMENTS * SEGMENT_BYTES;
 
+/// A file whose shutdown state and bad blocks are looked at before it is mapped.
+pub type Source = Checked<FileSource, StripedRwLock>;
 /// The recorder's set.
+<<<<<<< HEAD
 pub type Parts<'s, 'f> = Set<'s, Linux, &'f AnySource, SEGMENTS>;
+=======
+pub type Parts<'s, 'f> = Set<'s, Linux, &'f Source, SEGMENTS>;
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
 
 /// Why the recorder stopped.
 #[derive(Debug)]
 pub enum Stop {
     /// The arguments are wrong.
     Usage,
+<<<<<<< HEAD
     /// The file or device cannot be used.
     Open(AnyError),
     /// It cannot be mapped.
+=======
+    /// Records that had been acknowledged are missing or damaged.
+    Damaged,
+    /// The file cannot be used.
+    Open(OpenError),
+    /// The shutdown record cannot be used.
+    State(RecordError),
+    /// The file cannot be mapped.
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     Map(MapError),
     /// The part that was mapped is not there.
     Lookup(LookupError),
-    /// Records that had been acknowledged are missing or damaged.
-    Damaged,
-    /// The next record is not durable.
-    Append(Errno),
+    /// The next record is not durable, or records cannot be read.
+    Persist(PersistError),
     /// The part cannot be removed.
     Remove(RemoveError),
 }
 
+/// Numbers instead of sentences: firmware has no room for these, and the library's numbers are documented.
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+<<<<<<< HEAD
         match self {
             Self::Usage => f.write_str("usage: appliance PATH [COUNT]"),
             Self::Open(error) => write!(f, "cannot open: {error}"),
@@ -48,26 +73,58 @@ impl fmt::Display for Stop {
             Self::Append(cause) => write!(f, "a record is not durable: {cause}"),
             Self::Remove(error) => write!(f, "cannot remove: {error}"),
         }
+=======
+        let (what, code) = match self {
+            Self::Usage => ("usage: appliance FILE STATE-DIRECTORY [COUNT]", 0),
+            Self::Damaged => ("records are missing or damaged", 0),
+            Self::Open(error) => ("open", error.code()),
+            Self::State(RecordError::Failed(cause)) => ("shutdown record", cause.code()),
+            Self::State(_) => ("shutdown record", 0),
+            Self::Map(error) => ("map", error.code()),
+            Self::Lookup(error) => ("look up", error.code()),
+            Self::Persist(error) => ("persist", error.code()),
+            Self::Remove(error) => ("remove", error.code()),
+        };
+        f.write_str(what)?;
+        if code == 0 { Ok(()) } else { write!(f, ": error {code}") }
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     }
 }
 
 /// A ring of records in a pinned part.
 #[derive(Debug)]
 pub struct Recorder<'s, 'f> {
+<<<<<<< HEAD
     part: Part<'s, Linux, &'f AnySource, SEGMENTS>,
+=======
+    part: Part<'s, Linux, &'f Source, SEGMENTS>,
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     slots: u64,
     next: u64,
 }
 
 impl<'s, 'f> Recorder<'s, 'f> {
     /// Maps the ring, and says which records are in it.
+<<<<<<< HEAD
     pub fn open(set: &'s Parts<'s, 'f>, source: &'f AnySource) -> Result<Self, Stop> {
+=======
+    pub fn open(set: &'s Parts<'s, 'f>, source: &'f Source) -> Result<Self, Stop> {
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
         set.set_coalescing(Coalescing::Full);
         let segment_bytes = source.alignment_bytes().max(SEGMENT_BYTES);
         for index in 0..SEGMENTS {
+<<<<<<< HEAD
             let offset = index.saturating_mul(segment_bytes) as u64;
             let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(segment_bytes);
             set.map(source, &config).map_err(Stop::Map)?;
+=======
+            let offset = index.saturating_mul(SEGMENT_BYTES) as u64;
+            let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(SEGMENT_BYTES);
+            let mapped = set.map(source, &config).map_err(Stop::Map)?;
+            if let (0, Some(verdict)) = (index, mapped.shutdown) {
+                say!("shutdown state {}", verdict.state as u8);
+            }
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
         }
         let part = set.first_part().map_err(Stop::Lookup)?.ok_or(Stop::Damaged)?;
         let slots = (part.extent().length_bytes() / RECORD_BYTES) as u64;
@@ -77,12 +134,28 @@ impl<'s, 'f> Recorder<'s, 'f> {
     }
 
     fn find(&mut self) -> Result<(), Stop> {
-        let Some(found) = recover(self.slots, |slot| self.read(slot)) else {
+        let mut readable = Ok(());
+        let found = recover(self.slots, |slot| {
+            let mut bytes = [0; RECORD_BYTES];
+            let read = self.part.read(self.offset(slot), &mut bytes);
+            readable = readable.and(read);
+            bytes
+        });
+        readable.map_err(Stop::Persist)?;
+        let Some(found) = found else {
             say!("recovered nothing");
             return Ok(());
         };
+<<<<<<< HEAD
         let right =
             |number: u64| Record::from_bytes(&self.read(slot_of(number, self.slots))) == Some(Record::sample(number));
+=======
+        let right = |number: u64| {
+            let mut bytes = [0; RECORD_BYTES];
+            let read = self.part.read(self.offset(number), &mut bytes);
+            read.is_ok() && Record::from_bytes(&bytes) == Some(Record::sample(number))
+        };
+>>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
         if !found.whole || !(found.first..=found.last).all(right) {
             return Err(Stop::Damaged);
         }
@@ -91,10 +164,16 @@ impl<'s, 'f> Recorder<'s, 'f> {
         Ok(())
     }
 
+    /// Returns where record `number` lies in the part; for a slot's own number, where the slot does.
+    fn offset(&self, number: u64) -> usize {
+        (slot_of(number, self.slots) as usize).saturating_mul(RECORD_BYTES)
+    }
+
     /// Writes the next record, and returns its number once it is durable.
     pub fn append(&mut self) -> Result<u64, Stop> {
         let number = self.next;
-        self.write(slot_of(number, self.slots), &Record::sample(number).to_bytes())?;
+        let bytes = Record::sample(number).to_bytes();
+        self.part.write(self.offset(number), &bytes, CopyFlags::empty()).map_err(Stop::Persist)?;
         self.next = number.saturating_add(1);
         Ok(number)
     }
@@ -104,23 +183,6 @@ impl<'s, 'f> Recorder<'s, 'f> {
         let set = self.part.set();
         set.remove(self.part).map_err(|refused| Stop::Remove(refused.error))?;
         say!("closed");
-        Ok(())
-    }
-}
-
-impl Recorder<'_, '_> {
-    fn address(&self, slot: u64) -> usize {
-        self.part.extent().start() + slot as usize * RECORD_BYTES
-    }
-
-    fn read(&self, slot: u64) -> [u8; RECORD_BYTES] {
-        // SAFETY: the slot lies in the pinned part.
-        unsafe { core::ptr::read_volatile(self.address(slot) as *const [u8; RECORD_BYTES]) }
-    }
-
-    fn write(&self, slot: u64, bytes: &[u8; RECORD_BYTES]) -> Result<(), Stop> {
-        // SAFETY: the slot lies in the pinned part, and this recorder is its only user.
-        unsafe { core::ptr::write_volatile(self.address(slot) as *mut [u8; RECORD_BYTES], *bytes) };
         Ok(())
     }
 }

@@ -1,6 +1,7 @@
 //! A ring of records in one part of a set.
 
-use pmemset_core::{Part, Set, Source};
+use pmemset_core::error::PersistError;
+use pmemset_core::{CopyFlags, Part, Set, Source};
 use ring::{RECORD_BYTES, Record, Recovered, recover, slot_of};
 
 use crate::platform::Machine;
@@ -39,40 +40,26 @@ impl<'s> Journal<'s> {
     }
 
     /// Writes the next record, and returns its number once it is durable.
-    pub fn append(&mut self) -> Result<u64, pmemset_core::Errno> {
+    pub fn append(&mut self) -> Result<u64, PersistError> {
         let number = self.next;
         let slot = slot_of(number, self.slots);
-        self.write(slot, &Record::sample(number).to_bytes())?;
+        let bytes = Record::sample(number).to_bytes();
+        self.part.write(slot as usize * RECORD_BYTES, &bytes, CopyFlags::empty())?;
         self.next += 1;
         Ok(number)
+    }
+
+    /// Returns the bytes of a slot; nothing where they cannot be read.
+    fn read(&self, slot: u64) -> [u8; RECORD_BYTES] {
+        let mut bytes = [0; RECORD_BYTES];
+        if self.part.read(slot as usize * RECORD_BYTES, &mut bytes).is_err() {
+            return [0; RECORD_BYTES];
+        }
+        bytes
     }
 
     /// Gives the part back.
     pub fn close(self) -> Part<'s, &'static Machine, Handle, SEGMENTS_MAX> {
         self.part
-    }
-}
-
-/// Until the set persists: plain stores and the platform's own write-back.
-impl Journal<'_> {
-    fn address(&self, slot: u64) -> usize {
-        self.part.extent().start() + slot as usize * RECORD_BYTES
-    }
-
-    fn read(&self, slot: u64) -> [u8; RECORD_BYTES] {
-        // SAFETY: the slot lies in the pinned part.
-        unsafe { core::ptr::read_volatile(self.address(slot) as *const [u8; RECORD_BYTES]) }
-    }
-
-    fn write(&self, slot: u64, bytes: &[u8; RECORD_BYTES]) -> Result<(), pmemset_core::Errno> {
-        use pmemset_core::{Extent, Platform as _};
-        // SAFETY: the slot lies in the pinned part, and this journal is its only user.
-        unsafe { core::ptr::write_volatile(self.address(slot) as *mut [u8; RECORD_BYTES], *bytes) };
-        let range = Extent::new(self.address(slot), RECORD_BYTES).ok_or(pmemset_core::Errno::INVAL)?;
-        let platform = self.part.set().platform();
-        // SAFETY: the slot is mapped.
-        unsafe { platform.write_back(range) };
-        platform.fence();
-        Ok(())
     }
 }

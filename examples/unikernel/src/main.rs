@@ -22,7 +22,7 @@ use journal::{Handle, Journal, Parts, SEGMENTS_MAX};
 use nvdimm::Nvdimm;
 use orders::Orders;
 use platform::Machine;
-use pmemset_core::error::{MapError, RemoveError};
+use pmemset_core::error::{MapError, PersistError, RemoveError};
 use pmemset_core::{Answer, Coalescing, Config, Errno, Event, Granularity, MapConfig, Platform as _, Set};
 use spin::Once;
 use virtio::VirtioPmem;
@@ -58,7 +58,7 @@ enum Stop {
     Disk(Errno),
     Map(MapError),
     Damaged,
-    Append(Errno),
+    Append(PersistError),
     Remove(RemoveError),
 }
 
@@ -70,7 +70,7 @@ impl fmt::Display for Stop {
             Self::Disk(cause) => write!(f, "the disk does not start: {cause}"),
             Self::Map(error) => write!(f, "cannot map: {error}"),
             Self::Damaged => f.write_str("records are missing or damaged"),
-            Self::Append(cause) => write!(f, "a record is not durable: {cause}"),
+            Self::Append(error) => write!(f, "a record is not durable: {error}"),
             Self::Remove(error) => write!(f, "cannot remove: {error}"),
         }
     }
