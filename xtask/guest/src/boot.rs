@@ -1,7 +1,8 @@
 //! The first process of a machine: mounts what the kernel shows, loads modules, runs the scenario, leaves.
 
+use core::panic::AssertUnwindSafe;
 use std::fs::{self, File};
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::Command;
 

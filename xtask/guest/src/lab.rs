@@ -1,7 +1,7 @@
 //! What a scenario talks to: the host, over the second serial port, and the words on the kernel's command line.
 
+use core::fmt::Display;
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::fs::File;
 use std::io::{Read, Write};
 
@@ -111,6 +111,6 @@ pub(crate) fn check(condition: bool, what: impl Display) -> Result<(), Failure> 
 }
 
 /// Fails the scenario unless both are equal.
-pub(crate) fn same<T: PartialEq + std::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), Failure> {
+pub(crate) fn same<T: PartialEq + core::fmt::Debug>(what: &str, found: T, expected: T) -> Result<(), Failure> {
     if found == expected { Ok(()) } else { Err(format!("{what}: found {found:?}, expected {expected:?}").into()) }
 }

@@ -1,6 +1,6 @@
 //! The declaration of a scenario: the machine that it wants, and when it runs.
 
-use std::error::Error;
+use core::error::Error;
 
 use crate::lab::Lab;
 

@@ -1,8 +1,8 @@
 //! Bad blocks of files: present at boot, found while running, refused, survived, cleared.
 
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use pmemset_core::badblock::{ClearError, McsafeError};
 use pmemset_core::error::MapError;

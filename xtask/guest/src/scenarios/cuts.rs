@@ -1,7 +1,7 @@
 //! Power cuts: no acknowledged record is lost, and no torn one is taken for whole.
 
+use core::ptr::null_mut;
 use std::fs;
-use std::ptr::null_mut;
 use std::sync::Arc;
 
 use pmemset_core::error::MapError;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pmemset_core::error::MapError;
 use pmemset_core::{Coalescing, Config, Granularity, MapConfig, Set, Source, contract};
-use shim_devdax::{DaxError, DaxSource, Doubt, Durability};
+use shim_devdax::{AnySource, DaxError, DaxSource, Doubt, Durability};
 use shim_linux::nd::PersistenceDomain;
 use shim_linux::{FileSource, Linux, OpenError, OpenOptions};
 
@@ -82,7 +82,9 @@ fn wrong_sizes(source: Arc<DaxSource>, device_bytes: u64) -> Result<(), Failure>
     same("nothing left", map(device_bytes, 0)?, Err(MapError::LengthUnset))?;
     same("the last unit", map(device_bytes - unit as u64, 0)?, Ok(unit))?;
     let as_file = FileSource::open("/dev/dax0.0", OpenOptions::new()).map(drop);
-    same("as a file", as_file.err(), Some(OpenError::DeviceDax))
+    same("as a file", as_file.err(), Some(OpenError::DeviceDax))?;
+    let any = AnySource::open("/dev/dax0.0", OpenOptions::new().create_if_needed());
+    check(matches!(any, Ok(AnySource::Dax(_))), format!("as what it is: {any:?}"))
 }
 
 fn contract_suite(_: &mut Lab) -> Result<(), Failure> {

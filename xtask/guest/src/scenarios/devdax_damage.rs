@@ -23,10 +23,12 @@ use crate::machine::{Failure, Machine, Scenario};
 use crate::sets::{AnySet, load, map, set, store};
 
 const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
+const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("devdax-bad", bad).on(Machine::DEVDAX).short(),
     Scenario::new("devdax-bad-4k", bad).on(SMALL).once(),
+    Scenario::new("devdax-cannot-clear", cannot_clear).on(PLAIN).once(),
     Scenario::new("devdax-mcsafe", copies).on(Machine::DEVDAX).once(),
     Scenario::new("devdax-ordinary-user", ordinary_user).on(Machine::DEVDAX),
 ];
@@ -104,6 +106,15 @@ fn clear_by_observer(source: &Arc<DaxSource>, config: &MapConfig) -> Result<(), 
     same("mapped", load(mapped.segment, 20_479, 2), vec![0xa5, 0])
 }
 
+/// The firmware of a plain virtual NVDIMM has no command that clears: said also where nothing is bad.
+fn cannot_clear(_: &mut Lab) -> Result<(), Failure> {
+    let source = device(0)?;
+    same("listed", listed(&source)?, vec![])?;
+    same("clearing", source.clear_bad_block(span(0, 4096)?), Err(ClearError::Unsupported))?;
+    let flushed = source.deep_flush(pmemset_core::Extent::new(4096, 1).ok_or("no extent")?, 0);
+    same("deep flush", flushed, Ok(DeepFlush::NotNeeded))
+}
+
 /// Copies of any range, also across units of the alignment, are what a mapping of a set sees.
 fn copies(_: &mut Lab) -> Result<(), Failure> {
     let source = device(0)?;
@@ -116,7 +127,7 @@ fn copies(_: &mut Lab) -> Result<(), Failure> {
         store(mapping, offset, b"!");
         let mut found = vec![0; length];
         source.read_mcsafe(offset as u64, &mut found)?;
-        same("copied", (found[0], &found[1..] == &bytes[1..]), (b'!', true))?;
+        same("copied", (found[0], found[1..] == bytes[1..]), (b'!', true))?;
     }
     let length_bytes = source.length_bytes()?;
     let out = Err(McsafeError::OutOfRange { length_bytes });

@@ -25,7 +25,7 @@ fn map_sync(lab: &mut Lab) -> Result<(), Failure> {
     // SAFETY: a new mapping at an address that the kernel chooses.
     let memory = unsafe {
         let flags = MapFlags::SHARED_VALIDATE | MapFlags::SYNC;
-        mmap(std::ptr::null_mut(), 4 << 20, ProtFlags::READ | ProtFlags::WRITE, flags, &file, 0)
+        mmap(core::ptr::null_mut(), 4 << 20, ProtFlags::READ | ProtFlags::WRITE, flags, &file, 0)
     }?;
     // SAFETY: mapped above, four mebibytes of it.
     unsafe { memory.cast::<u8>().write_volatile(42) };

@@ -85,7 +85,7 @@ fn refusal(path: &str) -> Result<Verdict, Failure> {
 
 /// Leaves the machine with the source mapped, as a crash does: the record stays dirty.
 fn crash(lab: &mut Lab, set: AnySet<'_>) {
-    std::mem::forget(set);
+    core::mem::forget(set);
     lab.again();
 }
 
