@@ -245,6 +245,27 @@ mod tests {
     }
 
     #[test]
+    fn a_writer_waits_for_the_readers_that_were_there_before() {
+        let lock = Lock::new(0);
+        thread::scope(|scope| {
+            let reader = lock.read();
+            scope.spawn(|| *lock.write() = 1);
+            // SAFETY: the lock is only looked at.
+            let raw = unsafe { lock.raw() };
+            while !raw.writing.load(Ordering::SeqCst) {
+                thread::yield_now();
+            }
+            for _ in 0..1_000 {
+                // SAFETY: a word that lives as long as the lock; nobody writes it while this thread reads.
+                assert_eq!(unsafe { lock.data_ptr().read_volatile() }, 0);
+                thread::yield_now();
+            }
+            assert_eq!(*reader, 0);
+        });
+        assert_eq!(*lock.read(), 1);
+    }
+
+    #[test]
     fn a_refused_writer_lets_the_readers_in_again() {
         let lock = Lock::new(());
         let reader = lock.read();

@@ -233,14 +233,18 @@ fn descriptors_do_not_pass_to_other_programs() {
         let folder = Folder::on_disk("cloexec");
         let open = || -> BTreeSet<i32> {
             let names = fs::read_dir("/proc/self/fd").unwrap().flatten();
-            names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
+            let numbers: Vec<i32> = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+            // Without the one that has listed them.
+            let is_open = |number: &i32| fs::symlink_metadata(format!("/proc/self/fd/{number}")).is_ok();
+            numbers.into_iter().filter(is_open).collect()
         };
         let before = open();
         let _named = FileSource::open(folder.join("file"), KEEP.create_always()).unwrap();
         let _unnamed = FileSource::temporary(folder.path()).unwrap();
-        for number in open().difference(&before) {
-            // What lists them is gone again.
-            let Ok(info) = fs::read_to_string(format!("/proc/self/fdinfo/{number}")) else { continue };
+        let after = open();
+        assert_eq!(after.len(), before.len() + 2);
+        for number in after.difference(&before) {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap();
             let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap().trim();
             assert!(u32::from_str_radix(flags, 8).unwrap() & 0o2_000_000 != 0, "{number}: {info}");
         }
