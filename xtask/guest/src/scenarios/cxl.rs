@@ -16,7 +16,7 @@ use crate::sets::{load, map, set, store};
 
 const CXL: Machine = Machine { device: "cxl", domain: "none", modes: "raw", fs: "none", ..Machine::NFIT };
 
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new("cxl-devdax", cxl).on(CXL)];
+pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new("cxl-devdax", cxl).on(CXL).once()];
 
 const BYTES: &str = "0x10000000";
 const UUID: &str = "6b3ad91c-5a1c-4a0f-9f3c-2f6f1c9d0e01";
