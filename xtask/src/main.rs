@@ -4,6 +4,7 @@ mod appliance;
 mod bare;
 mod bench;
 mod demo;
+mod disassembly;
 mod fuzz;
 mod lab;
 mod size;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bare::{Compiler, run as run_command};
+use crate::disassembly;
 use crate::test::counted;
 use crate::tools::{self, Outcome, Tally, root};
 use crate::vm::Vm;
@@ -47,6 +48,10 @@ pub(crate) fn check() -> Tally {
 }
 
 fn boots(tally: &mut Tally, kernel: &Path) {
+    match tools::install_packages(&["binutils"]) {
+        Ok(()) => tally.check("the kernel has fences and no vector register", disassembly::check(kernel)),
+        Err(reason) => tally.skip("disassembly of the kernel", &reason),
+    }
     for (processor, durable_caches, instruction) in PROCESSORS {
         let caches = if durable_caches { ", durable caches" } else { "" };
         let name = format!("records survive reboots on {processor}{caches}");
