@@ -206,6 +206,8 @@ fn refusals_of_the_firmware_are_errors() {
     let liar = Firmware { honest: false, ..Firmware::new(&tree) };
     assert_eq!(liar.clear(0, 4096), Err(ClearError::StillBad));
     assert_eq!(liar.cleared.borrow().len(), 1, "not repeated");
+    let device = tree.find().unwrap();
+    assert_eq!(clear_with(&device, span(0, 4096), &|| Ok(&liar), &|_| Ok(())), Err(ClearError::StillBad));
     assert_eq!(listed(&tree, WHOLE, None).1, [span(0, 4096)]);
 }
 
