@@ -252,12 +252,13 @@ mod tests {
             scope.spawn(|| *lock.write() = 1);
             // SAFETY: the lock is only looked at.
             let raw = unsafe { lock.raw() };
-            while !raw.writing.load(Ordering::SeqCst) {
+            // SAFETY: a word that lives as long as the lock; nobody writes it while this thread reads.
+            let now = || unsafe { lock.data_ptr().read_volatile() };
+            while !raw.writing.load(Ordering::SeqCst) && now() == 0 {
                 thread::yield_now();
             }
             for _ in 0..1_000 {
-                // SAFETY: a word that lives as long as the lock; nobody writes it while this thread reads.
-                assert_eq!(unsafe { lock.data_ptr().read_volatile() }, 0);
+                assert_eq!(now(), 0);
                 thread::yield_now();
             }
             assert_eq!(*reader, 0);
