@@ -1,6 +1,6 @@
 //! What the hosted programs share: records with a checksum, and a picture of an address window.
 
-use std::fmt::Write as _;
+use core::fmt::Write as _;
 
 use pmemset_core::Extent;
 

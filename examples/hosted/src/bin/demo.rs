@@ -8,7 +8,7 @@ use pmemset_core::{Coalescing, Config, CopyFlags, Extent, Granularity, MapConfig
 use shim_devdax::AnySource;
 use shim_linux::{Linux, OpenOptions};
 
-type Error = Box<dyn std::error::Error>;
+type Error = Box<dyn core::error::Error>;
 type DemoSet<'a> = Set<'a, Linux, &'a AnySource, 16>;
 
 /// Address space of the reservation, in units of 64 KiB or of the source's alignment, if that is more.

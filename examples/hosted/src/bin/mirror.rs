@@ -5,16 +5,16 @@
     reason = "stores through a slice of a part; random numbers are cut"
 )]
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pmemset_core::error::PersistError;
 use pmemset_core::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Part, Set};
 use shim_linux::{FileSource, Linux, OpenOptions};
 
-type Error = Box<dyn std::error::Error>;
+type Error = Box<dyn core::error::Error>;
 type FileSet<'a, 's> = Set<'a, Linux, &'s FileSource, 4>;
 
 const PART_BYTES: usize = 256 << 10;
