@@ -1,5 +1,4 @@
 //! What every verb needs: running programs, counting results, finding and installing what is missing.
-#![allow(dead_code, reason = "verbs are still being built")]
 
 use std::ffi::OsStr;
 use std::fmt;

@@ -1,5 +1,7 @@
 //! The books of a set: which segment is where, which segments are one part, which address space is whose.
 
+use portable_atomic::{AtomicBool, Ordering};
+
 use crate::table::{Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
 
@@ -72,6 +74,8 @@ struct Slot<S> {
     offset: u64,
     link: u32,
     failed: bool,
+    /// It has not been deep-flushed since it was mapped; stored to under the read lock too.
+    fresh: AtomicBool,
     source: Option<S>,
 }
 
@@ -160,7 +164,9 @@ impl<S: Clone, const N: usize> Books<S, N> {
         const { assert!(N > 0 && N <= 65_536, "a set has room for 1 to 65,536 segments") };
         Self {
             table: Table::new(),
-            slots: [const { Slot { end: 0, offset: 0, link: NONE, failed: false, source: None } }; N],
+            slots: [const {
+                Slot { end: 0, offset: 0, link: NONE, failed: false, fresh: AtomicBool::new(false), source: None }
+            }; N],
             free_slots: Free::new(),
             records: [Record { start: 0, end: 0 }; N],
             free_records: Free::new(),
@@ -210,10 +216,33 @@ impl<S: Clone, const N: usize> Books<S, N> {
         self.segment(start, tag)
     }
 
+    fn tag_at(&self, start: usize) -> Option<Tag> {
+        self.table.at_or_before(start).filter(|(found, _)| *found == start).map(|(_, tag)| tag)
+    }
+
+    /// Notes that the segment at `start` has been deep-flushed. Takes the read lock only.
+    pub(crate) fn flushed(&self, start: usize) {
+        if let Some(slot) = self.tag_at(start).and_then(|tag| self.slot(tag.slot())) {
+            slot.fresh.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Returns whether a segment that `range` touches has not been deep-flushed since it was mapped.
+    pub(crate) fn has_fresh(&self, range: Extent) -> bool {
+        let mut next = self.overlapped(range).and_then(|start| Some((start, self.tag_at(start)?)));
+        while let Some((start, tag)) = next.filter(|(start, _)| *start < range.end()) {
+            if self.slot(tag.slot()).is_some_and(|slot| slot.fresh.load(Ordering::Relaxed)) {
+                return true;
+            }
+            next = self.table.after(start);
+        }
+        false
+    }
+
     /// Notes that a synchronisation of the segment at `start` has failed.
     pub(crate) fn fail(&mut self, start: usize) {
-        let found = self.table.at_or_before(start).filter(|(found, _)| *found == start);
-        if let Some(slot) = found.and_then(|(_, tag)| self.slots.get_mut(tag.slot() as usize)) {
+        let found = self.tag_at(start);
+        if let Some(slot) = found.and_then(|tag| self.slots.get_mut(tag.slot() as usize)) {
             slot.failed = true;
         }
     }
@@ -315,6 +344,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
                 offset: segment.offset,
                 link: segment.reservation,
                 failed: segment.failed,
+                fresh: AtomicBool::new(true),
                 source: Some(segment.source),
             };
         }

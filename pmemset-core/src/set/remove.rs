@@ -99,10 +99,16 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             return Ok(());
         }
         let range = Extent::new(address, length_bytes).ok_or(RemoveError::RangeOutOfRange { address, length_bytes })?;
-        self.deep_flush_segments(range)?;
         let mut farewell = Farewell::new();
-        let mut books = self.books.write();
-        self.check_unpinned(&books, range)?;
+        let mut books = loop {
+            self.deep_flush_segments(range)?;
+            let books = self.books.write();
+            self.check_unpinned(&books, range)?;
+            // What another thread has mapped into the range meanwhile is flushed too.
+            if !books.has_fresh(range) {
+                break books;
+            }
+        };
         let result = self.unmap_range(&mut books, range, None, &mut farewell);
         drop(books);
         if !farewell.is_empty() {
@@ -143,6 +149,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             let segment = self.books.read().segment_from(start);
             let Some(segment) = segment.filter(|segment| segment.extent.start() == start) else { continue };
             self.deep_flush_whole(&segment, part.granularity())?;
+            self.books.read().flushed(start);
         }
     }
 

@@ -1,9 +1,10 @@
 //! Shutdown records over the life of mappings: order, failures, crashes, several sets, repair.
 
-use super::fake::{Fake, PAGE};
+use super::fake::{Fake, FakeSource, PAGE};
 use super::memory::{Handle, Memory, Step};
-use super::{bytes, from_fn};
+use super::{TestSet, bytes, from_fn};
 use crate::error::{Errno, MapError, RepairError};
+use crate::reservation::Reservation;
 use crate::shutdown::{DeviceError, PartState, PartStates, ShutdownRecord};
 use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Granularity, Set, Source};
 
@@ -269,4 +270,33 @@ fn observer_may_map_and_remove_from_a_record_event() {
 fn set_source<'a>(event: &crate::Event<'_, Handle<'a>>) -> Handle<'a> {
     let crate::Event::SdsUpdate { source, .. } = event else { unreachable!("the first event is a record") };
     source
+}
+
+#[test]
+fn segment_mapped_into_a_range_that_is_removed_is_flushed() {
+    let platform = Fake::default();
+    let mut memory = Memory::new(&platform, 0);
+    memory.gate = Some(std::sync::Barrier::new(2));
+    let source = Checked::new(memory).shutdown_record(ShutdownRecord::new());
+    let reservation = Reservation::<_, 4>::new(&platform, 2 * PAGE).unwrap();
+    let window = reservation.extent();
+    let other = FakeSource::new(&platform, PAGE as u64);
+    let filler: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reservation(&reservation));
+    filler.map(&other, &bytes(PAGE)).unwrap();
+    let set: MemorySet<'_> = Set::new(&platform, config().reservation(&reservation));
+    set.map(&source, &bytes(PAGE)).unwrap();
+    filler.remove_range(window.start(), PAGE).unwrap();
+    source.source().take_steps();
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| set.remove_range(window.start(), window.length_bytes()));
+        let gate = source.source().gate.as_ref().unwrap();
+        gate.wait();
+        // Below what is being flushed.
+        assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().part.start(), window.start());
+        gate.wait();
+        remover.join().unwrap().unwrap();
+    });
+    let steps = source.source().take_steps();
+    assert!(steps.iter().filter(|step| step.0 == "flush").count() >= 2, "{steps:?}");
+    assert_eq!((set.segments(), source.shutdown().unwrap().record().record.references()), (0, 0));
 }
