@@ -5,15 +5,16 @@ use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use linux_raw_sys::auxvec;
 use pmemset_core::arch::Cpu;
 use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix_futex_sync::RawMutex;
 use rustix_futex_sync::lock_api::RawMutex as _;
 
-const AT_NULL: usize = 0;
-const AT_PAGESZ: usize = 6;
-const AT_HWCAP: usize = 16;
-const AT_HWCAP2: usize = 26;
+const AT_NULL: usize = auxvec::AT_NULL as usize;
+const AT_PAGESZ: usize = auxvec::AT_PAGESZ as usize;
+const AT_HWCAP: usize = auxvec::AT_HWCAP as usize;
+const AT_HWCAP2: usize = auxvec::AT_HWCAP2 as usize;
 
 struct Machine {
     page_size_bytes: usize,

@@ -5,17 +5,26 @@ use pmemset_core::{BadBlocks, Errno, Span};
 use rustix::fd::{AsFd, BorrowedFd};
 
 use crate::badlist;
+use linux_raw_sys::ioctl::{
+    FIEMAP_EXTENT_DATA_ENCRYPTED, FIEMAP_EXTENT_DATA_INLINE, FIEMAP_EXTENT_DATA_TAIL, FIEMAP_EXTENT_DELALLOC,
+    FIEMAP_EXTENT_ENCODED, FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_NOT_ALIGNED, FIEMAP_EXTENT_UNKNOWN,
+};
+
 use crate::ioctl::{Extent, Extents};
 use crate::nd::{NdError, Pieces};
 
 /// How often a file whose extents move is looked at again.
 const TRIES: u32 = 8;
-/// The last extent of the file.
-const LAST: u32 = 1;
 /// Not where it says it is, not one to one, or not at all (`linux/fiemap.h`): unknown, delayed, encoded, encrypted,
 /// unaligned, inside the inode, packed with others. Unwritten extents have their place, and the kernel clears it at the
 /// first store; shared ones do as well.
-const NO_PLACE: u32 = 0x2 | 0x4 | 0x8 | 0x80 | 0x100 | 0x200 | 0x400;
+const NO_PLACE: u32 = FIEMAP_EXTENT_UNKNOWN
+    | FIEMAP_EXTENT_DELALLOC
+    | FIEMAP_EXTENT_ENCODED
+    | FIEMAP_EXTENT_DATA_ENCRYPTED
+    | FIEMAP_EXTENT_NOT_ALIGNED
+    | FIEMAP_EXTENT_DATA_INLINE
+    | FIEMAP_EXTENT_DATA_TAIL;
 
 /// Where the extents of a file come from.
 pub(crate) trait ExtentReader {
@@ -85,7 +94,7 @@ fn one_pass(
         }
         rest = match found.last() {
             None => None,
-            Some(last) if last.flags & LAST != 0 => None,
+            Some(last) if last.flags & FIEMAP_EXTENT_LAST != 0 => None,
             Some(last) => {
                 let end = last.logical.checked_add(last.length_bytes).ok_or(Errno::OVERFLOW)?;
                 if end <= asked.start() {

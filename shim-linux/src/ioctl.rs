@@ -47,11 +47,10 @@ pub(crate) struct Extents {
 impl Extents {
     /// Asks for the extents of `fd` that touch the bytes from `start` on, after what is delayed was allocated.
     pub(crate) fn read(fd: BorrowedFd<'_>, start: u64, length_bytes: u64) -> Result<Self, Errno> {
-        const SYNC: u32 = 1;
         let mut request = Self {
             start,
             length_bytes,
-            flags: SYNC,
+            flags: linux_raw_sys::ioctl::FIEMAP_FLAG_SYNC,
             mapped: 0,
             room: EXTENTS_MAX,
             reserved: 0,

@@ -1,12 +1,7 @@
 #![no_std]
 #![no_main]
-<<<<<<< HEAD
-//! `appliance PATH [COUNT]`: a flight recorder over a file or a device DAX; appends COUNT records, or goes on until
-//! it is killed.
-=======
-//! `appliance FILE STATE-DIRECTORY [COUNT]`: a flight recorder over a file; appends COUNT records, or goes on until it
-//! is killed. The shutdown record of the memory behind the file is kept in the directory.
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
+//! `appliance PATH STATE-DIRECTORY [COUNT]`: a flight recorder over a file or a device DAX; appends COUNT records, or goes
+//! on until it is killed. The shutdown record of the memory behind it is kept in the directory.
 //!
 //! Prints what it has recovered, and a line for each record once it is durable.
 
@@ -19,12 +14,8 @@ use pmemset_core::{
     Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _,
 };
 use recorder::{Parts, Recorder, Stop};
-<<<<<<< HEAD
 use shim_devdax::AnySource;
-use shim_linux::{Linux, OpenOptions};
-=======
-use shim_linux::{FileSource, Linux, OpenOptions, RecordFile};
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
+use shim_linux::{Linux, OpenOptions, RecordFile};
 use start::Arguments;
 
 fn run(arguments: &Arguments) -> i32 {
@@ -43,20 +34,17 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
         Some(text) => Some(text.to_str().ok().and_then(|text| text.parse::<u64>().ok()).ok_or(Stop::Usage)?),
         None => None,
     };
-<<<<<<< HEAD
     let source = AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
-    let parts: Parts<'_, '_> = Set::new(Linux::new(), Config::new(Granularity::Page));
-=======
-    let file = FileSource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
     let keeper = Keeper(RecordFile::new(directory, b"appliance.sds").map_err(Stop::State)?);
-    let source = checked(file, &keeper)?;
+    let source = checked(source, &keeper)?;
     // Records have checksums: being interrupted is no reason to refuse them.
     let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
     // Room for all segments in one place: what lies behind the first one is anybody's otherwise.
-    let config =
-        Config::new(Granularity::Page).reserve_ahead(recorder::RING_BYTES).acceptable_states(states).observer(&keeper);
+    let config = Config::new(Granularity::Page)
+        .reserve_ahead(recorder::ring_bytes(&source))
+        .acceptable_states(states)
+        .observer(&keeper);
     let parts: Parts<'_, '_> = Set::new(Linux::new(), config);
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     let mut recorder = Recorder::open(&parts, &source)?;
     let mut left = count;
     while left != Some(0) {
@@ -67,11 +55,11 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
 }
 
 /// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count.
-fn checked(file: FileSource, keeper: &Keeper) -> Result<recorder::Source, Stop> {
-    let counts = !matches!(file.device(&mut DeviceId::new()), Err(DeviceError::Unsupported));
-    let source = Checked::new(file).bad_block_detection(BadBlockPolicy::IfKnown);
+fn checked(source: AnySource, keeper: &Keeper) -> Result<recorder::Source, Stop> {
+    let counts = !matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported));
+    let source = Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown);
     if !counts {
-        say!("shutdown state unknown: no memory modules behind the file");
+        say!("shutdown state unknown: no memory modules behind it");
         return Ok(source);
     }
     let record = keeper.0.load().map_err(Stop::State)?;

@@ -2,18 +2,11 @@
 
 use core::fmt;
 
-<<<<<<< HEAD
-use pmemset_core::error::{LookupError, MapError, RemoveError};
-use pmemset_core::{Coalescing, Errno, MapConfig, Part, Set, Source as _};
+use pmemset_core::error::{LookupError, MapError, PersistError, RemoveError};
+use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set, Source as _};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
 use shim_devdax::{AnyError, AnySource};
-use shim_linux::Linux;
-=======
-use pmemset_core::error::{LookupError, MapError, PersistError, RemoveError};
-use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set};
-use ring::{RECORD_BYTES, Record, recover, slot_of};
-use shim_linux::{FileSource, Linux, OpenError, RecordError, StripedRwLock};
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
+use shim_linux::{Linux, RecordError, StripedRwLock};
 
 use crate::say;
 
@@ -21,36 +14,33 @@ use crate::say;
 const SEGMENTS: usize = 4;
 /// Length of each in bytes, unless the alignment of a device is more.
 const SEGMENT_BYTES: usize = 64 << 10;
-/// Length of the ring in bytes.
-pub const RING_BYTES: usize = SEGMENTS * SEGMENT_BYTES;
 
-/// A file whose shutdown state and bad blocks are looked at before it is mapped.
-pub type Source = Checked<FileSource, StripedRwLock>;
+/// Returns the length of the ring in bytes.
+pub fn ring_bytes(source: &Source) -> usize {
+    segment_bytes(source).saturating_mul(SEGMENTS)
+}
+
+fn segment_bytes(source: &Source) -> usize {
+    source.alignment_bytes().max(SEGMENT_BYTES)
+}
+
+/// A file or device whose shutdown state and bad blocks are looked at before it is mapped.
+pub type Source = Checked<AnySource, StripedRwLock>;
 /// The recorder's set.
-<<<<<<< HEAD
-pub type Parts<'s, 'f> = Set<'s, Linux, &'f AnySource, SEGMENTS>;
-=======
 pub type Parts<'s, 'f> = Set<'s, Linux, &'f Source, SEGMENTS>;
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
 
 /// Why the recorder stopped.
 #[derive(Debug)]
 pub enum Stop {
     /// The arguments are wrong.
     Usage,
-<<<<<<< HEAD
-    /// The file or device cannot be used.
-    Open(AnyError),
-    /// It cannot be mapped.
-=======
     /// Records that had been acknowledged are missing or damaged.
     Damaged,
-    /// The file cannot be used.
-    Open(OpenError),
+    /// The file or device cannot be used.
+    Open(AnyError),
     /// The shutdown record cannot be used.
     State(RecordError),
     /// The file cannot be mapped.
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     Map(MapError),
     /// The part that was mapped is not there.
     Lookup(LookupError),
@@ -63,19 +53,8 @@ pub enum Stop {
 /// Numbers instead of sentences: firmware has no room for these, and the library's numbers are documented.
 impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-<<<<<<< HEAD
-        match self {
-            Self::Usage => f.write_str("usage: appliance PATH [COUNT]"),
-            Self::Open(error) => write!(f, "cannot open: {error}"),
-            Self::Map(error) => write!(f, "cannot map: {error}"),
-            Self::Lookup(error) => write!(f, "cannot find the part: {error}"),
-            Self::Damaged => f.write_str("records are missing or damaged"),
-            Self::Append(cause) => write!(f, "a record is not durable: {cause}"),
-            Self::Remove(error) => write!(f, "cannot remove: {error}"),
-        }
-=======
         let (what, code) = match self {
-            Self::Usage => ("usage: appliance FILE STATE-DIRECTORY [COUNT]", 0),
+            Self::Usage => ("usage: appliance PATH STATE-DIRECTORY [COUNT]", 0),
             Self::Damaged => ("records are missing or damaged", 0),
             Self::Open(error) => ("open", error.code()),
             Self::State(RecordError::Failed(cause)) => ("shutdown record", cause.code()),
@@ -87,44 +66,29 @@ impl fmt::Display for Stop {
         };
         f.write_str(what)?;
         if code == 0 { Ok(()) } else { write!(f, ": error {code}") }
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     }
 }
 
 /// A ring of records in a pinned part.
 #[derive(Debug)]
 pub struct Recorder<'s, 'f> {
-<<<<<<< HEAD
-    part: Part<'s, Linux, &'f AnySource, SEGMENTS>,
-=======
     part: Part<'s, Linux, &'f Source, SEGMENTS>,
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
     slots: u64,
     next: u64,
 }
 
 impl<'s, 'f> Recorder<'s, 'f> {
     /// Maps the ring, and says which records are in it.
-<<<<<<< HEAD
-    pub fn open(set: &'s Parts<'s, 'f>, source: &'f AnySource) -> Result<Self, Stop> {
-=======
     pub fn open(set: &'s Parts<'s, 'f>, source: &'f Source) -> Result<Self, Stop> {
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
         set.set_coalescing(Coalescing::Full);
-        let segment_bytes = source.alignment_bytes().max(SEGMENT_BYTES);
+        let segment_bytes = segment_bytes(source);
         for index in 0..SEGMENTS {
-<<<<<<< HEAD
             let offset = index.saturating_mul(segment_bytes) as u64;
             let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(segment_bytes);
-            set.map(source, &config).map_err(Stop::Map)?;
-=======
-            let offset = index.saturating_mul(SEGMENT_BYTES) as u64;
-            let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(SEGMENT_BYTES);
             let mapped = set.map(source, &config).map_err(Stop::Map)?;
             if let (0, Some(verdict)) = (index, mapped.shutdown) {
                 say!("shutdown state {}", verdict.state as u8);
             }
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
         }
         let part = set.first_part().map_err(Stop::Lookup)?.ok_or(Stop::Damaged)?;
         let slots = (part.extent().length_bytes() / RECORD_BYTES) as u64;
@@ -146,16 +110,11 @@ impl<'s, 'f> Recorder<'s, 'f> {
             say!("recovered nothing");
             return Ok(());
         };
-<<<<<<< HEAD
-        let right =
-            |number: u64| Record::from_bytes(&self.read(slot_of(number, self.slots))) == Some(Record::sample(number));
-=======
         let right = |number: u64| {
             let mut bytes = [0; RECORD_BYTES];
             let read = self.part.read(self.offset(number), &mut bytes);
             read.is_ok() && Record::from_bytes(&bytes) == Some(Record::sample(number))
         };
->>>>>>> 930f900 (cortex-m, appliance: a controller's set is used from an interrupt handler; the recorder is killed twenty times)
         if !found.whole || !(found.first..=found.last).all(right) {
             return Err(Stop::Damaged);
         }
