@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::Plugged;
 use super::image::copy;
 use super::machine::{Cut, Machine};
 use super::parts::home;
@@ -50,9 +51,12 @@ impl Delays {
 /// # Errors
 ///
 /// The first thing that is not as it must be.
-pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Path>) -> Result<String, String> {
-    let machine = first.machine;
-    let mut boot = Boot { plugin: plugin.map(plugin_arguments), ..first };
+pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Plugged>) -> Result<String, String> {
+    let (machine, plain) = (first.machine, first.qemu);
+    let mut boot = Boot { plugin: plugin.map(|(_, plugin)| plugin_arguments(plugin)), ..first };
+    if let Some((qemu, _)) = plugin {
+        boot.qemu = qemu;
+    }
     let mut delays = Delays::new();
     let (mut acknowledged, mut total) = (0_u64, 0_u64);
     for round in 0..=machine.rounds {
@@ -62,8 +66,8 @@ pub(crate) fn rounds(first: Boot<'_>, plugin: Option<&Path>) -> Result<String, S
         let from = if round % 2 == 0 { "ack" } else { "ready" };
         boot.cut_after = (!last).then(|| (from, delays.next()));
         if last {
-            // Nothing more is cut, and QEMU may crash in the plugin when it ends by itself.
-            boot.plugin = None;
+            // Nothing more is cut, and the QEMU that takes the plugin may crash when it ends by itself.
+            (boot.plugin, boot.qemu) = (None, plain);
         }
         if boot.plugin.is_some() {
             copy(&boot.folder.join("memory"), &boot.folder.join("durable"))?;

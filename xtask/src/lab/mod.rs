@@ -123,7 +123,7 @@ fn build() -> Result<Bench, String> {
     let folder = home().join("build");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let status = cargo()
-        .args(["build", "--quiet", "--target", TARGET, "--package", "lab-guest"])
+        .args(["build", "--quiet", "--target", TARGET, "--package", "lab-guest", "--package", "hosted"])
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
@@ -132,12 +132,13 @@ fn build() -> Result<Bench, String> {
         .status()
         .map_err(|error| error.to_string())?;
     if !status.success() {
-        return Err("the test program for the machines does not build".into());
+        return Err("the programs for the machines do not build".into());
     }
     let guest = folder.join(TARGET).join("debug/lab-guest");
     let list = output_of(&guest.to_string_lossy(), &["--list"])?;
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
-    let mut programs = vec![("init", read(&guest)?)];
+    let demo = folder.join(TARGET).join("debug/demo");
+    let mut programs = vec![("init", read(&guest)?), ("bin/demo", read(&demo)?)];
     if let Some(busybox) = parts::program("busybox") {
         programs.push(("bin/busybox", read(&busybox)?));
     }
@@ -148,11 +149,14 @@ fn declarations(bench: &Bench) -> Result<Vec<Machine>, String> {
     bench.list.lines().map(Machine::parse).collect()
 }
 
+/// The QEMU that takes the plugin, and the plugin.
+pub(crate) type Plugged = (Qemu, PathBuf);
+
 /// What can be had of the parts that machines are made of, or why not.
 struct Parts {
     kernels: BTreeMap<String, Result<Kernel, String>>,
     qemu: Result<Qemu, String>,
-    plugin: Result<(Qemu, PathBuf), String>,
+    plugin: Result<Plugged, String>,
 }
 
 impl Parts {
@@ -175,13 +179,11 @@ impl Parts {
         Self { kernels, qemu: with_programs(parts::qemu()), plugin }
     }
 
-    fn for_machine(&self, machine: &Machine, kernel: &str) -> Result<(Kernel, Qemu, Option<PathBuf>), String> {
+    /// Returns what the machine is booted with, and for some also the QEMU that takes the plugin, and the plugin.
+    fn for_machine(&self, machine: &Machine, kernel: &str) -> Result<(Kernel, Qemu, Option<Plugged>), String> {
         let kernel = self.kernels.get(kernel).cloned().unwrap_or_else(|| Err("unknown kernel".into()))?;
-        if machine.cut == Cut::Flushed {
-            let (qemu, plugin) = self.plugin.clone()?;
-            return Ok((kernel, qemu, Some(plugin)));
-        }
-        Ok((kernel, self.qemu.clone()?, None))
+        let plugin = if machine.cut == Cut::Flushed { Some(self.plugin.clone()?) } else { None };
+        Ok((kernel, self.qemu.clone()?, plugin))
     }
 }
 
@@ -240,7 +242,7 @@ fn one(bench: &Bench, parts: &Parts, machine: &Machine, kernel: &str, keep: bool
                 plugin: None,
                 cut_after: None,
             };
-            let result = prepare(machine, &folder).and_then(|()| scenario(boot, plugin.as_deref()));
+            let result = prepare(machine, &folder).and_then(|()| scenario(boot, plugin.as_ref()));
             tidy(&folder, keep, result.is_ok());
             let shown = folder.strip_prefix(crate::tools::root()).unwrap_or(&folder).display();
             (false, result.map_err(|reason| format!("{reason} (see {shown})")))
@@ -270,7 +272,7 @@ fn tidy(folder: &Path, keep: bool, passed: bool) {
 }
 
 /// Boots a machine until its scenario has ended, and compares with how it is to end.
-fn scenario(mut boot: Boot<'_>, plugin: Option<&Path>) -> Result<String, String> {
+fn scenario(mut boot: Boot<'_>, plugin: Option<&Plugged>) -> Result<String, String> {
     if boot.machine.cut != Cut::None {
         return cut::rounds(boot, plugin);
     }

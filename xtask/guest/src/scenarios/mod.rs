@@ -3,6 +3,7 @@
 mod badblocks;
 mod cuts;
 mod cxl;
+mod demo;
 mod devdax;
 mod devdax_damage;
 mod files;
@@ -13,8 +14,9 @@ mod state;
 
 use crate::machine::Scenario;
 
-const SUBJECTS: [&[Scenario]; 10] = [
+const SUBJECTS: [&[Scenario]; 11] = [
     itself::SCENARIOS,
+    demo::SCENARIOS,
     files::SCENARIOS,
     refusals::SCENARIOS,
     state::SCENARIOS,
