@@ -21,6 +21,7 @@ use self::kernel::Kernel;
 use self::machine::{Cut, Expect, Machine};
 use self::parts::{Qemu, home};
 use self::vm::{Bench, Boot, End};
+use crate::appliance;
 use crate::tools::{Outcome, Tally, cargo, output_of};
 
 /// Where a static program for the machines is built.
@@ -138,7 +139,8 @@ fn build() -> Result<Bench, String> {
     let list = output_of(&guest.to_string_lossy(), &["--list"])?;
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let demo = folder.join(TARGET).join("debug/demo");
-    let mut programs = vec![("init", read(&guest)?), ("bin/demo", read(&demo)?)];
+    let appliance = appliance::build(&home().join("appliance"))?;
+    let mut programs = vec![("init", read(&guest)?), ("bin/demo", read(&demo)?), ("bin/appliance", read(&appliance)?)];
     if let Some(busybox) = parts::program("busybox") {
         programs.push(("bin/busybox", read(&busybox)?));
     }

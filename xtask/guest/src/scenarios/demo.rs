@@ -1,4 +1,4 @@
-//! The demonstration program, as people run it.
+//! The demonstration program and the appliance, as people run them.
 
 use std::process::Command;
 
@@ -10,6 +10,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario::new("demo-ext4", on_file).on(Machine::NFIT).short(),
     Scenario::new("demo-xfs", on_file).on(Machine::XFS).once(),
     Scenario::new("demo-devdax", on_device).on(Machine::DEVDAX),
+    Scenario::new("appliance-ext4", recorder_on_file).on(Machine::NFIT).once(),
+    Scenario::new("appliance-devdax", recorder_on_device).on(Machine::DEVDAX).once(),
 ];
 
 fn on_file(_: &mut Lab) -> Result<(), Failure> {
@@ -34,4 +36,27 @@ fn demo(path: &str) -> Result<(), Failure> {
     check(found, format!("the demo finds its records: {said}"))?;
     let (found, said) = run("verify", "2")?;
     check(!found && said.contains("verified 0 of"), format!("the demo finds no records of another run: {said}"))
+}
+
+fn recorder_on_file(_: &mut Lab) -> Result<(), Failure> {
+    recorder("/mnt0/records")
+}
+
+fn recorder_on_device(_: &mut Lab) -> Result<(), Failure> {
+    wait_for("/dev/dax0.0");
+    recorder("/dev/dax0.0")
+}
+
+/// Records twice, with the shutdown state on; the second run finds what the first has recorded.
+fn recorder(path: &str) -> Result<(), Failure> {
+    let mut said = String::new();
+    for _ in 0..2 {
+        let output = Command::new("/bin/appliance").args([path, "/", "100"]).output()?;
+        said.push_str(&String::from_utf8_lossy(&[output.stdout, output.stderr].concat()));
+        check(output.status.success(), format!("the appliance records: {said}"))?;
+    }
+    check(said.contains("recovered 1 to 100"), format!("the appliance finds its records: {said}"))?;
+    check(said.contains("ack 200"), format!("the appliance goes on: {said}"))?;
+    // `PartState::Ok`: both runs ended cleanly.
+    check(said.matches("shutdown state 2").count() == 2, format!("the shutdown state is known, and good: {said}"))
 }
