@@ -6,7 +6,7 @@ use super::{TestSet, bytes, from_fn};
 use crate::error::{Errno, MapError, RepairError};
 use crate::reservation::Reservation;
 use crate::shutdown::{DeviceError, PartState, PartStates, ShutdownRecord};
-use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Granularity, Set, Source};
+use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Event, Granularity, Set, Source};
 
 pub(super) type MemorySet<'a> = Set<'a, &'a Fake, Handle<'a>, 16>;
 
@@ -299,4 +299,23 @@ fn segment_mapped_into_a_range_that_is_removed_is_flushed() {
     let steps = source.source().take_steps();
     assert!(steps.iter().filter(|step| step.0 == "flush").count() >= 2, "{steps:?}");
     assert_eq!((set.segments(), source.shutdown().unwrap().record().record.references()), (0, 0));
+}
+
+#[test]
+fn stores_of_a_mapping_that_goes_while_another_is_taken_back_keep_the_record_dirty() {
+    let platform = Fake::default();
+    let source = Checked::new(Memory::new(&platform, 0)).shutdown_record(ShutdownRecord::new());
+    *source.source().flush.lock().unwrap() = Ok(DeepFlush::NotPermitted);
+    let observer = from_fn(|set: &Set<'_, &Fake, Handle<'_>, 16>, event| match event {
+        Event::SdsUpdate { record, .. } if record.references() == 2 => {
+            set.remove(set.first_part().unwrap().unwrap()).unwrap();
+            Answer::Refuse
+        }
+        _ => Answer::Proceed,
+    });
+    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
+    set.map(&source, &bytes(PAGE)).unwrap();
+    assert_eq!(set.map(&source, &bytes(PAGE)), Err(MapError::RecordNotKept));
+    assert_eq!(set.segments(), 0);
+    assert_eq!(source.shutdown().unwrap().record().record.references(), 1);
 }
