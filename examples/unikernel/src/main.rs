@@ -134,7 +134,7 @@ fn find_dimms(rsdp: u64) -> Vec<Nvdimm, SEGMENTS_MAX> {
         }
     };
     for range in &table.ranges {
-        match Nvdimm::new(*range, table.caches_are_durable) {
+        match Nvdimm::new(&table, *range) {
             Ok(dimm) => {
                 say!("dimm {} usable at {:#x}", range.handle, range.base);
                 dimms.extend([dimm]);

@@ -1,6 +1,7 @@
 //! NVDIMM ranges as sources: memory that keeps its bytes, written back line by line.
 
-use firmware::nfit::Range;
+use firmware::nfit::{MODULES_MAX, Nfit, Range};
+use heapless::Vec;
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source};
 
 use crate::paging::{Cache, PAGE_BYTES};
@@ -11,24 +12,31 @@ use crate::platform::{self, Machine};
 pub struct Nvdimm {
     range: Range,
     granularity: Granularity,
-    /// Address of the flush hint's register, mapped as a device.
-    hint: Option<usize>,
+    /// Addresses of the flush hints' registers, one for each module that has any, mapped as a device.
+    hints: Vec<usize, MODULES_MAX>,
 }
 
 impl Nvdimm {
-    /// Returns `range` as a source.
+    /// Returns `range` of `table` as a source.
     ///
     /// # Errors
     ///
     /// - `EROFS`: a module is not armed, so stores would not survive a power cut.
-    /// - The reason why the flush hint could not be mapped.
-    pub fn new(range: Range, caches_are_durable: bool) -> Result<Self, Errno> {
+    /// - `EINVAL`: the range does not start on a page.
+    /// - The reason why a flush hint could not be mapped.
+    pub fn new(table: &Nfit, range: Range) -> Result<Self, Errno> {
         if !range.is_usable() {
             return Err(Errno::ROFS);
         }
-        let granularity = if caches_are_durable { Granularity::Byte } else { Granularity::CacheLine };
-        let hint = range.flush_hint.map(|address| Machine::map_device(address, 8)).transpose()?;
-        Ok(Self { range, granularity, hint })
+        if range.base % PAGE_BYTES as u64 != 0 {
+            return Err(Errno::INVAL);
+        }
+        let granularity = if table.caches_are_durable { Granularity::Byte } else { Granularity::CacheLine };
+        let mut hints = Vec::new();
+        for address in table.modules_of(&range).filter_map(|module| module.flush_hint) {
+            hints.extend([Machine::map_device(address, 8)?]);
+        }
+        Ok(Self { range, granularity, hints })
     }
 }
 
@@ -63,13 +71,17 @@ unsafe impl Source for Nvdimm {
         Err(Errno::OPNOTSUPP)
     }
 
-    /// Writes the flush hint, which empties the memory controller's queues (ACPI 6.5, section 5.2.25.9).
+    /// Writes the flush hints, which empty the queues of the memory controllers (ACPI 6.5, section 5.2.25.8).
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
-        let Some(hint) = self.hint else { return Ok(DeepFlush::NotNeeded) };
+        if self.hints.is_empty() {
+            return Ok(DeepFlush::NotNeeded);
+        }
         // SAFETY: a fence has no precondition on a processor with SSE2, as all 64-bit ones have.
         unsafe { core::arch::x86_64::_mm_sfence() };
-        // SAFETY: the register is mapped, and takes any value.
-        unsafe { core::ptr::write_volatile(hint as *mut u64, 1) };
+        for hint in &self.hints {
+            // SAFETY: the register is mapped, and takes any value.
+            unsafe { core::ptr::write_volatile(*hint as *mut u64, 1) };
+        }
         // SAFETY: as above.
         unsafe { core::arch::x86_64::_mm_sfence() };
         Ok(DeepFlush::Done)

@@ -55,10 +55,15 @@ impl Tables {
     ///
     /// # Errors
     ///
+    /// - `EINVAL`: `physical` is no page of this processor's.
     /// - `EEXIST`: something is mapped in the window.
     /// - `ENOMEM`: no table is left. What was mapped of the window is unmapped again.
     pub fn map(&mut self, window: Extent, physical: u64, cache: Cache) -> Result<(), Errno> {
         let flags = PRESENT | WRITABLE | if cache == Cache::Device { UNCACHED } else { 0 };
+        let last = physical.checked_add((window.length_bytes() - 1) as u64);
+        if last.is_none_or(|last| (physical | last) & !(ADDRESS | 0xfff) != 0) || physical & !ADDRESS != 0 {
+            return Err(Errno::INVAL);
+        }
         let mut at = window;
         loop {
             let target = physical + (at.start() - window.start()) as u64;
