@@ -22,9 +22,8 @@ const WIDE_FROM_BYTES: usize = 256;
 /// As for [`Platform::copy`](crate::Platform::copy).
 pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
-    let run = Run { cpu, dest, feed: Bytes(source), length_bytes, down };
     // SAFETY: the caller promises both ranges.
-    unsafe { run.store(kind) }
+    unsafe { store(cpu, Run { dest, feed: Bytes(source), length_bytes, down }, kind) }
 }
 
 /// Fills bytes; see [`Platform::fill`](crate::Platform::fill).
@@ -33,9 +32,8 @@ pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: us
 ///
 /// As for [`Platform::fill`](crate::Platform::fill).
 pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-    let run = Run { cpu, dest, feed: Value(value), length_bytes, down: false };
     // SAFETY: the caller promises the range.
-    unsafe { run.store(kind) }
+    unsafe { store(cpu, Run { dest, feed: Value(value), length_bytes, down: false }, kind) }
 }
 
 /// Where the bytes come from.
@@ -53,6 +51,9 @@ pub(super) trait Feed: Copy {
     ///
     /// It is readable.
     unsafe fn byte(self, at: usize) -> u8;
+
+    /// Returns the feed without its first `bytes` bytes.
+    fn skip(self, bytes: usize) -> Self;
 
     /// Returns the first byte, or else the value that all bytes have.
     fn source(self) -> Result<*const u8, u8>;
@@ -72,6 +73,11 @@ impl Feed for Bytes {
     unsafe fn byte(self, at: usize) -> u8 {
         // SAFETY: the caller promises the byte.
         unsafe { self.0.wrapping_add(at).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn skip(self, bytes: usize) -> Self {
+        Self(self.0.wrapping_add(bytes))
     }
 
     #[inline(always)]
@@ -95,177 +101,190 @@ impl Feed for Value {
     }
 
     #[inline(always)]
+    fn skip(self, _bytes: usize) -> Self {
+        self
+    }
+
+    #[inline(always)]
     fn source(self) -> Result<*const u8, u8> {
         Err(self.0)
     }
 }
 
-/// One call: what is stored where, and whether from the last byte to the first.
+/// Bytes that are stored: where, and whether from the last one to the first.
 #[derive(Clone, Copy)]
-struct Run<'c, F> {
-    cpu: &'c Cpu,
+struct Run<F> {
     dest: *mut u8,
     feed: F,
     length_bytes: usize,
     down: bool,
 }
 
-impl<F: Feed> Run<'_, F> {
-    /// Stores everything.
+impl<F: Feed> Run<F> {
+    /// Returns the piece of `length_bytes` bytes from `at` on.
+    #[inline(always)]
+    fn piece(self, (at, length_bytes): (usize, usize)) -> Self {
+        Self { dest: self.dest.wrapping_add(at), feed: self.feed.skip(at), length_bytes, down: self.down }
+    }
+
+    /// Cuts the run where the first and the last boundary of `step_bytes` bytes (a power of two) in it lie.
     ///
-    /// # Safety
-    ///
-    /// The feed is readable and `dest` writable for `length_bytes` bytes.
+    /// Returns what is stored first, the middle, and what is stored last.
     #[inline(always)]
-    unsafe fn store(self, kind: StoreKind) {
-        match kind {
-            // SAFETY: the caller promises both ranges.
-            StoreKind::Cached => unsafe { self.pieces::<false>() },
-            // SAFETY: the caller promises both ranges.
-            StoreKind::Streaming if cfg!(target_arch = "x86_64") && self.cpu.can_write_back() => unsafe {
-                self.pieces::<true>();
-            },
-            // Other processors have no stores around the cache: each line is written back once at the end.
-            StoreKind::Streaming => {
-                // SAFETY: the caller promises both ranges.
-                unsafe { self.pieces::<false>() };
-                // SAFETY: the caller promises the range.
-                unsafe { self.write_back(0, self.length_bytes) }
-            }
-        }
+    fn cut(self, step_bytes: usize) -> (Self, Self, Self) {
+        let mask = step_bytes.wrapping_sub(1);
+        let head = (self.dest.addr().wrapping_neg() & mask).min(self.length_bytes);
+        let middle = self.length_bytes.wrapping_sub(head) & !mask;
+        let tail_at = head.wrapping_add(middle);
+        let (head_piece, tail_piece) = ((0, head), (tail_at, self.length_bytes.wrapping_sub(tail_at)));
+        let (first, last) = if self.down { (tail_piece, head_piece) } else { (head_piece, tail_piece) };
+        (self.piece(first), self.piece((head, middle)), self.piece(last))
     }
 
-    /// # Safety
-    ///
-    /// As for [`store`](Self::store), also for the functions below, whose pieces lie in that range.
     #[inline(always)]
-    unsafe fn pieces<const STREAM: bool>(self) {
-        let whole_units = (self.dest.addr() | self.length_bytes).is_multiple_of(UNIT_BYTES);
-        let wide = self.cpu.wide_stores() && self.length_bytes >= WIDE_FROM_BYTES;
-        if whole_units && !wide {
-            // SAFETY: the caller promises both ranges; they are aligned.
-            return unsafe { self.units::<STREAM>(0, self.length_bytes) };
-        }
-        let head = (self.dest.addr().wrapping_neg() % BLOCK_BYTES).min(self.length_bytes);
-        let blocks = self.length_bytes.wrapping_sub(head) & !(BLOCK_BYTES - 1);
-        let tail_at = head.wrapping_add(blocks);
-        let tail = self.length_bytes.wrapping_sub(tail_at);
-        let (first, last) = if self.down { ((tail_at, tail), (0, head)) } else { ((0, head), (tail_at, tail)) };
-        // SAFETY: the piece lies in the range that the caller promises.
-        unsafe { self.edge::<STREAM>(first.0, first.1) };
-        // SAFETY: the piece lies in the range that the caller promises, and begins at a block.
-        unsafe { self.blocks::<STREAM>(head, blocks, wide) };
-        // SAFETY: the piece lies in the range that the caller promises.
-        unsafe { self.edge::<STREAM>(last.0, last.1) };
+    fn has_whole_units(self) -> bool {
+        (self.dest.addr() | self.length_bytes).is_multiple_of(UNIT_BYTES)
     }
+}
 
-    /// Stores whole blocks.
-    #[inline(always)]
-    unsafe fn blocks<const STREAM: bool>(self, at: usize, length_bytes: usize, wide: bool) {
-        #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-        if wide {
-            let dest = self.dest.wrapping_add(at);
-            return match self.feed.source() {
-                // SAFETY: the caller promises the blocks, and the processor has these registers.
-                Ok(source) => unsafe {
-                    super::wide::copy::<STREAM>(dest, source.wrapping_add(at), length_bytes, self.down);
-                },
-                // SAFETY: the caller promises the blocks, and the processor has these registers.
-                Err(value) => unsafe { super::wide::fill::<STREAM>(dest, value, length_bytes) },
-            };
-        }
-        let _ = wide;
-        // SAFETY: the caller promises the blocks.
-        unsafe { self.units::<STREAM>(at, length_bytes) }
+/// Stores everything.
+///
+/// # Safety
+///
+/// The feed is readable and `dest` writable for `length_bytes` bytes; for the functions below too.
+#[inline(always)]
+unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, kind: StoreKind) {
+    let streams = kind == StoreKind::Streaming;
+    if streams && cfg!(target_arch = "x86_64") && cpu.can_write_back() {
+        // SAFETY: the caller promises both ranges.
+        return unsafe { pieces::<F, true>(cpu, run) };
     }
+    // SAFETY: the caller promises both ranges.
+    unsafe { pieces::<F, false>(cpu, run) };
+    if streams && !cfg!(target_arch = "x86_64") {
+        // Other processors have no stores around the cache: each line is written back once at the end.
+        // SAFETY: the caller promises the range.
+        unsafe { write_back(cpu, run.dest, run.length_bytes) }
+    }
+}
 
-    /// Stores a piece of one block: streamed where it is made of whole units, else through the cache.
-    #[inline(always)]
-    unsafe fn edge<const STREAM: bool>(self, at: usize, length_bytes: usize) {
-        let start = self.dest.addr().wrapping_add(at);
-        if (start | length_bytes).is_multiple_of(UNIT_BYTES) {
-            // SAFETY: the caller promises the piece; it is aligned.
-            return unsafe { self.units::<STREAM>(at, length_bytes) };
-        }
-        let head = (start.wrapping_neg() % UNIT_BYTES).min(length_bytes);
-        let units = length_bytes.wrapping_sub(head) & !(UNIT_BYTES - 1);
-        let tail_at = at.wrapping_add(head).wrapping_add(units);
-        let tail = (tail_at, length_bytes.wrapping_sub(head).wrapping_sub(units));
-        let (first, last) = if self.down { (tail, (at, head)) } else { ((at, head), tail) };
+#[inline(always)]
+unsafe fn pieces<F: Feed, const STREAM: bool>(cpu: &Cpu, run: Run<F>) {
+    let wide = cpu.wide_stores() && run.length_bytes >= WIDE_FROM_BYTES;
+    if run.has_whole_units() && !wide {
+        // SAFETY: the caller promises both ranges; they are aligned.
+        return unsafe { units::<F, STREAM>(run.dest, run.feed, run.length_bytes, run.down) };
+    }
+    let (first, middle, last) = run.cut(BLOCK_BYTES);
+    // SAFETY: the piece lies in the range that the caller promises.
+    unsafe { edge::<F, STREAM>(cpu, first.dest, first.feed, first.length_bytes, first.down) };
+    // SAFETY: the piece lies in the range that the caller promises, and begins at a block.
+    unsafe { blocks::<F, STREAM>(middle, wide) };
+    // SAFETY: the piece lies in the range that the caller promises.
+    unsafe { edge::<F, STREAM>(cpu, last.dest, last.feed, last.length_bytes, last.down) };
+}
+
+/// Stores whole blocks.
+#[inline(always)]
+unsafe fn blocks<F: Feed, const STREAM: bool>(run: Run<F>, wide: bool) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if wide {
+        return match run.feed.source() {
+            // SAFETY: the caller promises the blocks, and the processor has these registers.
+            Ok(source) => unsafe { super::wide::copy::<STREAM>(run.dest, source, run.length_bytes, run.down) },
+            // SAFETY: the caller promises the blocks, and the processor has these registers.
+            Err(value) => unsafe { super::wide::fill::<STREAM>(run.dest, value, run.length_bytes) },
+        };
+    }
+    let _ = wide;
+    // SAFETY: the caller promises the blocks.
+    unsafe { units::<F, STREAM>(run.dest, run.feed, run.length_bytes, run.down) }
+}
+
+/// Stores a piece of one block: streamed where it is made of whole units, else through the cache.
+///
+/// Takes its arguments in registers, and is not always inlined: a build for size has it once.
+#[inline]
+unsafe fn edge<F: Feed, const STREAM: bool>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
+    let run = Run { dest, feed, length_bytes, down };
+    if run.has_whole_units() {
+        // SAFETY: the caller promises the piece; it is aligned.
+        return unsafe { units::<F, STREAM>(dest, feed, length_bytes, down) };
+    }
+    let (first, middle, last) = run.cut(UNIT_BYTES);
+    // SAFETY: the caller promises the piece.
+    unsafe { bytes(first.dest, first.feed, first.length_bytes, down) };
+    // SAFETY: the caller promises the piece.
+    unsafe { units::<F, false>(middle.dest, middle.feed, middle.length_bytes, down) };
+    // SAFETY: the caller promises the piece.
+    unsafe { bytes(last.dest, last.feed, last.length_bytes, down) };
+    if STREAM {
         // SAFETY: the caller promises the piece.
-        unsafe { self.bytes(first.0, first.1) };
-        // SAFETY: the caller promises the piece.
-        unsafe { self.units::<false>(at.wrapping_add(head), units) };
-        // SAFETY: the caller promises the piece.
-        unsafe { self.bytes(last.0, last.1) };
-        if STREAM {
-            // SAFETY: the caller promises the piece.
-            unsafe { self.write_back(at, length_bytes) };
-        }
+        unsafe { write_back(cpu, dest, length_bytes) };
     }
+}
 
-    /// Stores whole aligned units, as many as possible 8 at a time.
-    #[inline(always)]
-    unsafe fn units<const STREAM: bool>(self, at: usize, length_bytes: usize) {
-        let mut done = 0_usize;
-        while !self.down && length_bytes.wrapping_sub(done) >= BLOCK_BYTES {
-            // SAFETY: the caller promises the units.
-            unsafe { self.eight::<STREAM>(at.wrapping_add(done)) };
-            done = done.wrapping_add(BLOCK_BYTES);
-        }
-        while done < length_bytes {
-            let unit = if self.down { length_bytes.wrapping_sub(done).wrapping_sub(UNIT_BYTES) } else { done };
-            // SAFETY: the caller promises the units.
-            let value = unsafe { self.feed.unit(at.wrapping_add(unit)) };
-            // SAFETY: the caller promises the units.
-            unsafe { self.unit::<STREAM>(at.wrapping_add(unit), value) };
-            done = done.wrapping_add(UNIT_BYTES);
-        }
+/// Stores whole aligned units, as many as possible 8 at a time.
+#[inline]
+unsafe fn units<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
+    let mut done = 0_usize;
+    while !down && length_bytes.wrapping_sub(done) >= BLOCK_BYTES {
+        // SAFETY: the caller promises the units.
+        unsafe { eight::<F, STREAM>(dest.wrapping_add(done), feed.skip(done)) };
+        done = done.wrapping_add(BLOCK_BYTES);
     }
-
-    /// Stores 8 units, all of which are read before any of them may be overwritten.
-    #[inline(always)]
-    unsafe fn eight<const STREAM: bool>(self, at: usize) {
-        let mut values = [0_u64; BLOCK_BYTES / UNIT_BYTES];
-        for (index, value) in values.iter_mut().enumerate() {
-            // SAFETY: the caller promises the units.
-            *value = unsafe { self.feed.unit(at.wrapping_add(index.wrapping_mul(UNIT_BYTES))) };
-        }
-        for (index, value) in values.into_iter().enumerate() {
-            // SAFETY: the caller promises the units.
-            unsafe { self.unit::<STREAM>(at.wrapping_add(index.wrapping_mul(UNIT_BYTES)), value) };
-        }
+    while done < length_bytes {
+        let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(UNIT_BYTES) } else { done };
+        // SAFETY: the caller promises the units.
+        let value = unsafe { feed.unit(at) };
+        // SAFETY: the caller promises the units.
+        unsafe { unit::<STREAM>(dest.wrapping_add(at), value) };
+        done = done.wrapping_add(UNIT_BYTES);
     }
+}
 
-    #[inline(always)]
-    unsafe fn unit<const STREAM: bool>(self, at: usize, value: u64) {
-        let dest = self.dest.wrapping_add(at).cast::<u64>();
-        #[cfg(target_arch = "x86_64")]
-        if STREAM {
-            // SAFETY: the caller promises the unit.
-            return unsafe { super::x86_64::movnti(dest, value) };
-        }
-        // SAFETY: the caller promises the unit; volatile, so that it is one store.
-        unsafe { dest.write_volatile(value) }
+/// Stores 8 units, all of which are read before any of them may be overwritten.
+#[inline(always)]
+unsafe fn eight<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F) {
+    let mut values = [0_u64; BLOCK_BYTES / UNIT_BYTES];
+    for (index, value) in values.iter_mut().enumerate() {
+        // SAFETY: the caller promises the units.
+        *value = unsafe { feed.unit(index.wrapping_mul(UNIT_BYTES)) };
     }
-
-    #[inline(always)]
-    unsafe fn bytes(self, at: usize, length_bytes: usize) {
-        for done in 0..length_bytes {
-            let byte = if self.down { length_bytes.wrapping_sub(done).wrapping_sub(1) } else { done };
-            // SAFETY: the caller promises the bytes.
-            let value = unsafe { self.feed.byte(at.wrapping_add(byte)) };
-            // SAFETY: the caller promises the bytes.
-            unsafe { self.dest.wrapping_add(at).wrapping_add(byte).write_volatile(value) };
-        }
+    for (index, value) in values.iter().enumerate() {
+        // SAFETY: the caller promises the units.
+        unsafe { unit::<STREAM>(dest.wrapping_add(index.wrapping_mul(UNIT_BYTES)), *value) };
     }
+}
 
-    #[inline(always)]
-    unsafe fn write_back(self, at: usize, length_bytes: usize) {
-        if let Some(range) = Extent::new(self.dest.addr().wrapping_add(at), length_bytes) {
-            // SAFETY: the caller promises the range.
-            unsafe { self.cpu.write_back(range) }
-        }
+#[inline(always)]
+unsafe fn unit<const STREAM: bool>(dest: *mut u8, value: u64) {
+    let dest = dest.cast::<u64>();
+    #[cfg(target_arch = "x86_64")]
+    if STREAM {
+        // SAFETY: the caller promises the unit.
+        return unsafe { super::x86_64::movnti(dest, value) };
+    }
+    // SAFETY: the caller promises the unit; volatile, so that it is one store.
+    unsafe { dest.write_volatile(value) }
+}
+
+#[inline]
+unsafe fn bytes<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
+    for done in 0..length_bytes {
+        let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(1) } else { done };
+        // SAFETY: the caller promises the bytes.
+        let value = unsafe { feed.byte(at) };
+        // SAFETY: the caller promises the bytes.
+        unsafe { dest.wrapping_add(at).write_volatile(value) };
+    }
+}
+
+#[inline(always)]
+unsafe fn write_back(cpu: &Cpu, dest: *mut u8, length_bytes: usize) {
+    if let Some(range) = Extent::new(dest.addr(), length_bytes) {
+        // SAFETY: the caller promises the range.
+        unsafe { cpu.write_back(range) }
     }
 }
 
