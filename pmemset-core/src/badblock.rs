@@ -191,26 +191,32 @@ impl<'b> Collector<'b> {
             }
             let merged = Span::between(other.start().min(block.start()), other.end().max(block.end()));
             block = merged.unwrap_or(block);
-            if let Some(tail) = self.blocks.get_mut(at..self.count) {
-                tail.rotate_left(1);
+            let mut gap = at;
+            while let Some([here, next, ..]) = self.blocks.get_mut(gap..self.count) {
+                *here = *next;
+                gap = gap.saturating_add(1);
             }
             self.count = self.count.saturating_sub(1);
         }
         if self.left_out.is_some_and(|start| start <= block.start()) {
             return;
         }
-        let at = self.blocks.iter().take(self.count).take_while(|other| other.start() < block.start()).count();
-        if self.count == self.blocks.len() {
-            let dropped = self.blocks.last().filter(|_| at < self.count).copied().unwrap_or(block);
-            self.left_out = Some(dropped.start());
+        let mut at = self.count;
+        if let Some(free) = self.blocks.get_mut(at) {
+            *free = block;
+            self.count = at.saturating_add(1);
         } else {
-            self.count = self.count.saturating_add(1);
-        }
-        if let Some(tail) = self.blocks.get_mut(at..self.count).filter(|tail| !tail.is_empty()) {
-            tail.rotate_right(1);
-            if let Some(slot) = tail.first_mut() {
-                *slot = block;
+            at = at.saturating_sub(1);
+            match self.blocks.last_mut().filter(|last| last.start() > block.start()) {
+                Some(last) => self.left_out = Some(core::mem::replace(last, block).start()),
+                None => self.left_out = Some(block.start()),
             }
+        }
+        while let Some([.., before, last]) = self.blocks.get_mut(..=at)
+            && before.start() > last.start()
+        {
+            core::mem::swap(before, last);
+            at = at.saturating_sub(1);
         }
     }
 

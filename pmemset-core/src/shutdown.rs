@@ -67,7 +67,7 @@ impl DeviceId {
         let end = self.length_bytes.saturating_add(module.len());
         match self.bytes.get_mut(self.length_bytes..end) {
             Some(free) if !module.contains(&0) => {
-                free.copy_from_slice(module);
+                free.iter_mut().zip(module).for_each(|(to, from)| *to = *from);
                 self.length_bytes = end;
                 Ok(())
             }

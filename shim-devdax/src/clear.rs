@@ -1,14 +1,13 @@
 //! Bad blocks: the region's list seen from the device, and clearing through the control node of the region's bus.
 
-use core::fmt::Write as _;
-
 use pmemset_core::badblock::{BadBlocks, ClearError, Collector};
 use pmemset_core::{Errno, Span};
-use rustix::fd::{AsFd as _, OwnedFd};
+use rustix::fd::AsFd as _;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io;
+use shim_linux::Fd;
 use shim_linux::ioctl;
-use shim_linux::nd::{self, NdError, Region};
+use shim_linux::nd::{self, Attribute, Decimal, NdError, Region};
 use shim_linux::text;
 
 use crate::device::DaxDevice;
@@ -28,7 +27,7 @@ pub(crate) trait Bus {
 }
 
 /// The control node `/dev/ndctlB` of a bus.
-struct Node(OwnedFd);
+struct Node(Fd);
 
 impl Bus for Node {
     fn capability(&self, request: &mut ioctl::ArsCap) -> Result<(), Errno> {
@@ -41,7 +40,7 @@ impl Bus for Node {
 
 /// Opens the control node of the bus that `region` is on, if the bus says that it can clear.
 fn node(region: &Region) -> Result<Node, ClearError> {
-    let commands = nd::attribute(region.dir(), "commands", &[b"../commands"], |text| {
+    let commands = nd::attribute(region.dir(), Attribute::Commands, &[b"../commands"], |text| {
         let has = |name: &[u8]| text::trim(text).split(|byte| *byte == b' ').any(|command| command == name);
         Ok(has(b"ars_cap") && has(b"clear_error"))
     });
@@ -50,15 +49,19 @@ fn node(region: &Region) -> Result<Node, ClearError> {
         Ok(false) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Err(ClearError::Unsupported),
         Err(error) => return Err(ClearError::Failed(error.errno())),
     }
-    let mut path = heapless::String::<24>::new();
-    write!(path, "/dev/ndctl{}", region.bus()).map_err(|_| ClearError::Failed(Errno::RANGE))?;
-    let name = path.strip_prefix("/dev/").unwrap_or_default();
-    let number = nd::attribute(region.dir(), "dev", &[b"../nd/", name.as_bytes(), b"/dev"], text::device_number);
+    let bus = Decimal::new(region.bus());
+    let number = nd::attribute(
+        region.dir(),
+        Attribute::DeviceNumber,
+        &[b"../nd/ndctl", bus.as_bytes(), b"/dev"],
+        text::device_number,
+    );
     let (major, minor) = number.map_err(|error| ClearError::Failed(error.errno()))?;
     let failed = |cause| ClearError::Failed(errno(cause));
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let open = || fs::openat(CWD, path.as_str(), flags, Mode::empty());
-    let fd = io::retry_on_intr(open).map_err(failed)?;
+    let mut path = [0; 32];
+    let path = nd::join(&mut path, &[b"/dev/ndctl", bus.as_bytes()]).ok_or(ClearError::Failed(Errno::RANGE))?;
+    let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, Mode::empty())).map_err(failed)?;
     let stat = fs::fstat(&fd).map_err(failed)?;
     let is_node = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     if is_node && stat.st_rdev == fs::makedev(major, minor) {
@@ -81,7 +84,7 @@ impl Place {
     fn of(device: &DaxDevice, region: &Region) -> Result<Self, NdError> {
         let physical = device.physical_address()?;
         let whole = region.span()?;
-        let garbage = NdError::Garbage { attribute: "resource" };
+        let garbage = NdError::Garbage { attribute: Attribute::Resource };
         let own = Span::new(physical, device.length_bytes()?).filter(|own| whole.covers(*own)).ok_or(garbage)?;
         let start = own.start().checked_sub(whole.start()).ok_or(garbage)?;
         Ok(Self { in_region: Span::new(start, own.length_bytes()).ok_or(garbage)?, physical })

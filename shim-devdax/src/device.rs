@@ -4,9 +4,9 @@ use core::fmt;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity};
-use rustix::fd::OwnedFd;
 use rustix::fs::{Dev, FileType};
-use shim_linux::nd::{self, Device, NdError, PersistenceDomain, Region, Sysfs};
+use shim_linux::Fd;
+use shim_linux::nd::{self, Attribute, Device, NdError, PersistenceDomain, Region, Sysfs};
 use shim_linux::text::{self, Garbage};
 
 use crate::error::DaxError;
@@ -85,7 +85,7 @@ impl Durability {
 /// A device DAX as sysfs shows it. Asking does not need permission to open the device itself.
 #[derive(Debug)]
 pub struct DaxDevice {
-    dir: OwnedFd,
+    dir: Fd,
     region: Option<Region>,
     number: Dev,
     alignment_bytes: usize,
@@ -102,7 +102,7 @@ impl DaxDevice {
     pub fn find(sysfs: &Sysfs, number: Dev) -> Result<Self, DaxError> {
         let found = sysfs.device(Device::Character(number)).map_err(DaxError::Attribute)?;
         let is_dax = |name: &[u8]| Ok(name == b"dax");
-        if !nd::link(&found.dir, "subsystem", &[b"subsystem"], is_dax).map_err(DaxError::Attribute)? {
+        if !nd::link(&found.dir, Attribute::Subsystem, &[b"subsystem"], is_dax).map_err(DaxError::Attribute)? {
             return Err(DaxError::NotDeviceDax { kind: FileType::CharacterDevice });
         }
         let alignment_bytes = alignment(&found.dir).map_err(DaxError::Attribute)?;
@@ -114,8 +114,8 @@ impl DaxDevice {
         Ok(Self { dir: found.dir, region: found.region, number, alignment_bytes })
     }
 
-    fn number_of(&self, name: &'static str) -> Result<u64, NdError> {
-        nd::attribute(&self.dir, name, &[name.as_bytes()], text::number)
+    fn number_of(&self, name: Attribute) -> Result<u64, NdError> {
+        nd::attribute(&self.dir, name, &[name.name().as_bytes()], text::number)
     }
 
     /// Returns the device number: what makes two sources the same device as long as the system runs.
@@ -130,7 +130,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; `ENODEV` when the device has gone.
     pub fn length_bytes(&self) -> Result<u64, NdError> {
-        self.number_of("size")
+        self.number_of(Attribute::Size)
     }
 
     /// Returns the alignment in bytes of everything that is mapped: 4 KiB, 2 MiB or 1 GiB.
@@ -145,7 +145,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn numa_node(&self) -> Result<Option<u64>, NdError> {
-        nd::attribute(&self.dir, "numa_node", &[b"numa_node"], text::count)
+        nd::attribute(&self.dir, Attribute::NumaNode, &[b"numa_node"], text::count)
     }
 
     /// Returns the NUMA node that the memory becomes in system-ram mode; `None` where there is none.
@@ -154,7 +154,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; absent before Linux 5.1.
     pub fn target_node(&self) -> Result<Option<u64>, NdError> {
-        nd::attribute(&self.dir, "target_node", &[b"target_node"], text::count)
+        nd::attribute(&self.dir, Attribute::TargetNode, &[b"target_node"], text::count)
     }
 
     /// Returns the first physical address; only the administrator may read it.
@@ -163,11 +163,11 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; `Garbage` for a device of several pieces, which devices on the nd bus never are.
     pub fn physical_address(&self) -> Result<u64, NdError> {
-        let attribute = "resource";
-        match nd::attribute(&self.dir, "mapping1", &[b"mapping1/start"], text::number) {
+        let attribute = Attribute::Resource;
+        match nd::attribute(&self.dir, Attribute::Mapping1, &[b"mapping1/start"], text::number) {
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {}
             Err(error) => return Err(error),
-            Ok(_) => return Err(NdError::Garbage { attribute: "mapping1" }),
+            Ok(_) => return Err(NdError::Garbage { attribute: Attribute::Mapping1 }),
         }
         let address = first(&[&[b"resource"], &[b"../resource"], &[b"device/resource"]], |path| {
             nd::attribute(&self.dir, attribute, path, text::number)
@@ -194,7 +194,7 @@ impl DaxDevice {
         if self.region.is_none() {
             return Ok(None);
         }
-        self.of_claim("namespace", namespace_name).map(Some)
+        self.of_claim(Attribute::Namespace, namespace_name).map(Some)
     }
 
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
@@ -203,12 +203,12 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn uuid(&self) -> Result<Option<[u8; 16]>, NdError> {
-        if self.region.is_none() { Ok(None) } else { self.of_claim("uuid", uuid).map(Some) }
+        if self.region.is_none() { Ok(None) } else { self.of_claim(Attribute::Uuid, uuid).map(Some) }
     }
 
     /// Reads an attribute of the nd device that claims the namespace: one up, or behind the link of a class device.
-    fn of_claim<T>(&self, name: &'static str, parse: impl Fn(&[u8]) -> Result<T, Garbage>) -> Result<T, NdError> {
-        let name_bytes = name.as_bytes();
+    fn of_claim<T>(&self, name: Attribute, parse: impl Fn(&[u8]) -> Result<T, Garbage>) -> Result<T, NdError> {
+        let name_bytes = name.name().as_bytes();
         first(&[&[b"../", name_bytes], &[b"device/", name_bytes]], |path| nd::attribute(&self.dir, name, path, &parse))
     }
 
@@ -225,7 +225,7 @@ impl DaxDevice {
                 _ => Mode::Other,
             })
         };
-        match nd::link(&self.dir, "driver", &[b"driver"], mode) {
+        match nd::link(&self.dir, Attribute::Driver, &[b"driver"], mode) {
             // Up to Linux 5.0 it is a device of a class: no driver of its own, and one way to be used.
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) if self.is_of_class() => Ok(Mode::DevDax),
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => Ok(Mode::NoDriver),
@@ -234,7 +234,7 @@ impl DaxDevice {
     }
 
     fn is_of_class(&self) -> bool {
-        nd::link(&self.dir, "device", &[b"device"], |_| Ok(())).is_ok()
+        nd::link(&self.dir, Attribute::Class, &[b"device"], |_| Ok(())).is_ok()
     }
 
     /// Returns how stores become durable: what the device's own region says, on a processor with `cpu`.
@@ -255,13 +255,13 @@ impl DaxDevice {
 
 /// Returns what speaks against a region, besides its persistence domain.
 fn doubt(region: &Region) -> Option<Doubt> {
-    let read = |name: &'static str, path: &[&[u8]], value: &[u8]| {
+    let read = |name: Attribute, path: &[&[u8]], value: &[u8]| {
         nd::attribute(region.dir(), name, path, |text| Ok(text::trim(text) == value))
     };
-    if read("devtype", &[b"devtype"], b"nd_volatile") == Ok(true) {
+    if read(Attribute::DevType, &[b"devtype"], b"nd_volatile") == Ok(true) {
         return Some(Doubt::Volatile);
     }
-    match read("provider", &[b"../provider"], b"virtio-pmem") {
+    match read(Attribute::Provider, &[b"../provider"], b"virtio-pmem") {
         Ok(true) => return Some(Doubt::Virtio),
         Err(_) => return Some(Doubt::UnknownProvider),
         Ok(false) => {}
@@ -271,7 +271,7 @@ fn doubt(region: &Region) -> Option<Doubt> {
 
 /// Returns the first answer of `ask` that is not "absent"; `paths` holds one path at least.
 fn first<T>(paths: &[&[&[u8]]], ask: impl Fn(&[&[u8]]) -> Result<T, NdError>) -> Result<T, NdError> {
-    let mut last = NdError::Unreadable { attribute: "", cause: Errno::NOENT };
+    let mut last = NdError::Unreadable { attribute: Attribute::Resource, cause: Errno::NOENT };
     for path in paths {
         match ask(path) {
             Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
@@ -282,9 +282,9 @@ fn first<T>(paths: &[&[&[u8]]], ask: impl Fn(&[&[u8]]) -> Result<T, NdError>) ->
 }
 
 /// Reads the alignment from where kernels have it: the device itself since 5.10, its region before.
-fn alignment(dir: &OwnedFd) -> Result<u64, NdError> {
+fn alignment(dir: &Fd) -> Result<u64, NdError> {
     let paths: [&[&[u8]]; 3] = [&[b"align"], &[b"../dax_region/align"], &[b"device/dax_region/align"]];
-    first(&paths, |path| nd::attribute(dir, "align", path, text::number))
+    first(&paths, |path| nd::attribute(dir, Attribute::Align, path, text::number))
 }
 
 /// Parses `namespaceR.N`.

@@ -11,7 +11,7 @@ use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, St
 use rustix::io;
 use rustix::path::Arg;
 use shim_linux::nd::{Region, Sysfs};
-use shim_linux::{Linux, map_file, put_placeholder};
+use shim_linux::{Fd, Linux, map_file, put_placeholder};
 
 use crate::clear;
 use crate::device::{DaxDevice, Durability, Mode};
@@ -20,7 +20,7 @@ use crate::mcsafe;
 
 /// A device DAX as the source of parts.
 ///
-/// `F` is [`OwnedFd`] for a device that the source has opened or was given, [`BorrowedFd`] for a descriptor that stays
+/// `F` is [`Fd`] for a device that the source has opened or was given, [`BorrowedFd`] for a descriptor that stays
 /// the caller's. Stores become durable by writing back cache lines, never by `msync(2)`, which the device refuses.
 ///
 /// # Limits
@@ -32,13 +32,13 @@ use crate::mcsafe;
 ///
 /// Mapping takes four system calls (the length is asked anew, since the kernel maps beyond it without an error),
 /// removing takes one and those of a deep flush.
-pub struct DaxSource<F = OwnedFd> {
+pub struct DaxSource<F = Fd> {
     fd: F,
     device: DaxDevice,
     durability: Durability,
 }
 
-impl DaxSource<OwnedFd> {
+impl DaxSource<Fd> {
     /// Opens the device `path`.
     ///
     /// # Errors
@@ -60,11 +60,16 @@ impl DaxSource<OwnedFd> {
         // `NONBLOCK`: opening what turns out to be no such device must not wait for it.
         let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
         let opened = path.into_with_c_str(|path| {
-            Ok(io::retry_on_intr(|| fs::openat(CWD, path, flags, FileMode::empty()))
+            Ok(io::retry_on_intr(|| Fd::open(CWD, path, flags, FileMode::empty()))
                 .map_err(|cause| refusal(path, errno(cause))))
         });
         let fd = opened.map_err(|cause| DaxError::InvalidPath(errno(cause)))??;
-        Self::from_owned_fd_unproven(fd)
+        Self::unproven(fd)
+    }
+
+    fn unproven(fd: Fd) -> Result<Self, DaxError> {
+        let number = check(fd.as_fd())?;
+        Self::new(fd, number, &sysfs()?)
     }
 
     /// Takes over a descriptor.
@@ -82,8 +87,7 @@ impl DaxSource<OwnedFd> {
     ///
     /// See [`DaxError`]; never `NotPersistent`. The descriptor is closed then.
     pub fn from_owned_fd_unproven(fd: OwnedFd) -> Result<Self, DaxError> {
-        let number = check(fd.as_fd())?;
-        Self::new(fd, number, &sysfs()?)
+        Self::unproven(Fd::new(fd))
     }
 }
 

@@ -7,9 +7,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use linux_raw_sys::auxvec;
 use pmemset_core::arch::Cpu;
-use rustix::fs::{CWD, Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix_futex_sync::RawMutex;
 use rustix_futex_sync::lock_api::RawMutex as _;
+
+use crate::fd::Fd;
 
 const AT_NULL: usize = auxvec::AT_NULL as usize;
 const AT_PAGESZ: usize = auxvec::AT_PAGESZ as usize;
@@ -96,7 +98,7 @@ fn detect(hwcap: usize) -> Cpu {
 /// Calls `take` with each entry of `/proc/self/auxv` (`getauxval(3)`).
 fn each_entry(mut take: impl FnMut(usize, usize)) -> rustix::io::Result<()> {
     const WORD: usize = size_of::<usize>();
-    let file = openat(CWD, c"/proc/self/auxv", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let file = Fd::open(CWD, c"/proc/self/auxv", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     // The kernel has some 25 of them.
     let mut entries = [[[0_u8; WORD]; 2]; 64];
     let read = rustix::io::retry_on_intr(|| rustix::io::read(&file, entries.as_flattened_mut().as_flattened_mut()))?;

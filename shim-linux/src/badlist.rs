@@ -5,10 +5,10 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 
 use crate::auxv;
-use crate::sysfs::{self, NdError};
+use crate::sysfs::{self, Attribute, NdError};
 use crate::text::{self, Sectors};
 
-const NAME: &str = "badblocks";
+const NAME: Attribute = Attribute::BadBlocks;
 /// Two numbers of 64 bits, a blank and a newline.
 const LINE_MAX_BYTES: usize = 64;
 
@@ -18,35 +18,31 @@ const LINE_MAX_BYTES: usize = 64;
 ///
 /// See [`NdError`]. The kernel writes no more than a page of text: `TooLong` where that may have cut off the list,
 /// after `take` was called with what is there.
-pub(crate) fn read(dir: BorrowedFd<'_>, mut take: impl FnMut(Span)) -> Result<(), NdError> {
+pub(crate) fn read(dir: BorrowedFd<'_>, take: &mut dyn FnMut(Span)) -> Result<(), NdError> {
     let garbage = NdError::Garbage { attribute: NAME };
     let file = sysfs::open(dir, NAME, &[b"badblocks"], OFlags::RDONLY)?;
-    let (mut buffer, mut kept, mut total) = ([0_u8; LINE_MAX_BYTES], 0_usize, 0_usize);
+    let (mut line, mut length, mut total) = ([0_u8; LINE_MAX_BYTES], 0_usize, 0_usize);
     loop {
-        let room = buffer.get_mut(kept..).unwrap_or_default();
-        let read = sysfs::fill(file.as_fd(), room)
+        let mut chunk = [0_u8; LINE_MAX_BYTES];
+        let read = sysfs::fill(file.as_fd(), &mut chunk)
             .map_err(|cause| NdError::Unreadable { attribute: NAME, cause: sysfs::errno(cause) })?;
         total = total.saturating_add(read);
-        let filled = kept.saturating_add(read);
-        let mut rest = buffer.get(..filled).unwrap_or_default();
-        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-            let (line, tail) = rest.split_at(end);
-            take(text::bad_block(line).and_then(Sectors::span).map_err(|_| garbage)?);
-            rest = tail.get(1..).unwrap_or_default();
+        for byte in chunk.iter().take(read) {
+            if *byte == b'\n' {
+                let block = text::bad_block(line.get(..length).unwrap_or_default());
+                take(block.and_then(Sectors::span).map_err(|_| garbage)?);
+                length = 0;
+            } else {
+                *line.get_mut(length).ok_or(garbage)? = *byte;
+                length = length.saturating_add(1);
+            }
         }
-        let (at, left) = (filled.saturating_sub(rest.len()), rest.len());
-        let cut_off = total >= auxv::page_size_bytes().saturating_sub(1);
-        if read == 0 {
-            return match left {
-                _ if cut_off => Err(NdError::TooLong { attribute: NAME }),
+        if read < chunk.len() {
+            return match length {
+                _ if total >= auxv::page_size_bytes().saturating_sub(1) => Err(NdError::TooLong { attribute: NAME }),
                 0 => Ok(()),
                 _ => Err(garbage),
             };
         }
-        if left == LINE_MAX_BYTES {
-            return Err(garbage);
-        }
-        buffer.copy_within(at..filled, 0);
-        kept = left;
     }
 }

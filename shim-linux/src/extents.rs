@@ -69,7 +69,7 @@ pub(crate) fn bad_blocks(
 fn any_listed(pieces: &Pieces) -> Result<bool, NdError> {
     let mut any = false;
     for piece in pieces.as_slice() {
-        badlist::read(piece.disk.as_fd(), |block| any |= piece.from_disk(block).is_some())?;
+        badlist::read(piece.disk.as_fd(), &mut |block| any |= piece.from_disk(block).is_some())?;
     }
     Ok(any)
 }
@@ -127,7 +127,7 @@ fn add_blocks(
     for piece in pieces.as_slice() {
         let Some(shared) = physical.intersect(piece.bytes) else { continue };
         placed_bytes = placed_bytes.saturating_add(shared.length_bytes());
-        badlist::read(piece.disk.as_fd(), |block| {
+        badlist::read(piece.disk.as_fd(), &mut |block| {
             let on_device = piece.from_disk(block);
             let in_file = on_device.and_then(|block| in_extent(block, physical, extent.logical, unit_bytes));
             if let Some(block) = in_file.filter(|block| block.overlaps(range)) {

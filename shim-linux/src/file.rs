@@ -15,6 +15,7 @@ pub use crate::grow::Backing;
 
 use crate::address_space::{self, map_file, put_placeholder};
 use crate::auxv;
+use crate::fd::Fd;
 use crate::grow::{self, Length};
 use crate::media;
 use crate::nd::{Region, Sysfs};
@@ -35,7 +36,7 @@ use crate::probe::{GranularityReason, Probe};
 ///
 /// Mapping takes two system calls (`mmap` and the `fstat` that makes sure of the length), once the length is known and
 /// the bytes are allocated; removing takes two (`msync` and `mmap`).
-pub struct FileSource<F = OwnedFd> {
+pub struct FileSource<F = Fd> {
     fd: F,
     device: Dev,
     inode: u64,
@@ -43,7 +44,7 @@ pub struct FileSource<F = OwnedFd> {
     probe: Probe,
 }
 
-impl FileSource<OwnedFd> {
+impl FileSource<Fd> {
     /// Opens the file `path` (`pmemset_source_from_file`, `pmemset_xsource_from_file`).
     ///
     /// # Errors
@@ -73,6 +74,7 @@ impl FileSource<OwnedFd> {
     ///
     /// See [`OpenError`]; the descriptor is closed then.
     pub fn from_owned_fd(fd: OwnedFd) -> Result<Self, OpenError> {
+        let fd = Fd::new(fd);
         let stat = open::check(fd.as_fd())?;
         Ok(Self::new(fd, &stat, false))
     }

@@ -26,6 +26,7 @@ mod auxv;
 mod badlist;
 pub mod dm;
 mod extents;
+mod fd;
 mod file;
 mod grow;
 pub mod ioctl;
@@ -40,6 +41,7 @@ mod sysfs;
 pub mod text;
 
 pub use address_space::{Linux, map_file, put_placeholder};
+pub use fd::Fd;
 pub use file::{Backing, FileFacts, FileSource};
 pub use lock::StripedRwLock;
 pub use open::{OpenError, OpenOptions};

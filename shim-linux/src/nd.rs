@@ -1,17 +1,16 @@
 //! The nd bus as sysfs shows it: which region a device is on, its memory modules, and what the region says of itself.
 
-use core::ops::Range;
-
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Span};
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::AsFd;
 use rustix::fs::{self, OFlags};
 use rustix::io;
 
 use crate::badlist;
+use crate::fd::Fd;
 pub use crate::place::{Piece, Pieces, Table};
-use crate::sysfs::{self, Link, decimal};
-pub use crate::sysfs::{NdError, Sysfs};
+use crate::sysfs;
+pub use crate::sysfs::{Attribute, Decimal, NdError, Sysfs, join};
 use crate::text;
 
 /// The most memory modules that one region is interleaved over.
@@ -53,18 +52,19 @@ impl Sysfs {
     /// - [`NdError::Garbage`], [`NdError::TooLong`]: the link is not what it should be.
     pub fn device(&self, device: Device) -> Result<NdDevice, NdError> {
         let (kind, attribute, number) = match device {
-            Device::Block(number) => (&b"dev/block/"[..], "dev/block", number),
-            Device::Character(number) => (&b"dev/char/"[..], "dev/char", number),
+            Device::Block(number) => (&b"dev/block/"[..], Attribute::BlockDevice, number),
+            Device::Character(number) => (&b"dev/char/"[..], Attribute::CharacterDevice, number),
         };
-        let name = decimal(format_args!("{}:{}", fs::major(number), fs::minor(number)));
-        let link = Link::read(self.root(), attribute, &[kind, name.as_bytes()])?;
+        let name = Decimal::device(number);
+        let mut buffer = [0; sysfs::PATH_MAX_BYTES];
+        let link = sysfs::link(self.root(), attribute, &[kind, name.as_bytes()], &mut buffer)?;
         // A link of sysfs is relative; an absolute one would lead out of a tree that only looks like it.
-        if link.target().starts_with(b"/") {
+        if link.starts_with(b"/") {
             return Err(NdError::Garbage { attribute });
         }
-        let region = match text::region(link.target()) {
+        let region = match text::region(link) {
             Some(found) => {
-                let dir = sysfs::open_directory(self.root(), "region", &[kind, found.prefix])?;
+                let dir = sysfs::open_directory(self.root(), Attribute::Region, &[kind, found.prefix])?;
                 Some(Region { dir, id: found.id, bus: found.bus })
             }
             None => None,
@@ -80,8 +80,8 @@ impl Sysfs {
 ///
 /// See [`NdError`].
 pub fn attribute<T>(
-    dir: &OwnedFd,
-    attribute: &'static str,
+    dir: &Fd,
+    attribute: Attribute,
     path: &[&[u8]],
     parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
 ) -> Result<T, NdError> {
@@ -94,20 +94,21 @@ pub fn attribute<T>(
 ///
 /// See [`NdError`].
 pub fn link<T>(
-    dir: &OwnedFd,
-    attribute: &'static str,
+    dir: &Fd,
+    attribute: Attribute,
     path: &[&[u8]],
     parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
 ) -> Result<T, NdError> {
-    let link = Link::read(dir.as_fd(), attribute, path)?;
-    text::base_name(link.target()).and_then(parse).map_err(|text::Garbage| NdError::Garbage { attribute })
+    let mut buffer = [0; sysfs::PATH_MAX_BYTES];
+    let link = sysfs::link(dir.as_fd(), attribute, path, &mut buffer)?;
+    text::base_name(link).and_then(parse).map_err(|text::Garbage| NdError::Garbage { attribute })
 }
 
 /// A device, and the region that it is on.
 #[derive(Debug)]
 pub struct NdDevice {
     /// Its directory in sysfs.
-    pub dir: OwnedFd,
+    pub dir: Fd,
     /// Its region; `None` for a device that is on no nd bus.
     pub region: Option<Region>,
 }
@@ -115,7 +116,7 @@ pub struct NdDevice {
 /// A region of the nd bus: memory modules, interleaved.
 #[derive(Debug)]
 pub struct Region {
-    dir: OwnedFd,
+    dir: Fd,
     id: u32,
     bus: u32,
 }
@@ -134,14 +135,14 @@ impl Region {
     }
 
     /// Returns the region's directory in sysfs.
-    pub const fn dir(&self) -> &OwnedFd {
+    pub const fn dir(&self) -> &Fd {
         &self.dir
     }
 
     /// Returns how far stores have to get; `Unknown` also when the attribute is absent.
     #[must_use]
     pub fn persistence_domain(&self) -> PersistenceDomain {
-        sysfs::read(self.dir.as_fd(), "persistence_domain", &[b"persistence_domain"], |text| {
+        sysfs::read(self.dir.as_fd(), Attribute::PersistenceDomain, &[b"persistence_domain"], |text| {
             Ok(text::persistence_domain(text))
         })
         .unwrap_or(PersistenceDomain::Unknown)
@@ -153,7 +154,7 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn read_only(&self) -> Result<bool, NdError> {
-        sysfs::read(self.dir.as_fd(), "read_only", &[b"read_only"], text::flag)
+        sysfs::read(self.dir.as_fd(), Attribute::ReadOnly, &[b"read_only"], text::flag)
     }
 
     /// Returns the region's physical addresses; only the administrator may read them.
@@ -162,9 +163,9 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn span(&self) -> Result<Span, NdError> {
-        let start = sysfs::read(self.dir.as_fd(), "resource", &[b"resource"], text::number)?;
-        let length_bytes = sysfs::read(self.dir.as_fd(), "size", &[b"size"], text::number)?;
-        Span::new(start, length_bytes).ok_or(NdError::Garbage { attribute: "size" })
+        let start = sysfs::read(self.dir.as_fd(), Attribute::Resource, &[b"resource"], text::number)?;
+        let length_bytes = sysfs::read(self.dir.as_fd(), Attribute::Size, &[b"size"], text::number)?;
+        Span::new(start, length_bytes).ok_or(NdError::Garbage { attribute: Attribute::Size })
     }
 
     /// Writes everything that the memory controllers hold to the medium.
@@ -177,13 +178,13 @@ impl Region {
     pub fn deep_flush(&self) -> Result<DeepFlush, Errno> {
         let name: &[&[u8]] = &[b"deep_flush"];
         let not_permitted = |cause| matches!(cause, Errno::ACCES | Errno::PERM | Errno::ROFS);
-        match sysfs::read(self.dir.as_fd(), "deep_flush", name, text::flag) {
+        match sysfs::read(self.dir.as_fd(), Attribute::DeepFlush, name, text::flag) {
             Ok(true) => {}
             Ok(false) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Ok(DeepFlush::NotNeeded),
             Err(error) if not_permitted(error.errno()) => return Ok(DeepFlush::NotPermitted),
             Err(error) => return Err(error.errno()),
         }
-        let file = match sysfs::open(self.dir.as_fd(), "deep_flush", name, OFlags::WRONLY) {
+        let file = match sysfs::open(self.dir.as_fd(), Attribute::DeepFlush, name, OFlags::WRONLY) {
             Ok(file) => file,
             Err(error) if not_permitted(error.errno()) => return Ok(DeepFlush::NotPermitted),
             Err(error) => return Err(error.errno()),
@@ -201,21 +202,16 @@ impl Region {
     ///
     /// See [`NdError`]; `TooLong` for more than 32.
     pub fn modules(&self) -> Result<Modules, NdError> {
-        let count = sysfs::read(self.dir.as_fd(), "mappings", &[b"mappings"], text::number)?;
+        let count = sysfs::read(self.dir.as_fd(), Attribute::Mappings, &[b"mappings"], text::number)?;
         let mut modules = Modules { numbers: [0; MODULES_MAX], count: 0 };
         for index in 0..count {
-            let name = decimal(format_args!("mapping{index}"));
-            let number = sysfs::read(self.dir.as_fd(), "mapping", &[name.as_bytes()], text::mapping)?;
-            if modules.numbers().contains(&number) {
-                return Err(NdError::Garbage { attribute: "mapping" });
+            let index = Decimal::new(u32::try_from(index).unwrap_or(u32::MAX));
+            let path: &[&[u8]] = &[b"mapping", index.as_bytes()];
+            let number = sysfs::read(self.dir.as_fd(), Attribute::Mapping, path, text::mapping)?;
+            if modules.numbers().iter().any(|other| *other == number) {
+                return Err(NdError::Garbage { attribute: Attribute::Mapping });
             }
-            let slot = modules.numbers.get_mut(modules.count).ok_or(NdError::TooLong { attribute: "mappings" })?;
-            *slot = number;
-            modules.count = modules.count.saturating_add(1);
-        }
-        let filled: Range<usize> = 0..modules.count;
-        if let Some(numbers) = modules.numbers.get_mut(filled) {
-            numbers.sort_unstable();
+            modules.insert(number).ok_or(NdError::TooLong { attribute: Attribute::Mappings })?;
         }
         Ok(modules)
     }
@@ -224,14 +220,14 @@ impl Region {
     fn module<T>(
         &self,
         number: u32,
-        attribute: &'static str,
-        parse: impl Fn(&[u8]) -> Result<T, text::Garbage>,
+        attribute: Attribute,
+        mut parse: impl FnMut(&[u8]) -> Result<T, text::Garbage>,
     ) -> Result<T, NdError> {
-        let name = decimal(format_args!("nmem{number}"));
+        let number = Decimal::new(number);
         let mut last = NdError::Unreadable { attribute, cause: Errno::NOENT };
         for family in FAMILIES {
-            let path: &[&[u8]] = &[b"../", name.as_bytes(), b"/", family, b"/", attribute.as_bytes()];
-            match sysfs::read(self.dir.as_fd(), attribute, path, &parse) {
+            let path: &[&[u8]] = &[b"../nmem", number.as_bytes(), b"/", family, b"/", attribute.name().as_bytes()];
+            match sysfs::read(self.dir.as_fd(), attribute, path, &mut parse) {
                 Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
                 answer => return answer,
             }
@@ -245,7 +241,7 @@ impl Region {
     ///
     /// See [`device_of`].
     pub fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
-        device_of(core::iter::once(self), id)
+        device_of(&|index| (index == 0).then_some(self), id)
     }
 
     /// Returns how often the module `number` has lost power with stores under way; `None` where it cannot tell.
@@ -254,7 +250,7 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn dirty_shutdowns(&self, number: u32) -> Result<Option<u64>, NdError> {
-        self.module(number, "dirty_shutdown", text::count)
+        self.module(number, Attribute::DirtyShutdown, text::count)
     }
 
     /// Calls `take` with each bad block of the region, in bytes from its first one.
@@ -262,13 +258,13 @@ impl Region {
     /// # Errors
     ///
     /// See [`NdError`]; `TooLong` where the kernel may have cut off the list, after `take` was called with the rest.
-    pub fn bad_blocks(&self, take: impl FnMut(Span)) -> Result<(), NdError> {
-        badlist::read(self.dir.as_fd(), take)
+    pub fn bad_blocks(&self, mut take: impl FnMut(Span)) -> Result<(), NdError> {
+        badlist::read(self.dir.as_fd(), &mut take)
     }
 }
 
-/// Appends the ids of all memory modules of `regions` to the empty `id`, ordered by their numbers and each once, and
-/// returns the sum of their unsafe shutdown counts.
+/// Appends the ids of all memory modules of regions to the empty `id`, ordered by their numbers and each once, and
+/// returns the sum of their unsafe shutdown counts. `region` returns the regions: those of 0, 1 and so on, then `None`.
 ///
 /// The order is this project's: records of libpmemset for several modules look like another device's.
 ///
@@ -276,13 +272,13 @@ impl Region {
 ///
 /// - [`DeviceError::Unsupported`]: there is no module, or one does not tell its id or its count.
 /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
-pub fn device_of<'r>(regions: impl Iterator<Item = &'r Region> + Clone, id: &mut DeviceId) -> Result<u64, DeviceError> {
+pub fn device_of<'r>(region: &dyn Fn(usize) -> Option<&'r Region>, id: &mut DeviceId) -> Result<u64, DeviceError> {
     let unsupported = |_| DeviceError::Unsupported;
     let (mut sum, mut done): (u64, Option<u32>) = (0, None);
     loop {
         // The module with the lowest number behind the last one, whichever region it is in.
         let mut next: Option<(u32, &Region)> = None;
-        for region in regions.clone() {
+        for region in (0..).map_while(region) {
             let modules = region.modules().map_err(unsupported)?;
             if modules.numbers().is_empty() {
                 return Err(DeviceError::Unsupported);
@@ -297,17 +293,11 @@ pub fn device_of<'r>(regions: impl Iterator<Item = &'r Region> + Clone, id: &mut
         let Some((number, region)) = next else { break };
         let count = region.dirty_shutdowns(number).map_err(unsupported)?.ok_or(DeviceError::Unsupported)?;
         sum = sum.checked_add(count).ok_or(DeviceError::Unsupported)?;
-        region
-            .module(number, "id", |text| ModuleId::from_slice(text::module_id(text)?).map_err(|_| text::Garbage))
-            .map_err(unsupported)
-            .and_then(|text: ModuleId| id.push(&text))?;
+        region.module(number, Attribute::Id, |text| Ok(id.push(text::module_id(text)?))).map_err(unsupported)??;
         done = Some(number);
     }
     if done.is_some() { Ok(sum) } else { Err(DeviceError::Unsupported) }
 }
-
-/// The id of one module.
-type ModuleId = heapless::Vec<u8, 256>;
 
 /// The numbers of a region's memory modules.
 #[derive(Clone, Copy, Debug)]
@@ -317,6 +307,21 @@ pub struct Modules {
 }
 
 impl Modules {
+    /// Puts `number` in its place; `None` where there is no room.
+    fn insert(&mut self, number: u32) -> Option<()> {
+        let mut at = self.count;
+        *self.numbers.get_mut(at)? = number;
+        self.count = at.saturating_add(1);
+        while let Some([.., before, last]) = self.numbers.get_mut(..=at) {
+            if *before <= *last {
+                break;
+            }
+            core::mem::swap(before, last);
+            at = at.saturating_sub(1);
+        }
+        Some(())
+    }
+
     /// Returns the numbers, in ascending order.
     #[must_use]
     pub fn numbers(&self) -> &[u32] {

@@ -3,13 +3,15 @@
 use core::fmt;
 
 use pmemset_core::Errno;
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, Stat};
 use rustix::io;
 use rustix::path::Arg;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::address_space::errno;
+use crate::fd::Fd;
+use crate::sysfs::{self, Attribute, Decimal};
 
 const CREATE_ALWAYS: u64 = 1 << 0;
 const CREATE_IF_NEEDED: u64 = 1 << 1;
@@ -164,11 +166,11 @@ impl core::error::Error for OpenError {
 }
 
 /// Opens the regular file `path`.
-pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(OwnedFd, Stat), OpenError> {
+pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
     // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
     path.into_with_c_str(|path| {
-        let opened = io::retry_on_intr(|| fs::openat(CWD, path, flags, options.mode()));
+        let opened = io::retry_on_intr(|| Fd::open(CWD, path, flags, options.mode()));
         Ok(match opened {
             Ok(fd) => check(fd.as_fd()).map(|stat| (fd, stat)),
             Err(cause) => Err(refusal(path, cause)),
@@ -219,27 +221,23 @@ pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
 
 /// Returns whether the character device `number` is a device DAX: what its link in sysfs says.
 fn is_dax(number: Dev) -> bool {
-    let mut path = heapless::CString::<64>::new();
-    let name = crate::sysfs::decimal(format_args!("{}:{}", fs::major(number), fs::minor(number)));
-    let pieces = [&b"/sys/dev/char/"[..], name.as_bytes(), b"/subsystem"];
-    if pieces.iter().any(|piece| path.extend_from_bytes(piece).is_err()) {
-        return false;
-    }
-    let mut target = [0_u8; 256];
-    let read = fs::readlinkat_raw(CWD, path.as_c_str(), &mut target[..]).unwrap_or(0);
-    target.get(..read).is_some_and(|target| target.ends_with(b"/dax"))
+    let mut target = [0_u8; sysfs::PATH_MAX_BYTES];
+    let number = Decimal::device(number);
+    let path: &[&[u8]] = &[b"/sys/dev/char/", number.as_bytes(), b"/subsystem"];
+    sysfs::link(CWD, Attribute::Subsystem, path, &mut target).is_ok_and(|target| target.ends_with(b"/dax"))
 }
 
 /// Makes an unnamed file in the directory `path`.
-pub(crate) fn temporary(path: impl Arg) -> Result<(OwnedFd, Stat), OpenError> {
+pub(crate) fn temporary(path: impl Arg) -> Result<(Fd, Stat), OpenError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let directory = fs::openat(CWD, path, flags, Mode::empty()).map_err(|cause| match cause {
+    let opened = path.into_with_c_str(|path| Fd::open(CWD, path, flags, Mode::empty()));
+    let directory = opened.map_err(|cause| match cause {
         io::Errno::NOENT | io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
         other => OpenError::CannotCreateTemporary(errno(other)),
     })?;
     // `EXCL`: nobody gives it a name later.
     let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    let made = match io::retry_on_intr(|| fs::openat(&directory, c".", flags, Mode::RUSR | Mode::WUSR)) {
+    let made = match io::retry_on_intr(|| Fd::open(directory.as_fd(), c".", flags, Mode::RUSR | Mode::WUSR)) {
         // `EISDIR`: a kernel before 3.11, which reads the flag as `O_DIRECTORY`.
         Err(io::Errno::OPNOTSUPP | io::Errno::ISDIR | io::Errno::INVAL) => create_and_unlink(directory.as_fd()),
         other => other,
@@ -250,7 +248,7 @@ pub(crate) fn temporary(path: impl Arg) -> Result<(OwnedFd, Stat), OpenError> {
 }
 
 /// Makes a file with a name that nobody can guess, and takes the name away.
-fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<Fd> {
     const ATTEMPTS: usize = 16;
     const DIGITS: [u8; 16] = *b"0123456789abcdef";
     const PREFIX: &[u8] = b".pmemset.";
@@ -258,13 +256,12 @@ fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     for _ in 0..ATTEMPTS {
         let mut random = [0_u8; 16];
         io::retry_on_intr(|| getrandom(&mut random[..], GetRandomFlags::empty()))?;
-        let mut name = heapless::CString::<32>::new();
+        let mut name = [0; 32];
         let digits = random.map(|byte| *DIGITS.get(usize::from(byte & 15)).unwrap_or(&b'0'));
-        name.extend_from_bytes(PREFIX).map_err(|_| io::Errno::NAMETOOLONG)?;
-        name.extend_from_bytes(&digits).map_err(|_| io::Errno::NAMETOOLONG)?;
-        match fs::openat(directory, name.as_c_str(), flags, Mode::RUSR | Mode::WUSR) {
+        let name = sysfs::join(&mut name, &[PREFIX, &digits]).ok_or(io::Errno::NAMETOOLONG)?;
+        match Fd::open(directory, name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => {
-                fs::unlinkat(directory, name.as_c_str(), AtFlags::empty())?;
+                fs::unlinkat(directory, name, AtFlags::empty())?;
                 return Ok(fd);
             }
             Err(io::Errno::EXIST | io::Errno::INTR) => {}

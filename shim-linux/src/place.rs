@@ -2,13 +2,14 @@
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{Errno, Span};
-use rustix::fd::{AsFd, OwnedFd};
-use rustix::fs::{self, Dev, Mode, OFlags};
+use rustix::fd::AsFd;
+use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 
 use crate::dm;
+use crate::fd::Fd;
 use crate::ioctl::{MapperTable, TABLE_MAX_BYTES};
 use crate::nd::{Device, NdError, Region, Sysfs, device_of};
-use crate::sysfs;
+use crate::sysfs::{self, Attribute};
 use crate::text::{self, Garbage, Sectors};
 
 /// The most pieces that one block device may consist of.
@@ -27,7 +28,7 @@ pub struct Piece {
     /// The first of them on the disk.
     pub disk_start: u64,
     /// The disk's directory in sysfs; its `badblocks` are counted from the disk's first byte.
-    pub disk: OwnedFd,
+    pub disk: Fd,
     /// The region that the disk is on.
     pub region: Region,
 }
@@ -60,7 +61,7 @@ impl Pieces {
     ///
     /// See [`device_of`].
     pub fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
-        device_of(self.0.iter().map(|piece| &piece.region), id)
+        device_of(&|index| self.0.get(index).map(|piece| &piece.region), id)
     }
 }
 
@@ -77,7 +78,7 @@ impl Sysfs {
     pub fn pieces(&self, number: Dev) -> Result<Pieces, NdError> {
         self.pieces_with(number, &mut |number, answer| {
             let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            let control = fs::open(c"/dev/mapper/control", flags, Mode::empty()).map_err(sysfs::errno)?;
+            let control = Fd::open(CWD, c"/dev/mapper/control", flags, Mode::empty()).map_err(sysfs::errno)?;
             MapperTable::read(control.as_fd(), number, answer)
         })
     }
@@ -93,8 +94,9 @@ impl Sysfs {
         table: &mut dyn FnMut(Dev, &mut Table) -> Result<(), Errno>,
     ) -> Result<Pieces, NdError> {
         let device = self.device(Device::Block(number))?;
-        let sectors = sysfs::read(device.dir.as_fd(), "size", &[b"size"], text::number)?;
-        let whole = Sectors { start: 0, count: sectors }.span().map_err(|_| NdError::Garbage { attribute: "size" })?;
+        let sectors = sysfs::read(device.dir.as_fd(), Attribute::Size, &[b"size"], text::number)?;
+        let whole =
+            Sectors { start: 0, count: sectors }.span().map_err(|_| NdError::Garbage { attribute: Attribute::Size })?;
         let mut search = Search { sysfs: self, table, found: heapless::Vec::new() };
         search.find(number, whole, 0, 0)?;
         Ok(Pieces(search.found))
@@ -113,26 +115,26 @@ impl Search<'_, '_> {
         let device = self.sysfs.device(Device::Block(number))?;
         let dir = device.dir.as_fd();
         if let Some(region) = device.region {
-            let (start, disk) = match sysfs::read(dir, "partition", &[b"partition"], text::number) {
+            let (start, disk) = match sysfs::read(dir, Attribute::Partition, &[b"partition"], text::number) {
                 Ok(_) => {
-                    let start = sysfs::read(dir, "start", &[b"start"], text::number)?;
-                    (start, sysfs::open_directory(dir, "disk", &[b".."])?)
+                    let start = sysfs::read(dir, Attribute::Start, &[b"start"], text::number)?;
+                    (start, sysfs::open_directory(dir, Attribute::Disk, &[b".."])?)
                 }
                 Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {
-                    (0, sysfs::open_directory(dir, "disk", &[b"."])?)
+                    (0, sysfs::open_directory(dir, Attribute::Disk, &[b"."])?)
                 }
                 Err(error) => return Err(error),
             };
-            let garbage = NdError::Garbage { attribute: "start" };
+            let garbage = NdError::Garbage { attribute: Attribute::Start };
             let disk_start = start.checked_mul(text::SECTOR_BYTES).ok_or(garbage)?;
             let disk_start = disk_start.checked_add(range.start()).ok_or(garbage)?;
             let bytes = Span::new(top, range.length_bytes()).ok_or(garbage)?;
             let piece = Piece { bytes, disk_start, disk, region };
-            return self.found.push(piece).map_err(|_| NdError::TooLong { attribute: "pieces" });
+            return self.found.push(piece).map_err(|_| NdError::TooLong { attribute: Attribute::Pieces });
         }
-        sysfs::open_directory(dir, "region", &[b"dm"])?;
+        sysfs::open_directory(dir, Attribute::Region, &[b"dm"])?;
         if depth == DEPTH_MAX {
-            return Err(NdError::TooLong { attribute: "table" });
+            return Err(NdError::TooLong { attribute: Attribute::Table });
         }
         self.find_below(number, range, top, depth)
     }
@@ -141,7 +143,7 @@ impl Search<'_, '_> {
     fn find_below(&mut self, number: Dev, range: Span, top: u64, depth: u32) -> Result<(), NdError> {
         let mut targets = heapless::Vec::<dm::Linear, PIECES_MAX>::new();
         self.targets(number, &mut targets)?;
-        let garbage = NdError::Garbage { attribute: "table" };
+        let garbage = NdError::Garbage { attribute: Attribute::Table };
         let mut covered = 0_u64;
         for target in targets {
             let span = target.sectors.span().map_err(|Garbage| garbage)?;
@@ -159,7 +161,7 @@ impl Search<'_, '_> {
 
     #[inline(never)]
     fn targets(&mut self, number: Dev, targets: &mut heapless::Vec<dm::Linear, PIECES_MAX>) -> Result<(), NdError> {
-        let attribute = "table";
+        let attribute = Attribute::Table;
         let mut answer = [0; TABLE_MAX_BYTES];
         (self.table)(number, &mut answer).map_err(|cause| NdError::Unreadable { attribute, cause })?;
         dm::targets(&answer, |target| targets.push(target).map_err(|_| Garbage))

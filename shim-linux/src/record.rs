@@ -1,17 +1,19 @@
 //! A shutdown record in a file of its own, replaced as a whole and durably.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use lock_api::Mutex;
 use pmemset_core::shutdown::RECORD_BYTES;
 use pmemset_core::{Errno, ShutdownRecord};
-use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, Mode, OFlags};
+use rustix::fd::{AsFd, BorrowedFd};
+use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
 use rustix::io;
 use rustix::path::Arg;
 use rustix_futex_sync::RawMutex;
 
-use crate::sysfs::{self, Path, errno};
+use crate::fd::Fd;
+use crate::sysfs::{self, errno};
 
 /// Why a shutdown record could not be read or kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +77,27 @@ impl core::error::Error for RecordError {
 /// # }
 /// ```
 pub struct RecordFile {
-    directory: OwnedFd,
-    name: Path,
-    temporary: Path,
+    directory: Fd,
+    name: Name,
+    temporary: Name,
     /// The number of the record in the file.
     kept: Mutex<RawMutex, u64>,
+}
+
+/// The name of a file, and the NUL behind it.
+#[derive(Debug)]
+struct Name([u8; 256]);
+
+impl Name {
+    fn new(parts: &[&[u8]]) -> Result<Self, RecordError> {
+        let mut name = Self([0; 256]);
+        sysfs::join(&mut name.0, parts).ok_or(RecordError::InvalidName)?;
+        Ok(name)
+    }
+
+    fn as_c_str(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
+    }
 }
 
 impl RecordFile {
@@ -92,11 +110,10 @@ impl RecordFile {
         if name.is_empty() || name.contains(&b'/') || name == b"." || name == b".." {
             return Err(RecordError::InvalidName);
         }
-        let path = |parts: &[&[u8]]| sysfs::path("record", parts).map_err(|_| RecordError::InvalidName);
-        let (name, temporary) = (path(&[name])?, path(&[name, b".new"])?);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = fs::open(directory, flags, Mode::empty()).map_err(|cause| RecordError::Failed(errno(cause)))?;
-        Ok(Self { directory, name, temporary, kept: Mutex::new(0) })
+        let opened = directory.into_with_c_str(|directory| Fd::open(CWD, directory, flags, Mode::empty()));
+        let directory = opened.map_err(|cause| RecordError::Failed(errno(cause)))?;
+        Ok(Self { directory, name: Name::new(&[name])?, temporary: Name::new(&[name, b".new"])?, kept: Mutex::new(0) })
     }
 
     /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.
@@ -109,7 +126,7 @@ impl RecordFile {
     pub fn load(&self) -> Result<Option<ShutdownRecord>, RecordError> {
         let mut kept = self.kept.lock();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let record = match fs::openat(&self.directory, self.name.as_c_str(), flags, Mode::empty()) {
+        let record = match Fd::open(self.directory.as_fd(), self.name.as_c_str(), flags, Mode::empty()) {
             Ok(file) => Some(Self::read(file.as_fd())?),
             Err(io::Errno::NOENT) => None,
             Err(cause) => return Err(RecordError::Failed(errno(cause))),
@@ -153,7 +170,7 @@ impl RecordFile {
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = fs::openat(&self.directory, self.temporary.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+        let file = Fd::open(self.directory.as_fd(), self.temporary.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             match io::retry_on_intr(|| io::write(&file, rest))? {
@@ -169,6 +186,6 @@ impl RecordFile {
 
 impl fmt::Debug for RecordFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordFile").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("RecordFile").field("name", &self.name.as_c_str()).finish_non_exhaustive()
     }
 }

@@ -5,9 +5,9 @@ mod common;
 use common::{BUS, Tree};
 use pmemset_core::{Errno, Span};
 use rustix::fs::makedev;
-use shim_linux::nd::{Device, NdError};
+use shim_linux::nd::{Attribute, Device, NdError};
 
-const CUT_OFF: Result<(), NdError> = Err(NdError::TooLong { attribute: "badblocks" });
+const CUT_OFF: Result<(), NdError> = Err(NdError::TooLong { attribute: Attribute::BadBlocks });
 
 fn list(tree: &Tree) -> (Result<(), NdError>, Vec<Span>) {
     let region = tree.open().device(Device::Block(makedev(259, 0))).unwrap().region.unwrap();
@@ -62,10 +62,10 @@ fn damaged_and_missing_lists_are_errors() {
     ] {
         assert_eq!(
             list(tree.region("badblocks", text)).0,
-            Err(NdError::Garbage { attribute: "badblocks" }),
+            Err(NdError::Garbage { attribute: Attribute::BadBlocks }),
             "{text:?}"
         );
     }
     tree.remove(&format!("{BUS}/region0/badblocks"));
-    assert_eq!(list(&tree).0, Err(NdError::Unreadable { attribute: "badblocks", cause: Errno::NOENT }));
+    assert_eq!(list(&tree).0, Err(NdError::Unreadable { attribute: Attribute::BadBlocks, cause: Errno::NOENT }));
 }

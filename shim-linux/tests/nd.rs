@@ -6,7 +6,7 @@ use common::{BUS, Tree};
 use pmemset_core::shutdown::DeviceId;
 use pmemset_core::{DeepFlush, Errno};
 use rustix::fs::makedev;
-use shim_linux::nd::{Device, NdError, PersistenceDomain, Region};
+use shim_linux::nd::{Attribute, Device, NdError, PersistenceDomain, Region};
 
 const PMEM0: Device = Device::Block(makedev_const(259, 0));
 
@@ -74,10 +74,10 @@ fn other_devices_are_on_no_region() {
     assert_eq!((region.id(), region.bus()), (0, 0));
     // The number of a block device is no number of a character device.
     let error = sysfs.device(Device::Character(makedev(259, 0))).unwrap_err();
-    assert_eq!(error, NdError::Unreadable { attribute: "dev/char", cause: Errno::NOENT });
+    assert_eq!(error, NdError::Unreadable { attribute: Attribute::CharacterDevice, cause: Errno::NOENT });
     std::os::unix::fs::symlink(tree.at(BUS).join("region0"), tree.at("dev/char/252:2")).unwrap();
     let error = sysfs.device(Device::Character(makedev(252, 2))).unwrap_err();
-    assert_eq!(error, NdError::Garbage { attribute: "dev/char" });
+    assert_eq!(error, NdError::Garbage { attribute: Attribute::CharacterDevice });
 }
 
 #[test]
@@ -104,24 +104,31 @@ fn a_missing_or_damaged_module_is_an_error() {
     let garbage = |attribute| NdError::Garbage { attribute };
     let modules = |tree: &Tree| region(tree).modules().map(|modules| modules.numbers().len());
     assert_eq!(modules(&set("region0/mappings", "0\n")), Ok(0));
-    assert_eq!(modules(&set("region0/mappings", "two\n")), Err(garbage("mappings")));
-    assert_eq!(modules(&set("region0/mappings", "")), Err(garbage("mappings")));
+    assert_eq!(modules(&set("region0/mappings", "two\n")), Err(garbage(Attribute::Mappings)));
+    assert_eq!(modules(&set("region0/mappings", "")), Err(garbage(Attribute::Mappings)));
     assert_eq!(
         modules(&set("region0/mappings", "3\n")),
-        Err(NdError::Unreadable { attribute: "mapping", cause: Errno::NOENT })
+        Err(NdError::Unreadable { attribute: Attribute::Mapping, cause: Errno::NOENT })
     );
-    assert_eq!(modules(&set("region0/mapping1", "nmem10,0,1\n")), Err(garbage("mapping")), "the same one twice");
-    assert_eq!(modules(&set("region0/mapping1", "nmem2\n")), Err(garbage("mapping")));
+    assert_eq!(
+        modules(&set("region0/mapping1", "nmem10,0,1\n")),
+        Err(garbage(Attribute::Mapping)),
+        "the same one twice"
+    );
+    assert_eq!(modules(&set("region0/mapping1", "nmem2\n")), Err(garbage(Attribute::Mapping)));
     assert_eq!(region(&set("nmem2/nfit/dirty_shutdown", "-1\n")).dirty_shutdowns(2), Ok(None));
-    assert_eq!(region(&set("nmem2/nfit/dirty_shutdown", "\n")).dirty_shutdowns(2), Err(garbage("dirty_shutdown")));
+    assert_eq!(
+        region(&set("nmem2/nfit/dirty_shutdown", "\n")).dirty_shutdowns(2),
+        Err(garbage(Attribute::DirtyShutdown))
+    );
     let tree = Tree::two_modules();
     tree.remove(&format!("{BUS}/nmem2/nfit/dirty_shutdown"));
-    let absent = NdError::Unreadable { attribute: "dirty_shutdown", cause: Errno::NOENT };
+    let absent = NdError::Unreadable { attribute: Attribute::DirtyShutdown, cause: Errno::NOENT };
     assert_eq!(region(&tree).dirty_shutdowns(2), Err(absent));
     let tree = set("region0/mappings", "33\n");
     for index in 0..33 {
         tree.region(&format!("mapping{index}"), format!("nmem{index},0,1\n"));
     }
-    assert_eq!(modules(&tree), Err(NdError::TooLong { attribute: "mappings" }));
+    assert_eq!(modules(&tree), Err(NdError::TooLong { attribute: Attribute::Mappings }));
     assert_eq!(modules(tree.region("mappings", "32\n")), Ok(32));
 }

@@ -7,7 +7,7 @@ use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{Errno, Span};
 use proptest::prelude::*;
 use rustix::fs::makedev;
-use shim_linux::nd::{NdError, Pieces};
+use shim_linux::nd::{Attribute, NdError, Pieces};
 
 type Targets<'t> = &'t [(u32, &'t [(u64, u64, &'t str, &'t str)])];
 
@@ -69,7 +69,7 @@ fn linear_mappings_of_anything_that_has_a_place() {
 fn other_mappings_are_unknown() {
     let tree = Tree::two_modules().with_mapped(0, 1000).with_mapped(1, 1000);
     tree.device("block", "254:0", "devices/virtio0/block/vda").file("devices/virtio0/block/vda/size", "5000\n");
-    let garbage = NdError::Garbage { attribute: "table" };
+    let garbage = NdError::Garbage { attribute: Attribute::Table };
     for targets in [
         &[(0, 1000, "striped", "1 8 259:0 0")][..],
         &[(0, 1000, "crypt", "259:0 0")],
@@ -83,14 +83,18 @@ fn other_mappings_are_unknown() {
         assert_eq!(pieces(&tree, 253, 0, &[(0, targets)]).unwrap_err(), garbage, "{targets:?}");
     }
     let unreadable = |attribute, cause| NdError::Unreadable { attribute, cause };
-    assert_eq!(pieces(&tree, 253, 0, &[]).unwrap_err(), unreadable("table", Errno::ACCES));
+    assert_eq!(pieces(&tree, 253, 0, &[]).unwrap_err(), unreadable(Attribute::Table, Errno::ACCES));
     let on_virtio = pieces(&tree, 253, 0, &[(0, &[(0, 1000, "linear", "254:0 0")])]);
-    assert_eq!(on_virtio.unwrap_err(), unreadable("region", Errno::NOENT));
+    assert_eq!(on_virtio.unwrap_err(), unreadable(Attribute::Region, Errno::NOENT));
     let circle: Targets<'_> = &[(0, &[(0, 1000, "linear", "253:1 0")]), (1, &[(0, 1000, "linear", "253:0 0")])];
-    assert_eq!(pieces(&tree, 253, 0, circle).unwrap_err(), NdError::TooLong { attribute: "table" });
+    assert_eq!(pieces(&tree, 253, 0, circle).unwrap_err(), NdError::TooLong { attribute: Attribute::Table });
     let many: Vec<_> = (0..9).map(|index| (index * 100, 100, "linear", "259:0 0")).collect();
     assert_eq!(pieces(&tree, 253, 0, &[(0, &many)]).unwrap_err(), garbage);
-    assert_eq!(pieces(&tree, 0, 42, &[]).unwrap_err(), unreadable("dev/block", Errno::NOENT), "btrfs, overlayfs");
+    assert_eq!(
+        pieces(&tree, 0, 42, &[]).unwrap_err(),
+        unreadable(Attribute::BlockDevice, Errno::NOENT),
+        "btrfs, overlayfs"
+    );
 }
 
 #[test]
@@ -138,17 +142,20 @@ fn lists_are_whole_or_unknown() {
     assert_eq!(list(""), Ok(vec![]));
     assert_eq!(list("8 8\n123456789012345 1\n"), Ok(vec![(8, 8), (123_456_789_012_345, 1)]));
     for garbage in ["\n", "8\n", "8 8", "8 8\n9", "8 8\n\n", "8 0\n", "none\n", &"1".repeat(200)] {
-        assert_eq!(list(garbage), Err(NdError::Garbage { attribute: "badblocks" }), "{garbage:?}");
+        assert_eq!(list(garbage), Err(NdError::Garbage { attribute: Attribute::BadBlocks }), "{garbage:?}");
     }
     let long: String = (0..600).map(|index| format!("{} 8\n", 100_000 + 16 * index)).collect();
-    assert_eq!(list(&long[..4088]).map(|blocks| blocks.len()), Err(NdError::Garbage { attribute: "badblocks" }));
-    let cut = NdError::TooLong { attribute: "badblocks" };
+    assert_eq!(
+        list(&long[..4088]).map(|blocks| blocks.len()),
+        Err(NdError::Garbage { attribute: Attribute::BadBlocks })
+    );
+    let cut = NdError::TooLong { attribute: Attribute::BadBlocks };
     assert_eq!(list(&long[..4095]), Err(cut), "a page of text but for its last byte: the kernel has cut it off");
     let fits = long[..4000].rsplit_once('\n').unwrap().0.to_owned() + "\n";
     assert_eq!(list(&fits).map(|blocks| blocks.len()), Ok(fits.lines().count()));
     tree.remove(&format!("{BUS}/region0/badblocks"));
     let found = pieces(&tree, 259, 0, &[]).unwrap();
-    let absent = NdError::Unreadable { attribute: "badblocks", cause: Errno::NOENT };
+    let absent = NdError::Unreadable { attribute: Attribute::BadBlocks, cause: Errno::NOENT };
     assert_eq!(found.as_slice()[0].region.bad_blocks(|_| {}), Err(absent));
 }
 

@@ -1,11 +1,9 @@
 //! Lines on standard output.
 
-use core::fmt;
+/// Bytes of a line; what does not fit is left out.
+const LINE_BYTES: usize = 96;
 
-/// Bytes of a line that are put together before they are written.
-const LINE_BYTES: usize = 256;
-
-/// A line under construction; what does not fit is written before.
+/// A line under construction. `core::fmt` would cost more than the rest of this program's own code.
 #[derive(Debug)]
 pub struct Line {
     bytes: [u8; LINE_BYTES],
@@ -13,13 +11,38 @@ pub struct Line {
 }
 
 impl Line {
-    /// Returns an empty line.
-    pub const fn new() -> Self {
-        Self { bytes: [0; LINE_BYTES], length: 0 }
+    /// Returns a line that begins with `text`.
+    pub fn new(text: &str) -> Self {
+        Self { bytes: [0; LINE_BYTES], length: 0 }.text(text)
     }
 
-    /// Writes what has come together; what standard output does not take is lost.
-    pub fn flush(&mut self) {
+    /// Appends `text`.
+    pub fn text(mut self, text: &str) -> Self {
+        text.bytes().for_each(|byte| self.push(byte));
+        self
+    }
+
+    /// Appends `number` in decimal.
+    pub fn number(mut self, number: u64) -> Self {
+        let (mut digits, mut rest) = ([0_u8; 20], number);
+        for digit in &mut digits {
+            *digit = (rest % 10) as u8;
+            rest /= 10;
+        }
+        let mut significant = false;
+        for (left, digit) in digits.iter().enumerate().rev() {
+            significant |= *digit != 0 || left == 0;
+            if significant {
+                self.push(b'0'.wrapping_add(*digit));
+            }
+        }
+        self
+    }
+
+    /// Writes the line with one system call; what standard output does not take is lost.
+    pub fn print(mut self) {
+        self.length = self.length.min(LINE_BYTES.saturating_sub(1));
+        self.push(b'\n');
         let mut rest = self.bytes.get(..self.length).unwrap_or_default();
         // SAFETY: nobody closes standard output.
         let output = unsafe { rustix::stdio::stdout() };
@@ -29,32 +52,20 @@ impl Line {
                 _ => break,
             }
         }
-        self.length = 0;
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(self.length) {
+            *place = byte;
+            self.length = self.length.saturating_add(1);
+        }
     }
 }
 
-impl fmt::Write for Line {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if self.length == LINE_BYTES {
-                self.flush();
-            }
-            if let Some(place) = self.bytes.get_mut(self.length) {
-                *place = byte;
-                self.length = self.length.saturating_add(1);
-            }
-        }
+#[cfg(debug_assertions)]
+impl core::fmt::Write for Line {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        text.bytes().for_each(|byte| self.push(byte));
         Ok(())
     }
-}
-
-/// Prints a line with one system call.
-#[macro_export]
-macro_rules! say {
-    ($($argument:tt)*) => {{
-        use core::fmt::Write as _;
-        let mut line = $crate::print::Line::new();
-        let _ = writeln!(line, $($argument)*);
-        line.flush();
-    }};
 }

@@ -1,14 +1,12 @@
 //! The ring of records over coalesced parts of one file or device.
 
-use core::fmt;
-
 use pmemset_core::error::{LookupError, MapError, PersistError, RemoveError};
 use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set, Source as _};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
 use shim_devdax::{AnyError, AnySource};
 use shim_linux::{Linux, RecordError, StripedRwLock};
 
-use crate::say;
+use crate::print::Line;
 
 /// Segments that the ring is made of.
 const SEGMENTS: usize = 4;
@@ -50,9 +48,9 @@ pub enum Stop {
     Remove(RemoveError),
 }
 
-/// Numbers instead of sentences: firmware has no room for these, and the library's numbers are documented.
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Stop {
+    /// Says why: with the library's numbers, which are documented, because firmware has no room for sentences.
+    pub fn print(&self) {
         let (what, code) = match self {
             Self::Usage => ("usage: appliance PATH STATE-DIRECTORY [COUNT]", 0),
             Self::Damaged => ("records are missing or damaged", 0),
@@ -64,8 +62,11 @@ impl fmt::Display for Stop {
             Self::Persist(error) => ("persist", error.code()),
             Self::Remove(error) => ("remove", error.code()),
         };
-        f.write_str(what)?;
-        if code == 0 { Ok(()) } else { write!(f, ": error {code}") }
+        let line = Line::new("stopped: ").text(what);
+        match code {
+            0 => line.print(),
+            _ => line.text(": error -").number(code.unsigned_abs().into()).print(),
+        }
     }
 }
 
@@ -87,7 +88,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
             let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(segment_bytes);
             let mapped = set.map(source, &config).map_err(Stop::Map)?;
             if let (0, Some(verdict)) = (index, mapped.shutdown) {
-                say!("shutdown state {}", verdict.state as u8);
+                Line::new("shutdown state ").number(verdict.state as u64).print();
             }
         }
         let part = set.first_part().map_err(Stop::Lookup)?.ok_or(Stop::Damaged)?;
@@ -107,7 +108,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
         });
         readable.map_err(Stop::Persist)?;
         let Some(found) = found else {
-            say!("recovered nothing");
+            Line::new("recovered nothing").print();
             return Ok(());
         };
         let right = |number: u64| {
@@ -119,7 +120,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
             return Err(Stop::Damaged);
         }
         self.next = found.last.saturating_add(1);
-        say!("recovered {} to {}", found.first, found.last);
+        Line::new("recovered ").number(found.first).text(" to ").number(found.last).print();
         Ok(())
     }
 
@@ -141,7 +142,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
     pub fn close(self) -> Result<(), Stop> {
         let set = self.part.set();
         set.remove(self.part).map_err(|refused| Stop::Remove(refused.error))?;
-        say!("closed");
+        Line::new("closed").print();
         Ok(())
     }
 }

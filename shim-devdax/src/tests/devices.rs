@@ -6,14 +6,14 @@ use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity, Platform as _};
 use rustix::fs::FileType;
 use shim_linux::Linux;
-use shim_linux::nd::{NdError, PersistenceDomain};
+use shim_linux::nd::{Attribute, NdError, PersistenceDomain};
 
 use super::tree::{ACPI, Tree};
 use crate::{DaxError, Doubt, Durability, Mode};
 
 const UUID: [u8; 16] = [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
 
-fn absent(attribute: &'static str) -> NdError {
+fn absent(attribute: Attribute) -> NdError {
     NdError::Unreadable { attribute, cause: Errno::NOENT }
 }
 
@@ -34,7 +34,7 @@ fn devices_on_the_nd_bus_are_recognised_in_every_layout() {
     let (new, old) = (Tree::nfit(), Tree::class());
     let device = new.find().unwrap();
     assert_eq!((device.numa_node(), device.target_node()), (Ok(Some(1)), Ok(Some(3))));
-    assert_eq!(old.find().unwrap().target_node(), Err(absent("target_node")));
+    assert_eq!(old.find().unwrap().target_node(), Err(absent(Attribute::TargetNode)));
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn the_devices_own_attributes_count() {
     let tree = tree.own("size", "4194304\n");
     assert_eq!(device.length_bytes(), Ok(4 << 20), "asked anew");
     drop(tree);
-    assert_eq!(device.length_bytes(), Err(absent("size")), "the device has gone");
+    assert_eq!(device.length_bytes(), Err(absent(Attribute::Size)), "the device has gone");
 }
 
 #[test]
@@ -68,8 +68,11 @@ fn what_is_no_device_dax_is_refused() {
     assert_eq!(other.find().err(), Some(DaxError::NotDeviceDax { kind: FileType::CharacterDevice }));
     let tree = Tree::nfit();
     let subsystem = format!("{}/subsystem", tree.device);
-    assert_eq!(tree.without(&subsystem).find().err(), Some(DaxError::Attribute(absent("subsystem"))));
-    assert_eq!(Tree::nfit().without("dev/char/252:0").find().err(), Some(DaxError::Attribute(absent("dev/char"))));
+    assert_eq!(tree.without(&subsystem).find().err(), Some(DaxError::Attribute(absent(Attribute::Subsystem))));
+    assert_eq!(
+        Tree::nfit().without("dev/char/252:0").find().err(),
+        Some(DaxError::Attribute(absent(Attribute::CharacterDevice)))
+    );
 }
 
 /// Pitfall 23.
@@ -80,7 +83,7 @@ fn alignments_are_powers_of_two_that_divide_the_device() {
         assert_eq!(tree.find().err(), Some(DaxError::InvalidAlignment { alignment_bytes }));
     }
     let tree = Tree::nfit().own("align", "-1\n");
-    assert_eq!(tree.find().err(), Some(DaxError::Attribute(NdError::Garbage { attribute: "align" })));
+    assert_eq!(tree.find().err(), Some(DaxError::Attribute(NdError::Garbage { attribute: Attribute::Align })));
     let odd = Tree::nfit().own("size", "33558528\n");
     assert_eq!(odd.source().err(), Some(DaxError::InvalidAlignment { alignment_bytes: 2 << 20 }));
     for alignment_bytes in [4096_u64, 2 << 20, 1 << 30] {
@@ -151,19 +154,23 @@ fn what_cannot_be_read_is_not_made_up() {
     let tree = Tree::nfit();
     let own = format!("{}/resource", tree.device);
     let tree = tree.without(&own);
-    assert_eq!(tree.find().unwrap().physical_address(), Err(absent("resource")));
+    assert_eq!(tree.find().unwrap().physical_address(), Err(absent(Attribute::Resource)));
     let tree = tree.own("resource", "0x0\n");
     let hidden = tree.find().unwrap().physical_address();
-    assert_eq!(hidden, Err(NdError::Unreadable { attribute: "resource", cause: Errno::ACCES }));
+    assert_eq!(hidden, Err(NdError::Unreadable { attribute: Attribute::Resource, cause: Errno::ACCES }));
     let tree = Tree::hmem().own("mapping1/start", "0x300000000\n");
-    assert_eq!(tree.find().unwrap().physical_address(), Err(NdError::Garbage { attribute: "mapping1" }));
+    assert_eq!(tree.find().unwrap().physical_address(), Err(NdError::Garbage { attribute: Attribute::Mapping1 }));
     for text in ["", "namespace0\n", "namespace0.0.0\n", "namespace00.0\n", "dax0.0\n"] {
         let tree = Tree::nfit().file(&format!("{ACPI}/region0/dax0.1/namespace"), text);
-        assert_eq!(tree.find().unwrap().namespace(), Err(NdError::Garbage { attribute: "namespace" }), "{text:?}");
+        assert_eq!(
+            tree.find().unwrap().namespace(),
+            Err(NdError::Garbage { attribute: Attribute::Namespace }),
+            "{text:?}"
+        );
     }
     for text in ["", "01234567-89ab-cdef-0123-456789abcde\n", "01234567089ab-cdef-0123-456789abcdef\n", &"-".repeat(36)]
     {
         let tree = Tree::nfit().file(&format!("{ACPI}/region0/dax0.1/uuid"), text);
-        assert_eq!(tree.find().unwrap().uuid(), Err(NdError::Garbage { attribute: "uuid" }), "{text:?}");
+        assert_eq!(tree.find().unwrap().uuid(), Err(NdError::Garbage { attribute: Attribute::Uuid }), "{text:?}");
     }
 }

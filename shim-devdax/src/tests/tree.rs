@@ -130,7 +130,7 @@ impl Tree {
     }
 
     pub(crate) fn source_of(&self, fd: OwnedFd) -> Result<DaxSource, DaxError> {
-        DaxSource::new(fd, Self::number(), &self.sysfs())
+        DaxSource::new(fd.into(), Self::number(), &self.sysfs())
     }
 
     /// Puts `region0` of one memory module on the bus `bus`, 1 GiB from 8 GiB on.

@@ -9,6 +9,7 @@ use pmemset_core::{BadBlocks, Checked, Granularity, MapConfig, ShutdownRecord, S
 use rustix::ioctl::{Setter, Updater, ioctl, opcode};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use shim_linux::StripedRwLock;
+use shim_linux::nd::{Attribute, NdError, Sysfs};
 
 use super::badblocks::{PAGE, listed, page, scrub, source, spoil, text, write_pages};
 use crate::boot::wait_for;
@@ -160,8 +161,8 @@ fn refuse_other_tables(file: &impl Source) -> Result<(), Failure> {
     mapper::<9>("broken", &[(0, HEAD, "error", String::new())])?;
     mapper::<6>("broken", &[])?;
     wait_for("/dev/dm-2");
-    let sysfs = shim_linux::nd::Sysfs::system().map_err(|cause| cause.to_string())?;
+    let sysfs = Sysfs::system().map_err(|cause| cause.to_string())?;
     let (major, minor) = number("dm-2")?.split_once(':').map(|(a, b)| (a.parse(), b.parse())).ok_or("no number")?;
     let refused = sysfs.pieces(rustix::fs::makedev(major?, minor?)).map(|pieces| pieces.as_slice().len());
-    same("a table that is not linear", refused, Err(shim_linux::nd::NdError::Garbage { attribute: "table" }))
+    same("a table that is not linear", refused, Err(NdError::Garbage { attribute: Attribute::Table }))
 }
