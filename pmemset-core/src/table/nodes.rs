@@ -58,6 +58,8 @@ pub(super) struct Nodes<V, const W: usize, const N: usize> {
 impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     const COLUMNS: usize = W + WEIGHTS;
     const CELLS: usize = if N < HALF { 2 * N } else { FULL };
+    /// One leaf has all entries: there are no other nodes, and no code for them.
+    pub(super) const ONE_LEAF: bool = N <= FULL;
     const ROWS: usize = if N < FULL * Self::COLUMNS { N / HALF } else { FULL };
 
     /// Returns nodes of which none is in use.
@@ -78,27 +80,32 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         }
     }
 
+    #[inline]
+    pub(super) const fn is_leaf(node: Node) -> bool {
+        Self::ONE_LEAF || node.level == 0
+    }
+
     const fn start(node: Node, column: usize) -> usize {
-        match node.level {
-            0 => node.id.wrapping_mul(Self::CELLS),
-            _ => node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(Self::ROWS),
+        match Self::is_leaf(node) {
+            true => node.id.wrapping_mul(Self::CELLS),
+            false => node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(Self::ROWS),
         }
     }
 
     pub(super) fn column(&self, node: Node, column: usize) -> &[usize] {
         let start = Self::start(node, column);
-        match node.level {
-            0 => self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)),
-            _ => self.rows.get(start..start.wrapping_add(Self::ROWS)),
+        match Self::is_leaf(node) {
+            true => self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)),
+            false => self.rows.get(start..start.wrapping_add(Self::ROWS)),
         }
         .unwrap_or_default()
     }
 
     fn cell(&mut self, node: Node, column: usize, index: usize) -> Option<&mut usize> {
         let at = Self::start(node, column).wrapping_add(index);
-        match node.level {
-            0 => self.keys.as_flattened_mut().get_mut(at),
-            _ => self.rows.get_mut(at),
+        match Self::is_leaf(node) {
+            true => self.keys.as_flattened_mut().get_mut(at),
+            false => self.rows.get_mut(at),
         }
     }
 
@@ -180,7 +187,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Returns the most of each weight in a node; stops looking when the weights have reached `enough`.
     pub(super) fn weights(&self, node: Node, enough: [usize; W]) -> [usize; W] {
         let mut weights = [0; W];
-        if node.level == 0 {
+        if Self::is_leaf(node) {
             for (key, value) in self.column(node, KEYS).iter().zip(self.values(node)).take(node.len) {
                 weights = most(weights, value.weigh(*key));
                 if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
@@ -210,7 +217,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         at_least: usize,
     ) -> Option<usize> {
         let start = range.start;
-        let found = if node.level == 0 {
+        let found = if Self::is_leaf(node) {
             let keys = self.column(node, KEYS).get(range.clone())?;
             let mut entries = keys.iter().zip(self.values(node).get(range)?);
             let fits = |(key, value): (&usize, &V)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
@@ -225,7 +232,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
 
     /// Copies `count` entries or rows from `from.1` on to `to.1` on; nodes of one level, the places may overlap.
     pub(super) fn shift(&mut self, from: (Node, usize), to: (Node, usize), count: usize) {
-        if from.0.level == 0 {
+        if Self::is_leaf(from.0) {
             let source = Self::start(from.0, KEYS).wrapping_add(from.1);
             let dest = Self::start(to.0, KEYS).wrapping_add(to.1);
             relocate(self.keys.as_flattened_mut(), source, dest, count);
@@ -247,7 +254,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     }
 
     const fn pool(&mut self, level: usize) -> &mut Pool {
-        if level == 0 { &mut self.leaves } else { &mut self.inner }
+        if Self::ONE_LEAF || level == 0 { &mut self.leaves } else { &mut self.inner }
     }
 
     /// Takes an unused node of this level, which gets `len` entries or rows.
