@@ -208,10 +208,7 @@ impl Region {
             let index = Decimal::new(u32::try_from(index).unwrap_or(u32::MAX));
             let path: &[&[u8]] = &[b"mapping", index.as_bytes()];
             let number = sysfs::read(self.dir.as_fd(), Attribute::Mapping, path, text::mapping)?;
-            if modules.numbers().iter().any(|other| *other == number) {
-                return Err(NdError::Garbage { attribute: Attribute::Mapping });
-            }
-            modules.insert(number).ok_or(NdError::TooLong { attribute: Attribute::Mappings })?;
+            modules.insert(number)?;
         }
         Ok(modules)
     }
@@ -307,19 +304,21 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Puts `number` in its place; `None` where there is no room.
-    fn insert(&mut self, number: u32) -> Option<()> {
+    /// Puts `number` in its place, if there is room and it is not there already.
+    fn insert(&mut self, number: u32) -> Result<(), NdError> {
         let mut at = self.count;
-        *self.numbers.get_mut(at)? = number;
+        *self.numbers.get_mut(at).ok_or(NdError::TooLong { attribute: Attribute::Mappings })? = number;
         self.count = at.saturating_add(1);
-        while let Some([.., before, last]) = self.numbers.get_mut(..=at) {
-            if *before <= *last {
-                break;
+        while let Some([.., before, last]) = self.numbers.get_mut(..=at)
+            && *before >= *last
+        {
+            if *before == *last {
+                return Err(NdError::Garbage { attribute: Attribute::Mapping });
             }
             core::mem::swap(before, last);
             at = at.saturating_sub(1);
         }
-        Some(())
+        Ok(())
     }
 
     /// Returns the numbers, in ascending order.
