@@ -3,6 +3,7 @@
 //! Boots without an operating system, finds persistent memory, and keeps a ring of records in it.
 
 mod boot;
+mod duties;
 mod journal;
 mod log;
 mod nvdimm;
@@ -11,20 +12,23 @@ mod paging;
 mod pci;
 mod platform;
 mod port;
+mod state;
 mod virtio;
 
 use core::fmt;
 use core::panic::PanicInfo;
 
+use firmware::ledger::LedgerError;
 use firmware::{acpi, nfit};
 use heapless::Vec;
 use journal::{Handle, Journal, Parts, SEGMENTS_MAX};
-use nvdimm::Nvdimm;
 use orders::Orders;
 use platform::Machine;
-use pmemset_core::error::{MapError, PersistError, RemoveError};
+use pmemset_core::error::{MapError, PersistError, RemoveError, RepairError};
+use pmemset_core::shutdown::PartStates;
 use pmemset_core::{Answer, Coalescing, Config, Errno, Event, Granularity, MapConfig, Platform as _, Set};
 use spin::Once;
+use state::Dimm;
 use virtio::VirtioPmem;
 
 /// The first 4 GiB, mapped one to one.
@@ -55,11 +59,17 @@ extern "C" fn main(start_info: usize) -> ! {
 enum Stop {
     NoStartInfo,
     NoMemory,
+    NoState,
+    State(Errno),
+    Ledger(LedgerError),
+    Range(Errno),
     Disk(Errno),
+    Repair(RepairError),
     Map(MapError),
     Damaged,
     Append(PersistError),
     Remove(RemoveError),
+    Duties,
 }
 
 impl fmt::Display for Stop {
@@ -67,17 +77,24 @@ impl fmt::Display for Stop {
         match self {
             Self::NoStartInfo => f.write_str("not started by a PVH loader"),
             Self::NoMemory => f.write_str("no persistent memory"),
+            Self::NoState => f.write_str("the module for shutdown records is not there"),
+            Self::State(cause) => write!(f, "the module for shutdown records cannot be used: {cause}"),
+            Self::Ledger(error) => write!(f, "{error}"),
+            Self::Range(cause) => write!(f, "{cause}"),
+            Self::Repair(error) => write!(f, "cannot repair: {error}"),
             Self::Disk(cause) => write!(f, "the disk does not start: {cause}"),
             Self::Map(error) => write!(f, "cannot map: {error}"),
             Self::Damaged => f.write_str("records are missing or damaged"),
             Self::Append(error) => write!(f, "a record is not durable: {error}"),
             Self::Remove(error) => write!(f, "cannot remove: {error}"),
+            Self::Duties => f.write_str("duties of the port are broken"),
         }
     }
 }
 
 static MACHINE: Once<Machine> = Once::new();
-static DIMMS: Once<Vec<Nvdimm, SEGMENTS_MAX>> = Once::new();
+/// Each is made where it stays: all of them would fill the stack.
+static DIMMS: [Once<Dimm>; SEGMENTS_MAX] = [const { Once::new() }; SEGMENTS_MAX];
 static DISK: Once<VirtioPmem> = Once::new();
 static DIMM_PARTS: Once<Parts> = Once::new();
 static DISK_PARTS: Once<Parts> = Once::new();
@@ -90,22 +107,38 @@ fn run(start_info: usize) -> Result<(), Stop> {
     defmt::info!("booted; cache lines are written back with {=str}", machine.cpu().method().name());
     say!("cpu {}", machine.cpu().method());
 
-    let mut journals: Vec<(&str, Journal<'static>), 2> = Vec::new();
-    let dimms = DIMMS.call_once(|| find_dimms(info.rsdp));
-    if !dimms.is_empty() {
-        let handles = dimms.iter().map(|dimm| dimm as Handle);
-        let set = DIMM_PARTS.call_once(|| Set::new(machine, Config::new(Granularity::CacheLine).observer(&observe)));
-        journals.extend([("dimms", open("dimms", set, handles)?)]);
+    find_dimms(machine, info.rsdp, &orders)?;
+    let disk = match pci::find(virtio::IDENTITY).next() {
+        Some(function) => {
+            let disk = VirtioPmem::start(function).map_err(Stop::Disk)?;
+            Some(DISK.call_once(|| disk) as Handle)
+        }
+        None => None,
+    };
+    let dimms = || DIMMS.iter().filter_map(Once::get).map(|dimm| dimm as Handle);
+    if orders.contract {
+        return duties::check(machine, dimms().chain(disk), orders.flawed).map_err(|duties::Broken| Stop::Duties);
     }
-    if let Some(function) = pci::find(virtio::IDENTITY).next() {
-        let disk = VirtioPmem::start(function).map_err(Stop::Disk)?;
-        let disk = DISK.call_once(|| disk);
+    let mut journals: Vec<(&str, Journal<'static>), 2> = Vec::new();
+    if dimms().next().is_some() {
+        let config = Config::new(Granularity::CacheLine).observer(&observe);
+        // A ring that was interrupted is found whole: its records have numbers and checksums.
+        let config = config.acceptable_states(PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED));
+        let set = DIMM_PARTS.call_once(|| Set::new(machine, config));
+        journals.extend([("dimms", open("dimms", set, dimms(), orders.repair)?)]);
+    }
+    if let Some(disk) = disk {
         let set = DISK_PARTS.call_once(|| Set::new(machine, Config::new(Granularity::Page).observer(&observe)));
-        journals.extend([("disk", open("disk", set, [disk as Handle].into_iter())?)]);
+        journals.extend([("disk", open("disk", set, [disk].into_iter(), false)?)]);
     }
     if journals.is_empty() {
         return Err(Stop::NoMemory);
     }
+    work(journals, &orders)
+}
+
+/// Appends as many records as were ordered, and closes the journals.
+fn work(mut journals: Vec<(&str, Journal<'static>), 2>, orders: &Orders) -> Result<(), Stop> {
     let mut rounds = 0;
     while rounds < orders.records || orders.forever {
         for (name, journal) in &mut journals {
@@ -122,37 +155,55 @@ fn run(start_info: usize) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Returns the usable ranges of persistent memory; the others are said and left alone.
-fn find_dimms(rsdp: u64) -> Vec<Nvdimm, SEGMENTS_MAX> {
-    let mut dimms = Vec::new();
-    let Some(table) = acpi::find(&Low, rsdp, *b"NFIT") else { return dimms };
-    let table = match nfit::parse(table) {
-        Ok(table) => table,
-        Err(error) => {
+/// Finds the usable ranges of persistent memory; the others are said and left alone.
+fn find_dimms(machine: &'static Machine, rsdp: u64, orders: &Orders) -> Result<(), Stop> {
+    let table = match acpi::find(&Low, rsdp, *b"NFIT").map(nfit::parse) {
+        Some(Ok(table)) => table,
+        Some(Err(error)) => {
             say!("nfit refused {error:?}");
-            return dimms;
+            return Ok(());
         }
+        None => return Ok(()),
     };
-    for range in &table.ranges {
-        match Nvdimm::new(&table, *range) {
-            Ok(dimm) => {
+    let is_state = |range: &&nfit::Range| orders.state == Some(range.handle);
+    if orders.state.is_some() {
+        let range = table.ranges.iter().find(is_state).ok_or(Stop::NoState)?;
+        state::keep_in(machine, &table, range)?;
+    }
+    let ranges = table.ranges.iter().filter(|range| !is_state(range));
+    for (place, (range, dimm)) in ranges.zip(&DIMMS).enumerate() {
+        match state::attach(&table, range, place) {
+            Ok(source) => {
                 say!("dimm {} usable at {:#x}", range.handle, range.base);
-                dimms.extend([dimm]);
+                dimm.call_once(|| source);
             }
-            Err(error) => say!("dimm {} refused: {error}", range.handle),
+            Err(Stop::Range(error)) => say!("dimm {} refused: {error}", range.handle),
+            Err(stop) => return Err(stop),
         }
     }
-    dimms
+    Ok(())
 }
 
 /// Maps all sources into one part, and finds the records in it.
-fn open(name: &str, set: &'static Parts, sources: impl Iterator<Item = Handle>) -> Result<Journal<'static>, Stop> {
+fn open(
+    name: &str,
+    set: &'static Parts,
+    sources: impl Iterator<Item = Handle>,
+    repair: bool,
+) -> Result<Journal<'static>, Stop> {
     set.set_coalescing(Coalescing::Full);
     for source in sources {
+        if repair {
+            let verdict = set.repair_shutdown_state(&source).map_err(Stop::Repair)?;
+            say!("repaired {name} {:?}", verdict.state);
+        }
         set.map(source, &MapConfig::new()).map_err(Stop::Map)?;
     }
     let part = set.first_part().map_err(|_| Stop::NoMemory)?.ok_or(Stop::NoMemory)?;
     say!("part {name} {} granularity {:?} segments {}", part.extent(), set.granularity(), set.segments());
+    if let Some(state) = set.part_state() {
+        say!("state {name} {state:?}");
+    }
     let (journal, found) = Journal::open(part);
     match found {
         None => say!("found {name} nothing"),
@@ -165,11 +216,15 @@ fn open(name: &str, set: &'static Parts, sources: impl Iterator<Item = Handle>) 
     Ok(journal)
 }
 
-/// Logs what happens to a set; called outside its lock.
+/// Logs what happens to a set, and keeps shutdown records; called outside its lock.
 fn observe(_set: &Set<'_, &'static Machine, Handle, SEGMENTS_MAX>, event: &Event<'_, Handle>) -> Answer {
     match event {
         Event::PartAdd { segment, part, .. } => defmt::info!("mapped {} in part {}", segment, part),
         Event::PartRemove { part } => defmt::info!("removed {}", part),
+        Event::SdsUpdate { source, record, sequence } => {
+            let dimm = DIMMS.iter().filter_map(Once::get).find(|dimm| core::ptr::addr_eq(*dimm, **source));
+            return dimm.map_or(Answer::Refuse, |dimm| state::keep(dimm, record, *sequence));
+        }
         _ => {}
     }
     Answer::Proceed

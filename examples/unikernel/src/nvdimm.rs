@@ -2,10 +2,22 @@
 
 use firmware::nfit::{MODULES_MAX, Nfit, Range};
 use heapless::Vec;
+use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source};
 
 use crate::paging::{Cache, PAGE_BYTES};
 use crate::platform::{self, Machine};
+
+/// What is known of the modules behind a range whose shutdown record is kept.
+#[derive(Debug)]
+pub struct Device {
+    /// Where the record is kept.
+    pub place: usize,
+    /// The ids of the modules.
+    pub id: DeviceId,
+    /// How often they may have lost stores; does not change while the kernel runs.
+    pub unsafe_shutdowns: u64,
+}
 
 /// A range of persistent memory that the firmware has named.
 #[derive(Debug)]
@@ -14,17 +26,18 @@ pub struct Nvdimm {
     granularity: Granularity,
     /// Addresses of the flush hints' registers, one for each module that has any, mapped as a device.
     hints: Vec<usize, MODULES_MAX>,
+    device: Option<Device>,
 }
 
 impl Nvdimm {
-    /// Returns `range` of `table` as a source.
+    /// Returns `range` of `table` as a source that is `device`, if that is known.
     ///
     /// # Errors
     ///
     /// - `EROFS`: a module is not armed, so stores would not survive a power cut.
     /// - `EINVAL`: the range does not start on a page.
     /// - The reason why a flush hint could not be mapped.
-    pub fn new(table: &Nfit, range: Range) -> Result<Self, Errno> {
+    pub fn new(table: &Nfit, range: Range, device: Option<Device>) -> Result<Self, Errno> {
         if !range.is_usable() {
             return Err(Errno::ROFS);
         }
@@ -36,7 +49,12 @@ impl Nvdimm {
         for address in table.modules_of(&range).filter_map(|module| module.flush_hint) {
             hints.extend([Machine::map_device(address, 8)?]);
         }
-        Ok(Self { range, granularity, hints })
+        Ok(Self { range, granularity, hints, device })
+    }
+
+    /// Returns where the range's shutdown record is kept.
+    pub fn place(&self) -> Option<usize> {
+        self.device.as_ref().map(|device| device.place)
     }
 }
 
@@ -85,5 +103,11 @@ unsafe impl Source for Nvdimm {
         // SAFETY: as above.
         unsafe { core::arch::x86_64::_mm_sfence() };
         Ok(DeepFlush::Done)
+    }
+
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        let device = self.device.as_ref().ok_or(DeviceError::Unsupported)?;
+        id.clone_from(&device.id);
+        Ok(device.unsafe_shutdowns)
     }
 }

@@ -11,17 +11,31 @@ pub struct Orders {
     pub records: u64,
     /// Append until the power is cut (`forever`).
     pub forever: bool,
+    /// The handle of the module that keeps shutdown records (`state=HANDLE`); none are kept without it.
+    pub state: Option<u32>,
+    /// Forget what the shutdown records hold against the ranges (`repair`).
+    pub repair: bool,
+    /// Check the duties of this port instead, and overwrite everything (`contract`).
+    pub contract: bool,
+    /// The same with a port that breaks some of them (`flawed`).
+    pub flawed: bool,
 }
 
 impl Orders {
     /// Reads the command line; words that mean nothing here are ignored.
     pub fn read(info: &StartInfo) -> Self {
-        let mut orders = Self { records: 100, forever: false };
+        let mut orders =
+            Self { records: 100, forever: false, state: None, repair: false, contract: false, flawed: false };
         for word in text(info).split_ascii_whitespace() {
-            if let Some(records) = word.strip_prefix("records=").and_then(|number| number.parse().ok()) {
-                orders.records = records;
+            match word.split_once('=') {
+                Some(("records", number)) => orders.records = number.parse().unwrap_or(orders.records),
+                Some(("state", handle)) => orders.state = handle.parse().ok(),
+                _ => {}
             }
             orders.forever |= word == "forever";
+            orders.repair |= word == "repair";
+            orders.contract |= word == "contract";
+            orders.flawed |= word == "flawed";
         }
         orders
     }

@@ -1,0 +1,109 @@
+//! The contract suite, run where the port runs: `contract` on the command line asks for it.
+
+use core::fmt;
+
+use pmemset_core::arch::Cpu;
+use pmemset_core::contract::{self, Breach};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
+
+use crate::journal::Handle;
+use crate::platform::Machine;
+use crate::say;
+
+/// Some duty is broken.
+#[derive(Debug, Clone, Copy)]
+pub struct Broken;
+
+/// Checks every duty of the platform and of each source, whose bytes are overwritten, and says each.
+///
+/// With `flawed`, a platform and sources that break some: a suite that passes them is worth nothing.
+pub fn check(machine: &Machine, sources: impl Iterator<Item = Handle>, flawed: bool) -> Result<(), Broken> {
+    let mut good = true;
+    if flawed {
+        contract::platform(&Flawed(machine), &mut report("machine", &mut good));
+    } else {
+        contract::platform(machine, &mut report("machine", &mut good));
+    }
+    for (index, source) in sources.enumerate() {
+        let name = format_args!("source {index}");
+        if flawed {
+            contract::source(machine, &Flawed(source), &mut report(name, &mut good));
+        } else {
+            contract::source(machine, source, &mut report(name, &mut good));
+        }
+    }
+    if good { Ok(()) } else { Err(Broken) }
+}
+
+/// Says the outcome of each duty.
+fn report(whose: impl fmt::Display, good: &mut bool) -> impl FnMut(&'static str, Result<(), Breach>) {
+    move |duty, result| match result {
+        Ok(()) => say!("duty kept {whose} {duty}"),
+        Err(breach) => {
+            say!("duty broken {whose} {duty}: {breach}");
+            *good = false;
+        }
+    }
+}
+
+/// A platform that gives addresses away twice; a source that maps its first bytes whatever it is asked for.
+struct Flawed<T>(T);
+
+// SAFETY: it is not; nothing but the suite uses it, which looks at what it was given and stores nothing there.
+unsafe impl Platform for Flawed<&Machine> {
+    type Lock = <Machine as Platform>::Lock;
+
+    fn page_size_bytes(&self) -> usize {
+        self.0.page_size_bytes()
+    }
+
+    fn cpu(&self) -> &Cpu {
+        self.0.cpu()
+    }
+
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+        self.0.reserve(length_bytes, alignment_bytes)
+    }
+
+    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+        self.0.reserve_at(window).or(Ok(()))
+    }
+
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.0.release(window) }
+    }
+}
+
+// SAFETY: the window's memory is the source's, if not the bytes that were asked for.
+unsafe impl Source for Flawed<Handle> {
+    fn length_bytes(&self) -> Result<u64, Errno> {
+        self.0.length_bytes()
+    }
+
+    fn alignment_bytes(&self) -> usize {
+        self.0.alignment_bytes()
+    }
+
+    fn granularity(&self) -> Result<Granularity, Errno> {
+        self.0.granularity()
+    }
+
+    unsafe fn map(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on; the first bytes are there as well as others.
+        unsafe { self.0.map(window, 0) }
+    }
+
+    unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
+        // SAFETY: mapped from the first byte on.
+        unsafe { self.0.unmap(window, 0) }
+    }
+
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+        self.0.sync(range, offset)
+    }
+
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        self.0.deep_flush(range, offset)
+    }
+}

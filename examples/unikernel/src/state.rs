@@ -1,0 +1,64 @@
+//! Shutdown state: which ranges have a record, and the module that keeps the records.
+//!
+//! A kernel without an interpreter of ACPI's methods cannot read the modules' own counts of unsafe shutdowns. It has
+//! what the firmware table says of the last power cut, and counts these cuts itself: see [`Ledger::begin`]. A cut that
+//! nobody saw is not counted: one while the kernel was starting, or while the machine ran another system. One that the
+//! firmware goes on to show after a restart is counted again, and the state is worse than it need be.
+
+use firmware::ledger::{Ledger, LedgerError};
+use firmware::nfit::{Nfit, Range};
+use pmemset_core::lock::SpinRwLock;
+use pmemset_core::shutdown::DeviceId;
+use pmemset_core::{Answer, Checked, Config, Granularity, MapConfig, Set, ShutdownRecord};
+use spin::{Mutex, Once};
+
+use crate::Stop;
+use crate::journal::{Handle, Parts, SEGMENTS_MAX};
+use crate::nvdimm::{Device, Nvdimm};
+use crate::platform::Machine;
+
+/// A range of persistent memory, judged before it is mapped if its records are kept.
+pub type Dimm = Checked<Nvdimm, SpinRwLock>;
+
+static MEMORY: Once<Nvdimm> = Once::new();
+static PARTS: Once<Parts> = Once::new();
+static LEDGER: Once<Mutex<Ledger<'static, &'static Machine, Handle, SEGMENTS_MAX>>> = Once::new();
+
+/// Keeps records in `range` from here on.
+pub fn keep_in(machine: &'static Machine, table: &Nfit, range: &Range) -> Result<(), Stop> {
+    let memory = Nvdimm::new(table, *range, None).map_err(Stop::State)?;
+    let memory = MEMORY.call_once(|| memory);
+    let set = PARTS.call_once(|| Set::new(machine, Config::new(Granularity::CacheLine)));
+    set.map(memory, &MapConfig::new()).map_err(Stop::Map)?;
+    let part = set.first_part().map_err(|_| Stop::NoMemory)?.ok_or(Stop::NoMemory)?;
+    LEDGER.call_once(|| Mutex::new(Ledger::new(part, !range.was_cut_badly())));
+    Ok(())
+}
+
+/// Returns `range` as a source; if records are kept, with that of place `place`.
+pub fn attach(table: &Nfit, range: &Range, place: usize) -> Result<Dimm, Stop> {
+    let Some(ledger) = LEDGER.get() else {
+        return Nvdimm::new(table, *range, None).map(Checked::new).map_err(Stop::Range);
+    };
+    let mut id = DeviceId::new();
+    // A range without an id is refused when it is mapped: it was asked to be judged, and cannot be.
+    let (device, record) = match table.device(range, &mut id) {
+        Err(_) => (None, ShutdownRecord::new()),
+        Ok(()) => {
+            let (unsafe_shutdowns, record) =
+                ledger.lock().begin(place, &id, range.was_cut_badly()).map_err(Stop::Ledger)?;
+            (Some(Device { place, id, unsafe_shutdowns }), record)
+        }
+    };
+    let dimm = Nvdimm::new(table, *range, device).map_err(Stop::Range)?;
+    Ok(Checked::new(dimm).shutdown_record(record))
+}
+
+/// Keeps the record of the range `dimm`.
+pub fn keep(dimm: &Dimm, record: &ShutdownRecord, sequence: u64) -> Answer {
+    let kept = match (LEDGER.get(), dimm.source().place()) {
+        (Some(ledger), Some(place)) => ledger.lock().keep(place, record, sequence),
+        _ => Err(LedgerError::NoRoom),
+    };
+    if kept.is_ok() { Answer::Proceed } else { Answer::Refuse }
+}
