@@ -1,15 +1,120 @@
 //! Locks for platforms without threads that sleep: one spins, one masks interrupts.
 #![allow(unsafe_code, reason = "the lock traits are unsafe")]
 
-/// A reader-writer lock that spins: for kernels with several processors, whose handlers do not use the set.
-///
-/// A handler that interrupts the lock's holder on the same processor and wants the lock too would wait for ever: there,
-/// mask interrupts around every call of the set, or take `CriticalSectionRwLock`.
 #[cfg(feature = "spin")]
-pub type SpinRwLock = spin::RwLock<()>;
+pub use spinning::SpinRwLock;
 
 #[cfg(feature = "critical-section")]
 pub use masked::CriticalSectionRwLock;
+
+/// The holders of a lock while a writer is the only one; otherwise they are its readers.
+const WRITER: u32 = u32::MAX;
+
+/// Returns the holders with one reader more, if a reader may come in: as many as can be counted.
+fn one_reader_more(holders: u32) -> Option<u32> {
+    holders.checked_add(1).filter(|more| *more != WRITER)
+}
+
+/// Returns the holders with a writer, if one may come in.
+fn writer_alone(holders: u32) -> Option<u32> {
+    (holders == 0).then_some(WRITER)
+}
+
+#[cfg(feature = "spin")]
+mod spinning {
+    use core::fmt;
+
+    use lock_api::{GuardSend, RawRwLock};
+
+    use super::{WRITER, one_reader_more, writer_alone};
+    use crate::atomic::{AtomicU32, Ordering};
+
+    /// A reader-writer lock that spins: for kernels with several processors, whose handlers do not use the set.
+    ///
+    /// A handler that interrupts the lock's holder on the same processor and wants the lock too would wait for ever:
+    /// there, mask interrupts around every call of the set, or take `CriticalSectionRwLock`. Readers go before writers,
+    /// so a writer waits until no reader is left.
+    ///
+    /// It cannot panic: a reader too many waits like one that finds a writer.
+    pub struct SpinRwLock {
+        /// Readers, or `WRITER`.
+        holders: AtomicU32,
+    }
+
+    impl SpinRwLock {
+        /// Takes the lock if `free` says so of its holders.
+        fn take(&self, free: fn(u32) -> Option<u32>) -> bool {
+            self.holders.fetch_update(Ordering::Acquire, Ordering::Relaxed, free).is_ok()
+        }
+
+        fn wait(&self, free: fn(u32) -> Option<u32>) {
+            while !self.take(free) {
+                core::hint::spin_loop();
+            }
+        }
+    }
+
+    // SAFETY: holders change by compare-and-swap; a writer is one alone.
+    unsafe impl RawRwLock for SpinRwLock {
+        #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
+        const INIT: Self = Self { holders: AtomicU32::new(0) };
+
+        type GuardMarker = GuardSend;
+
+        fn lock_shared(&self) {
+            self.wait(one_reader_more);
+        }
+
+        fn try_lock_shared(&self) -> bool {
+            self.take(one_reader_more)
+        }
+
+        unsafe fn unlock_shared(&self) {
+            self.holders.fetch_sub(1, Ordering::Release);
+        }
+
+        fn lock_exclusive(&self) {
+            self.wait(writer_alone);
+        }
+
+        fn try_lock_exclusive(&self) -> bool {
+            self.take(writer_alone)
+        }
+
+        unsafe fn unlock_exclusive(&self) {
+            self.holders.store(0, Ordering::Release);
+        }
+
+        fn is_locked(&self) -> bool {
+            self.holders.load(Ordering::Relaxed) != 0
+        }
+
+        fn is_locked_exclusive(&self) -> bool {
+            self.holders.load(Ordering::Relaxed) == WRITER
+        }
+    }
+
+    impl fmt::Debug for SpinRwLock {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.debug_struct("SpinRwLock").finish_non_exhaustive()
+        }
+    }
+
+    #[cfg(test)]
+    mod tests {
+        use super::*;
+
+        #[test]
+        fn the_last_reader_that_can_be_counted_is_not_followed_by_a_panic() {
+            let lock = SpinRwLock { holders: AtomicU32::new(WRITER - 2) };
+            assert!(lock.try_lock_shared());
+            assert!(!lock.try_lock_shared() && !lock.try_lock_exclusive() && !lock.is_locked_exclusive());
+            // SAFETY: a reader has come in above.
+            unsafe { lock.unlock_shared() };
+            assert!(lock.try_lock_shared());
+        }
+    }
+}
 
 #[cfg(feature = "critical-section")]
 mod masked {
@@ -18,6 +123,8 @@ mod masked {
 
     use critical_section::RestoreState;
     use lock_api::{GuardNoSend, RawRwLock};
+
+    use super::{one_reader_more, writer_alone};
 
     /// How deep the current holder of the critical section is in it, and what to restore when it leaves.
     ///
@@ -67,8 +174,6 @@ mod masked {
         holders: Cell<u32>,
     }
 
-    const WRITER: u32 = u32::MAX;
-
     // SAFETY: the cell is touched inside the critical section only.
     unsafe impl Sync for CriticalSectionRwLock {}
 
@@ -87,14 +192,6 @@ mod masked {
                 }
             }
         }
-    }
-
-    fn one_reader_more(holders: u32) -> Option<u32> {
-        holders.checked_add(1).filter(|more| *more != WRITER)
-    }
-
-    fn writer_alone(holders: u32) -> Option<u32> {
-        (holders == 0).then_some(WRITER)
     }
 
     // SAFETY: holders change inside the critical section only, which is held as long as there are any; a writer is one
@@ -156,22 +253,6 @@ mod masked {
         type Lock<T> = lock_api::RwLock<CriticalSectionRwLock, T>;
 
         #[test]
-        fn one_writer_or_many_readers() {
-            let lock: Lock<u32> = Lock::new(1);
-            let (first, second) = (lock.read(), lock.read());
-            assert!(lock.try_write().is_none());
-            drop(first);
-            assert!(lock.try_write().is_none() && lock.is_locked());
-            drop(second);
-            assert!(!lock.is_locked());
-            let mut writer = lock.write();
-            assert!(lock.try_read().is_none() && lock.try_write().is_none());
-            *writer = 2;
-            drop(writer);
-            assert_eq!(*lock.read(), 2);
-        }
-
-        #[test]
         fn section_ends_with_the_last_of_two_locks_in_any_order() {
             let (a, b): (Lock<()>, Lock<()>) = (Lock::new(()), Lock::new(()));
             let (first, second) = (a.write(), b.write());
@@ -182,22 +263,54 @@ mod masked {
             drop(second);
             other.join().unwrap();
         }
+    }
+}
 
-        #[test]
-        fn threads_count_right() {
-            static LOCK: Lock<u32> = Lock::const_new(CriticalSectionRwLock::INIT, 0);
-            let threads: std::vec::Vec<_> = (0..4)
-                .map(|_| {
-                    std::thread::spawn(|| {
-                        for _ in 0..1000 {
-                            *LOCK.write() += 1;
-                            let _ = *LOCK.read();
-                        }
-                    })
-                })
-                .collect();
-            threads.into_iter().for_each(|thread| thread.join().unwrap());
-            assert_eq!(*LOCK.read(), 4000);
-        }
+#[cfg(all(test, feature = "spin", feature = "critical-section"))]
+mod tests {
+    use lock_api::{RawRwLock, RwLock};
+
+    use super::{CriticalSectionRwLock, SpinRwLock};
+
+    fn one_writer_or_many_readers<L: RawRwLock>() {
+        let lock: RwLock<L, u32> = RwLock::new(1);
+        let (first, second) = (lock.read(), lock.read());
+        assert!(lock.try_write().is_none());
+        drop(first);
+        assert!(lock.try_write().is_none() && lock.is_locked());
+        drop(second);
+        assert!(!lock.is_locked());
+        let mut writer = lock.write();
+        assert!(lock.try_read().is_none() && lock.try_write().is_none() && lock.is_locked());
+        *writer = 2;
+        drop(writer);
+        assert_eq!(*lock.read(), 2);
+    }
+
+    fn threads_count_right<L: RawRwLock + Send + Sync>() {
+        let lock: RwLock<L, u32> = RwLock::const_new(L::INIT, 0);
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..1000 {
+                        *lock.write() += 1;
+                        let _ = *lock.read();
+                    }
+                });
+            }
+        });
+        assert_eq!(*lock.read(), 4000);
+    }
+
+    #[test]
+    fn the_one_that_spins_keeps_writers_alone() {
+        one_writer_or_many_readers::<SpinRwLock>();
+        threads_count_right::<SpinRwLock>();
+    }
+
+    #[test]
+    fn the_one_that_masks_keeps_writers_alone() {
+        one_writer_or_many_readers::<CriticalSectionRwLock>();
+        threads_count_right::<CriticalSectionRwLock>();
     }
 }

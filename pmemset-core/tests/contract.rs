@@ -159,7 +159,7 @@ unsafe impl Platform for Port {
         if self.is(Fault::Alignment) { length_bytes / 2 } else { 4096 }
     }
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
-        if self.is(Fault::Infinite) && length_bytes > 1 << 40 {
+        if self.is(Fault::Infinite) && length_bytes > usize::MAX / 4 {
             return Ok(Extent::new(4096, length_bytes).unwrap());
         }
         if let (true, Some((run, _))) = (self.is(Fault::ReservesTwice), self.machine.pages().first()) {

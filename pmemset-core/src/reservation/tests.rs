@@ -4,9 +4,12 @@ use std::sync::Mutex;
 
 use super::*;
 use crate::arch::Cpu;
+use crate::lock::SpinRwLock;
 use crate::table::tests::Random;
 
 const PAGE: usize = 4096;
+/// Far up, and addressable: 1 TiB, or 16 MiB where addresses have 32 bits.
+const FAR: usize = 1 << (usize::BITS / 2 + 8);
 
 /// Address space in which only what is reserved is noted down; page numbers below `limit` are free.
 #[derive(Debug, Default)]
@@ -28,7 +31,7 @@ impl Pages {
 
 // SAFETY: hands out each address once; nothing is ever accessed.
 unsafe impl Platform for Pages {
-    type Lock = spin::RwLock<()>;
+    type Lock = SpinRwLock;
 
     fn page_size_bytes(&self) -> usize {
         PAGE
@@ -158,7 +161,7 @@ fn against_the_model<const M: usize>(start: usize, pages: usize, alignments: &[u
 #[test]
 fn agrees_with_a_map_of_the_pages() {
     const HUGE: usize = 2 << 20;
-    let base = 1 << 40;
+    let base = FAR;
     against_the_model::<200>(base, 300, &[PAGE], 5, 20_000);
     against_the_model::<20>(base + 3 * PAGE, 300, &[1, PAGE, 2 * PAGE, 16 * PAGE], 9, 20_000);
     against_the_model::<100>(base + HUGE - PAGE, 4_000, &[PAGE, HUGE, 4 * HUGE, 64 << 10], 700, 6_000);
@@ -173,7 +176,7 @@ fn agrees_with_a_map_of_the_pages() {
 fn threads_get_addresses_of_their_own() {
     const THREADS: usize = 32;
     const EACH: usize = 30;
-    let platform = Pages::starting_at(1 << 40);
+    let platform = Pages::starting_at(FAR);
     let reservation = Reservation::<_, { THREADS * EACH }>::new(&platform, THREADS * EACH * 6 * PAGE).unwrap();
     let claimed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -229,14 +232,14 @@ fn what_cannot_be_reserved_is_refused() {
 
 #[test]
 fn a_reservation_for_huge_pages_is_aligned_for_them() {
-    let platform = Pages::starting_at((1 << 40) + PAGE);
+    let platform = Pages::starting_at(FAR + PAGE);
     let reservation = Reservation::<_, 4>::new(&platform, 4 << 20).unwrap();
     assert!(reservation.extent().is_aligned(2 << 20));
 }
 
 #[test]
 fn closing_needs_an_empty_reservation() {
-    let platform = Pages::starting_at(1 << 40);
+    let platform = Pages::starting_at(FAR);
     let mut reservation = Reservation::<_, 4>::new(&platform, 4 * PAGE).unwrap();
     let extent = reservation.extent();
     let window = reservation.claim_first_fit(PAGE, PAGE).unwrap();
@@ -260,7 +263,7 @@ fn closing_needs_an_empty_reservation() {
 
 #[test]
 fn a_reservation_in_use_is_not_given_back() {
-    let platform = Pages::starting_at(1 << 40);
+    let platform = Pages::starting_at(FAR);
     let reservation = Reservation::<_, 4>::new(&platform, 4 * PAGE).unwrap();
     reservation.claim_first_fit(PAGE, PAGE).unwrap();
     drop(reservation);
@@ -269,7 +272,7 @@ fn a_reservation_in_use_is_not_given_back() {
 
 #[test]
 fn only_the_window_that_was_claimed_is_given_back() {
-    let platform = Pages::starting_at(1 << 40);
+    let platform = Pages::starting_at(FAR);
     let reservation = Reservation::<_, 4>::new(&platform, 8 * PAGE).unwrap();
     let window = reservation.claim_first_fit(4 * PAGE, PAGE).unwrap();
     for wrong in [window.slice(0, PAGE), window.slice(PAGE, 3 * PAGE), Extent::new(window.start(), 8 * PAGE)] {

@@ -6,9 +6,10 @@ use super::shutdown::MemorySet;
 use super::{bytes, from_fn};
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError};
 use crate::error::{Errno, MapError};
+use crate::lock::SpinRwLock;
 use crate::{Answer, Checked, Config, Event, Granularity, MapConfig, Set, Source, Span};
 
-type Lock = spin::RwLock<()>;
+type Lock = SpinRwLock;
 
 fn pages(first: u64, count: u64) -> Span {
     Span::new(first * PAGE as u64, count * PAGE as u64).unwrap()

@@ -7,9 +7,12 @@ use std::sync::Mutex;
 
 use crate::arch::Cpu;
 use crate::error::{Errno, PrepareError};
+use crate::lock::SpinRwLock;
 use crate::{DeepFlush, Extent, Granularity, Growth, Platform, Source, Span};
 
 pub(super) const PAGE: usize = 4096;
+/// Where address space begins: at 1 TiB, or 16 MiB where addresses have 32 bits.
+pub(super) const FAR: usize = 1 << (usize::BITS / 2 + 8);
 
 #[derive(Debug, Default)]
 struct World {
@@ -18,7 +21,7 @@ struct World {
     next: usize,
 }
 
-/// Address space: reservations go upwards from 1 TiB, with a page between them that somebody else has.
+/// Address space: reservations go upwards from `FAR`, with a page between them that somebody else has.
 #[derive(Debug, Default)]
 pub(super) struct Fake {
     world: Mutex<World>,
@@ -55,7 +58,7 @@ impl Fake {
 
 // SAFETY: hands out each address once; nothing is ever accessed.
 unsafe impl Platform for Fake {
-    type Lock = spin::RwLock<()>;
+    type Lock = SpinRwLock;
 
     fn page_size_bytes(&self) -> usize {
         PAGE
@@ -69,7 +72,7 @@ unsafe impl Platform for Fake {
         }
         assert!(length_bytes > 0 && length_bytes.is_multiple_of(PAGE) && alignment_bytes.is_power_of_two());
         let mut world = self.world.lock().unwrap();
-        let start = (world.next.max(1 << 40)).next_multiple_of(alignment_bytes);
+        let start = (world.next.max(FAR)).next_multiple_of(alignment_bytes);
         world.next = start + length_bytes + PAGE + self.slack.load(Ordering::Relaxed);
         world.reserved.insert(start, start + length_bytes);
         self.reservations_made.fetch_add(1, Ordering::Relaxed);
@@ -111,6 +114,7 @@ pub(super) struct FakeSource<'p> {
     pub(super) length_bytes: Mutex<u64>,
     pub(super) grows: bool,
     pub(super) alignment_bytes: usize,
+    pub(super) granule_bytes: usize,
     pub(super) granularity: Granularity,
     pub(super) fixed: Option<usize>,
     pub(super) maps: AtomicU32,
@@ -128,6 +132,7 @@ impl<'p> FakeSource<'p> {
             length_bytes: Mutex::new(length_bytes),
             grows: false,
             alignment_bytes: PAGE,
+            granule_bytes: 1,
             granularity: Granularity::Page,
             fixed: None,
             maps: AtomicU32::new(0),
@@ -152,6 +157,9 @@ unsafe impl Source for FakeSource<'_> {
     }
     fn fixed_address(&self) -> Option<usize> {
         self.fixed
+    }
+    fn write_granule_bytes(&self) -> usize {
+        self.granule_bytes
     }
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
         let mut length = self.length_bytes.lock().unwrap();

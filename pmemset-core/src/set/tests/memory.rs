@@ -6,6 +6,7 @@ use std::sync::{Barrier, Mutex};
 use super::fake::{Fake, FakeSource};
 use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError};
 use crate::error::{Errno, PrepareError};
+use crate::lock::SpinRwLock;
 use crate::shutdown::{DeviceError, DeviceId, PartState, ShutdownRecord, evaluate};
 use crate::{Checked, DeepFlush, Event, Extent, Granularity, Growth, Source, Span};
 
@@ -38,7 +39,7 @@ pub(super) struct Memory<'p> {
     exposed: Mutex<(u32, u32, bool)>,
 }
 
-pub(super) type Handle<'p> = &'p Checked<Memory<'p>, spin::RwLock<()>>;
+pub(super) type Handle<'p> = &'p Checked<Memory<'p>, SpinRwLock>;
 
 impl<'p> Memory<'p> {
     pub(super) fn new(platform: &'p Fake, length_bytes: u64) -> Self {

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
-use super::fake::{Fake, FakeSource, PAGE};
+use super::fake::{FAR, Fake, FakeSource, PAGE};
 use super::{KIB64, TestSet, bytes, extents, set_on};
 use crate::error::MapError;
 use crate::reservation::Reservation;
@@ -141,7 +141,7 @@ fn sets_sharing_a_reservation_keep_out_of_each_others_way() {
 #[test]
 fn fixed_source_is_where_it_can_be_or_nowhere() {
     let platform = Fake::default();
-    let window = Extent::new(1 << 40, 8 * PAGE).unwrap();
+    let window = Extent::new(FAR, 8 * PAGE).unwrap();
     let base = window.start() + 2 * PAGE;
     let source = FakeSource { fixed: Some(base), ..FakeSource::new(&platform, 1 << 20) };
     let reservation = Reservation::<_, 16>::new(&platform, 8 * PAGE).unwrap();

@@ -4,6 +4,7 @@ use super::fake::{Fake, FakeSource, PAGE};
 use super::memory::{Handle, Memory, Step};
 use super::{TestSet, bytes, from_fn};
 use crate::error::{Errno, MapError, RepairError};
+use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
 use crate::shutdown::{DeviceError, PartState, PartStates, ShutdownRecord};
 use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Event, Granularity, Set, Source};
@@ -23,7 +24,7 @@ fn interrupted() -> ShutdownRecord {
     ShutdownRecord::from_bytes(&bytes)
 }
 
-fn with_record<'p>(mut memory: Memory<'p>, record: ShutdownRecord) -> Checked<Memory<'p>, spin::RwLock<()>> {
+fn with_record<'p>(mut memory: Memory<'p>, record: ShutdownRecord) -> Checked<Memory<'p>, SpinRwLock> {
     *memory.kept.lock().unwrap() = (record, 0);
     memory.keeps = true;
     Checked::new(memory).shutdown_record(record)

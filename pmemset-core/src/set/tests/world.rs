@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use super::fake::PAGE;
 use crate::arch::{self, Cpu, StoreKind};
 use crate::error::Errno;
+use crate::lock::SpinRwLock;
 use crate::{DeepFlush, Extent, Granularity, Platform, Source};
 
 /// What the platform or a source was asked to do.
@@ -42,7 +43,7 @@ impl World {
         #[cfg(target_arch = "x86_64")]
         let cpu = Cpu::detect();
         #[cfg(not(target_arch = "x86_64"))]
-        let cpu = Cpu::NONE;
+        let cpu = Cpu::simulated(64);
         Self { arena, next: AtomicUsize::new(start), cpu, acts: Mutex::new(Vec::new()) }
     }
 
@@ -69,7 +70,7 @@ impl World {
 
 // SAFETY: hands out each page once.
 unsafe impl Platform for World {
-    type Lock = spin::RwLock<()>;
+    type Lock = SpinRwLock;
 
     fn page_size_bytes(&self) -> usize {
         PAGE
