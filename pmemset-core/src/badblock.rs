@@ -8,7 +8,6 @@ use crate::{Errno, Span};
 ///
 /// An empty list is what the platform knows: a block goes bad before anybody has noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum BadBlocks {
     /// There are none.

@@ -88,7 +88,6 @@ impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Config<'_, P
 
 /// What to map of a source: everything, unless told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct MapConfig {
     offset: u64,
     length_bytes: Option<usize>,

@@ -159,7 +159,6 @@ impl core::error::Error for RepairError {
 
 /// Why no part could be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum LookupError {
     /// No part of the set has this address.
@@ -195,7 +194,6 @@ impl core::error::Error for LookupError {}
 
 /// Why a part, or a range, could not be removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum RemoveError {
     /// The part has other handles. Nothing has changed.

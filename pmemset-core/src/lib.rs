@@ -30,6 +30,8 @@ pub mod copy;
 pub mod error;
 pub mod event;
 mod extent;
+#[cfg(any(feature = "defmt", test))]
+mod format;
 mod granularity;
 #[cfg(any(feature = "spin", feature = "critical-section"))]
 pub mod lock;

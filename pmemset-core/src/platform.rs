@@ -178,27 +178,40 @@ pub unsafe trait Platform: Sync {
         self.cpu().fence();
     }
 
-    /// Copies bytes, ascending where `dest` is below `source` or the ranges are apart, else descending;
-    /// 8-byte units aligned in `dest` are stored whole.
+    /// Copies bytes, ascending where `dest` is below `source` or the ranges are apart, else descending.
+    ///
+    /// Units of 8 bytes that are aligned in `dest` are stored by one instruction on 64-bit processors, and so is each
+    /// half of them on 32-bit ones: what one instruction stores never tears. Memory that takes no narrower stores than
+    /// words gets [whole words](Cpu::storing_whole_words).
     ///
     /// # Safety
     ///
     /// `source` is readable and `dest` writable for `length_bytes` bytes; the ranges may overlap.
     #[inline]
     unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        let cpu = self.cpu();
+        if cpu.narrowest_store_bytes() > 1 {
+            // SAFETY: the caller's promise is passed on; parts consist of whole words.
+            return unsafe { arch::copy_words(cpu, dest, source, length_bytes, kind) };
+        }
         // SAFETY: the caller's promise is passed on as it is.
-        unsafe { arch::copy(self.cpu(), dest, source, length_bytes, kind) }
+        unsafe { arch::copy(cpu, dest, source, length_bytes, kind) }
     }
 
-    /// Fills bytes with `value`; 8-byte units aligned in `dest` are stored whole.
+    /// Fills bytes with `value`, with stores as for [`copy`](Self::copy).
     ///
     /// # Safety
     ///
     /// `dest` is writable for `length_bytes` bytes.
     #[inline]
     unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        let cpu = self.cpu();
+        if cpu.narrowest_store_bytes() > 1 {
+            // SAFETY: the caller's promise is passed on; parts consist of whole words.
+            return unsafe { arch::fill_words(cpu, dest, value, length_bytes, kind) };
+        }
         // SAFETY: the caller's promise is passed on as it is.
-        unsafe { arch::fill(self.cpu(), dest, value, length_bytes, kind) }
+        unsafe { arch::fill(cpu, dest, value, length_bytes, kind) }
     }
 }
 
@@ -253,7 +266,11 @@ pub unsafe trait Source: Send + Sync {
         None
     }
 
-    /// Returns the unit in bytes, a power of two, in which the medium takes stores; 1 where any store will do.
+    /// Returns the width in bytes, a power of two, of the narrowest store that the medium takes; 1 where any will do.
+    ///
+    /// A set refuses a source whose granule is wider than the narrowest store of its platform's copies:
+    /// [`Cpu::narrowest_store_bytes`]. Stores that the program makes itself, through a pointer or a slice, are its own
+    /// duty.
     fn write_granule_bytes(&self) -> usize {
         1
     }

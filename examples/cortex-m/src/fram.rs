@@ -5,6 +5,7 @@ use core::cell::Cell;
 use critical_section::Mutex;
 use pmemset_core::arch::Cpu;
 use pmemset_core::lock::CriticalSectionRwLock;
+use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
 
 /// Where the chip has the memory.
@@ -49,7 +50,8 @@ unsafe impl Platform for Controller {
     }
 
     fn cpu(&self) -> &Cpu {
-        &Cpu::NONE
+        const WORDS: Cpu = Cpu::NONE.storing_whole_words();
+        &WORDS
     }
 
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
@@ -110,5 +112,10 @@ unsafe impl Source for Fram {
 
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         Ok(DeepFlush::NotNeeded)
+    }
+
+    /// What is stored is there: it loses power in no way that loses stores.
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        id.push(b"fram").map(|()| 0)
     }
 }

@@ -51,7 +51,7 @@ impl Count for AtomicU32 {
 
 /// Called after reset.
 pub fn main() -> ! {
-    let good = placed_where_it_is() && offsets_are_not_cut() && handler_comes_in_between();
+    let good = placed_where_it_is() && stored_in_whole_words() && offsets_are_not_cut() && handler_comes_in_between();
     say(if good { "good\n" } else { "bad\n" });
     exit(good)
 }
@@ -68,6 +68,23 @@ fn placed_where_it_is() -> bool {
     let placed = mapped.part.start() == FRAM_START && again.is_err() && stored && read;
     say(if placed { "placed at its address, and only there\n" } else { "not placed where it is\n" });
     placed && SET.remove(part).is_ok()
+}
+
+/// The memory takes words of four bytes: what lies beside a shorter store stays as it is.
+fn stored_in_whole_words() -> bool {
+    if SET.map(&FRAM, &MapConfig::new().length(HALF)).is_err() {
+        return false;
+    }
+    let Ok(part) = SET.part_at(FRAM_START) else { return false };
+    let none = CopyFlags::empty();
+    let stored = part.write(0, b"0123456789abcdef", none).is_ok()
+        && part.write(3, b"-five-", none).is_ok()
+        && part.copy_within(9, 6, 5, none).is_ok()
+        && part.fill(15, b'!', 1, none).is_ok();
+    let mut bytes = [0; 16];
+    let kept = part.read(0, &mut bytes).is_ok() && &bytes == b"012-five-ve-9ae!";
+    say(if stored && kept { "stored in whole words\n" } else { "not stored in whole words\n" });
+    stored && kept && SET.remove(part).is_ok()
 }
 
 /// 4 GiB and a bit are no offset of 32 bits, and not the bit either.

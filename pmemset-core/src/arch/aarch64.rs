@@ -38,7 +38,7 @@ impl Cpu {
     /// Returns the choice for a processor with the capability bits `hwcap` and the cache type register `ctr_el0`.
     #[must_use]
     pub const fn from_registers(hwcap: u64, ctr_el0: u64) -> Self {
-        Self { method: method(hwcap), wide: false, line_bytes: line_bytes(ctr_el0) }
+        Self { method: method(hwcap), line_bytes: line_bytes(ctr_el0), ..Self::NONE }
     }
 }
 

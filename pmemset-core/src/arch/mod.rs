@@ -10,9 +10,11 @@ mod riscv64;
 mod store;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 mod wide;
+mod words;
 mod x86_64;
 
 pub use store::{copy, fill};
+pub use words::{copy_words, fill_words};
 pub use x86_64::CpuidFacts;
 
 /// How a copy stores its bytes.
@@ -76,22 +78,39 @@ impl fmt::Display for Method {
 
 /// How this processor writes back cache lines: chosen once, from what the processor says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Cpu {
     method: Method,
     /// AVX registers can be used.
     wide: bool,
+    /// The memory takes no store narrower than a word.
+    whole_words: bool,
     line_bytes: usize,
 }
 
 impl Cpu {
     /// A processor that cannot write back cache lines: page granularity only.
-    pub const NONE: Self = Self { method: Method::None, wide: false, line_bytes: 64 };
+    pub const NONE: Self = Self { method: Method::None, wide: false, whole_words: false, line_bytes: 64 };
 
     /// Returns a processor that does nothing by itself, and whose platform says that it does.
     #[cfg(feature = "sim")]
     pub(crate) const fn simulated(line_bytes: usize) -> Self {
-        Self { method: Method::Simulated, line_bytes, wide: false }
+        Self { method: Method::Simulated, line_bytes, ..Self::NONE }
+    }
+
+    /// Returns the processor with memory that takes no store narrower than a word, which is as wide as a register.
+    ///
+    /// Copies and fills then store whole words, with what lies beside the range in its first and last word: no two
+    /// contexts may store to bytes of one word at the same time. Stores that the program makes itself must be whole
+    /// words too. Changes nothing on x86-64, where memory takes bytes.
+    #[must_use]
+    pub const fn storing_whole_words(self) -> Self {
+        Self { whole_words: cfg!(not(target_arch = "x86_64")), ..self }
+    }
+
+    /// Returns the width in bytes of the narrowest store that copies and fills make: 1, or that of a register.
+    #[must_use]
+    pub const fn narrowest_store_bytes(&self) -> usize {
+        if cfg!(not(target_arch = "x86_64")) && self.whole_words { words::WORD_BYTES } else { 1 }
     }
 
     /// Returns whether stores can be made durable without the source's help.

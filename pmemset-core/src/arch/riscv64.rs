@@ -27,7 +27,7 @@ impl Cpu {
     #[must_use]
     pub const fn from_zicbom(block_bytes: usize) -> Self {
         if is_block_size(block_bytes) {
-            Self { method: super::Method::CboClean, wide: false, line_bytes: block_bytes }
+            Self { method: super::Method::CboClean, line_bytes: block_bytes, ..Self::NONE }
         } else {
             Self::NONE
         }

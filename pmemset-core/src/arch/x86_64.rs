@@ -82,7 +82,7 @@ impl Cpu {
     /// An instruction that the processor does not have raises an invalid-opcode exception later.
     #[must_use]
     pub const fn from_cpuid(facts: &CpuidFacts) -> Self {
-        Self { method: facts.method(), wide: facts.has_avx(), line_bytes: facts.line_bytes() }
+        Self { method: facts.method(), wide: facts.has_avx(), line_bytes: facts.line_bytes(), ..Self::NONE }
     }
 }
 

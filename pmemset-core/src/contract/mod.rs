@@ -37,6 +37,7 @@ use crate::{Errno, Extent, Platform, Source};
 
 /// What a port has done against its duty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Breach {
     /// What should have been.
     pub expected: &'static str,

@@ -8,7 +8,6 @@ use crate::{Extent, Granularity, Span};
 
 /// Why [`Set::map`](crate::Set::map) refused or failed. The set, the source and the address space are what they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MapError {
     /// The offset is past `i64::MAX`.
@@ -43,6 +42,13 @@ pub enum MapError {
     InvalidAlignment {
         /// The alignment in the way, in bytes.
         alignment_bytes: usize,
+    },
+    /// The source's medium takes no stores as narrow as those that the platform makes.
+    WriteGranule {
+        /// The narrowest store that the medium takes, in bytes.
+        granule_bytes: usize,
+        /// The narrowest store of the platform's copies, in bytes.
+        narrowest_store_bytes: usize,
     },
     /// The source ends too early and may not grow.
     SourceTooSmall {
@@ -161,6 +167,7 @@ impl MapError {
             Self::InvalidAlignment { .. } => -200_035,
             Self::BadBlocksUnknown { .. } => -200_038,
             Self::RecordNotKept => Errno::IO.code(),
+            Self::WriteGranule { .. } => Errno::OPNOTSUPP.code(),
             Self::AddressSpace { cause } | Self::Source { cause } => cause.code(),
         }
     }
@@ -205,6 +212,10 @@ impl fmt::Display for MapError {
             }
             Self::InvalidAlignment { alignment_bytes } => {
                 write!(f, "the source's alignment {alignment_bytes} is not a power of two")
+            }
+            Self::WriteGranule { granule_bytes, narrowest_store_bytes } => {
+                write!(f, "the source takes stores of {granule_bytes} bytes or more, copies make some of ")?;
+                write!(f, "{narrowest_store_bytes}: see Cpu::storing_whole_words")
             }
             Self::SourceTooSmall { needed_bytes, length_bytes } => {
                 write!(f, "the source has {length_bytes} bytes, {needed_bytes} are needed, and it may not grow")

@@ -7,7 +7,6 @@ use crate::Extent;
 
 /// Why bytes of a set could not be stored, read or made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum PersistError {
     /// The range, or the part where a part was asked, ends before `address`. Nothing was stored or flushed.

@@ -6,7 +6,6 @@ use crate::{Errno, Extent};
 
 /// Why a [`Reservation`](super::Reservation) could not be made, or not be closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum ReservationError {
     /// The address is not a multiple of the page size.

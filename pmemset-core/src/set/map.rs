@@ -78,6 +78,11 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         if !needed.is_power_of_two() {
             return Err(MapError::InvalidAlignment { alignment_bytes: needed });
         }
+        let granule_bytes = source.write_granule_bytes();
+        let narrowest_store_bytes = self.platform.cpu().narrowest_store_bytes();
+        if granule_bytes > narrowest_store_bytes {
+            return Err(MapError::WriteGranule { granule_bytes, narrowest_store_bytes });
+        }
         let alignment_bytes = needed.max(self.platform.page_size_bytes());
         let mask = (alignment_bytes as u64).wrapping_sub(1);
         if offset & mask != 0 {

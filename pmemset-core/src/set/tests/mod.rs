@@ -71,6 +71,7 @@ fn refused_requests_change_nothing() {
     let mut source = FakeSource::new(&platform, 1 << 20);
     source.grows = true;
     let odd = FakeSource { alignment_bytes: 3 * PAGE, ..FakeSource::new(&platform, 1 << 20) };
+    let words = FakeSource { granule_bytes: 2, ..FakeSource::new(&platform, 1 << 20) };
     let small = FakeSource::new(&platform, PAGE as u64);
     let set = set_on(&platform);
     let at = |offset: u64, length: usize| set.map(&source, &bytes(length).offset(offset).unwrap()).unwrap_err().code();
@@ -78,11 +79,13 @@ fn refused_requests_change_nothing() {
     assert_eq!(at(0, 5000), -200_015);
     assert_eq!(at(4096, usize::MAX - 4095), -200_033);
     assert_eq!(at(i64::MAX as u64 - 4095, PAGE), -200_033);
-    assert_eq!(at(0, 1 << 63), -200_033);
+    assert_eq!(at(0, 1 << (usize::BITS - 1)), -200_033);
     assert_eq!(MapConfig::new().offset(1 << 63).unwrap_err().code(), -200_024);
     assert_eq!(source.length_bytes.lock().unwrap().to_owned(), 1 << 20);
     assert_eq!((platform.reserved_bytes(), platform.mapped_bytes(), set.segments()), (0, 0, 0));
     assert_eq!(set.map(&odd, &bytes(PAGE)).unwrap_err().code(), -200_035);
+    let refused = MapError::WriteGranule { granule_bytes: 2, narrowest_store_bytes: 1 };
+    assert_eq!((set.map(&words, &bytes(PAGE)), refused.code()), (Err(refused), -95));
     assert_eq!(
         set.map(&small, &bytes(2 * PAGE)),
         Err(MapError::SourceTooSmall { needed_bytes: 8192, length_bytes: 4096 })

@@ -1,0 +1,375 @@
+//! `defmt::Format` where it cannot be derived: defmt cuts `usize` to 32 bits, and what a lock guards is not logged.
+
+#[cfg(feature = "defmt")]
+mod by_hand {
+    use defmt::{Format, Formatter, write};
+    use lock_api::RawRwLock;
+
+    use crate::arch::Cpu;
+    use crate::badblock::{BadBlocks, Collector};
+    use crate::cell::Shutdown;
+    use crate::error::{LookupError, MapError, PersistError, RemoveError};
+    use crate::set::{Part, Parts, Refused, Set};
+    use crate::shutdown::DeviceId;
+    use crate::{Checked, Config, MapConfig, Platform, Reservation, ReservationError, ShutdownCell, Source};
+
+    impl Format for LookupError {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::NotMapped { address } => write!(f, "NotMapped {{ address: {=u64:#x} }}", address as u64),
+                Self::TooManyHandles => write!(f, "TooManyHandles"),
+            }
+        }
+    }
+
+    impl Format for PersistError {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::NotMapped { address } => write!(f, "NotMapped {{ address: {=u64:#x} }}", address as u64),
+                Self::OutOfRange { start, length_bytes } => {
+                    let (start, length) = (start as u64, length_bytes as u64);
+                    write!(f, "OutOfRange {{ start: {=u64:#x}, length_bytes: {=u64} }}", start, length);
+                }
+                Self::TooManyHandles => write!(f, "TooManyHandles"),
+                Self::Sync { segment, cause } => write!(f, "Sync {{ segment: {}, cause: {} }}", segment, cause),
+                Self::FailedBefore { segment } => write!(f, "FailedBefore {{ segment: {} }}", segment),
+            }
+        }
+    }
+
+    impl Format for RemoveError {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::Pinned { part } => write!(f, "Pinned {{ part: {} }}", part),
+                Self::OtherSet => write!(f, "OtherSet"),
+                Self::RangeOutOfRange { address, length_bytes } => {
+                    let (address, length) = (address as u64, length_bytes as u64);
+                    write!(f, "RangeOutOfRange {{ address: {=u64:#x}, length_bytes: {=u64} }}", address, length);
+                }
+                Self::DeepFlush { segment, cause } => {
+                    write!(f, "DeepFlush {{ segment: {}, cause: {} }}", segment, cause);
+                }
+                Self::Unmap { segment, cause } => write!(f, "Unmap {{ segment: {}, cause: {} }}", segment, cause),
+            }
+        }
+    }
+
+    impl Format for ReservationError {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::AddressUnaligned { address, alignment_bytes } => {
+                    let (address, alignment) = (address as u64, alignment_bytes as u64);
+                    write!(f, "AddressUnaligned {{ address: {=u64:#x}, alignment_bytes: {=u64} }}", address, alignment);
+                }
+                Self::LengthUnaligned { length_bytes, alignment_bytes } => {
+                    let (length, alignment) = (length_bytes as u64, alignment_bytes as u64);
+                    write!(f, "LengthUnaligned {{ length_bytes: {=u64}, alignment_bytes: {=u64} }}", length, alignment);
+                }
+                Self::Occupied { window } => write!(f, "Occupied {{ window: {} }}", window),
+                Self::NotEmpty { window } => write!(f, "NotEmpty {{ window: {} }}", window),
+                Self::AddressSpace { cause } => write!(f, "AddressSpace {{ cause: {} }}", cause),
+            }
+        }
+    }
+
+    impl Format for MapError {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::OffsetOutOfRange { offset } => write!(f, "OffsetOutOfRange {{ offset: {=u64} }}", offset),
+                Self::OffsetUnaligned { offset, alignment_bytes } => {
+                    let alignment = alignment_bytes as u64;
+                    write!(f, "OffsetUnaligned {{ offset: {=u64}, alignment_bytes: {=u64} }}", offset, alignment);
+                }
+                Self::LengthUnaligned { length_bytes, alignment_bytes } => {
+                    let (length, alignment) = (length_bytes, alignment_bytes as u64);
+                    write!(f, "LengthUnaligned {{ length_bytes: {=u64}, alignment_bytes: {=u64} }}", length, alignment);
+                }
+                Self::LengthOutOfRange { offset, length_bytes } => {
+                    write!(f, "LengthOutOfRange {{ offset: {=u64}, length_bytes: {=u64} }}", offset, length_bytes);
+                }
+                Self::LengthUnset => write!(f, "LengthUnset"),
+                Self::InvalidAlignment { alignment_bytes } => {
+                    write!(f, "InvalidAlignment {{ alignment_bytes: {=u64} }}", alignment_bytes as u64);
+                }
+                Self::WriteGranule { granule_bytes, narrowest_store_bytes } => {
+                    let (granule, store) = (granule_bytes as u64, narrowest_store_bytes as u64);
+                    write!(
+                        f,
+                        "WriteGranule {{ granule_bytes: {=u64}, narrowest_store_bytes: {=u64} }}",
+                        granule, store
+                    );
+                }
+                Self::SourceTooSmall { needed_bytes, length_bytes } => {
+                    let (needed, length) = (needed_bytes, length_bytes);
+                    write!(f, "SourceTooSmall {{ needed_bytes: {=u64}, length_bytes: {=u64} }}", needed, length);
+                }
+                Self::CannotGrow { needed_bytes, cause } => {
+                    write!(f, "CannotGrow {{ needed_bytes: {=u64}, cause: {} }}", needed_bytes, cause);
+                }
+                Self::GranularityNotSupported { required, available } => {
+                    write!(f, "GranularityNotSupported {{ required: {}, available: {} }}", required, available);
+                }
+                Self::GranularityMismatch { set, source } => {
+                    write!(f, "GranularityMismatch {{ set: {}, source: {} }}", set, source);
+                }
+                Self::Map { window, cause } => write!(f, "Map {{ window: {}, cause: {} }}", window, cause),
+                _ => self.format_room_or_broken(f),
+            }
+        }
+    }
+
+    impl MapError {
+        /// Writes the reasons that have to do with room, and with broken memory.
+        fn format_room_or_broken(&self, f: Formatter<'_>) {
+            match *self {
+                Self::CannotCoalesce { at } => write!(f, "CannotCoalesce {{ at: {=u64:#x} }}", at as u64),
+                Self::CannotFit { length_bytes, alignment_bytes } => {
+                    let (length, alignment) = (length_bytes as u64, alignment_bytes as u64);
+                    write!(f, "CannotFit {{ length_bytes: {=u64}, alignment_bytes: {=u64} }}", length, alignment);
+                }
+                Self::TableFull { capacity } => write!(f, "TableFull {{ capacity: {=u64} }}", capacity as u64),
+                Self::ReservationFull { capacity } => {
+                    write!(f, "ReservationFull {{ capacity: {=u64} }}", capacity as u64);
+                }
+                Self::AddressSpace { cause } => write!(f, "AddressSpace {{ cause: {} }}", cause),
+                Self::Source { cause } => write!(f, "Source {{ cause: {} }}", cause),
+                Self::ShutdownUnsupported => write!(f, "ShutdownUnsupported"),
+                Self::DeviceIdTooLong => write!(f, "DeviceIdTooLong"),
+                Self::UndesirablePartState { verdict } => {
+                    write!(f, "UndesirablePartState {{ verdict: {} }}", verdict);
+                }
+                Self::RecordNotKept => write!(f, "RecordNotKept"),
+                Self::BadBlock { block } => write!(f, "BadBlock {{ block: {} }}", block),
+                Self::ClearedBlocksRefused => write!(f, "ClearedBlocksRefused"),
+                Self::BadBlocksUnknown { cause } => write!(f, "BadBlocksUnknown {{ cause: {} }}", cause),
+                _ => write!(f, "MapError({=i32})", self.code()),
+            }
+        }
+    }
+
+    impl Format for BadBlocks {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::None => write!(f, "None"),
+                Self::Listed { count, more } => {
+                    write!(f, "Listed {{ count: {=u64}, more: {=bool} }}", count as u64, more);
+                }
+                Self::Unknown(cause) => write!(f, "Unknown({})", cause),
+            }
+        }
+    }
+
+    impl Format for Collector<'_> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Collector {{ .. }}");
+        }
+    }
+
+    impl Format for MapConfig {
+        fn format(&self, f: Formatter<'_>) {
+            let length = self.length_bytes().map(|length_bytes| length_bytes as u64);
+            write!(f, "MapConfig {{ offset: {=u64}, length_bytes: {} }}", self.offset_bytes(), length);
+        }
+    }
+
+    impl Format for Cpu {
+        fn format(&self, f: Formatter<'_>) {
+            let (line, store) = (self.line_bytes() as u64, self.narrowest_store_bytes() as u64);
+            let (method, wide) = (self.method(), self.wide_stores());
+            write!(
+                f,
+                "Cpu {{ method: {}, wide: {=bool}, line_bytes: {=u64}, narrowest_store_bytes: {=u64} }}",
+                method, wide, line, store
+            );
+        }
+    }
+
+    impl Format for DeviceId {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "DeviceId({=[u8]})", self.as_bytes());
+        }
+    }
+
+    impl<P: Platform, S: Source + Clone, const N: usize> Format for Config<'_, P, S, N> {
+        fn format(&self, f: Formatter<'_>) {
+            let reservation = self.reservation.map(crate::reservation::Window::extent);
+            let (required, ahead) = (self.required, self.reserve_ahead_bytes as u64);
+            let (observer, acceptable) = (self.observer.is_some(), self.acceptable);
+            write!(
+                f,
+                "Config {{ required: {}, observer: {=bool}, reservation: {}, reserve_ahead_bytes: {=u64}, acceptable: {} }}",
+                required, observer, reservation, ahead, acceptable
+            );
+        }
+    }
+
+    impl<P: Platform, S: Source + Clone, const N: usize> Format for Set<'_, P, S, N> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Set {{ capacity: {=u64}, .. }}", self.capacity() as u64);
+        }
+    }
+
+    impl<P: Platform, S: Source + Clone, const N: usize> Format for Part<'_, P, S, N> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Part {{ extent: {}, granularity: {} }}", self.extent(), self.granularity());
+        }
+    }
+
+    impl<P: Platform, S: Source + Clone, const N: usize> Format for Parts<'_, P, S, N> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Parts {{ .. }}");
+        }
+    }
+
+    impl<P: Platform, S: Source + Clone, const N: usize> Format for Refused<'_, P, S, N> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Refused {{ part: {}, error: {} }}", self.part, self.error);
+        }
+    }
+
+    impl<P: Platform, const M: usize> Format for Reservation<P, M> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Reservation {{ extent: {}, .. }}", self.extent());
+        }
+    }
+
+    impl<S: Source, L: RawRwLock> Format for Checked<S, L> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Checked {{ .. }}");
+        }
+    }
+
+    impl<L: RawRwLock> Format for ShutdownCell<L> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "ShutdownCell {{ .. }}");
+        }
+    }
+
+    impl Format for Shutdown<'_> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Shutdown {{ .. }}");
+        }
+    }
+
+    #[cfg(feature = "spin")]
+    impl Format for crate::lock::SpinRwLock {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "SpinRwLock {{ .. }}");
+        }
+    }
+
+    #[cfg(feature = "critical-section")]
+    impl Format for crate::lock::CriticalSectionRwLock {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "CriticalSectionRwLock {{ .. }}");
+        }
+    }
+}
+
+/// Does not compile where a public type has no `Format`.
+#[cfg(feature = "defmt")]
+#[allow(dead_code, reason = "to be compiled is all that it is for")]
+fn every_public_type<P: crate::Platform, S: crate::Source + Clone + defmt::Format, L: lock_api::RawRwLock>() {
+    use crate::*;
+    fn is<T: defmt::Format + ?Sized>() {}
+    is::<arch::CpuidFacts>();
+    is::<arch::StoreKind>();
+    is::<arch::Method>();
+    is::<arch::Cpu>();
+    is::<badblock::BadBlocks>();
+    is::<badblock::BadBlockPolicy>();
+    is::<badblock::ClearError>();
+    is::<badblock::McsafeError>();
+    is::<badblock::Collector<'_>>();
+    is::<cell::Published>();
+    is::<cell::ShutdownCell<L>>();
+    is::<cell::Shutdown<'_>>();
+    is::<Checked<S, L>>();
+    is::<config::Coalescing>();
+    is::<config::Config<'_, P, S, 1>>();
+    is::<config::MapConfig>();
+    is::<copy::CopyFlags>();
+    is::<error::DeepFlushError>();
+    is::<error::Errno>();
+    is::<error::LookupError>();
+    is::<error::MapError>();
+    is::<error::PersistError>();
+    is::<error::PrepareError>();
+    is::<error::RemoveError>();
+    is::<error::RepairError>();
+    is::<event::Answer>();
+    is::<event::Event<'_, S>>();
+    is::<Extent>();
+    is::<Span>();
+    is::<Granularity>();
+    #[cfg(feature = "contract")]
+    is::<contract::Breach>();
+    #[cfg(feature = "critical-section")]
+    is::<lock::CriticalSectionRwLock>();
+    #[cfg(feature = "spin")]
+    is::<lock::SpinRwLock>();
+    is::<platform::DeepFlush>();
+    is::<platform::Growth>();
+    is::<reservation::Reservation<P, 1>>();
+    is::<reservation::ReservationError>();
+    is::<set::Mapped>();
+    is::<set::Part<'_, P, S, 1>>();
+    is::<set::Parts<'_, P, S, 1>>();
+    is::<set::Refused<'_, P, S, 1>>();
+    is::<set::Set<'_, P, S, 1>>();
+    is::<shutdown::DeviceError>();
+    is::<shutdown::DeviceId>();
+    is::<shutdown::PartState>();
+    is::<shutdown::PartStates>();
+    is::<shutdown::ShutdownRecord>();
+    is::<shutdown::Verdict>();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    /// Calls `each` with every line of every source file in `folder`, but for simulated hardware, which needs `std`.
+    fn lines(folder: &Path, each: &mut dyn FnMut(&str)) {
+        for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if entry.is_dir() && !entry.ends_with("sim") {
+                lines(&entry, each);
+            } else if entry.extension().is_some_and(|extension| extension == "rs") {
+                fs::read_to_string(&entry).unwrap().lines().for_each(&mut *each);
+            }
+        }
+    }
+
+    #[test]
+    fn every_public_type_is_asked_for_its_format() {
+        let mut types = 0;
+        lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut |line| {
+            let line = line.trim_start();
+            let name = line.strip_prefix("pub struct ").or_else(|| line.strip_prefix("pub enum "));
+            let name = name.and_then(|rest| rest.split(|c: char| !c.is_alphanumeric()).next());
+            let Some(name) = name.filter(|name| !name.is_empty()) else { return };
+            let asked = include_str!("format.rs")
+                .lines()
+                .filter_map(|line| line.trim_start().strip_prefix("is::<"))
+                .any(|path| path.split(['<', '>', ':']).any(|piece| piece == name));
+            assert!(asked, "{name} is not in the list of `every_public_type`");
+            types += 1;
+        });
+        assert!(types > 40, "found only {types}");
+    }
+
+    #[test]
+    fn no_derived_format_cuts_a_number() {
+        let (mut derived, mut types) = (false, 0);
+        lines(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut |line| {
+            if line.contains("derive(defmt::Format)") {
+                derived = true;
+                types += 1;
+            }
+            assert!(!derived || !line.contains("usize"), "defmt cuts this to 32 bits: {line}");
+            derived = derived && line != "}" && !line.ends_with(';');
+        });
+        assert!(types > 20, "found only {types}");
+    }
+}
