@@ -22,7 +22,7 @@ pub struct Published {
 #[derive(Debug)]
 struct Live {
     record: ShutdownRecord,
-    /// What `record` was before the first of the present mappings, until one of them is committed.
+    /// What `record` was before the first of the present mappings, until one of them is committed; or before a repair.
     before: Option<ShutdownRecord>,
     /// Mappings of this process, those under way included.
     mapped: u32,
@@ -62,11 +62,19 @@ impl Live {
         }
         // An accepted state is where counting starts again: neither the old device nor the old count is held against it.
         if verdict.id_changed || verdict.stored_count != count {
-            self.record = ShutdownRecord::of(id, count);
+            self.record.become_that_of(id, count);
         }
         self.mapped = self.mapped.saturating_add(1);
         self.count();
         Ok(verdict)
+    }
+
+    /// Makes the record what it was before.
+    fn go_back(&mut self) {
+        if let Some(before) = &self.before {
+            self.record.clone_from(before);
+        }
+        self.before = None;
     }
 
     fn roll_back(&mut self, into: &mut ShutdownRecord) -> Option<u64> {
@@ -74,9 +82,7 @@ impl Live {
         self.count();
         if self.mapped == 0 {
             self.opened = None;
-            if let Some(before) = self.before.take() {
-                self.record = before;
-            }
+            self.go_back();
         }
         let published = self.dirty_kept.then(|| self.publish(into));
         self.dirty_kept &= self.mapped > 0;
@@ -205,30 +211,28 @@ impl Shutdown<'_> {
         self.with(|live| live.unmapped(flushed, into)).flatten()
     }
 
-    /// Makes the record that of the device with nothing mapped; returns what it was, and the number of the new one.
-    pub(crate) fn repair(
-        self,
-        id: &DeviceId,
-        count: u64,
-        into: &mut ShutdownRecord,
-    ) -> Result<(ShutdownRecord, u64), InUse> {
+    /// Makes the record that of the device with nothing mapped; returns what it was judged to be, and the number of the
+    /// new one.
+    pub(crate) fn repair(self, id: &DeviceId, count: u64, into: &mut ShutdownRecord) -> Result<(Verdict, u64), InUse> {
         self.with(|live| {
             if live.mapped > 0 {
                 return Err(InUse { mapped: live.mapped });
             }
-            let before = core::mem::replace(&mut live.record, ShutdownRecord::of(id, count));
+            let verdict = evaluate(&live.record, 0, id, count);
+            live.before = Some(live.record);
+            live.record.become_that_of(id, count);
             live.unflushed = 0;
             live.count();
-            Ok((before, live.publish(into)))
+            Ok((verdict, live.publish(into)))
         })
         .unwrap_or(Err(InUse { mapped: 0 }))
     }
 
     /// Takes back a repair, unless the record has changed since.
-    pub(crate) fn undo_repair(self, before: ShutdownRecord, sequence: u64) {
+    pub(crate) fn undo_repair(self, sequence: u64) {
         self.with(|live| {
             if live.sequence == sequence {
-                live.record = before;
+                live.go_back();
             }
         });
     }

@@ -1,8 +1,9 @@
 //! The live record against its rules, and every short interleaving of two threads against a keeper that can be cut off.
 
 use super::*;
+use crate::lock::SpinRwLock;
 
-type Cell = ShutdownCell<spin::RwLock<()>>;
+type Cell = ShutdownCell<SpinRwLock>;
 
 fn id(text: &[u8]) -> DeviceId {
     let mut id = DeviceId::new();
@@ -107,9 +108,10 @@ fn repair_wants_the_source_unmapped_and_can_be_taken_back() {
     let cell = Cell::new(interrupted());
     let handle = cell.handle();
     let mut after = ShutdownRecord::new();
-    let (before, sequence) = handle.repair(&id(b"it"), 9, &mut after).unwrap();
-    assert_eq!((before, after), (interrupted(), ShutdownRecord::of(&id(b"it"), 9)));
-    handle.undo_repair(before, sequence);
+    let (verdict, sequence) = handle.repair(&id(b"it"), 9, &mut after).unwrap();
+    assert_eq!(verdict, evaluate(&interrupted(), 0, &id(b"it"), 9));
+    assert_eq!(after, ShutdownRecord::of(&id(b"it"), 9));
+    handle.undo_repair(sequence);
     assert_eq!(handle.record().record, interrupted());
     handle.stage(&id(b"me"), 5, PartStates::all());
     assert_eq!(handle.repair(&id(b"it"), 9, &mut after).unwrap_err(), InUse { mapped: 1 });

@@ -4,7 +4,7 @@ use super::Set;
 use crate::badblock::{BadBlockPolicy, BadBlocks};
 use crate::error::{MapError, RepairError};
 use crate::event::{Answer, Event};
-use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict, evaluate};
+use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict};
 use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
 
 /// The number of bad blocks asked for at a time.
@@ -94,12 +94,12 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         let count = device(source, &mut id).map_err(RepairError::Device)?;
         let mut record = ShutdownRecord::new();
         let repaired = shutdown.repair(&id, count, &mut record);
-        let (before, sequence) = repaired.map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
+        let (verdict, sequence) = repaired.map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
         if self.publish(source, &record, sequence) == Answer::Refuse {
-            shutdown.undo_repair(before, sequence);
+            shutdown.undo_repair(sequence);
             return Err(RepairError::RecordNotKept);
         }
-        Ok(evaluate(&before, 0, &id, count))
+        Ok(verdict)
     }
 
     /// Refuses a range in which a bad block is left after the observer was told of each.

@@ -4,6 +4,15 @@ use proptest::prelude::*;
 
 use super::*;
 
+impl ShutdownRecord {
+    /// Returns the record of a device, with nothing mapped.
+    pub(crate) fn of(id: &DeviceId, unsafe_shutdowns: u64) -> Self {
+        let mut record = Self::new();
+        record.become_that_of(id, unsafe_shutdowns);
+        record
+    }
+}
+
 fn id(text: &[u8]) -> DeviceId {
     let mut id = DeviceId::new();
     id.push(text).unwrap();
