@@ -53,7 +53,11 @@ pub(crate) fn check() -> Tally {
 
 fn boots(tally: &mut Tally, kernel: &Path) {
     match tools::install_packages(&["binutils"]) {
-        Ok(()) => tally.check("the kernel has fences and no vector register", disassembly::check(kernel)),
+        Ok(()) => {
+            tally.check("the kernel has streaming copies, fences and no vector register", disassembly::check(kernel));
+            tally.check("a record is streamed and fenced, and not written back", streamed(kernel));
+            tally.check("half of the stack is never used", state::stack(kernel));
+        }
         Err(reason) => tally.skip("disassembly of the kernel", &reason),
     }
     for (processor, durable_caches, instruction) in PROCESSORS {
@@ -161,6 +165,17 @@ fn cuts(kernel: &Path) -> Result<(), String> {
     expect(&last, "state dimms OkButInterrupted")?;
     let found = last.iter().filter(|line| line.starts_with("found ")).count();
     (found == 2).then_some(()).ok_or_else(|| format!("after the last cut:\n{}", last.join("\n")))
+}
+
+/// Stores one record, a cache line, and looks at the instructions that have run.
+fn streamed(kernel: &Path) -> Result<(), String> {
+    let bench = Bench::new(kernel, "streamed")?;
+    let (status, lines) = bench.start_logged("records=1")?.finish()?;
+    if status != Some(GOOD) {
+        return Err(format!("{status:?}\n{}", lines.join("\n")));
+    }
+    let log = fs::read_to_string(bench.instructions()).map_err(|error| error.to_string())?;
+    disassembly::ran(kernel, &log)
 }
 
 /// Runs the contract suite on the machine, each module and the disk; then with a port that breaks some duties.

@@ -76,8 +76,22 @@ impl<'k> Bench<'k> {
         self.folder.join("ram")
     }
 
+    /// Starts a machine with NVDIMMs and a disk, and logs every instruction when it first comes to be run.
+    pub(super) fn start_logged(&self, orders: &str) -> Result<Vm, String> {
+        let mut qemu = self.machine("max", "", "", orders);
+        Vm::start(qemu.args(["-d", "in_asm", "-D"]).arg(self.instructions()))
+    }
+
+    pub(super) fn instructions(&self) -> PathBuf {
+        self.folder.join("instructions")
+    }
+
     /// Starts a machine with NVDIMMs and a disk.
     pub(super) fn start(&self, processor: &str, machine: &str, dimm: &str, orders: &str) -> Result<Vm, String> {
+        Vm::start(&mut self.machine(processor, machine, dimm, orders))
+    }
+
+    fn machine(&self, processor: &str, machine: &str, dimm: &str, orders: &str) -> Command {
         let mut qemu = self.qemu(orders);
         qemu.args(["-machine", &format!("q35,nvdimm=on,accel=tcg{machine}"), "-cpu", processor]);
         qemu.args(["-m", "128M,slots=4,maxmem=1G"]);
@@ -90,7 +104,7 @@ impl<'k> Bench<'k> {
         qemu.args(["-device", "nvdimm,id=dimm-state,memdev=state"]);
         memory(&mut qemu, "vp", &self.disk(), DISK_BYTES);
         qemu.args(["-device", "virtio-pmem-pci,id=disk,memdev=vp"]);
-        Vm::start(&mut qemu)
+        qemu
     }
 
     /// Boots, waits for the end, and returns what the kernel said.

@@ -7,6 +7,7 @@ use std::path::Path;
 use super::bench::{Bench, expect};
 use super::tables;
 use super::{BAD, GOOD};
+use crate::tools::output_of;
 
 /// Where the ring, the shutdown records and the flush hints are in the machine's memory.
 const RING: u64 = 64 << 20;
@@ -145,6 +146,19 @@ fn hints(kernel: &Path) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Fails unless half of the kernel's stack is still as the loader has left it: zeros.
+pub(super) fn stack(kernel: &Path) -> Result<(), String> {
+    const STACK_BYTES: usize = 64 << 10;
+    let bench = Bench::new(kernel, "stack")?;
+    good(&bench, Firmware::default(), "records=3", "Ok")?;
+    let symbols = output_of("nm", &[kernel])?;
+    let top = symbols.lines().find_map(|line| u64::from_str_radix(line.strip_suffix(" b stack_top")?, 16).ok());
+    let top = top.ok_or("no stack in the kernel")?;
+    let stack = bytes(&bench, top - STACK_BYTES as u64, STACK_BYTES)?;
+    let used = STACK_BYTES - stack.iter().take_while(|byte| **byte == 0).count();
+    if used > STACK_BYTES / 2 || used == 0 { Err(format!("{used} bytes of stack were used")) } else { Ok(()) }
 }
 
 /// Returns the bytes of the machine's memory from `at` on.
