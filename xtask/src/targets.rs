@@ -50,18 +50,25 @@ pub(crate) fn check() -> Tally {
     tally
 }
 
-/// Boots a Cortex-M program: memory at a fixed address, and a handler that uses the set in between.
-///
-/// It links only if no panic can be reached.
+/// Boots two Cortex-M programs: memory at a fixed address, and a handler that uses the set in between, which links only
+/// if no panic can be reached; and the contract suite, which is a program of its own.
 fn controller(tally: &mut Tally) {
-    let name = "a controller's set works, also from an interrupt handler";
-    let compiler = match tools::install_packages(&["qemu-system-arm"]).and_then(|()| Compiler::find(CONTROLLER)) {
-        Ok(compiler) => compiler,
-        Err(reason) => return tally.skip(name, &reason),
-    };
-    let mut cargo = compiler.cargo(&root().join("examples/cortex-m"), "build", "core");
-    let built = run_command(cargo.args(["--release", "--quiet", "--locked"]));
-    tally.check(name, built.and_then(|_| boot(&compiler.release_program("cortex-m-fram"))));
+    let programs: [(&str, &str, &[&str]); 2] = [
+        ("a controller's set works, also from an interrupt handler", "cortex-m-fram", &[]),
+        ("a controller keeps every duty of a port", "contract", &["--features", "contract"]),
+    ];
+    let compiler = tools::install_packages(&["qemu-system-arm"]).and_then(|()| Compiler::find(CONTROLLER));
+    for (name, program, features) in programs {
+        match &compiler {
+            Err(reason) => tally.skip(name, reason),
+            Ok(compiler) => {
+                let mut cargo = compiler.cargo(&root().join("examples/cortex-m"), "build", "core");
+                cargo.args(["--release", "--quiet", "--locked", "--bin", program]).args(features);
+                let built = run_command(&mut cargo);
+                tally.check(name, built.and_then(|_| boot(&compiler.release_program(program))));
+            }
+        }
+    }
 }
 
 fn boot(program: &Path) -> Result<(), String> {

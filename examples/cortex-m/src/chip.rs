@@ -1,4 +1,4 @@
-//! The controller: vectors, the system timer, the interrupt mask, and words to the debugger (Arm v7-M manual, B1 and B3).
+//! The controller: vectors, the interrupt mask, and words to the debugger (Arm v7-M manual, B1 and B3).
 
 use core::arch::asm;
 use core::ptr;
@@ -57,20 +57,6 @@ unsafe extern "C" fn fault() {
 
 unsafe extern "C" fn tick() {
     crate::tick();
-}
-
-/// Starts the system timer: an interrupt every `cycles` cycles.
-pub fn start_timer(cycles: u32) {
-    for (register, value) in [(0xe000_e014_usize, cycles), (0xe000_e018, 0), (0xe000_e010, 7)] {
-        // SAFETY: the registers of the system timer are there on every such processor.
-        unsafe { ptr::write_volatile(register as *mut u32, value) };
-    }
-}
-
-/// Stops the system timer.
-pub fn stop_timer() {
-    // SAFETY: as above.
-    unsafe { ptr::write_volatile(0xe000_e010_usize as *mut u32, 0) };
 }
 
 struct Mask;
