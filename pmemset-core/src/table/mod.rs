@@ -68,10 +68,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         self.len
     }
 
-    /// Returns the level of the root: 0, and known when it is compiled, where one leaf has all entries.
+    /// Returns how many levels there are: 1, and known when it is compiled, where one leaf has all entries.
     #[inline]
-    const fn height(&self) -> usize {
-        if Nodes::<V, W, N>::ONE_LEAF { 0 } else { self.root.level }
+    const fn levels(&self) -> usize {
+        if Nodes::<V, W, N>::ONE_LEAF { 1 } else { self.root.level.wrapping_add(1) }
     }
 
     /// Returns whether there are as many entries as fit.
@@ -152,7 +152,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         self.nodes.set_value(leaf, index, value);
         self.len = self.len.wrapping_add(1);
         self.resize(&path, 0, leaf.len.wrapping_add(1));
-        for level in 1..=self.height() {
+        for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
             if key < self.nodes.key(node, index) {
                 self.nodes.set_key(node, index, key);
@@ -229,7 +229,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     fn seek(&self, path: Option<&Path>, way: Way, lane: usize, at_least: usize) -> Option<(usize, V)> {
         let mut node = self.root;
         let mut found = None;
-        for level in 0..=self.height() {
+        for level in 0..self.levels() {
             let Some(path) = path else {
                 found = self.scan(node, 0..node.len, way, lane, at_least);
                 break;
@@ -262,7 +262,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// Writes down the length of the path's node of this level.
     fn resize(&mut self, path: &Path, level: usize, len: usize) {
-        if level == self.height() {
+        if level.wrapping_add(1) == self.levels() {
             self.root.len = len;
         } else {
             let Step { node, index } = path.step(level.wrapping_add(1));
@@ -273,7 +273,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// Brings the weights above the path's leaf up to date after an entry of weight `removed` became one of `added`.
     fn reweigh(&mut self, path: &Path, mut removed: [usize; W], mut added: [usize; W]) {
-        for level in 1..=self.height() {
+        for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
             let old = self.nodes.row_weights(node, index);
             let mut new = most(old, added);
@@ -299,7 +299,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
             self.root = self.nodes.take(old.level.wrapping_add(1), 1);
             self.set_row(self.root, 0, old);
         }
-        for level in (1..=self.height()).rev() {
+        for level in (1..self.levels()).rev() {
             let path = self.descend(key);
             let Step { node: parent, index } = path.step(level);
             let left = self.nodes.child(parent, index);
@@ -329,7 +329,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// Refills the nodes of a path that have become less than half full, and lowers the root that has one row left.
     fn rebalance(&mut self, path: &Path) {
-        for level in 1..=self.height() {
+        for level in 1..self.levels() {
             let Step { node: parent, index } = path.step(level);
             if self.nodes.child(parent, index).len >= HALF {
                 return;
@@ -355,7 +355,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
             self.resize(path, level, parent.len.wrapping_sub(1));
             self.nodes.set_key(parent, parent.len.wrapping_sub(1), NO_KEY);
         }
-        if self.height() != 0 && self.root.len == 1 {
+        if self.levels() != 1 && self.root.len == 1 {
             let old = self.root;
             self.root = self.nodes.child(old, 0);
             self.nodes.give_back(old);
