@@ -94,6 +94,11 @@ impl core::fmt::Debug for DeviceId {
     }
 }
 
+/// Returns the `L` bytes of a record from `at` on.
+fn field<const L: usize>(bytes: &[u8; RECORD_BYTES], at: usize) -> [u8; L] {
+    bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; L])
+}
+
 /// The shutdown data state of a source (`struct pmemset_sds`): what the caller keeps from one run to the next.
 ///
 /// A new one is all zeros. The layout in [`to_bytes`](Self::to_bytes) is libpmemset's on LP64, little-endian: records
@@ -135,18 +140,12 @@ impl ShutdownRecord {
     /// Any bytes are a record: nonsense has no device's id, so it is judged to be another device's.
     #[must_use]
     pub fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Self {
-        let mut record = Self::new();
-        let (mut count, mut references) = ([0; 8], [0; 4]);
-        let fields: [(usize, &mut [u8]); 3] =
-            [(0, &mut record.id), (COUNT_AT, &mut count), (REFERENCES_AT, &mut references)];
-        for (at, field) in fields {
-            for (to, from) in field.iter_mut().zip(bytes.iter().skip(at)) {
-                *to = *from;
-            }
+        let count = u64::from_le_bytes(field(bytes, COUNT_AT));
+        Self {
+            id: field(bytes, 0),
+            unsafe_shutdowns: count,
+            references: i32::from_le_bytes(field(bytes, REFERENCES_AT)),
         }
-        record.unsafe_shutdowns = u64::from_le_bytes(count);
-        record.references = i32::from_le_bytes(references);
-        record
     }
 
     /// Returns the id of the device that the record was made on; empty in a new record.

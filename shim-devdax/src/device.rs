@@ -115,7 +115,7 @@ impl DaxDevice {
     }
 
     fn number_of(&self, name: Attribute) -> Result<u64, NdError> {
-        nd::attribute(&self.dir, name, &[name.name().as_bytes()], text::number)
+        nd::number(&self.dir, name, &[name.name().as_bytes()])
     }
 
     /// Returns the device number: what makes two sources the same device as long as the system runs.
@@ -164,13 +164,13 @@ impl DaxDevice {
     /// See [`NdError`]; `Garbage` for a device of several pieces, which devices on the nd bus never are.
     pub fn physical_address(&self) -> Result<u64, NdError> {
         let attribute = Attribute::Resource;
-        match nd::attribute(&self.dir, Attribute::Mapping1, &[b"mapping1/start"], text::number) {
+        match nd::number(&self.dir, Attribute::Mapping1, &[b"mapping1/start"]) {
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {}
             Err(error) => return Err(error),
             Ok(_) => return Err(NdError::Garbage { attribute: Attribute::Mapping1 }),
         }
         let address = first(&[&[b"resource"], &[b"../resource"], &[b"device/resource"]], |path| {
-            nd::attribute(&self.dir, attribute, path, text::number)
+            nd::number(&self.dir, attribute, path)
         })?;
         // What the kernel writes when it does not know, or does not want to tell.
         if address == 0 || address == u64::MAX {
@@ -284,7 +284,7 @@ fn first<T>(paths: &[&[&[u8]]], ask: impl Fn(&[&[u8]]) -> Result<T, NdError>) ->
 /// Reads the alignment from where kernels have it: the device itself since 5.10, its region before.
 fn alignment(dir: &Fd) -> Result<u64, NdError> {
     let paths: [&[&[u8]]; 3] = [&[b"align"], &[b"../dax_region/align"], &[b"device/dax_region/align"]];
-    first(&paths, |path| nd::attribute(dir, Attribute::Align, path, text::number))
+    first(&paths, |path| nd::number(dir, Attribute::Align, path))
 }
 
 /// Parses `namespaceR.N`.

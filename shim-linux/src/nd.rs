@@ -9,14 +9,14 @@ use rustix::io;
 use crate::badlist;
 use crate::fd::Fd;
 pub use crate::place::{Piece, Pieces, Table};
-use crate::sysfs;
+use crate::sysfs::{self, Value};
 pub use crate::sysfs::{Attribute, Decimal, NdError, Sysfs, join};
 use crate::text;
 
 /// The most memory modules that one region is interleaved over.
 const MODULES_MAX: usize = 32;
 /// Where a module's own numbers are, by what its bus speaks.
-const FAMILIES: [&[u8]; 3] = [b"nfit", b"papr", b"cxl"];
+const FAMILIES: [&[u8]; 3] = [b"/nfit/", b"/papr/", b"/cxl/"];
 
 /// How far stores have to get to survive a power cut (a region's `persistence_domain`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +86,15 @@ pub fn attribute<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
 ) -> Result<T, NdError> {
     sysfs::read(dir.as_fd(), attribute, path, parse)
+}
+
+/// Reads the attribute `path`, seen from the directory `dir`, which is a number; errors name it `attribute`.
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn number(dir: &Fd, attribute: Attribute, path: &[&[u8]]) -> Result<u64, NdError> {
+    sysfs::number(dir.as_fd(), attribute, path)
 }
 
 /// Reads the link `path`, seen from the directory `dir`, and parses the last component of its target.
@@ -163,8 +172,8 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn span(&self) -> Result<Span, NdError> {
-        let start = sysfs::read(self.dir.as_fd(), Attribute::Resource, &[b"resource"], text::number)?;
-        let length_bytes = sysfs::read(self.dir.as_fd(), Attribute::Size, &[b"size"], text::number)?;
+        let start = sysfs::number(self.dir.as_fd(), Attribute::Resource, &[b"resource"])?;
+        let length_bytes = sysfs::number(self.dir.as_fd(), Attribute::Size, &[b"size"])?;
         Span::new(start, length_bytes).ok_or(NdError::Garbage { attribute: Attribute::Size })
     }
 
@@ -202,7 +211,7 @@ impl Region {
     ///
     /// See [`NdError`]; `TooLong` for more than 32.
     pub fn modules(&self) -> Result<Modules, NdError> {
-        let count = sysfs::read(self.dir.as_fd(), Attribute::Mappings, &[b"mappings"], text::number)?;
+        let count = sysfs::number(self.dir.as_fd(), Attribute::Mappings, &[b"mappings"])?;
         let mut modules = Modules { numbers: [0; MODULES_MAX], count: 0 };
         for index in 0..count {
             let index = Decimal::new(u32::try_from(index).unwrap_or(u32::MAX));
@@ -213,23 +222,19 @@ impl Region {
         Ok(modules)
     }
 
-    /// Reads `attribute` of the memory module `number`, whatever its bus speaks.
-    fn module<T>(
-        &self,
-        number: u32,
-        attribute: Attribute,
-        mut parse: impl FnMut(&[u8]) -> Result<T, text::Garbage>,
-    ) -> Result<T, NdError> {
+    /// Reads the attribute `name` of the memory module `number`, whatever its bus speaks.
+    #[inline(never)]
+    fn module(&self, number: u32, attribute: Attribute, name: &[u8], value: &mut Value) -> Result<(), NdError> {
         let number = Decimal::new(number);
-        let mut last = NdError::Unreadable { attribute, cause: Errno::NOENT };
+        let mut answer = Err(NdError::Unreadable { attribute, cause: Errno::NOENT });
         for family in FAMILIES {
-            let path: &[&[u8]] = &[b"../nmem", number.as_bytes(), b"/", family, b"/", attribute.name().as_bytes()];
-            match sysfs::read(self.dir.as_fd(), attribute, path, &mut parse) {
-                Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
-                answer => return answer,
+            let path: &[&[u8]] = &[b"../nmem", number.as_bytes(), family, name];
+            answer = value.read(self.dir.as_fd(), attribute, path);
+            if !matches!(answer, Err(NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. })) {
+                break;
             }
         }
-        Err(last)
+        answer
     }
 
     /// As [`device_of`] for this region alone.
@@ -247,7 +252,9 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn dirty_shutdowns(&self, number: u32) -> Result<Option<u64>, NdError> {
-        self.module(number, Attribute::DirtyShutdown, text::count)
+        let (attribute, mut value) = (Attribute::DirtyShutdown, Value::new());
+        self.module(number, attribute, b"dirty_shutdown", &mut value)?;
+        text::count(value.text()).map_err(|text::Garbage| NdError::Garbage { attribute })
     }
 
     /// Calls `take` with each bad block of the region, in bytes from its first one.
@@ -290,7 +297,9 @@ pub fn device_of<'r>(region: &dyn Fn(usize) -> Option<&'r Region>, id: &mut Devi
         let Some((number, region)) = next else { break };
         let count = region.dirty_shutdowns(number).map_err(unsupported)?.ok_or(DeviceError::Unsupported)?;
         sum = sum.checked_add(count).ok_or(DeviceError::Unsupported)?;
-        region.module(number, Attribute::Id, |text| Ok(id.push(text::module_id(text)?))).map_err(unsupported)??;
+        let mut value = Value::new();
+        region.module(number, Attribute::Id, b"id", &mut value).map_err(unsupported)?;
+        id.push(text::module_id(value.text()).map_err(|text::Garbage| DeviceError::Unsupported)?)?;
         done = Some(number);
     }
     if done.is_some() { Ok(sum) } else { Err(DeviceError::Unsupported) }

@@ -94,7 +94,7 @@ impl Sysfs {
         table: &mut dyn FnMut(Dev, &mut Table) -> Result<(), Errno>,
     ) -> Result<Pieces, NdError> {
         let device = self.device(Device::Block(number))?;
-        let sectors = sysfs::read(device.dir.as_fd(), Attribute::Size, &[b"size"], text::number)?;
+        let sectors = sysfs::number(device.dir.as_fd(), Attribute::Size, &[b"size"])?;
         let whole =
             Sectors { start: 0, count: sectors }.span().map_err(|_| NdError::Garbage { attribute: Attribute::Size })?;
         let mut search = Search { sysfs: self, table, found: heapless::Vec::new() };
@@ -115,9 +115,9 @@ impl Search<'_, '_> {
         let device = self.sysfs.device(Device::Block(number))?;
         let dir = device.dir.as_fd();
         if let Some(region) = device.region {
-            let (start, disk) = match sysfs::read(dir, Attribute::Partition, &[b"partition"], text::number) {
+            let (start, disk) = match sysfs::number(dir, Attribute::Partition, &[b"partition"]) {
                 Ok(_) => {
-                    let start = sysfs::read(dir, Attribute::Start, &[b"start"], text::number)?;
+                    let start = sysfs::number(dir, Attribute::Start, &[b"start"])?;
                     (start, sysfs::open_directory(dir, Attribute::Disk, &[b".."])?)
                 }
                 Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {

@@ -85,19 +85,10 @@ pub struct RecordFile {
 }
 
 /// The name of a file, and the NUL behind it.
-#[derive(Debug)]
-struct Name([u8; 256]);
+type Name = [u8; 256];
 
-impl Name {
-    fn new(parts: &[&[u8]]) -> Result<Self, RecordError> {
-        let mut name = Self([0; 256]);
-        sysfs::join(&mut name.0, parts).ok_or(RecordError::InvalidName)?;
-        Ok(name)
-    }
-
-    fn as_c_str(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.0).unwrap_or_default()
-    }
+fn text(name: &Name) -> &CStr {
+    CStr::from_bytes_until_nul(name).unwrap_or_default()
 }
 
 impl RecordFile {
@@ -113,7 +104,10 @@ impl RecordFile {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = directory.into_with_c_str(|directory| Fd::open(CWD, directory, flags, Mode::empty()));
         let directory = opened.map_err(|cause| RecordError::Failed(errno(cause)))?;
-        Ok(Self { directory, name: Name::new(&[name])?, temporary: Name::new(&[name, b".new"])?, kept: Mutex::new(0) })
+        let mut made = Self { directory, name: [0; 256], temporary: [0; 256], kept: Mutex::new(0) };
+        sysfs::join(&mut made.name, &[name]).ok_or(RecordError::InvalidName)?;
+        sysfs::join(&mut made.temporary, &[name, b".new"]).ok_or(RecordError::InvalidName)?;
+        Ok(made)
     }
 
     /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.
@@ -126,7 +120,7 @@ impl RecordFile {
     pub fn load(&self) -> Result<Option<ShutdownRecord>, RecordError> {
         let mut kept = self.kept.lock();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let record = match Fd::open(self.directory.as_fd(), self.name.as_c_str(), flags, Mode::empty()) {
+        let record = match Fd::open(self.directory.as_fd(), text(&self.name), flags, Mode::empty()) {
             Ok(file) => Some(Self::read(file.as_fd())?),
             Err(io::Errno::NOENT) => None,
             Err(cause) => return Err(RecordError::Failed(errno(cause))),
@@ -161,7 +155,7 @@ impl RecordFile {
         let written = self.write(&record.to_bytes());
         if written.is_err() {
             // A file that is not complete is in nobody's way; the next one is written over it.
-            let _ = fs::unlinkat(&self.directory, self.temporary.as_c_str(), AtFlags::empty());
+            let _ = fs::unlinkat(&self.directory, text(&self.temporary), AtFlags::empty());
         }
         written.map_err(errno)?;
         *kept = sequence;
@@ -170,7 +164,7 @@ impl RecordFile {
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = Fd::open(self.directory.as_fd(), self.temporary.as_c_str(), flags, Mode::RUSR | Mode::WUSR)?;
+        let file = Fd::open(self.directory.as_fd(), text(&self.temporary), flags, Mode::RUSR | Mode::WUSR)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             match io::retry_on_intr(|| io::write(&file, rest))? {
@@ -179,13 +173,13 @@ impl RecordFile {
             }
         }
         fs::fsync(&file)?;
-        fs::renameat(&self.directory, self.temporary.as_c_str(), &self.directory, self.name.as_c_str())?;
+        fs::renameat(&self.directory, text(&self.temporary), &self.directory, text(&self.name))?;
         fs::fsync(&self.directory)
     }
 }
 
 impl fmt::Debug for RecordFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordFile").field("name", &self.name.as_c_str()).finish_non_exhaustive()
+        f.debug_struct("RecordFile").field("name", &text(&self.name)).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 use rustix::io;
 
 use crate::fd::Fd;
-use crate::text::Garbage;
+use crate::text::{self, Garbage};
 
 /// The longest path below an open directory that is followed, with its NUL.
 pub(crate) const PATH_MAX_BYTES: usize = 512;
@@ -213,6 +213,34 @@ pub(crate) fn fill(file: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize>
     Ok(filled)
 }
 
+/// The text of an attribute.
+pub(crate) struct Value {
+    bytes: [u8; VALUE_MAX_BYTES],
+    length_bytes: usize,
+}
+
+impl Value {
+    /// Returns no text.
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; VALUE_MAX_BYTES], length_bytes: 0 }
+    }
+
+    /// Reads the attribute `path` below `at`.
+    #[inline(never)]
+    pub(crate) fn read(&mut self, at: BorrowedFd<'_>, attribute: Attribute, path: &[&[u8]]) -> Result<(), NdError> {
+        let file = open(at, attribute, path, OFlags::RDONLY)?;
+        let read = fill(file.as_fd(), &mut self.bytes);
+        self.length_bytes = read.map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })?;
+        whole(&self.bytes, attribute, self.length_bytes).map(|_| ())
+    }
+
+    /// Returns the text, newline and all.
+    #[inline(never)]
+    pub(crate) fn text(&self) -> &[u8] {
+        self.bytes.get(..self.length_bytes).unwrap_or_default()
+    }
+}
+
 /// Reads the attribute `path` below `at` and parses it.
 pub(crate) fn read<T>(
     at: BorrowedFd<'_>,
@@ -220,22 +248,15 @@ pub(crate) fn read<T>(
     path: &[&[u8]],
     parse: impl FnOnce(&[u8]) -> Result<T, Garbage>,
 ) -> Result<T, NdError> {
-    let mut buffer = [0; VALUE_MAX_BYTES];
-    let text = value(at, attribute, path, &mut buffer)?;
-    parse(text).map_err(|Garbage| NdError::Garbage { attribute })
+    let mut value = Value::new();
+    value.read(at, attribute, path)?;
+    parse(value.text()).map_err(|Garbage| NdError::Garbage { attribute })
 }
 
-/// Reads the attribute `path` below `at` into `buffer`, and returns its text, newline and all.
-fn value<'b>(
-    at: BorrowedFd<'_>,
-    attribute: Attribute,
-    path: &[&[u8]],
-    buffer: &'b mut [u8; VALUE_MAX_BYTES],
-) -> Result<&'b [u8], NdError> {
-    let file = open(at, attribute, path, OFlags::RDONLY)?;
-    let length_bytes =
-        fill(file.as_fd(), buffer).map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })?;
-    whole(buffer, attribute, length_bytes)
+/// Reads the attribute `path` below `at`, which is a number.
+#[inline(never)]
+pub(crate) fn number(at: BorrowedFd<'_>, attribute: Attribute, path: &[&[u8]]) -> Result<u64, NdError> {
+    read(at, attribute, path, text::number)
 }
 
 /// Returns the first `length_bytes` bytes; a buffer that is full may lack the rest.

@@ -16,9 +16,9 @@ use pmemset_core::{
     Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _,
 };
 use print::Line;
-use recorder::{Parts, Recorder, Stop};
+use recorder::{At, Parts, Recorder, Stop};
 use shim_devdax::AnySource;
-use shim_linux::{Linux, OpenOptions, RecordFile};
+use shim_linux::{Linux, OpenOptions, RecordError, RecordFile};
 use start::Arguments;
 
 fn run(arguments: &Arguments) -> i32 {
@@ -32,14 +32,13 @@ fn run(arguments: &Arguments) -> i32 {
 }
 
 fn record(arguments: &Arguments) -> Result<(), Stop> {
-    let (path, directory) = (arguments.get(1).ok_or(Stop::Usage)?, arguments.get(2).ok_or(Stop::Usage)?);
+    let (path, directory) = (arguments.get(1).ok_or(At::Usage)?, arguments.get(2).ok_or(At::Usage)?);
     let count = match arguments.get(3) {
-        Some(text) => Some(number(text).ok_or(Stop::Usage)?),
+        Some(text) => Some(number(text).ok_or(At::Usage)?),
         None => None,
     };
-    let source = AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(Stop::Open)?;
-    let keeper = Keeper(RecordFile::new(directory, b"appliance.sds").map_err(Stop::State)?);
-    let source = checked(source, &keeper)?;
+    let keeper = Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?);
+    let source = open(path, &keeper)?;
     // Records have checksums: being interrupted is no reason to refuse them.
     let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
     // Room for all segments in one place: what lies behind the first one is anybody's otherwise.
@@ -57,19 +56,30 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
     recorder.close()
 }
 
+fn state(error: RecordError) -> Stop {
+    match error {
+        RecordError::Failed(cause) => At::State.code(cause.code()),
+        _ => At::State.into(),
+    }
+}
+
 fn number(text: &CStr) -> Option<u64> {
     shim_linux::text::number(text.to_bytes()).ok()
 }
 
-/// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count.
-fn checked(source: AnySource, keeper: &Keeper) -> Result<recorder::Source, Stop> {
+/// Opens the file or device, and switches on what its medium has: bad blocks where they are known, the shutdown state
+/// where modules count.
+#[inline(never)]
+fn open(path: &CStr, keeper: &Keeper) -> Result<recorder::Source, Stop> {
+    let opened = AnySource::open(path, OpenOptions::new().create_if_needed());
+    let source = opened.map_err(|error| At::Open.code(error.code()))?;
     let counts = !matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported));
     let source = Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown);
     if !counts {
         Line::new("shutdown state unknown: no memory modules behind it").print();
         return Ok(source);
     }
-    let record = keeper.0.load().map_err(Stop::State)?;
+    let record = keeper.0.load().map_err(state)?;
     Ok(source.shutdown_record(record.unwrap_or_default()))
 }
 

@@ -1,10 +1,9 @@
 //! The ring of records over coalesced parts of one file or device.
 
-use pmemset_core::error::{LookupError, MapError, PersistError, RemoveError};
 use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set, Source as _};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
-use shim_devdax::{AnyError, AnySource};
-use shim_linux::{Linux, RecordError, StripedRwLock};
+use shim_devdax::AnySource;
+use shim_linux::{Linux, StripedRwLock};
 
 use crate::print::Line;
 
@@ -27,45 +26,61 @@ pub type Source = Checked<AnySource, StripedRwLock>;
 /// The recorder's set.
 pub type Parts<'s, 'f> = Set<'s, Linux, &'f Source, SEGMENTS>;
 
-/// Why the recorder stopped.
-#[derive(Debug)]
-pub enum Stop {
-    /// The arguments are wrong.
+/// Why the recorder stopped: at what, and with which of the library's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Stop {
+    at: At,
+    code: i32,
+}
+
+/// What the recorder was doing when it stopped.
+#[derive(Clone, Copy, Debug)]
+pub enum At {
+    /// Reading its arguments.
     Usage,
-    /// Records that had been acknowledged are missing or damaged.
-    Damaged,
-    /// The file or device cannot be used.
-    Open(AnyError),
-    /// The shutdown record cannot be used.
-    State(RecordError),
-    /// The file cannot be mapped.
-    Map(MapError),
-    /// The part that was mapped is not there.
-    Lookup(LookupError),
-    /// The next record is not durable, or records cannot be read.
-    Persist(PersistError),
-    /// The part cannot be removed.
-    Remove(RemoveError),
+    /// Checking the records, of which acknowledged ones are missing or damaged.
+    Damage,
+    /// Opening the file or device.
+    Open,
+    /// Opening, loading or keeping the shutdown record.
+    State,
+    /// Mapping the file or device.
+    Map,
+    /// Storing or reading a record.
+    Persist,
+    /// Removing the part.
+    Remove,
+}
+
+impl At {
+    /// Stops here, with a number of the library.
+    pub fn code(self, code: i32) -> Stop {
+        Stop { at: self, code }
+    }
+}
+
+impl From<At> for Stop {
+    fn from(at: At) -> Self {
+        at.code(0)
+    }
 }
 
 impl Stop {
-    /// Says why: with the library's numbers, which are documented, because firmware has no room for sentences.
+    /// Says why: with numbers, which are documented, because firmware has no room for sentences.
+    #[inline(never)]
     pub fn print(&self) {
-        let (what, code) = match self {
-            Self::Usage => ("usage: appliance PATH STATE-DIRECTORY [COUNT]", 0),
-            Self::Damaged => ("records are missing or damaged", 0),
-            Self::Open(error) => ("open", error.code()),
-            Self::State(RecordError::Failed(cause)) => ("shutdown record", cause.code()),
-            Self::State(_) => ("shutdown record", 0),
-            Self::Map(error) => ("map", error.code()),
-            Self::Lookup(error) => ("look up", error.code()),
-            Self::Persist(error) => ("persist", error.code()),
-            Self::Remove(error) => ("remove", error.code()),
-        };
-        let line = Line::new("stopped: ").text(what);
-        match code {
+        let line = Line::new("stopped: ").text(match self.at {
+            At::Usage => "usage: appliance PATH STATE-DIRECTORY [COUNT]",
+            At::Damage => "records are missing or damaged",
+            At::Open => "open",
+            At::State => "shutdown record",
+            At::Map => "map",
+            At::Persist => "persist",
+            At::Remove => "remove",
+        });
+        match self.code {
             0 => line.print(),
-            _ => line.text(": error -").number(code.unsigned_abs().into()).print(),
+            code => line.text(": error -").number(code.unsigned_abs().into()).print(),
         }
     }
 }
@@ -80,24 +95,26 @@ pub struct Recorder<'s, 'f> {
 
 impl<'s, 'f> Recorder<'s, 'f> {
     /// Maps the ring, and says which records are in it.
+    #[inline(never)]
     pub fn open(set: &'s Parts<'s, 'f>, source: &'f Source) -> Result<Self, Stop> {
         set.set_coalescing(Coalescing::Full);
         let segment_bytes = segment_bytes(source);
         for index in 0..SEGMENTS {
             let offset = index.saturating_mul(segment_bytes) as u64;
-            let config = MapConfig::new().offset(offset).map_err(Stop::Map)?.length(segment_bytes);
-            let mapped = set.map(source, &config).map_err(Stop::Map)?;
+            let config = MapConfig::new().offset(offset).map_err(|error| At::Map.code(error.code()))?;
+            let mapped = set.map(source, &config.length(segment_bytes)).map_err(|error| At::Map.code(error.code()))?;
             if let (0, Some(verdict)) = (index, mapped.shutdown) {
                 Line::new("shutdown state ").number(verdict.state as u64).print();
             }
         }
-        let part = set.first_part().map_err(Stop::Lookup)?.ok_or(Stop::Damaged)?;
+        let part = set.first_part().map_err(|error| At::Map.code(error.code()))?.ok_or(At::Map)?;
         let slots = (part.extent().length_bytes() / RECORD_BYTES) as u64;
         let mut recorder = Self { part, slots, next: 1 };
         recorder.find()?;
         Ok(recorder)
     }
 
+    #[inline(never)]
     fn find(&mut self) -> Result<(), Stop> {
         let mut readable = Ok(());
         let found = recover(self.slots, |slot| {
@@ -106,7 +123,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
             readable = readable.and(read);
             bytes
         });
-        readable.map_err(Stop::Persist)?;
+        readable.map_err(|error| At::Persist.code(error.code()))?;
         let Some(found) = found else {
             Line::new("recovered nothing").print();
             return Ok(());
@@ -116,10 +133,11 @@ impl<'s, 'f> Recorder<'s, 'f> {
             let read = self.part.read(self.offset(number), &mut bytes);
             read.is_ok() && Record::from_bytes(&bytes) == Some(Record::sample(number))
         };
-        if !found.whole || !(found.first..=found.last).all(right) {
-            return Err(Stop::Damaged);
+        let next = found.last.saturating_add(1);
+        if !found.whole || !(found.first..next).all(right) {
+            return Err(At::Damage.into());
         }
-        self.next = found.last.saturating_add(1);
+        self.next = next;
         Line::new("recovered ").number(found.first).text(" to ").number(found.last).print();
         Ok(())
     }
@@ -130,18 +148,21 @@ impl<'s, 'f> Recorder<'s, 'f> {
     }
 
     /// Writes the next record, and returns its number once it is durable.
+    #[inline(never)]
     pub fn append(&mut self) -> Result<u64, Stop> {
         let number = self.next;
         let bytes = Record::sample(number).to_bytes();
-        self.part.write(self.offset(number), &bytes, CopyFlags::empty()).map_err(Stop::Persist)?;
+        let written = self.part.write(self.offset(number), &bytes, CopyFlags::empty());
+        written.map_err(|error| At::Persist.code(error.code()))?;
         self.next = number.saturating_add(1);
         Ok(number)
     }
 
     /// Removes the part, everything in it durable.
+    #[inline(never)]
     pub fn close(self) -> Result<(), Stop> {
         let set = self.part.set();
-        set.remove(self.part).map_err(|refused| Stop::Remove(refused.error))?;
+        set.remove(self.part).map_err(|refused| At::Remove.code(refused.error.code()))?;
         Line::new("closed").print();
         Ok(())
     }

@@ -43,14 +43,13 @@ impl Record {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
-        let fields = [&MAGIC.to_le_bytes()[..], &[0; 4], &self.number.to_le_bytes(), &self.payload];
-        for (place, byte) in bytes.iter_mut().zip(fields.into_iter().flatten()) {
-            *place = *byte;
+        let fields: [(usize, &[u8]); 3] =
+            [(0, &MAGIC.to_le_bytes()), (8, &self.number.to_le_bytes()), (16, &self.payload)];
+        for (at, field) in fields {
+            put(&mut bytes, at, field);
         }
         let checksum = checksum(&bytes).to_le_bytes();
-        for (place, byte) in bytes.iter_mut().skip(4).zip(checksum) {
-            *place = byte;
-        }
+        put(&mut bytes, 4, &checksum);
         bytes
     }
 
@@ -64,6 +63,10 @@ impl Record {
         let whole = u32::from_le_bytes(*magic) == MAGIC && u32::from_le_bytes(*sum) == checksum(bytes);
         whole.then_some(Self { number: u64::from_le_bytes(*number), payload })
     }
+}
+
+fn put(bytes: &mut [u8; RECORD_BYTES], at: usize, field: &[u8]) {
+    bytes.iter_mut().skip(at).zip(field).for_each(|(place, byte)| *place = *byte);
 }
 
 /// Returns the checksum of everything behind the checksum.
