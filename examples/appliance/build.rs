@@ -12,6 +12,8 @@ fn main() {
         "-Wl,--build-id=none",
         "-Wl,-z,norelro",
         "-Wl,--no-eh-frame-hdr",
+        // Constants and code share pages: one page less in memory.
+        "-Wl,--no-rosegment",
         // The prebuilt `core` refers to it, and nothing unwinds.
         "-Wl,--defsym=rust_eh_personality=0",
     ] {

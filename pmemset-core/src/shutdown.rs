@@ -66,7 +66,7 @@ impl DeviceId {
     pub fn push(&mut self, module: &[u8]) -> Result<(), DeviceError> {
         let end = self.length_bytes.saturating_add(module.len());
         match self.bytes.get_mut(self.length_bytes..end) {
-            Some(free) if !module.contains(&0) => {
+            Some(free) if module.iter().all(|byte| *byte != 0) => {
                 free.iter_mut().zip(module).for_each(|(to, from)| *to = *from);
                 self.length_bytes = end;
                 Ok(())

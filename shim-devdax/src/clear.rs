@@ -103,6 +103,7 @@ impl Place {
 }
 
 /// Lists the bad blocks of the device that touch `range`.
+#[inline(never)]
 pub(crate) fn list(device: &DaxDevice, range: Span, blocks: &mut [Span]) -> BadBlocks {
     let unit = |region: &Region, physical| node(region).ok().and_then(|node| unit_bytes(&node, physical));
     list_with(device, range, blocks, &unit)

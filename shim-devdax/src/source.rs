@@ -45,7 +45,9 @@ impl DaxSource<Fd> {
     ///
     /// See [`DaxError`]; `NotPersistent` unless the device's region vouches for it.
     pub fn open(path: impl Arg) -> Result<Self, DaxError> {
-        Self::open_unproven(path)?.proven()
+        let source = Self::open_unproven(path)?;
+        source.proven()?;
+        Ok(source)
     }
 
     /// Opens the device `path`, even if nothing says that its memory is persistent.
@@ -78,7 +80,9 @@ impl DaxSource<Fd> {
     ///
     /// See [`DaxError`]; the descriptor is closed then.
     pub fn from_owned_fd(fd: OwnedFd) -> Result<Self, DaxError> {
-        Self::from_owned_fd_unproven(fd)?.proven()
+        let source = Self::from_owned_fd_unproven(fd)?;
+        source.proven()?;
+        Ok(source)
     }
 
     /// Takes over a descriptor, even if nothing says that the memory is persistent.
@@ -98,7 +102,9 @@ impl<'fd> DaxSource<BorrowedFd<'fd>> {
     ///
     /// See [`DaxError`].
     pub fn from_fd(fd: BorrowedFd<'fd>) -> Result<Self, DaxError> {
-        Self::from_fd_unproven(fd)?.proven()
+        let source = Self::from_fd_unproven(fd)?;
+        source.proven()?;
+        Ok(source)
     }
 
     /// Uses the caller's descriptor, even if nothing says that the memory is persistent.
@@ -125,11 +131,11 @@ impl<F: AsFd> DaxSource<F> {
         Ok(Self { fd, device, durability })
     }
 
-    /// Returns the source if its memory is known to be persistent.
-    pub(crate) fn proven(self) -> Result<Self, DaxError> {
+    /// Refuses memory that is not known to be persistent.
+    pub(crate) const fn proven(&self) -> Result<(), DaxError> {
         match self.durability {
             Durability::NotGuaranteed(doubt) => Err(DaxError::NotPersistent(doubt)),
-            _ => Ok(self),
+            _ => Ok(()),
         }
     }
 

@@ -29,12 +29,12 @@ const NO_PLACE: u32 = FIEMAP_EXTENT_UNKNOWN
 /// Where the extents of a file come from.
 pub(crate) trait ExtentReader {
     /// Returns the next extents that touch the bytes from `start` on, in the order of their offsets.
-    fn read(&mut self, start: u64, length_bytes: u64) -> Result<Extents, Errno>;
+    fn read(&mut self, start: u64, length_bytes: u64, extents: &mut Extents) -> Result<(), Errno>;
 }
 
 impl ExtentReader for BorrowedFd<'_> {
-    fn read(&mut self, start: u64, length_bytes: u64) -> Result<Extents, Errno> {
-        Extents::read(*self, start, length_bytes)
+    fn read(&mut self, start: u64, length_bytes: u64, extents: &mut Extents) -> Result<(), Errno> {
+        extents.read(*self, start, length_bytes)
     }
 }
 
@@ -75,6 +75,7 @@ fn any_listed(pieces: &Pieces) -> Result<bool, NdError> {
 }
 
 /// Reads all extents of the range once; returns a fingerprint of where they are.
+#[inline(never)]
 fn one_pass(
     file: &mut impl ExtentReader,
     pieces: &Pieces,
@@ -83,8 +84,9 @@ fn one_pass(
     collector: &mut Collector<'_>,
 ) -> Result<u64, Errno> {
     let (mut print, mut rest) = (0xcbf2_9ce4_8422_2325_u64, Some(range));
+    let mut extents = Extents::new();
     while let Some(asked) = rest {
-        let extents = file.read(asked.start(), asked.length_bytes())?;
+        file.read(asked.start(), asked.length_bytes(), &mut extents)?;
         let found = extents.list();
         for extent in found {
             for number in [extent.logical, extent.physical, extent.length_bytes] {

@@ -98,6 +98,7 @@ impl Length {
     }
 
     #[cold]
+    #[inline(never)]
     fn prepare_slowly(&self, fd: BorrowedFd<'_>, range: Span) -> Result<Option<Growth>, PrepareError> {
         let mut count = self.lock();
         let (length_bytes, allocated_bytes) = size(fd).map_err(PrepareError::Length)?;
@@ -171,6 +172,7 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 }
 
 /// Lengthens a file by writing zeros, which takes storage on every file system.
+#[inline(never)]
 fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
     // A few zeros many times over, so that the program need not carry more.
     let zeros = [0_u8; 1024];

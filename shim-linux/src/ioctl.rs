@@ -46,24 +46,38 @@ pub(crate) struct Extents {
 
 impl Extents {
     /// Asks for the extents of `fd` that touch the bytes from `start` on, after what is delayed was allocated.
-    pub(crate) fn read(fd: BorrowedFd<'_>, start: u64, length_bytes: u64) -> Result<Self, Errno> {
-        let mut request = Self {
-            start,
-            length_bytes,
+    pub(crate) const fn new() -> Self {
+        Self {
+            start: 0,
+            length_bytes: 0,
             flags: linux_raw_sys::ioctl::FIEMAP_FLAG_SYNC,
             mapped: 0,
             room: EXTENTS_MAX,
             reserved: 0,
-            extents: [Extent::default(); EXTENTS_MAX as usize],
-        };
-        // SAFETY: the number is FIEMAP's, and the structure has as many extents as it says.
-        let call = unsafe { Updater::<FIEMAP, Self>::new(&mut request) };
-        // SAFETY: FIEMAP writes to the structure alone.
-        unsafe { ioctl(fd, call) }.map_err(errno)?;
-        Ok(request)
+            extents: [Extent {
+                logical: 0,
+                physical: 0,
+                length_bytes: 0,
+                reserved64: [0; 2],
+                flags: 0,
+                reserved: [0; 3],
+            }; EXTENTS_MAX as usize],
+        }
     }
 
-    /// Makes an answer.
+    /// Asks for the extents that the bytes from `start` on have.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason.
+    pub(crate) fn read(&mut self, fd: BorrowedFd<'_>, start: u64, length_bytes: u64) -> Result<(), Errno> {
+        (self.start, self.length_bytes, self.mapped) = (start, length_bytes, 0);
+        // SAFETY: the number is FIEMAP's, and the structure has as many extents as it says.
+        let call = unsafe { Updater::<FIEMAP, Self>::new(self) };
+        // SAFETY: FIEMAP writes to the structure alone.
+        unsafe { ioctl(fd, call) }.map_err(errno)
+    }
+
     #[cfg(test)]
     pub(crate) fn of(list: &[Extent]) -> Self {
         let mut extents = [Extent::default(); EXTENTS_MAX as usize];
@@ -92,28 +106,26 @@ pub(crate) fn is_elsewhere(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-/// The answer to `DM_TABLE_STATUS` (`linux/dm-ioctl.h`), to be read with [`crate::dm::targets`].
-#[repr(C, align(8))]
-pub(crate) struct MapperTable([u8; TABLE_MAX_BYTES]);
-
-impl MapperTable {
-    /// Asks `/dev/mapper/control` for the table of the block device `number`.
-    pub(crate) fn read(control: BorrowedFd<'_>, number: u64, answer: &mut [u8; TABLE_MAX_BYTES]) -> Result<(), Errno> {
-        const STATUS_TABLE: u32 = 1 << 4;
-        const HEADER_BYTES: u32 = 312;
-        let mut request = Self([0; TABLE_MAX_BYTES]);
-        let words = [4, 0, 0, TABLE_MAX, HEADER_BYTES, 0, 0, STATUS_TABLE, 0, 0];
-        let fields = words.iter().flat_map(|word: &u32| word.to_ne_bytes()).chain(number.to_ne_bytes());
-        for (to, from) in request.0.iter_mut().zip(fields) {
-            *to = from;
-        }
-        // SAFETY: the number is DM_TABLE_STATUS's, and the structure is as long as it says in its fourth word.
-        let call = unsafe { Updater::<DM_TABLE_STATUS, Self>::new(&mut request) };
-        // SAFETY: DM_TABLE_STATUS writes to the structure alone.
-        unsafe { ioctl(control, call) }.map_err(errno)?;
-        *answer = request.0;
-        Ok(())
+/// Asks `/dev/mapper/control` for the table of the block device `number`; the answer (`linux/dm-ioctl.h`) is read with
+/// [`crate::dm::targets`].
+pub(crate) fn mapper_table(
+    control: BorrowedFd<'_>,
+    number: u64,
+    table: &mut [u8; TABLE_MAX_BYTES],
+) -> Result<(), Errno> {
+    const STATUS_TABLE: u32 = 1 << 4;
+    const HEADER_BYTES: u32 = 312;
+    const NUMBER_AT: usize = 40;
+    let words: [u32; 8] = [4, 0, 0, TABLE_MAX, HEADER_BYTES, 0, 0, STATUS_TABLE];
+    let number = number.to_ne_bytes();
+    table.fill(0);
+    for (at, bytes) in [(0, words.map(u32::to_ne_bytes).as_flattened()), (NUMBER_AT, &number)] {
+        table.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = *from);
     }
+    // SAFETY: the number is DM_TABLE_STATUS's, and the structure is as long as it says in its fourth word.
+    let call = unsafe { Updater::<DM_TABLE_STATUS, [u8; TABLE_MAX_BYTES]>::new(table) };
+    // SAFETY: DM_TABLE_STATUS writes to the structure alone.
+    unsafe { ioctl(control, call) }.map_err(errno)
 }
 
 /// `struct nd_cmd_ars_cap` (`linux/ndctl.h`): what the bus can do with a range of physical addresses.

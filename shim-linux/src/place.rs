@@ -7,7 +7,7 @@ use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 
 use crate::dm;
 use crate::fd::Fd;
-use crate::ioctl::{MapperTable, TABLE_MAX_BYTES};
+use crate::ioctl::{TABLE_MAX_BYTES, mapper_table};
 use crate::nd::{Device, NdError, Region, Sysfs, device_of};
 use crate::sysfs::{self, Attribute};
 use crate::text::{self, Garbage, Sectors};
@@ -79,7 +79,7 @@ impl Sysfs {
         self.pieces_with(number, &mut |number, answer| {
             let flags = OFlags::RDWR | OFlags::CLOEXEC;
             let control = Fd::open(CWD, c"/dev/mapper/control", flags, Mode::empty()).map_err(sysfs::errno)?;
-            MapperTable::read(control.as_fd(), number, answer)
+            mapper_table(control.as_fd(), number, answer)
         })
     }
 

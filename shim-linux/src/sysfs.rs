@@ -100,6 +100,7 @@ pub enum NdError {
 impl NdError {
     /// Returns the kernel's reason, or the number that comes closest.
     #[must_use]
+    #[inline(never)]
     pub const fn errno(&self) -> Errno {
         match *self {
             Self::Unreadable { cause, .. } => cause,

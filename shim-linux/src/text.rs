@@ -67,12 +67,13 @@ pub fn flag(text: &[u8]) -> Result<bool, Garbage> {
 /// Parses a region's `persistence_domain` (kernel document `ABI/testing/sysfs-bus-nd`).
 #[must_use]
 pub fn persistence_domain(text: &[u8]) -> PersistenceDomain {
-    match trim(text) {
-        b"cpu_cache" => PersistenceDomain::CpuCache,
-        b"memory_controller" => PersistenceDomain::MemoryController,
-        b"none" => PersistenceDomain::None,
-        _ => PersistenceDomain::Unknown,
-    }
+    let known: [(&[u8], PersistenceDomain); 3] = [
+        (b"cpu_cache", PersistenceDomain::CpuCache),
+        (b"memory_controller", PersistenceDomain::MemoryController),
+        (b"none", PersistenceDomain::None),
+    ];
+    let found = known.iter().find(|(name, _)| *name == trim(text));
+    found.map_or(PersistenceDomain::Unknown, |(_, domain)| *domain)
 }
 
 /// Parses a device number, `MAJOR:MINOR`.

@@ -101,7 +101,8 @@ fn kills(program: &Path, folder: &Path) -> Result<(), String> {
 }
 
 fn start(program: &Path, file: &Path, folder: &Path, count: Option<&str>) -> Result<Vm, String> {
-    Vm::start(Command::new(program).arg(file).arg(folder).args(count))
+    // What cargo puts into the environment is not the memory of the program.
+    Vm::start(Command::new(program).env_clear().arg(file).arg(folder).args(count))
 }
 
 /// Returns the memory that process `id` has in use, that of `file` and of the kernel's own pages left out (proc(5)).

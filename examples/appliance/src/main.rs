@@ -13,7 +13,7 @@ use core::ffi::CStr;
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
-    Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _,
+    Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, ShutdownRecord, Source as _,
 };
 use print::Line;
 use recorder::{At, Parts, Recorder, Stop};
@@ -38,7 +38,9 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
         None => None,
     };
     let keeper = Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?);
-    let source = open(path, &keeper)?;
+    let source = open(path)?;
+    let record = record_of(&source, &keeper)?;
+    let source = checked(source, record);
     // Records have checksums: being interrupted is no reason to refuse them.
     let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
     // Room for all segments in one place: what lies behind the first one is anybody's otherwise.
@@ -67,20 +69,29 @@ fn number(text: &CStr) -> Option<u64> {
     shim_linux::text::number(text.to_bytes()).ok()
 }
 
-/// Opens the file or device, and switches on what its medium has: bad blocks where they are known, the shutdown state
-/// where modules count.
 #[inline(never)]
-fn open(path: &CStr, keeper: &Keeper) -> Result<recorder::Source, Stop> {
-    let opened = AnySource::open(path, OpenOptions::new().create_if_needed());
-    let source = opened.map_err(|error| At::Open.code(error.code()))?;
-    let counts = !matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported));
-    let source = Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown);
-    if !counts {
+fn open(path: &CStr) -> Result<AnySource, Stop> {
+    AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(|error| At::Open.code(error.code()))
+}
+
+/// Returns the shutdown record that the last run has kept, or a new one; `None` where no memory modules count.
+#[inline(never)]
+fn record_of(source: &AnySource, keeper: &Keeper) -> Result<Option<ShutdownRecord>, Stop> {
+    if matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported)) {
         Line::new("shutdown state unknown: no memory modules behind it").print();
-        return Ok(source);
+        return Ok(None);
     }
-    let record = keeper.0.load().map_err(state)?;
-    Ok(source.shutdown_record(record.unwrap_or_default()))
+    Ok(Some(keeper.0.load().map_err(state)?.unwrap_or_default()))
+}
+
+/// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count.
+#[inline(never)]
+fn checked(source: AnySource, record: Option<ShutdownRecord>) -> recorder::Source {
+    let source = Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown);
+    match record {
+        Some(record) => source.shutdown_record(record),
+        None => source,
+    }
 }
 
 /// Keeps the shutdown record, and refuses to go on where that fails.
