@@ -109,8 +109,19 @@ pub fn link<T>(
     parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
 ) -> Result<T, NdError> {
     let mut buffer = [0; sysfs::PATH_MAX_BYTES];
-    let link = sysfs::link(dir.as_fd(), attribute, path, &mut buffer)?;
-    text::base_name(link).and_then(parse).map_err(|text::Garbage| NdError::Garbage { attribute })
+    let name = link_name(dir, attribute, path, &mut buffer)?;
+    parse(name).map_err(|text::Garbage| NdError::Garbage { attribute })
+}
+
+#[inline(never)]
+fn link_name<'b>(
+    dir: &Fd,
+    attribute: Attribute,
+    path: &[&[u8]],
+    buffer: &'b mut sysfs::PathBytes,
+) -> Result<&'b [u8], NdError> {
+    let link = sysfs::link(dir.as_fd(), attribute, path, buffer)?;
+    text::base_name(link).map_err(|text::Garbage| NdError::Garbage { attribute })
 }
 
 /// A device, and the region that it is on.

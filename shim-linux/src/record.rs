@@ -98,7 +98,7 @@ impl RecordFile {
     ///
     /// See [`RecordError`].
     pub fn new(directory: impl Arg, name: &[u8]) -> Result<Self, RecordError> {
-        if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| *byte == b'/') {
+        if matches!(name, b"" | b"." | b"..") || !name.iter().all(|byte| *byte != b'/') {
             return Err(RecordError::InvalidName);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;

@@ -183,6 +183,7 @@ impl Decimal {
 
     /// Returns the text.
     #[must_use]
+    #[inline(never)]
     pub fn as_bytes(&self) -> &[u8] {
         self.digits.get(self.start..).unwrap_or_default()
     }
