@@ -178,17 +178,18 @@ fn streamed(kernel: &Path) -> Result<(), String> {
     disassembly::ran(kernel, &log)
 }
 
-/// Runs the contract suite on the machine, each module and the disk; then with a port that breaks some duties.
+/// Runs the contract suite on the machine, both modules of the ring and the disk; then with a port that breaks some
+/// duties.
 fn duties(kernel: &Path) -> Result<(), String> {
     const MACHINE: usize = 12;
-    const SOURCES: usize = 20 * 4;
+    const SOURCES: usize = 20 * 3;
     let bench = Bench::new(kernel, "contract")?;
-    let lines = bench.boot("max", "", "", "contract")?;
+    let lines = bench.boot("max", "", "", &format!("{STATE} contract"))?;
     let kept = lines.iter().filter(|line| line.starts_with("duty kept ")).count();
     if kept < MACHINE + SOURCES {
         return Err(format!("only {kept} duties were checked:\n{}", lines.join("\n")));
     }
-    let (status, lines) = bench.start("max", "", "", "contract flawed")?.finish()?;
+    let (status, lines) = bench.start("max", "", "", &format!("{STATE} contract flawed"))?.finish()?;
     let told = |what: &str| lines.iter().any(|line| line.starts_with(&format!("duty broken {what}: ")));
     let found = ["machine reservation_is_refused_where_one_is", "source 0 offset_selects_the_bytes"].map(told);
     let kept = lines.iter().any(|line| line == "duty kept machine lock_excludes");

@@ -58,6 +58,7 @@ extern "C" fn main(start_info: usize) -> ! {
 /// Why the kernel stopped before its work was done.
 enum Stop {
     NoStartInfo,
+    Order(&'static str),
     NoMemory,
     NoState,
     State(Errno),
@@ -76,6 +77,7 @@ impl fmt::Display for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoStartInfo => f.write_str("not started by a PVH loader"),
+            Self::Order(word) => write!(f, "not understood: {word}"),
             Self::NoMemory => f.write_str("no persistent memory"),
             Self::NoState => f.write_str("the module for shutdown records is not there"),
             Self::State(cause) => write!(f, "the module for shutdown records cannot be used: {cause}"),
@@ -102,7 +104,7 @@ static DISK_PARTS: Once<Parts> = Once::new();
 fn run(start_info: usize) -> Result<(), Stop> {
     // SAFETY: called once, with what the loader left.
     let info = unsafe { boot::StartInfo::read(start_info) }.ok_or(Stop::NoStartInfo)?;
-    let orders = Orders::read(&info);
+    let orders = Orders::read(&info).map_err(Stop::Order)?;
     let machine = MACHINE.call_once(Machine::new);
     defmt::info!("booted; cache lines are written back with {=str}", machine.cpu().method().name());
     say!("cpu {}", machine.cpu().method());

@@ -37,7 +37,8 @@ fn caches_are_durable_only_where_the_table_says_so() {
 #[test]
 fn one_module_not_armed_makes_its_range_unusable() {
     let joined = |state| {
-        let pieces = [range(1, 0x1000, 0x1000), mapping(1, 1, 0, 0), mapping(2, 1, 0, state)];
+        let modules = [mapping(1, 1, 0, 0), mapping(2, 1, 0, state), mapping(3, 1, 0, 0)];
+        let pieces = [&[range(1, 0x1000, 0x1000)], &modules[..]].concat();
         parse(&table(&pieces)).unwrap().ranges[0]
     };
     assert!(joined(0).is_usable() && joined(FLUSH_FAILED).is_usable());

@@ -22,22 +22,26 @@ pub struct Orders {
 }
 
 impl Orders {
-    /// Reads the command line; words that mean nothing here are ignored.
-    pub fn read(info: &StartInfo) -> Self {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    ///
+    /// The first word that is not understood: an order that is misspelt is not one that was not given.
+    pub fn read(info: &StartInfo) -> Result<Self, &'static str> {
         let mut orders =
             Self { records: 100, forever: false, state: None, repair: false, contract: false, flawed: false };
         for word in text(info).split_ascii_whitespace() {
-            match word.split_once('=') {
-                Some(("records", number)) => orders.records = number.parse().unwrap_or(orders.records),
-                Some(("state", handle)) => orders.state = handle.parse().ok(),
-                _ => {}
+            match word.split_once('=').unwrap_or((word, "")) {
+                ("records", number) => orders.records = number.parse().map_err(|_| word)?,
+                ("state", handle) => orders.state = Some(handle.parse().map_err(|_| word)?),
+                ("forever", "") => orders.forever = true,
+                ("repair", "") => orders.repair = true,
+                ("contract", "") => orders.contract = true,
+                ("flawed", "") => orders.flawed = true,
+                _ => return Err(word),
             }
-            orders.forever |= word == "forever";
-            orders.repair |= word == "repair";
-            orders.contract |= word == "contract";
-            orders.flawed |= word == "flawed";
         }
-        orders
+        Ok(orders)
     }
 }
 

@@ -30,11 +30,14 @@ struct Firmware {
     other: Option<u32>,
     /// Whether it does not say what the modules are.
     unnamed: bool,
+    /// How far from where it should be it says that the ring is.
+    shift: u64,
 }
 
 impl Firmware {
     fn table(self) -> Vec<u8> {
-        let mut structures = vec![tables::range(1, RING, RING_BYTES), tables::range(2, STATE, STATE_BYTES)];
+        let mut structures =
+            vec![tables::range(1, RING + self.shift, RING_BYTES), tables::range(2, STATE, STATE_BYTES)];
         let serials = [(5, 0x1000), (6, self.other.unwrap_or(0x1001)), (9, 0x2000)];
         for ((handle, serial), (range, state)) in serials.into_iter().zip([(1, 0), (1, self.ring), (2, self.state)]) {
             let control = u16::try_from(handle).unwrap_or_default();
@@ -84,11 +87,12 @@ fn cut(bench: &Bench<'_>, firmware: Firmware) -> Result<(), String> {
 }
 
 /// What is checked, each on a machine of its own.
-pub(super) fn check(kernel: &Path) -> [(&'static str, Result<(), String>); 4] {
+pub(super) fn check(kernel: &Path) -> [(&'static str, Result<(), String>); 5] {
     [
         ("a ring that was closed is good, one that was cut is interrupted", closed_and_cut(kernel)),
         ("what a bad power cut has lost is refused until it is repaired", cut_badly(kernel)),
         ("rings on other modules, and on modules without a name, are refused", other_modules(kernel)),
+        ("ranges that no page table can hold are left alone", no_pages(kernel)),
         ("every module of a range is deep-flushed", hints(kernel)),
     ]
 }
@@ -134,7 +138,21 @@ fn other_modules(kernel: &Path) -> Result<(), String> {
     good(&bench, other, "records=3", "Ok")?;
     cut(&bench, other)?;
     refused(&bench, fine, "Indeterminate")?;
-    refused(&bench, Firmware { unnamed: true, ..fine }, "shutdown")
+    refused(&bench, Firmware { unnamed: true, ..fine }, "shutdown")?;
+    let (status, lines) = bench.start_with(&fine.table(), "state=nine records=1")?.finish()?;
+    let good = status == Some(BAD) && lines == ["stopped not understood: state=nine"];
+    good.then_some(()).ok_or_else(|| format!("an order was passed over: {status:?}\n{}", lines.join("\n")))
+}
+
+fn no_pages(kernel: &Path) -> Result<(), String> {
+    let bench = Bench::new(kernel, "no pages")?;
+    for (shift, said) in [(0x800, "dimm 5 refused: "), (1 << 53, "stopped cannot map: ")] {
+        let (status, lines) = boot(&bench, Firmware { shift, ..Firmware::default() }, "records=1")?;
+        if status != Some(BAD) || !lines.iter().any(|line| line.starts_with(said) && line.ends_with("(errno 22)")) {
+            return Err(format!("{shift:#x}: {status:?}\n{}", lines.join("\n")));
+        }
+    }
+    Ok(())
 }
 
 fn hints(kernel: &Path) -> Result<(), String> {
