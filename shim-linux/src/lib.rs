@@ -28,6 +28,9 @@ pub mod dm;
 mod extents;
 mod fd;
 mod file;
+#[cfg(feature = "_fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod grow;
 pub mod ioctl;
 mod lock;

@@ -1,8 +1,11 @@
 //! Lists of bad sectors, complete, cut off and damaged.
 
 mod common;
+#[allow(dead_code, reason = "the other fuzzers run as a program of their own")]
+mod fuzzers;
 
 use common::{BUS, Tree};
+use pmemset_core::sim::Random;
 use pmemset_core::{Errno, Span};
 use rustix::fs::makedev;
 use shim_linux::nd::{Attribute, Device, NdError};
@@ -68,4 +71,12 @@ fn damaged_and_missing_lists_are_errors() {
     }
     tree.remove(&format!("{BUS}/region0/badblocks"));
     assert_eq!(list(&tree).0, Err(NdError::Unreadable { attribute: Attribute::BadBlocks, cause: Errno::NOENT }));
+}
+
+#[test]
+fn lists_of_files_agree_with_a_sector_model() {
+    for seed in 0..400 {
+        println!("cargo xtask fuzz fiemap --seed {seed}");
+        fuzzers::fiemap(&mut Random::new(seed));
+    }
 }

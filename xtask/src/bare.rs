@@ -21,8 +21,6 @@ pub(crate) struct Compiler {
     target: &'static str,
 }
 
-const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
-
 impl Compiler {
     /// Returns a compiler for `target`, installing Debian's where rustup has none; or why there is none.
     pub(crate) fn find(target: &'static str) -> Result<Self, String> {
@@ -30,7 +28,7 @@ impl Compiler {
         if libraries.is_ok_and(|path| Path::new(path.trim()).is_dir()) {
             return Ok(Self { origin: Origin::Rustup, target });
         }
-        tools::install_packages(&DEBIAN_PACKAGES)
+        debian_compiler()
             .map_err(|reason| format!("rustup has no {target} (rustup target add {target}), and {reason}"))?;
         Ok(Self { origin: Origin::Debian, target })
     }
@@ -81,8 +79,13 @@ impl Compiler {
     }
 }
 
+/// Installs Debian's compiler with the sources of its libraries, or says why it cannot.
+pub(crate) fn debian_compiler() -> Result<(), String> {
+    tools::install_packages(&["rustc-web", "cargo-web", "rust-web-src"])
+}
+
 /// Returns Debian's cargo, freed of what rustup's cargo has put into the environment for this program.
-fn debian_cargo() -> Command {
+pub(crate) fn debian_cargo() -> Command {
     let mut command = Command::new("/usr/bin/cargo");
     command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
     for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "LD_LIBRARY_PATH", "RUSTDOC"] {

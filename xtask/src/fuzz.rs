@@ -1,10 +1,10 @@
-//! `cargo xtask fuzz`: seeded fuzzers, and the threads of a set under `ThreadSanitizer`.
+//! `cargo xtask fuzz`: seeded fuzzers, and the same for cargo-fuzz.
 
-use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::tools::{Outcome, Tally, cargo, output_of, root, succeeds};
+use crate::bare::run as run_quietly;
+use crate::sanitizer;
+use crate::tools::{Outcome, Tally, cargo, find_program, root, succeeds};
 
 /// A fuzzer: its name, its package, and what it tries.
 type Fuzzer = (&'static str, &'static str, &'static str);
@@ -52,7 +52,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Ok(short().good());
     }
     if name == "threads" {
-        return Ok(thread_sanitizer().failed == 0);
+        return Ok(sanitizer::threads().failed == 0);
     }
     let fuzzer = FUZZERS.iter().find(|(known, ..)| known == name);
     let fuzzer = fuzzer.ok_or_else(|| format!("there is no fuzzer {name}: `cargo xtask fuzz` lists them"))?;
@@ -64,17 +64,7 @@ fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>
     command.args(["test", "--quiet", "--package", package]);
     if package == UNIKERNEL {
         command.args(["--locked", "--manifest-path", "examples/unikernel/Cargo.toml", "--example", "fuzz"]);
-    }
-    if name == "fiemap" {
-        // Property tests next to what they test: about 100 cases a second.
-        let cases = seconds.unwrap_or(10).saturating_mul(100);
-        command.args(["--lib", "extents"]).env("PROPTEST_CASES", cases.to_string());
-        if let Some(seed) = seed {
-            command.env("PROPTEST_RNG_SEED", seed.to_string());
-        }
-        return command;
-    }
-    if package != UNIKERNEL {
+    } else {
         command.args(["--test", "fuzz"]);
     }
     command.args(["--", name]);
@@ -106,70 +96,28 @@ pub(crate) fn short() -> Tally {
     tally
 }
 
-/// A program with a data race, which `ThreadSanitizer` has to find.
-const RACE: &str = "static mut N: u64 = 0;
-fn main() {
-    let workers: Vec<_> = (0..2).map(|_| std::thread::spawn(|| (0..1000).for_each(|_| unsafe { N += 1 }))).collect();
-    workers.into_iter().for_each(|worker| worker.join().unwrap());
-}
-";
-
-/// Runs the threaded tests of the core under `ThreadSanitizer`, where a nightly compiler is.
-pub(crate) fn thread_sanitizer() -> Tally {
-    const TARGET: &str = "x86_64-unknown-linux-gnu";
+/// Checks that the targets of cargo-fuzz compile, and where it is installed, that each finds nothing in two seconds.
+pub(crate) fn guided() -> Tally {
+    const FOLDER: &str = "xtask/fuzz";
     let mut tally = Tally::default();
-    let name = "threads of a set under ThreadSanitizer";
-    let Ok(sysroot) = output_of("rustc", &["+nightly", "--print", "sysroot"]) else {
-        tally.skip(name, "no nightly compiler");
-        return tally;
-    };
-    let rustlib = Path::new(sysroot.trim()).join("lib/rustlib");
-    if !rustlib.join(TARGET).is_dir() {
-        tally.skip(name, "no x86-64 Linux");
+    let mut check = cargo();
+    check.args(["check", "--quiet", "--locked", "--manifest-path", "xtask/fuzz/Cargo.toml"]);
+    // Nothing is linked: libFuzzer need not be built.
+    check.args(["--target-dir", "target/fuzz"]).env("CUSTOM_LIBFUZZER_PATH", "/none/libfuzzer.a");
+    tally.check("targets of cargo-fuzz compile", run_quietly(&mut check).map(drop));
+    if find_program("cargo-fuzz").is_none() {
+        tally.skip("targets of cargo-fuzz find nothing", "no cargo-fuzz (cargo install cargo-fuzz)");
         return tally;
     }
-    // Without its sources the standard library is not instrumented: what it alone orders looks like a race. The tests
-    // synchronise with locks and atomics of their own, and the test harness's channel is left out.
-    let flags: &[&str] = if rustlib.join("src/rust/library").is_dir() {
-        &["-Zsanitizer=thread"]
-    } else {
-        &["-Zsanitizer=thread", "-Cunsafe-allow-abi-mismatch=sanitizer"]
-    };
-    let folder = root().join("target/tsan");
-    let result = finds_a_race(&folder, flags).and_then(|()| {
-        let mut command = Command::new("cargo");
-        command.current_dir(root()).args(["+nightly", "test", "--target", TARGET, "--target-dir"]).arg(&folder);
-        if flags.len() == 1 {
-            command.arg("-Zbuild-std");
-        }
-        command.args(["--package", "pmemset-core", "--test", "threads", "--", "--test-threads=1"]);
-        command.env("TSAN_OPTIONS", format!("suppressions={}", folder.join("suppressions").display()));
-        command.env("RUSTFLAGS", flags.join(" ")).env_remove("CARGO").env_remove("RUSTUP_TOOLCHAIN");
-        let output = command.output().map_err(|error| error.to_string())?;
-        let text = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
-        if output.status.success() { Ok(()) } else { Err(text) }
-    });
-    tally.check(name, result);
+    for (name, ..) in
+        FUZZERS.iter().filter(|fuzzer| root().join(format!("{FOLDER}/fuzz_targets/{}.rs", fuzzer.0)).is_file())
+    {
+        let mut command = cargo();
+        // A stable compiler knows the options that cargo-fuzz gives to nightly ones.
+        command
+            .args(["fuzz", "run", "--fuzz-dir", FOLDER, name, "--", "-max_total_time=2"])
+            .env("RUSTC_BOOTSTRAP", "1");
+        tally.check(&format!("cargo fuzz run {name}"), run_quietly(&mut command).map(drop));
+    }
     tally
-}
-
-/// Fails unless a program with a data race is found out; writes the list of what is not reported.
-fn finds_a_race(folder: &Path, flags: &[&str]) -> Result<(), String> {
-    let (source, program) = (folder.join("race.rs"), folder.join("race"));
-    let written = fs::create_dir_all(folder)
-        .and_then(|()| fs::write(&source, RACE))
-        .and_then(|()| fs::write(folder.join("suppressions"), "race:CompletedTest\n"));
-    written.map_err(|error| error.to_string())?;
-    let mut compiler = Command::new("rustc");
-    compiler.args(["+nightly", "--edition", "2021", "-Awarnings", "-Cunsafe-allow-abi-mismatch=sanitizer"]).args(flags);
-    let compiled = compiler.arg(&source).arg("-o").arg(&program).env_remove("RUSTUP_TOOLCHAIN").status();
-    if !compiled.is_ok_and(|status| status.success()) {
-        return Err("the program with a race could not be built".into());
-    }
-    let output = Command::new(&program).output().map_err(|error| error.to_string())?;
-    if String::from_utf8_lossy(&output.stderr).contains("data race") {
-        Ok(())
-    } else {
-        Err("a program with a data race was not found out".into())
-    }
 }

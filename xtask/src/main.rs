@@ -7,6 +7,7 @@ mod demo;
 mod disassembly;
 mod fuzz;
 mod lab;
+mod sanitizer;
 mod size;
 mod targets;
 mod test;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::appliance;
 use crate::fuzz;
 use crate::lab;
+use crate::sanitizer;
 use crate::size;
 use crate::targets;
 use crate::tools::{Outcome, Tally, cargo};
@@ -35,9 +36,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
     stage("workspace", &mut total, || workspace(args.filter.as_deref()));
     if args.filter.is_none() && !args.quick {
         let lab: Stage = if args.whole_lab { ("lab", lab::whole) } else { ("lab, short list", lab::short) };
-        let stages: [Stage; 7] = [
+        let stages: [Stage; 8] = [
             ("fuzz", fuzz::short),
-            ("threads", fuzz::thread_sanitizer),
+            ("cargo-fuzz", fuzz::guided),
+            ("threads", sanitizer::threads),
             ("targets", targets::check),
             ("unikernel", unikernel::check),
             ("appliance", appliance::check),

@@ -1,12 +1,14 @@
-//! Runs fuzzers, which are functions of a seed, for some time, and says the seed that fails.
+//! Runs fuzzers, which are functions of a seeded generator, for some time, and says the seed that fails.
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// A fuzzer's name, and what it does with a seed; it fails by panicking.
-pub(crate) type Fuzzer = (&'static str, fn(u64));
+use pmemset_core::sim::Random;
+
+/// A fuzzer's name, and what it does with a generator; it fails by panicking.
+pub(crate) type Fuzzer = (&'static str, fn(&mut Random));
 
 /// Runs the fuzzer that the arguments name: `NAME [--seed S] [--seconds N]`. A seed alone is tried once.
 pub(crate) fn main(fuzzers: &[Fuzzer]) -> ExitCode {
@@ -29,7 +31,7 @@ pub(crate) fn main(fuzzers: &[Fuzzer]) -> ExitCode {
     };
     let (begin, mut seed) = (Instant::now(), first);
     loop {
-        if catch_unwind(AssertUnwindSafe(|| fuzz(seed))).is_err() {
+        if catch_unwind(AssertUnwindSafe(|| fuzz(&mut Random::new(seed)))).is_err() {
             println!("{name}: seed {seed} fails; again: cargo xtask fuzz {name} --seed {seed}");
             return ExitCode::FAILURE;
         }

@@ -1,0 +1,167 @@
+//! What the fuzzers of the parsers do with the choices of a generator: seeded ones by `cargo xtask fuzz`, bytes by
+//! `cargo fuzz`.
+
+mod fiemap;
+
+pub(crate) use fiemap::fiemap;
+use pmemset_core::sim::Random;
+use shim_linux::dm::targets;
+use shim_linux::nd::PersistenceDomain;
+use shim_linux::text::{self, Garbage, Sectors};
+
+/// Texts that the kernel writes; what comes of them is damaged, or taken together.
+const SEEDS: [&[u8]; 16] = [
+    b"0\n",
+    b"1\n",
+    b"-1\n",
+    b"0x1f",
+    b"18446744073709551615",
+    b"18446744073709551616",
+    b"memory_controller\n",
+    b"cpu_cache\n",
+    b"259:1048575\n",
+    b"nmem12,0,4294967296,0",
+    b"nmem0,0x0,0x100000000",
+    b"8680-56341200-0000\n",
+    b"../../devices/LNXSYSTM:00/ndbus0/region3/namespace3.0/block/pmem3",
+    b"36028797018963967 1",
+    b"2048 8",
+    b"259:0 2048",
+];
+
+fn damaged(random: &mut Random) -> Vec<u8> {
+    let mut text = random.of(&SEEDS).to_vec();
+    for _ in 0..random.below(4) {
+        let at = random.below(text.len() + 1);
+        match random.below(4) {
+            0 => text.insert(at, b"0123456789abcxn:, \n-/\0"[random.below(22)]),
+            1 if at < text.len() => drop(text.remove(at)),
+            2 if at < text.len() => text[at] = random.word().to_le_bytes()[0],
+            _ => text.extend_from_slice(random.of(&SEEDS)),
+        }
+    }
+    text
+}
+
+/// Returns the number that digits of `base` and nothing else spell, the slow way.
+fn spelled(text: &[u8], base: u32) -> Option<u64> {
+    let text = core::str::from_utf8(text).ok()?;
+    let plain = !text.is_empty() && text.chars().all(|digit| digit.is_digit(base));
+    plain.then(|| u64::from_str_radix(text, base).ok()).flatten()
+}
+
+/// Every parser takes any text; what it accepts is what the text says.
+pub(crate) fn texts(random: &mut Random) {
+    let given = damaged(random);
+    let text = given.strip_suffix(b"\n").unwrap_or(&given);
+    assert_eq!(text::trim(&given), text);
+    let number = match text.strip_prefix(b"0x") {
+        Some(hex) => spelled(hex, 16),
+        None => spelled(text, 10),
+    };
+    assert_eq!(text::number(&given).ok(), number, "{}", given.escape_ascii());
+    let negative = text.strip_prefix(b"-").map(|digits| spelled(digits, 10).map(|_| None));
+    assert_eq!(text::count(&given).ok(), negative.unwrap_or(number.map(Some)), "{}", given.escape_ascii());
+    assert_eq!(
+        text::flag(&given),
+        if text == b"0" {
+            Ok(false)
+        } else if text == b"1" {
+            Ok(true)
+        } else {
+            Err(Garbage)
+        }
+    );
+    let known =
+        [(&b"cpu_cache"[..], PersistenceDomain::CpuCache), (b"memory_controller", PersistenceDomain::MemoryController)];
+    let domain = known.iter().find(|(name, _)| *name == text).map_or(PersistenceDomain::Unknown, |(_, domain)| *domain);
+    if text != b"none" {
+        assert_eq!(text::persistence_domain(&given), domain);
+    }
+    devices(&given, text);
+    if let Ok(Sectors { start, count }) = text::bad_block(&given) {
+        assert_eq!(format!("{start} {count}"), undecorated(&given, ' '));
+        assert!(count > 0 && start.checked_mul(512).and_then(|at| at.checked_add(count * 512)).is_some());
+    }
+    if let Some(region) = text::region(&given) {
+        let (prefix, end) = (region.prefix, format!("/region{}", region.id));
+        assert!(given.starts_with(prefix) && prefix.ends_with(end.trim_start_matches('/').as_bytes()));
+        let holds = |part: &str| given.windows(part.len()).any(|window| window == part.as_bytes());
+        assert!(holds(&format!("ndbus{}/region{}", region.bus, region.id)), "{}", given.escape_ascii());
+    }
+    if let Ok(name) = text::base_name(&given) {
+        assert!(given.ends_with(name) && !name.is_empty() && !name.contains(&b'/'));
+    }
+}
+
+/// Returns the text with the leading zeros of its two numbers taken off.
+fn undecorated(text: &[u8], between: char) -> String {
+    let text = String::from_utf8_lossy(text);
+    let plain = |digits: &str| match digits.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        rest => rest.to_owned(),
+    };
+    text.split(between).map(plain).collect::<Vec<_>>().join(&between.to_string())
+}
+
+fn devices(given: &[u8], text: &[u8]) {
+    if let Ok((major, minor)) = text::device_number(given) {
+        assert_eq!(format!("{major}:{minor}"), undecorated(text, ':'));
+    }
+    if let Ok(module) = text::mapping(given) {
+        let name = format!("nmem{module},");
+        assert!(text.starts_with(name.as_bytes()), "{}", given.escape_ascii());
+    }
+    if let Ok(((major, minor), start)) = text::linear_target(given) {
+        let (device, sector) = text.split_at(text.iter().position(|byte| *byte == b' ').unwrap());
+        assert_eq!(format!("{major}:{minor}"), undecorated(device, ':'));
+        assert_eq!(spelled(&sector[1..], 10), Some(start));
+    }
+    let printable = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
+    assert_eq!(text::module_id(given), if printable { Ok(text) } else { Err(Garbage) });
+}
+
+/// Tables of linear targets are read as they are written; damaged ones are refused, or hold targets in a row.
+pub(crate) fn tables(random: &mut Random) {
+    let mut answer = vec![0_u8; 312];
+    let mut written = Vec::new();
+    let (count, mut sector) = (1 + random.below(4), 0);
+    for _ in 0..count {
+        let (length, start, minor) = (1 + random.word() % 5000, random.word() % 100_000, random.word() % 300);
+        let mut target = vec![0_u8; 40];
+        target[0..8].copy_from_slice(&u64::to_ne_bytes(sector));
+        target[8..16].copy_from_slice(&length.to_ne_bytes());
+        target[24..30].copy_from_slice(b"linear");
+        target.extend_from_slice(format!("259:{minor} {start}\0").as_bytes());
+        target.resize(target.len().next_multiple_of(8), 0);
+        let next = u32::try_from(answer.len() - 312 + target.len()).unwrap();
+        target[20..24].copy_from_slice(&next.to_ne_bytes());
+        answer.extend(target);
+        written.push((sector, length, minor, start));
+        sector += length;
+    }
+    answer[16..20].copy_from_slice(&312_u32.to_ne_bytes());
+    answer[20..24].copy_from_slice(&u32::try_from(count).unwrap().to_ne_bytes());
+    let damage = random.below(5);
+    for _ in 0..damage {
+        let at = random.below(answer.len());
+        answer[at] = random.of(&[0, 1, 8, 255, random.clone().word().to_le_bytes()[0]]);
+    }
+    let cut = random.one_in(6);
+    if cut {
+        answer.truncate(random.below(answer.len()));
+    }
+    let mut read = Vec::new();
+    let outcome = targets(&answer, |target| {
+        read.push((target.sectors.start, target.sectors.count, u64::from(target.below.1), target.start));
+        Ok(())
+    });
+    let mut expected = 0;
+    for (start, count, ..) in &read {
+        assert_eq!(*start, expected, "targets in a row");
+        expected = start + count;
+    }
+    if damage == 0 && !cut {
+        assert_eq!((outcome, read), (Ok(()), written));
+    }
+}
