@@ -1,8 +1,6 @@
 //! Reading, storing, copying and filling the bytes of parts.
 #![allow(unsafe_code, reason = "looks at slices of parts")]
 
-use proptest::prelude::*;
-
 use super::fake::PAGE;
 use super::world::Act::{Fence, Store, Sync, WriteBack};
 use super::world::{Act, Memory, World};
@@ -14,7 +12,7 @@ use crate::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Se
 type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 16>;
 
 /// libpmemset's ten flag sets.
-const FLAG_SETS: [CopyFlags; 10] = [
+pub(super) const FLAG_SETS: [CopyFlags; 10] = [
     CopyFlags::empty(),
     CopyFlags::NODRAIN,
     CopyFlags::NONTEMPORAL,
@@ -220,35 +218,4 @@ fn slices_are_the_bytes_of_the_part() {
     // SAFETY: there are no bytes.
     assert!(unsafe { handle.as_slice(usize::MAX, 0) }.unwrap().is_empty());
     assert_eq!(handle.as_ptr(10, 20).unwrap().addr(), part.start() + 10);
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn random_copies_agree_with_a_byte_model(
-        length in 0_usize..=4096,
-        to in 0_usize..64,
-        from in 0_usize..64,
-        near in any::<bool>(),
-        flags in 0_usize..10,
-        granularity in 0_u8..3,
-        seed in any::<u8>(),
-    ) {
-        let world = World::new(3);
-        let source = Memory::new(&world, Granularity::from_raw(granularity).unwrap());
-        let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
-        let part = set.map(&source, &pages(3)).unwrap().part;
-        let handle = set.part_at(part.start()).unwrap();
-        let flags = FLAG_SETS[flags];
-        let mut model: Vec<u8> = (0..3 * PAGE).map(|at| (at as u8).wrapping_mul(seed | 1).wrapping_add((at / 256) as u8)).collect();
-        handle.write(0, &model, flags).unwrap();
-        let from = if near { from } else { PAGE + 64 + from };
-        model.copy_within(from..from + length, to);
-        handle.copy_within(to, from, length, flags).unwrap();
-        prop_assert!(content(&set, part.start(), 3 * PAGE) == model);
-        model[from..from + length / 2].fill(seed);
-        handle.fill(from, seed, length / 2, flags).unwrap();
-        prop_assert!(content(&set, part.start(), 3 * PAGE) == model);
-    }
 }

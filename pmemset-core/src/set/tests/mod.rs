@@ -2,6 +2,7 @@
 
 mod badblocks;
 mod bytes;
+mod copies;
 mod fake;
 mod memory;
 mod persist;

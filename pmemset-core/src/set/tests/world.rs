@@ -36,14 +36,19 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(pages: usize) -> Self {
-        // Never freed: tests are short, and handles may then be as long-lived as they like.
-        let memory = Box::leak(vec![Page([0; PAGE]); pages].into_boxed_slice());
-        let start = memory.as_mut_ptr().expose_provenance();
-        let arena = Extent::new(start, pages * PAGE).unwrap();
         #[cfg(target_arch = "x86_64")]
         let cpu = Cpu::detect();
         #[cfg(not(target_arch = "x86_64"))]
         let cpu = Cpu::simulated(64);
+        Self::on(cpu, pages)
+    }
+
+    /// With another processor.
+    pub(super) fn on(cpu: Cpu, pages: usize) -> Self {
+        // Never freed: tests are short, and handles may then be as long-lived as they like.
+        let memory = Box::leak(vec![Page([0; PAGE]); pages].into_boxed_slice());
+        let start = memory.as_mut_ptr().expose_provenance();
+        let arena = Extent::new(start, pages * PAGE).unwrap();
         Self { arena, next: AtomicUsize::new(start), cpu, acts: Mutex::new(Vec::new()) }
     }
 
