@@ -288,6 +288,14 @@ pub unsafe trait Source: Send + Sync {
         if range.end() <= length_bytes { Ok(None) } else { Err(PrepareError::TooSmall { length_bytes }) }
     }
 
+    /// Returns whether [`prepare`](Self::prepare) of `range` would have nothing to do; may answer from memory, like it.
+    ///
+    /// `false` where that takes more than a glance. The set then looks whether there is room before it prepares.
+    fn holds(&self, range: Span) -> bool {
+        let _ = range;
+        false
+    }
+
     /// Takes back `growth`, unless something has come to need it since.
     fn undo_growth(&self, growth: Growth) {
         let _ = growth;
@@ -425,6 +433,9 @@ macro_rules! forward_to {
         }
         fn prepare(&$self, range: $crate::Span) -> Result<Option<$crate::Growth>, $crate::error::PrepareError> {
             $source.prepare(range)
+        }
+        fn holds(&$self, range: $crate::Span) -> bool {
+            $source.holds(range)
         }
         fn undo_growth(&$self, growth: $crate::Growth) {
             $source.undo_growth(growth);

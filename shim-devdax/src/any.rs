@@ -123,6 +123,10 @@ unsafe impl Source for AnySource {
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
         each!(self, source => source.prepare(range))
     }
+
+    fn holds(&self, range: Span) -> bool {
+        each!(self, source => source.holds(range))
+    }
     fn undo_growth(&self, growth: Growth) {
         each!(self, source => source.undo_growth(growth));
     }

@@ -182,6 +182,10 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         self.length.prepare(self.fd.as_fd(), range)
     }
 
+    fn holds(&self, range: Span) -> bool {
+        self.length.holds(range)
+    }
+
     fn undo_growth(&self, growth: Growth) {
         self.length.undo(self.fd.as_fd(), growth);
     }

@@ -92,9 +92,14 @@ impl Length {
 
     /// See [`Source::prepare`](pmemset_core::Source::prepare). No system call for what is known to be there.
     pub(crate) fn prepare(&self, fd: BorrowedFd<'_>, range: Span) -> Result<Option<Growth>, PrepareError> {
+        if self.holds(range) { Ok(None) } else { self.prepare_slowly(fd, range) }
+    }
+
+    /// See [`Source::holds`](pmemset_core::Source::holds).
+    pub(crate) fn holds(&self, range: Span) -> bool {
         let is_known = range.end() <= self.known_bytes.load(Ordering::Relaxed);
         let is_backed = !self.may_grow || range.end() <= self.backed_bytes.load(Ordering::Relaxed);
-        if is_known && is_backed { Ok(None) } else { self.prepare_slowly(fd, range) }
+        is_known && is_backed
     }
 
     #[cold]

@@ -202,8 +202,8 @@ fn for_each_line(range: Extent, line_bytes: usize, mut each: impl FnMut(usize)) 
 
 /// Asks for the cache line of `at`, without waiting for it.
 #[inline(always)]
-pub(crate) fn prefetch<T>(at: &T) {
-    let at: *const T = at;
+pub(crate) fn prefetch<T: ?Sized>(at: &T) {
+    let at = core::ptr::from_ref(at).cast::<u8>();
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a hint that reads nothing into the program, on an address that a reference vouches for.
     unsafe {

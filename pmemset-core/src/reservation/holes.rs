@@ -104,30 +104,30 @@ impl<const M: usize> Holes<M> {
         };
         let Some(hole) = hole.filter(|hole| hole.covers(window)) else { return Err(ClaimError::Occupied) };
         let in_front = Hole(window.start().wrapping_sub(hole.start()));
-        self.windows.insert(window.start(), in_front).map_err(|_| ClaimError::Full { capacity: M })?;
-        match next {
-            Some((start, _)) => {
-                self.windows.set(start, Hole(start.wrapping_sub(window.end())));
-            }
-            None => self.tail = window.end(),
+        let rest = next.map(|(start, _)| Hole(start.wrapping_sub(window.end())));
+        self.windows.insert(window.start(), in_front, rest).map_err(|_| ClaimError::Full { capacity: M })?;
+        if next.is_none() {
+            self.tail = window.end();
         }
         Ok(())
     }
 
+    /// Asks for what freeing a claimed window will need, without waiting for it.
+    pub(super) fn expect(&self, window: Extent) {
+        self.windows.expect(window.start());
+    }
+
     /// Frees a claimed window; returns whether there was exactly this one.
     pub(super) fn give_back(&mut self, window: Extent) -> bool {
-        let next = self.windows.after(window.start());
-        let end = next.map_or(self.tail, |(end, hole)| hole.start(end));
+        let Some(found) = self.windows.find(window.start()) else { return false };
+        let end = found.next.map_or(self.tail, |(end, hole)| hole.start(end));
         if end != window.end() {
             return false;
         }
-        let Some(hole) = self.windows.remove(window.start()) else { return false };
-        let start = hole.start(window.start());
-        match next {
-            Some((end, _)) => {
-                self.windows.set(end, Hole(end.wrapping_sub(start)));
-            }
-            None => self.tail = start,
+        let start = found.value.start(window.start());
+        self.windows.remove(&found, found.next.map(|(end, _)| Hole(end.wrapping_sub(start))));
+        if found.next.is_none() {
+            self.tail = start;
         }
         true
     }

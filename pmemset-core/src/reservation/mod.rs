@@ -45,6 +45,9 @@ pub(crate) trait Claims: Sync {
     /// Claims exactly `window`.
     fn claim_at(&self, window: Extent) -> Result<(), ClaimError>;
 
+    /// Says that a claimed window is about to be given back, so that its books are in the cache by then.
+    fn expect_back(&self, window: Extent);
+
     /// Gives back a claimed window; any other one is left as it is.
     fn give_back(&self, window: Extent);
 }
@@ -202,6 +205,10 @@ where
     fn claim_at(&self, window: Extent) -> Result<(), ClaimError> {
         self.open()?;
         self.holes.write().claim_at(window)
+    }
+
+    fn expect_back(&self, window: Extent) {
+        self.holes.read().expect(window);
     }
 
     fn give_back(&self, window: Extent) {

@@ -2,6 +2,7 @@
 
 use portable_atomic::{AtomicBool, Ordering};
 
+use crate::arch::prefetch;
 use crate::table::{Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
 
@@ -11,28 +12,37 @@ pub(crate) const NONE: u32 = u32::MAX;
 /// The start, in a removed segment's slot, that says that no whole part went with it.
 const NOT_WHOLE: u64 = u64::MAX;
 
-/// What the table keeps for a segment: its slot, and whether it is the first of its part.
+/// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
+/// up a part need not wait for the slot's cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tag(u32);
+struct Tag {
+    slot: u32,
+    /// In bytes; 0 where it does not fit, and the slot says where the segment ends.
+    length: u32,
+}
 
 impl Tag {
     const HEAD: u32 = 1 << 31;
 
-    const fn new(slot: u32, head: bool) -> Self {
-        Self(if head { slot | Self::HEAD } else { slot })
+    fn new(slot: u32, head: bool, extent: Extent) -> Self {
+        Self { slot: 0, length: u32::try_from(extent.length_bytes()).unwrap_or(0) }.of(slot, head)
+    }
+
+    const fn of(self, slot: u32, head: bool) -> Self {
+        Self { slot: if head { slot | Self::HEAD } else { slot }, ..self }
     }
 
     const fn slot(self) -> u32 {
-        self.0 & !Self::HEAD
+        self.slot & !Self::HEAD
     }
 
     const fn is_head(self) -> bool {
-        self.0 & Self::HEAD != 0
+        self.slot & Self::HEAD != 0
     }
 }
 
 impl Weigh<1> for Tag {
-    const BLANK: Self = Self(0);
+    const BLANK: Self = Self { slot: 0, length: 0 };
 
     fn weigh(&self, _key: usize) -> [usize; 1] {
         [usize::from(self.is_head())]
@@ -189,8 +199,12 @@ impl<S: Clone, const N: usize> Books<S, N> {
         self.slots.get(index as usize)
     }
 
-    fn end_of(&self, tag: Tag) -> usize {
-        self.slot(tag.slot()).map_or(0, |slot| slot.end)
+    #[inline]
+    fn end_of(&self, start: usize, tag: Tag) -> usize {
+        if tag.length == 0 {
+            return self.slot(tag.slot()).map_or(0, |slot| slot.end);
+        }
+        start.wrapping_add(tag.length as usize)
     }
 
     fn segment(&self, start: usize, tag: Tag) -> Option<Segment<S>> {
@@ -208,7 +222,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
         let (found, next) = self.table.around(address);
         if let Some((start, tag)) = found
-            && address < self.end_of(tag)
+            && address < self.end_of(start, tag)
         {
             return self.segment(start, tag);
         }
@@ -256,7 +270,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
     pub(crate) fn overlapped(&self, extent: Extent) -> Option<usize> {
         let (found, next) = self.table.around(extent.start());
         if let Some((start, tag)) = found
-            && extent.start() < self.end_of(tag)
+            && extent.start() < self.end_of(start, tag)
         {
             return Some(start);
         }
@@ -269,14 +283,14 @@ impl<S: Clone, const N: usize> Books<S, N> {
     fn part_of(&self, start: usize, tag: Tag, next: Option<(usize, Tag)>) -> Option<PartEntry> {
         let alone = next.is_none_or(|(_, next)| next.is_head());
         if tag.is_head() && alone {
-            return Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(tag))? });
+            return Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? });
         }
         let (head_start, head) = self.table.last_at_or_before_with(start, 0, 1)?;
         let last = match self.table.first_after_with(Some(start), 0, 1) {
-            Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?.1,
-            None => self.table.last()?.1,
+            Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?,
+            None => self.table.last()?,
         };
-        Some(PartEntry { head: head.slot(), extent: Extent::between(head_start, self.end_of(last))? })
+        Some(PartEntry { head: head.slot(), extent: Extent::between(head_start, self.end_of(last.0, last.1))? })
     }
 
     /// Returns the part that has `address`.
@@ -290,14 +304,26 @@ impl<S: Clone, const N: usize> Books<S, N> {
         let (found, next) = self.table.around(address);
         let (start, tag) = found?;
         hint(tag.slot());
-        if address < self.end_of(tag) { self.part_of(start, tag, next) } else { None }
+        if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
+    }
+
+    /// Says that a slot is about to be wanted.
+    pub(crate) fn expect(&self, slot: u32) {
+        self.slot(slot).into_iter().for_each(prefetch);
+    }
+
+    /// Returns the part that begins at `start`, and its first segment.
+    pub(crate) fn part_with_first(&self, start: usize) -> Option<(PartEntry, Segment<S>)> {
+        let (found, next) = self.table.around(start);
+        let (start, tag) = found?;
+        Some((self.part_of(start, tag, next)?, self.segment(start, tag)?))
     }
 
     /// Returns the part that has `address`, or else the next one above it.
     pub(crate) fn part_from(&self, address: usize) -> Option<PartEntry> {
         let (found, next) = self.table.around(address);
         if let Some((start, tag)) = found
-            && address < self.end_of(tag)
+            && address < self.end_of(start, tag)
         {
             return self.part_of(start, tag, next);
         }
@@ -336,8 +362,10 @@ impl<S: Clone, const N: usize> Books<S, N> {
         }
         let slots = &self.slots;
         let slot = self.free_slots.take(N, |index| slots.get(index as usize).map_or(NONE, |slot| slot.link))?;
+        // The next call will read its link.
+        slots.get(self.free_slots.chain as usize).into_iter().for_each(prefetch);
         let start = segment.extent.start();
-        self.table.insert(start, Tag::new(slot, !joins)).ok()?;
+        self.table.insert(start, Tag::new(slot, !joins, segment.extent), None).ok()?;
         if let Some(place) = self.slots.get_mut(slot as usize) {
             *place = Slot {
                 end: segment.extent.end(),
@@ -368,12 +396,11 @@ impl<S: Clone, const N: usize> Books<S, N> {
         part: Option<Extent>,
         farewell: &mut Farewell,
     ) -> Option<u32> {
-        let tag = self.table.remove(start)?;
-        let end = self.end_of(tag);
-        let next = if ends { None } else { self.table.after(start).filter(|(_, next)| !next.is_head()) };
-        if let Some((next, follower)) = next {
-            self.table.set(next, Tag::new(follower.slot(), true));
-        }
+        let found = self.table.find(start)?;
+        let tag = found.value;
+        let end = self.end_of(start, tag);
+        let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
+        self.table.remove(&found, next.map(|(_, follower)| follower.of(follower.slot(), true)));
         if self.previous == Some(start) {
             self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
         }

@@ -2,6 +2,7 @@
 
 use super::Set;
 use crate::badblock::{BadBlockPolicy, BadBlocks};
+use crate::cell::Shutdown;
 use crate::error::{MapError, RepairError};
 use crate::event::{Answer, Event};
 use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict};
@@ -12,9 +13,13 @@ const BLOCKS_AT_A_TIME: usize = 8;
 
 impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// Judges the shutdown state of a source that has a record, and counts the mapping about to be made.
-    #[inline(never)]
+    #[inline]
     pub(super) fn judge(&self, source: &S) -> Result<Option<Verdict>, MapError> {
-        let Some(shutdown) = source.shutdown() else { return Ok(None) };
+        source.shutdown().map_or(Ok(None), |shutdown| self.judge_by(source, shutdown).map(Some))
+    }
+
+    #[inline(never)]
+    fn judge_by(&self, source: &S, shutdown: Shutdown<'_>) -> Result<Verdict, MapError> {
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(|error| match error {
             DeviceError::Unsupported => MapError::ShutdownUnsupported,
@@ -22,20 +27,25 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             DeviceError::Failed(cause) => MapError::Source { cause },
         })?;
         match shutdown.stage(&id, count, self.config.acceptable) {
-            Some(Ok(verdict)) => Ok(Some(verdict)),
+            Some(Ok(verdict)) => Ok(verdict),
             Some(Err(verdict)) => Err(MapError::UndesirablePartState { verdict }),
             None => Err(MapError::ShutdownUnsupported),
         }
     }
 
     /// Has the dirty record kept, before anything can be stored to; looks at new memory before that.
-    #[inline(never)]
+    #[inline]
     pub(super) fn announce(&self, source: &S, growth: Option<Growth>, range: Span) -> Result<(), MapError> {
         if let Some(new) = growth.and_then(|growth| range.from(growth.from_bytes)) {
             self.refuse_bad_blocks(source, new)?;
         }
+        source.shutdown().map_or(Ok(()), |shutdown| self.announce_by(source, shutdown))
+    }
+
+    #[inline(never)]
+    fn announce_by(&self, source: &S, shutdown: Shutdown<'_>) -> Result<(), MapError> {
         let mut record = ShutdownRecord::new();
-        let Some(sequence) = source.shutdown().and_then(|shutdown| shutdown.dirty(&mut record)) else { return Ok(()) };
+        let Some(sequence) = shutdown.dirty(&mut record) else { return Ok(()) };
         match self.publish(source, &record, sequence) {
             Answer::Proceed => Ok(()),
             Answer::Refuse => Err(MapError::RecordNotKept),
@@ -52,10 +62,17 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     }
 
     /// Counts a mapping that is gone, and has the clean record kept if its stores were deep-flushed.
-    #[inline(never)]
+    #[inline]
     pub(super) fn unmapped(&self, source: &S) {
+        if let Some(shutdown) = source.shutdown() {
+            self.unmapped_by(source, shutdown);
+        }
+    }
+
+    #[inline(never)]
+    fn unmapped_by(&self, source: &S, shutdown: Shutdown<'_>) {
         let mut record = ShutdownRecord::new();
-        if let Some(sequence) = source.shutdown().and_then(|shutdown| shutdown.unmapped(true, &mut record)) {
+        if let Some(sequence) = shutdown.unmapped(true, &mut record) {
             self.publish(source, &record, sequence);
         }
     }
@@ -73,7 +90,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         loop {
             let segment = self.books.read().segment_from(at);
             let Some(segment) = segment else { return worst };
-            if let Some(state) = segment.source.shutdown().and_then(crate::cell::Shutdown::part_state) {
+            if let Some(state) = segment.source.shutdown().and_then(Shutdown::part_state) {
                 worst = Some(worst.map_or(state, |other: PartState| other.worse(state)));
             }
             at = segment.extent.end();

@@ -59,8 +59,13 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     fn map_judged(&self, source: &S, request: &Request) -> Result<(Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
-        self.check_room(&self.books.read(), request)?;
-        let growth = prepare(source, range)?;
+        // Where nothing would have to be undone, the plan under the write lock is early enough.
+        let growth = if source.shutdown().is_none() && source.holds(range) {
+            None
+        } else {
+            self.check_room(&self.books.read(), request)?;
+            prepare(source, range)?
+        };
         let placed = self.announce(source, growth, range).and_then(|()| {
             let (segment, part) = self.place(&mut self.books.write(), request, source)?;
             Ok((segment, part.extent))

@@ -15,7 +15,7 @@ mod tests;
 use core::fmt;
 
 use lock_api::RawRwLock as _;
-use lock_api::RwLock;
+use lock_api::{RwLock, RwLockWriteGuard};
 
 pub use map::Mapped;
 pub use part::{Part, Parts};
@@ -48,6 +48,9 @@ pub struct Set<'a, P: Platform, S: Source + Clone, const N: usize> {
     pins: Pins<N>,
     books: RwLock<P::Lock, Books<S, N>>,
 }
+
+/// The books, locked for changes.
+type Writing<'s, P, S, const N: usize> = RwLockWriteGuard<'s, <P as Platform>::Lock, Books<S, N>>;
 
 impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// Returns an empty set (`pmemset_new`).
@@ -98,15 +101,21 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         }
     }
 
-    /// Tells what has been removed; the slots become free one by one.
-    fn tell_removed(&self, mut farewell: Farewell) {
-        while !farewell.is_empty() {
-            let gone = self.books.write().tell(&mut farewell);
-            let Some(gone) = gone else { return };
+    /// Unlocks the books and tells what has been removed, of `range` if it was one; the slots become free one by one.
+    fn tell_removed<'s>(&'s self, mut books: Writing<'s, P, S, N>, mut farewell: Farewell, mut range: Option<Extent>) {
+        while let Some(gone) = books.tell(&mut farewell) {
+            drop(books);
+            if let Some(range) = range.take() {
+                self.tell(&Event::RemoveRange { range });
+            }
             if let Some(part) = gone.part {
                 self.tell(&Event::PartRemove { part });
             }
             self.unmapped(&gone.source);
+            if farewell.is_empty() {
+                return;
+            }
+            books = self.books.write();
         }
     }
 }

@@ -58,6 +58,11 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
         books.part_at(self.extent.start()).map_or(self.extent, |part| part.extent)
     }
 
+    /// Returns the slot of the part's first segment.
+    pub(super) const fn head(&self) -> u32 {
+        self.head
+    }
+
     pub(super) fn is_of(&self, set: &Set<'_, P, S, N>) -> bool {
         core::ptr::eq(core::ptr::from_ref(self.set).cast::<()>(), core::ptr::from_ref(set).cast::<()>())
     }

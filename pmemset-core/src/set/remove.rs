@@ -7,7 +7,6 @@ use super::books::{Books, Farewell, PartEntry, Segment};
 use super::checks::deep_flushed;
 use super::part::Part;
 use crate::error::{LookupError, RemoveError};
-use crate::event::Event;
 use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle given back because its part could not be removed.
@@ -40,11 +39,11 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             return Err(Refused { part, error: RemoveError::OtherSet });
         }
         let mut farewell = Farewell::new();
-        let mut flushed = part.descriptor();
         let (mut books, entry) = loop {
-            if let Err(error) = self.deep_flush_pinned(flushed, part.granularity()) {
-                return Err(Refused { part, error });
-            }
+            let flushed = match self.deep_flush_pinned(&part) {
+                Ok(flushed) => flushed,
+                Err(error) => return Err(Refused { part, error }),
+            };
             let books = self.books.write();
             let Some(entry) = books.part_at(part.extent().start()) else {
                 // Not reached: a pinned part stays.
@@ -54,7 +53,6 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             if flushed.covers(entry.extent) {
                 break (books, entry);
             }
-            flushed = entry.extent;
         };
         if self.pins.count(entry.head) > 1 {
             return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
@@ -67,8 +65,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             }
             Err(error) => Err(Refused { part: self.hand_over(&books, part, entry), error }),
         };
-        drop(books);
-        self.tell_removed(farewell);
+        self.tell_removed(books, farewell, None);
         outcome
     }
 
@@ -110,11 +107,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             }
         };
         let result = self.unmap_range(&mut books, range, None, &mut farewell);
-        drop(books);
-        if !farewell.is_empty() {
-            self.tell(&Event::RemoveRange { range });
-        }
-        self.tell_removed(farewell);
+        self.tell_removed(books, farewell, Some(range));
         result
     }
 
@@ -153,16 +146,26 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         }
     }
 
-    /// Deep-flushes the segments of a part, or of the beginning of one, that the caller has pinned.
-    fn deep_flush_pinned(&self, part: Extent, granularity: Granularity) -> Result<(), RemoveError> {
-        let mut rest = Some(part);
-        while let Some(left) = rest {
-            let segment = self.books.read().segment_from(left.start());
-            let Some(segment) = segment.filter(|segment| segment.extent.overlaps(left)) else { break };
-            self.deep_flush_whole(&segment, granularity)?;
-            rest = part.from(segment.extent.end());
+    /// Deep-flushes every segment of a part; returns the part as it was before.
+    fn deep_flush_pinned(&self, pinned: &Part<'_, P, S, N>) -> Result<Extent, RemoveError> {
+        let books = self.books.read();
+        books.expect(pinned.head());
+        if let Some(reservation) = self.config.reservation {
+            reservation.expect_back(pinned.extent());
         }
-        Ok(())
+        let found = books.part_with_first(pinned.extent().start());
+        drop(books);
+        // Not reached without one: a pinned part stays.
+        let Some((part, mut segment)) = found else { return Ok(pinned.extent()) };
+        loop {
+            self.deep_flush_whole(&segment, pinned.granularity())?;
+            let Some(rest) = part.extent.from(segment.extent.end()) else { return Ok(part.extent) };
+            let next = self.books.read().segment_from(rest.start());
+            segment = match next {
+                Some(next) if next.extent.overlaps(rest) => next,
+                _ => return Ok(part.extent),
+            };
+        }
     }
 
     fn deep_flush_whole(&self, segment: &Segment<S>, granularity: Granularity) -> Result<(), RemoveError> {

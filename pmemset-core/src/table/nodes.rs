@@ -20,6 +20,27 @@ pub(super) const KEYS: usize = 0;
 const CHILDREN: usize = 1;
 const WEIGHTS: usize = 2;
 
+/// A word of an inner node. There are more halves than `N` words' worth of room is needed for, so rows are kept in them.
+type Word = [u32; HALVES];
+const HALVES: usize = size_of::<usize>() / size_of::<u32>();
+
+#[inline]
+const fn joined(word: &Word) -> usize {
+    #[cfg(target_pointer_width = "64")]
+    return word[0] as usize | (word[1] as usize) << 32;
+    #[cfg(target_pointer_width = "32")]
+    return word[0] as usize;
+}
+
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "halves")]
+const fn split(word: usize) -> Word {
+    #[cfg(target_pointer_width = "64")]
+    return [word as u32, (word >> 32) as u32];
+    #[cfg(target_pointer_width = "32")]
+    return [word as u32];
+}
+
 /// What a table keeps beside a key.
 pub(crate) trait Weigh<const W: usize>: Copy {
     /// The value of cells not in use; all zero bytes, so that an empty table takes no room in a program.
@@ -50,7 +71,7 @@ pub(super) struct Nodes<V, const W: usize, const N: usize> {
     keys: [[usize; 2]; N],
     values: [[V; 2]; N],
     /// Inner node `i` has `2 + W` columns of `ROWS` words: lowest keys, children, and the most of each weight.
-    rows: [usize; N],
+    rows: [u32; N],
     leaves: Pool,
     inner: Pool,
 }
@@ -60,16 +81,16 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     const CELLS: usize = if N < HALF { 2 * N } else { FULL };
     /// One leaf has all entries: there are no other nodes, and no code for them.
     pub(super) const ONE_LEAF: bool = N <= FULL;
-    const ROWS: usize = if N < FULL * Self::COLUMNS { N / HALF } else { FULL };
+    const ROWS: usize = if N < HALVES * FULL * Self::COLUMNS { N / HALF } else { FULL };
 
     /// Returns nodes of which none is in use.
     pub(super) const fn new() -> Self {
         const {
             assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
-            assert!(1 <= W && W <= 8, "entries have 1 to 8 weights");
+            assert!(1 <= W && W <= 3, "entries have 1 to 3 weights");
             assert!(1 <= size_of::<V>() && size_of::<V>() <= 64, "a value fits a cache line");
             let inner_max = if N < FULL * HALF { 1 } else { N / (HALF * HALF) + 1 };
-            assert!(inner_max * Self::ROWS * Self::COLUMNS <= N);
+            assert!(inner_max * Self::ROWS * Self::COLUMNS <= N / HALVES);
         }
         Self {
             keys: [[0; 2]; N],
@@ -85,50 +106,64 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         Self::ONE_LEAF || node.level == 0
     }
 
-    const fn start(node: Node, column: usize) -> usize {
-        match Self::is_leaf(node) {
-            true => node.id.wrapping_mul(Self::CELLS),
-            false => node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(Self::ROWS),
-        }
+    /// Returns where the cells of a leaf start.
+    #[inline]
+    const fn cells_at(leaf: Node) -> usize {
+        leaf.id.wrapping_mul(Self::CELLS)
     }
 
-    pub(super) fn column(&self, node: Node, column: usize) -> &[usize] {
-        let start = Self::start(node, column);
-        match Self::is_leaf(node) {
-            true => self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)),
-            false => self.rows.get(start..start.wrapping_add(Self::ROWS)),
-        }
-        .unwrap_or_default()
+    /// Returns where a column of an inner node starts.
+    #[inline]
+    const fn rows_at(node: Node, column: usize) -> usize {
+        node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(Self::ROWS)
     }
 
-    fn cell(&mut self, node: Node, column: usize, index: usize) -> Option<&mut usize> {
-        let at = Self::start(node, column).wrapping_add(index);
-        match Self::is_leaf(node) {
-            true => self.keys.as_flattened_mut().get_mut(at),
-            false => self.rows.get_mut(at),
-        }
+    /// Returns the keys of a leaf.
+    #[inline]
+    pub(super) fn keys(&self, leaf: Node) -> &[usize] {
+        let start = Self::cells_at(leaf);
+        self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)).unwrap_or_default()
+    }
+
+    /// Returns a column of an inner node.
+    #[inline]
+    pub(super) fn column(&self, node: Node, column: usize) -> &[Word] {
+        let (rows, _) = self.rows.as_chunks();
+        let start = Self::rows_at(node, column);
+        rows.get(start..start.wrapping_add(Self::ROWS)).unwrap_or_default()
     }
 
     fn set(&mut self, node: Node, column: usize, index: usize, word: usize) {
-        if let Some(cell) = self.cell(node, column, index) {
-            *cell = word;
+        if Self::is_leaf(node) {
+            let at = Self::cells_at(node).wrapping_add(index);
+            self.keys.as_flattened_mut().get_mut(at).into_iter().for_each(|cell| *cell = word);
+        } else {
+            let at = Self::rows_at(node, column).wrapping_add(index);
+            let (rows, _) = self.rows.as_chunks_mut();
+            rows.get_mut(at).into_iter().for_each(|cell| *cell = split(word));
         }
     }
 
-    /// Returns how many keys of the node are at most `key`.
+    /// Returns how many keys of a leaf are at most `key`.
     #[inline]
-    pub(super) fn rank(&self, node: Node, key: usize) -> usize {
-        let keys = self.column(node, KEYS);
-        match keys.first_chunk::<FULL>() {
-            Some(keys) => rank(keys, key).min(node.len),
-            None => keys.get(..node.len).unwrap_or_default().partition_point(|&k| k <= key),
-        }
+    pub(super) fn leaf_rank(&self, leaf: Node, key: usize) -> usize {
+        rank(self.keys(leaf), leaf.len, key, |key| *key).min(leaf.len)
+    }
+
+    /// Returns how many rows of an inner node have a lowest key that is at most `key`.
+    #[inline]
+    pub(super) fn row_rank(&self, node: Node, key: usize) -> usize {
+        rank(self.column(node, KEYS), node.len, key, joined).min(node.len)
     }
 
     /// Returns the lowest key of an entry, or the one that no key under a row is below; 0 where there is none.
     #[inline]
     pub(super) fn key(&self, node: Node, index: usize) -> usize {
-        self.column(node, KEYS).get(index).copied().unwrap_or_default()
+        let key = match Self::is_leaf(node) {
+            true => self.keys(node).get(index).copied(),
+            false => self.column(node, KEYS).get(index).map(joined),
+        };
+        key.unwrap_or_default()
     }
 
     pub(super) fn set_key(&mut self, node: Node, index: usize, key: usize) {
@@ -138,22 +173,25 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Returns the value of an entry.
     #[inline]
     pub(super) fn value(&self, leaf: Node, index: usize) -> Option<V> {
-        self.values.as_flattened().get(Self::start(leaf, KEYS).wrapping_add(index)).copied()
+        self.values(leaf).get(index).copied()
     }
 
-    /// Asks for the values of a leaf before it is known which is wanted.
+    /// Asks for the keys and values of a leaf before it is known which are wanted: one wait instead of several.
     #[inline]
-    pub(super) fn prefetch_values(&self, leaf: Node) {
-        self.values(leaf).iter().step_by(const { 64 / size_of::<V>() }).for_each(prefetch);
+    pub(super) fn prefetch(&self, leaf: Node) {
+        if Self::is_leaf(leaf) {
+            self.keys(leaf).chunks_exact(const { 64 / size_of::<usize>() }).for_each(prefetch);
+            self.values(leaf).chunks_exact(const { 64 / size_of::<V>() }).for_each(prefetch);
+        }
     }
 
     fn values(&self, leaf: Node) -> &[V] {
-        let start = Self::start(leaf, KEYS);
+        let start = Self::cells_at(leaf);
         self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)).unwrap_or_default()
     }
 
     pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: V) {
-        if let Some(cell) = self.values.as_flattened_mut().get_mut(Self::start(leaf, KEYS).wrapping_add(index)) {
+        if let Some(cell) = self.values.as_flattened_mut().get_mut(Self::cells_at(leaf).wrapping_add(index)) {
             *cell = value;
         }
     }
@@ -161,7 +199,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Returns the node under a row.
     #[inline]
     pub(super) fn child(&self, node: Node, index: usize) -> Node {
-        let word = self.column(node, CHILDREN).get(index).copied().unwrap_or_default();
+        let word = self.column(node, CHILDREN).get(index).map_or(0, joined);
         Node { level: node.level.saturating_sub(1), id: word & 0xffff, len: word >> 16 }
     }
 
@@ -173,7 +211,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     pub(super) fn row_weights(&self, node: Node, index: usize) -> [usize; W] {
         let mut weights = [0; W];
         for (lane, weight) in weights.iter_mut().enumerate() {
-            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).copied().unwrap_or_default();
+            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).map_or(0, joined);
         }
         weights
     }
@@ -188,7 +226,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     pub(super) fn weights(&self, node: Node, enough: [usize; W]) -> [usize; W] {
         let mut weights = [0; W];
         if Self::is_leaf(node) {
-            for (key, value) in self.column(node, KEYS).iter().zip(self.values(node)).take(node.len) {
+            for (key, value) in self.keys(node).iter().zip(self.values(node)).take(node.len) {
                 weights = most(weights, value.weigh(*key));
                 if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
                     break;
@@ -201,7 +239,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
             while *weight < enough
                 && let Some(row) = rows.next()
             {
-                *weight = (*weight).max(*row);
+                *weight = (*weight).max(joined(row));
             }
         }
         weights
@@ -218,13 +256,13 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     ) -> Option<usize> {
         let start = range.start;
         let found = if Self::is_leaf(node) {
-            let keys = self.column(node, KEYS).get(range.clone())?;
+            let keys = self.keys(node).get(range.clone())?;
             let mut entries = keys.iter().zip(self.values(node).get(range)?);
             let fits = |(key, value): (&usize, &V)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
             if first { entries.position(fits) } else { entries.rposition(fits) }
         } else {
             let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).get(range)?.iter();
-            let fits = |weight: &usize| *weight >= at_least;
+            let fits = |weight: &Word| joined(weight) >= at_least;
             if first { rows.position(fits) } else { rows.rposition(fits) }
         };
         found.map(|found| start.wrapping_add(found))
@@ -233,16 +271,16 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Copies `count` entries or rows from `from.1` on to `to.1` on; nodes of one level, the places may overlap.
     pub(super) fn shift(&mut self, from: (Node, usize), to: (Node, usize), count: usize) {
         if Self::is_leaf(from.0) {
-            let source = Self::start(from.0, KEYS).wrapping_add(from.1);
-            let dest = Self::start(to.0, KEYS).wrapping_add(to.1);
+            let source = Self::cells_at(from.0).wrapping_add(from.1);
+            let dest = Self::cells_at(to.0).wrapping_add(to.1);
             relocate(self.keys.as_flattened_mut(), source, dest, count);
             relocate(self.values.as_flattened_mut(), source, dest, count);
             return;
         }
         for column in 0..Self::COLUMNS {
-            let source = Self::start(from.0, column).wrapping_add(from.1);
-            let dest = Self::start(to.0, column).wrapping_add(to.1);
-            relocate(&mut self.rows, source, dest, count);
+            let source = Self::rows_at(from.0, column).wrapping_add(from.1);
+            let dest = Self::rows_at(to.0, column).wrapping_add(to.1);
+            relocate(self.rows.as_chunks_mut::<HALVES>().0, source, dest, count);
         }
     }
 
@@ -284,11 +322,14 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     }
 }
 
-/// Returns how many of the keys are at most `key`, without a branch that depends on them: in three steps, each of which
-/// looks at three keys at once and leaves a quarter.
+/// Returns how many of the keys are at most `key`. Of a node with room for [`FULL`], without a branch that depends on
+/// them, and unused ones counted too: in three steps, each of which looks at three keys at once and leaves a quarter.
 #[inline]
-fn rank(keys: &[usize; FULL], key: usize) -> usize {
-    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|k| *k <= key));
+fn rank<T>(keys: &[T], len: usize, key: usize, read: impl Fn(&T) -> usize) -> usize {
+    let Some(keys) = keys.first_chunk::<FULL>() else {
+        return keys.get(..len).unwrap_or_default().partition_point(|k| read(k) <= key);
+    };
+    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|k| read(k) <= key));
     let mut at = 0_usize;
     for [first, second, third] in [[16, 32, 48], [4, 8, 12], [1, 2, 3]] {
         let quarters = beyond(at | first).wrapping_add(beyond(at | second)).wrapping_add(beyond(at | third));
@@ -298,15 +339,15 @@ fn rank(keys: &[usize; FULL], key: usize) -> usize {
 }
 
 /// Copies `count` elements within `cells`, as if by way of elsewhere.
+#[inline]
 fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize) {
-    let cells = core::cell::Cell::from_mut(cells).as_slice_of_cells();
-    let source = cells.get(from..from.wrapping_add(count)).unwrap_or_default();
-    let dest = cells.get(to..to.wrapping_add(count)).unwrap_or_default();
-    let pairs = dest.iter().zip(source);
+    let both = from.min(to)..from.max(to).wrapping_add(count);
+    let Some(cells) = cells.get_mut(both) else { return };
+    let Some(apart) = cells.len().checked_sub(count) else { return };
     if to < from {
-        pairs.for_each(|(dest, source)| dest.set(source.get()));
+        cells.copy_within(apart.., 0);
     } else {
-        pairs.rev().for_each(|(dest, source)| dest.set(source.get()));
+        cells.copy_within(..count, apart);
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::nodes::{KEYS, NO_KEY};
+use super::nodes::{FULL, HALF, KEYS, NO_KEY};
 use super::*;
 
 impl Weigh<1> for u32 {
@@ -44,7 +44,8 @@ impl Random {
 
 impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     fn key_is_unused(&self, node: Node, index: usize) -> bool {
-        self.column(node, KEYS).get(index).is_none_or(|key| *key == NO_KEY)
+        let room = if node.level == 0 { self.keys(node).len() } else { self.column(node, KEYS).len() };
+        index >= room || self.key(node, index) == NO_KEY
     }
 }
 
@@ -54,6 +55,12 @@ fn roomy(f: impl FnOnce() + Send + 'static) {
 }
 
 impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
+    fn take(&mut self, key: usize) -> Option<V> {
+        let found = self.find(key)?;
+        self.remove(&found, None);
+        Some(found.value)
+    }
+
     /// Checks the whole tree and returns its entries.
     fn audit(&self) -> Vec<(usize, V)> {
         let (mut entries, mut used) = (Vec::new(), (Vec::new(), Vec::new()));
@@ -110,15 +117,33 @@ fn step<const N: usize>(
     key: usize,
     value: usize,
 ) {
+    let above = (core::ops::Bound::Excluded(key), core::ops::Bound::Unbounded);
+    // Some insertions and removals change the entry behind too.
+    let next = value.is_multiple_of(3).then_some(value * 7 % 120);
+    let change_next = |model: &mut BTreeMap<usize, usize>| {
+        if let (Some(next), Some((_, behind))) = (next, model.range_mut(above).next()) {
+            *behind = next;
+        }
+    };
     match op {
         0 | 1 => {
             let refused = model.len() == N || model.contains_key(&key);
-            assert_eq!(table.insert(key, value), if refused { Err(Full) } else { Ok(()) });
+            assert_eq!(table.insert(key, value, next), if refused { Err(Full) } else { Ok(()) });
             if !refused {
                 model.insert(key, value);
+                change_next(model);
             }
         }
-        2 => assert_eq!(table.remove(key), model.remove(&key)),
+        2 => {
+            let found = table.find(key);
+            assert_eq!(found.map(|found| (found.key, found.value)), model.get(&key).map(|value| (key, *value)));
+            if let Some(found) = found {
+                assert_eq!(found.next, table.after(key));
+                table.remove(&found, next);
+                model.remove(&key);
+                change_next(model);
+            }
+        }
         _ => {
             let old = model.get_mut(&key);
             assert_eq!(table.set(key, value), old.is_some());
@@ -131,7 +156,6 @@ fn step<const N: usize>(
     assert_eq!(table.len(), model.len());
     assert_eq!(table.is_full(), model.len() == N);
     assert_eq!(table.at_or_before(key), model.range(..=key).next_back().map(pair));
-    let above = (core::ops::Bound::Excluded(key), core::ops::Bound::Unbounded);
     assert_eq!(table.after(key), model.range(above).next().map(pair));
     assert_eq!(table.around(key), (table.at_or_before(key), table.after(key)));
     assert_eq!(table.first(), model.first_key_value().map(pair));
@@ -202,7 +226,7 @@ fn every_sequence<const N: usize>(fill: usize, around: [usize; 3], depth: u32) {
     for code in 0..choices.pow(depth) {
         let (mut table, mut model, mut rest) = (Table::<usize, 3, N>::new(), BTreeMap::new(), code);
         for key in 0..fill {
-            table.insert(10 * key + 5, key).unwrap();
+            table.insert(10 * key + 5, key, None).unwrap();
             model.insert(10 * key + 5, key);
         }
         for _ in 0..depth {
@@ -237,13 +261,13 @@ fn fill_and_empty<const N: usize>() {
     let mut table = Table::<u32, 1, N>::new();
     for (fill, empty) in [(0, 0), (0, 1), (1, 2), (2, 0), (2, 3), (3, 2)] {
         for &key in &orders[fill] {
-            assert_eq!(table.insert(key, (key / 4096) as u32), Ok(()), "{key:#x} of {N}");
+            assert_eq!(table.insert(key, (key / 4096) as u32, None), Ok(()), "{key:#x} of {N}");
         }
         assert!(table.is_full());
-        assert_eq!(table.insert(1, 0), Err(Full));
+        assert_eq!(table.insert(1, 0, None), Err(Full));
         assert!(table.audit().iter().map(|entry| entry.0).eq(ascending.iter().copied()));
         for (i, &key) in orders[empty].iter().enumerate() {
-            assert_eq!(table.remove(key), Some((key / 4096) as u32));
+            assert_eq!(table.take(key), Some((key / 4096) as u32));
             if i == N / 3 || i == N / 2 {
                 table.audit();
             }
@@ -282,18 +306,18 @@ fn capacity_is_reached_with_every_node_half_empty() {
     fn sparse<const N: usize>() {
         let mut table = Table::<u32, 1, N>::new();
         for key in 0..N {
-            table.insert(key << 16, 1).unwrap();
+            table.insert(key << 16, 1, None).unwrap();
         }
         for round in 1..8 {
             let half: Vec<usize> =
                 table.audit().iter().map(|entry| entry.0).filter(|key| (key >> 16) % 2 == round % 2).collect();
             for key in half.iter().take(N / 2) {
-                table.remove(*key);
+                table.take(*key);
             }
             table.audit();
             let mut key = round;
             while !table.is_full() {
-                table.insert(key, 1).unwrap();
+                table.insert(key, 1, None).unwrap();
                 key += 8;
             }
             table.audit();
@@ -312,15 +336,15 @@ fn capacity_is_reached_with_every_node_half_empty() {
 fn size_per_entry_is_bounded() {
     const N: usize = 65_536;
     let word = size_of::<usize>();
-    assert!(size_of::<Table<u32, 1, N>>() <= N * (3 * word + 8) + 80);
-    assert!(size_of::<Table<usize, 3, N>>() <= N * 5 * word + 80);
+    assert!(size_of::<Table<u32, 1, N>>() <= N * (2 * word + 4 + 2 * size_of::<u32>()) + 80);
+    assert!(size_of::<Table<usize, 3, N>>() <= N * (4 * word + 4) + 80);
 }
 
 #[test]
 fn an_empty_table_finds_nothing() {
     let mut table = Table::<u32, 1, 10>::new();
     assert_eq!(
-        (table.at_or_before(0), table.at_or_before(usize::MAX), table.after(0), table.remove(0)),
+        (table.at_or_before(0), table.at_or_before(usize::MAX), table.after(0), table.take(0)),
         (None, None, None, None)
     );
     assert!(!table.set(0, 1));
