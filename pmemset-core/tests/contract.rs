@@ -93,6 +93,7 @@ enum Fault {
     LengthShrinks,
     GrowsBytesThatAreThere,
     GrowsSilently,
+    HoldsEverything,
     GrowsWithoutRefusal,
     UndoesAlways,
     UndoesNever,
@@ -236,6 +237,10 @@ unsafe impl Source for Port {
     fn write_granule_bytes(&self) -> usize {
         if self.is(Fault::Granule) { 0 } else { 1 }
     }
+    fn holds(&self, range: Span) -> bool {
+        self.is(Fault::HoldsEverything) || self.source.holds(range)
+    }
+
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
         self.undone.store(u64::MAX, Ordering::Relaxed);
         let grown = self.source.prepare(range);
@@ -356,6 +361,7 @@ const FINDERS: &[(Fault, &str)] = &[
     (Fault::LengthShrinks, "length_is_enough_and_stays"),
     (Fault::GrowsBytesThatAreThere, "prepare_leaves_what_is_there"),
     (Fault::GrowsSilently, "prepare_grows_exactly_or_refuses"),
+    (Fault::HoldsEverything, "prepare_grows_exactly_or_refuses"),
     (Fault::UndoesNever, "prepare_grows_exactly_or_refuses"),
     (Fault::GrowsWithoutRefusal, "impossible_growth_is_refused"),
     (Fault::UndoesAlways, "growth_in_use_is_not_undone"),

@@ -69,14 +69,15 @@ fn unit_behind<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Res
     start.and_then(|start| Span::new(start, unit_bytes)).ok_or(Breach::of("a length that leaves room for one unit"))
 }
 
-/// [`Source::prepare`] of bytes behind the end: it grows to cover them and says so, or refuses and keeps its length;
-/// [`Source::undo_growth`] takes it back.
+/// [`Source::prepare`] of bytes behind the end, which it does not claim to [hold](Source::holds): it grows to cover them
+/// and says so, or refuses and keeps its length; [`Source::undo_growth`] takes it back.
 pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(
     platform: &P,
     source: &S,
 ) -> Result<(), Breach> {
     let from_bytes = length_of(source)?;
     let behind = unit_behind(platform, source)?;
+    ensure(!source.holds(behind), Breach::of("no bytes behind the end").number(behind.end()))?;
     match source.prepare(behind) {
         Err(PrepareError::TooSmall { length_bytes }) => {
             ensure(length_bytes == from_bytes, Breach::of("the refusal to name the length").number(length_bytes))?;
