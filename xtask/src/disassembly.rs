@@ -16,9 +16,10 @@ pub(crate) fn check(program: &Path) -> Result<(), String> {
 
 /// Checks that `program` streamed and fenced, and wrote no line back to store it: what it stored were whole lines.
 ///
-/// `log` is what QEMU has logged (`-d in_asm`): each instruction when it first comes to be run.
-pub(crate) fn ran(program: &Path, log: &str) -> Result<(), String> {
-    verdict_of_run(&disassemble(program)?, log)
+/// `log` is what QEMU has logged (`-d in_asm`): each instruction when it first comes to be run. `without` is the log of
+/// a run that stored nothing: what is in both does not count.
+pub(crate) fn ran(program: &Path, log: &str, without: &str) -> Result<(), String> {
+    verdict_of_run(&disassemble(program)?, log, without)
 }
 
 fn disassemble(program: &Path) -> Result<String, String> {
@@ -74,12 +75,16 @@ fn verdict(text: &str) -> Result<(), String> {
     if missing.is_empty() { Ok(()) } else { Err(format!("not found: {}", missing.join(", "))) }
 }
 
-fn verdict_of_run(text: &str, log: &str) -> Result<(), String> {
-    let addresses: HashSet<&str> = log
-        .lines()
-        .filter_map(|line| Some(line.strip_prefix("0x")?.split_once(':')?.0.trim_start_matches('0')))
-        .collect();
-    let ran: Vec<Instruction<'_>> = instructions(text).filter(|one| addresses.contains(one.address)).collect();
+/// Returns the addresses in a log of QEMU's.
+fn addresses(log: &str) -> HashSet<&str> {
+    let lines = log.lines().filter_map(|line| Some(line.strip_prefix("0x")?.split_once(':')?.0));
+    lines.map(|address| address.trim_start_matches('0')).collect()
+}
+
+fn verdict_of_run(text: &str, log: &str, without: &str) -> Result<(), String> {
+    let (with, without) = (addresses(log), addresses(without));
+    let only = |address: &str| with.contains(address) && !without.contains(address);
+    let ran: Vec<Instruction<'_>> = instructions(text).filter(|one| only(one.address)).collect();
     let in_stores = || ran.iter().filter(|instruction| instruction.function.contains(STORES));
     if !in_stores().any(|instruction| instruction.is("movnti")) {
         return Err("no streaming store has run".into());
@@ -125,14 +130,16 @@ mod tests {
 
     #[test]
     fn what_ran_has_to_stream_and_to_fence() {
-        let run = |addresses: &[&str]| {
-            let log: Vec<String> = addresses.iter().map(|address| format!("0x000000{address}:  48 movnti\n")).collect();
-            verdict_of_run(GOOD, &log.concat())
+        let log = |addresses: &[&str]| -> String {
+            addresses.iter().map(|address| format!("0x000000{address}:  48 movnti\n")).collect()
         };
+        let run = |addresses: &[&str]| verdict_of_run(GOOD, &log(addresses), &log(&["1d"]));
         assert_eq!(run(&["1a", "1d", "3a"]), Ok(()));
         assert_eq!(run(&["1b", "1d", "3a"]), Err("no streaming store has run".into()));
         assert_eq!(run(&["1a", "1c", "3a"]), Err("a line was written back to store it: clwb (%rdi)".into()));
         assert_eq!(run(&["1a", "1d"]), Err("no fence has run".into()));
-        assert_eq!(verdict_of_run(GOOD, ""), Err("no streaming store has run".into()));
+        let always = verdict_of_run(GOOD, &log(&["1a", "3a"]), &log(&["3a"]));
+        assert_eq!(always, Err("no fence has run".into()), "that fence runs without a store");
+        assert_eq!(verdict_of_run(GOOD, "", ""), Err("no streaming store has run".into()));
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask unikernel`: builds the kernel, boots it again and again, and looks at its memory from outside.
 
 mod bench;
+mod loss;
 mod state;
 #[path = "../../examples/unikernel/examples/tables/mod.rs"]
 mod tables;
@@ -70,6 +71,7 @@ fn boots(tally: &mut Tally, kernel: &Path) {
     for (name, result) in state::check(kernel) {
         tally.check(name, result);
     }
+    loss::check(tally, kernel);
     tally.check("the port keeps every duty, in place", duties(kernel));
     tally.check("the log on the second line can be decoded", log(kernel));
 }
@@ -167,15 +169,18 @@ fn cuts(kernel: &Path) -> Result<(), String> {
     (found == 2).then_some(()).ok_or_else(|| format!("after the last cut:\n{}", last.join("\n")))
 }
 
-/// Stores one record, a cache line, and looks at the instructions that have run.
+/// Stores one record, a cache line, and looks at the instructions that have run for it.
 fn streamed(kernel: &Path) -> Result<(), String> {
     let bench = Bench::new(kernel, "streamed")?;
-    let (status, lines) = bench.start_logged("records=1")?.finish()?;
-    if status != Some(GOOD) {
-        return Err(format!("{status:?}\n{}", lines.join("\n")));
-    }
-    let log = fs::read_to_string(bench.instructions()).map_err(|error| error.to_string())?;
-    disassembly::ran(kernel, &log)
+    let run = |orders: &str| {
+        let (status, lines) = bench.start_logged(orders)?.finish()?;
+        if status != Some(GOOD) {
+            return Err(format!("{status:?}\n{}", lines.join("\n")));
+        }
+        fs::read_to_string(bench.instructions()).map_err(|error| error.to_string())
+    };
+    let without = run("records=0")?;
+    disassembly::ran(kernel, &run("records=1")?, &without)
 }
 
 /// Runs the contract suite on the machine, both modules of the ring and the disk; then with a port that breaks some

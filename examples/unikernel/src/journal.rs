@@ -39,12 +39,12 @@ impl<'s> Journal<'s> {
             })
     }
 
-    /// Writes the next record, and returns its number once it is durable.
-    pub fn append(&mut self) -> Result<u64, PersistError> {
+    /// Writes the next record, and returns its number: once it is durable, unless `flags` ask for less.
+    pub fn append(&mut self, flags: CopyFlags) -> Result<u64, PersistError> {
         let number = self.next;
         let slot = slot_of(number, self.slots);
         let bytes = Record::sample(number).to_bytes();
-        self.part.write(slot as usize * RECORD_BYTES, &bytes, CopyFlags::empty())?;
+        self.part.write(slot as usize * RECORD_BYTES, &bytes, flags)?;
         self.next += 1;
         Ok(number)
     }

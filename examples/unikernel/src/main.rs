@@ -26,7 +26,7 @@ use orders::Orders;
 use platform::Machine;
 use pmemset_core::error::{MapError, PersistError, RemoveError, RepairError};
 use pmemset_core::shutdown::PartStates;
-use pmemset_core::{Answer, Coalescing, Config, Errno, Event, Granularity, MapConfig, Platform as _, Set};
+use pmemset_core::{Answer, Coalescing, Config, CopyFlags, Errno, Event, Granularity, MapConfig, Platform as _, Set};
 use spin::Once;
 use state::Dimm;
 use virtio::VirtioPmem;
@@ -142,9 +142,10 @@ fn run(start_info: usize) -> Result<(), Stop> {
 /// Appends as many records as were ordered, and closes the journals.
 fn work(mut journals: Vec<(&str, Journal<'static>), 2>, orders: &Orders) -> Result<(), Stop> {
     let mut rounds = 0;
+    let flags = if orders.careless { CopyFlags::NOFLUSH } else { CopyFlags::empty() };
     while rounds < orders.records || orders.forever {
         for (name, journal) in &mut journals {
-            say!("ack {name} {}", journal.append().map_err(Stop::Append)?);
+            say!("ack {name} {}", journal.append(flags).map_err(Stop::Append)?);
         }
         rounds += 1;
     }

@@ -11,6 +11,8 @@ pub struct Orders {
     pub records: u64,
     /// Append until the power is cut (`forever`).
     pub forever: bool,
+    /// Acknowledge records that were not flushed (`careless`): whoever cuts the power has to find some lost.
+    pub careless: bool,
     /// The handle of the module that keeps shutdown records (`state=HANDLE`); none are kept without it.
     pub state: Option<u32>,
     /// Forget what the shutdown records hold against the ranges (`repair`).
@@ -28,13 +30,21 @@ impl Orders {
     ///
     /// The first word that is not understood: an order that is misspelt is not one that was not given.
     pub fn read(info: &StartInfo) -> Result<Self, &'static str> {
-        let mut orders =
-            Self { records: 100, forever: false, state: None, repair: false, contract: false, flawed: false };
+        let mut orders = Self {
+            records: 100,
+            forever: false,
+            careless: false,
+            state: None,
+            repair: false,
+            contract: false,
+            flawed: false,
+        };
         for word in text(info).split_ascii_whitespace() {
             match word.split_once('=').unwrap_or((word, "")) {
                 ("records", number) => orders.records = number.parse().map_err(|_| word)?,
                 ("state", handle) => orders.state = Some(handle.parse().map_err(|_| word)?),
                 ("forever", "") => orders.forever = true,
+                ("careless", "") => orders.careless = true,
                 ("repair", "") => orders.repair = true,
                 ("contract", "") => orders.contract = true,
                 ("flawed", "") => orders.flawed = true,

@@ -154,6 +154,15 @@ fn declarations(bench: &Bench) -> Result<Vec<Machine>, String> {
 /// The QEMU that takes the plugin, and the plugin.
 pub(crate) type Plugged = (Qemu, PathBuf);
 
+/// Gets the QEMU that takes the plugin, and compiles the plugin.
+///
+/// # Errors
+///
+/// Why one of them cannot be had.
+pub(crate) fn plugged() -> Result<Plugged, String> {
+    Ok((parts::plugin_qemu()?, cut::plugin()?))
+}
+
 /// What can be had of the parts that machines are made of, or why not.
 struct Parts {
     kernels: BTreeMap<String, Result<Kernel, String>>,
@@ -168,17 +177,16 @@ impl Parts {
         } else {
             Err("the machines are x86-64, and their test program is built for the processor of this one".into())
         };
-        let with_programs = |value: Result<Qemu, String>| programs.clone().and(value);
         let mut kernels = BTreeMap::new();
         for name in machines.iter().flat_map(|machine| &machine.kernels) {
             kernels.entry(name.clone()).or_insert_with(|| programs.clone().and_then(|()| Kernel::get(name)));
         }
         let plugin = if machines.iter().any(|machine| machine.cut == Cut::Flushed) {
-            with_programs(parts::plugin_qemu()).and_then(|qemu| Ok((qemu, cut::plugin()?)))
+            programs.clone().and_then(|()| plugged())
         } else {
             Err("not asked for".into())
         };
-        Self { kernels, qemu: with_programs(parts::qemu()), plugin }
+        Self { kernels, qemu: programs.and_then(|()| parts::qemu()), plugin }
     }
 
     /// Returns what the machine is booted with, and for some also the QEMU that takes the plugin, and the plugin.

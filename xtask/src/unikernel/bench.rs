@@ -5,13 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{GOOD, ring};
+use crate::lab::Plugged;
 use crate::tools::root;
 use crate::vm::Vm;
 
+const QEMU: &str = "qemu-system-x86_64";
 const DIMM_BYTES: [u64; 2] = [4 << 20, 1 << 20];
 const DISK_BYTES: u64 = 2 << 20;
 const STATE_BYTES: u64 = 1 << 20;
-const RAM_BYTES: u64 = 128 << 20;
+pub(super) const RAM_BYTES: u64 = 128 << 20;
 /// Has shutdown records kept in the third module.
 pub(super) const STATE: &str = "state=3";
 
@@ -52,8 +54,8 @@ impl<'k> Bench<'k> {
     }
 
     /// Returns what every machine is started with, and `orders` on the kernel's command line.
-    fn qemu(&self, orders: &str) -> Command {
-        let mut qemu = Command::new("qemu-system-x86_64");
+    fn qemu(&self, program: &Path, orders: &str) -> Command {
+        let mut qemu = Command::new(program);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"]);
         qemu.args(["-serial", "stdio", "-device", "isa-debug-exit,iobase=0xf4,iosize=4"]);
         qemu.arg("-serial").arg(format!("file:{}", self.log().display()));
@@ -63,13 +65,33 @@ impl<'k> Bench<'k> {
 
     /// Starts a machine whose memory is the file `ram`, some of which the firmware table in `table` calls persistent.
     pub(super) fn start_with(&self, table: &[u8], orders: &str) -> Result<Vm, String> {
+        Vm::start(&mut self.machine_with(Path::new(QEMU), table, orders)?)
+    }
+
+    /// The same with a QEMU that keeps what a power cut would leave of `ram` in the file `durable`.
+    pub(super) fn start_plugged(&self, (qemu, plugin): &Plugged, table: &[u8], orders: &str) -> Result<Vm, String> {
+        let mut command = self.machine_with(&qemu.program, table, orders)?;
+        for folder in &qemu.data {
+            command.arg("-L").arg(folder);
+        }
+        let (ram, durable) = (self.ram(), self.durable());
+        let files = format!("volatile={},durable={}", ram.display(), durable.display());
+        command.args(["-plugin", &format!("{},base=0,size={RAM_BYTES},{files}", plugin.display())]);
+        Vm::start(&mut command)
+    }
+
+    fn machine_with(&self, program: &Path, table: &[u8], orders: &str) -> Result<Command, String> {
         let path = self.folder.join("nfit");
         fs::write(&path, table).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mut qemu = self.qemu(orders);
+        let mut qemu = self.qemu(program, orders);
         memory(&mut qemu, "ram", &self.ram(), RAM_BYTES);
         qemu.args(["-machine", "q35,accel=tcg,memory-backend=ram", "-cpu", "max"]);
         qemu.args(["-m", &format!("{}M", RAM_BYTES >> 20), "-acpitable", &format!("file={}", path.display())]);
-        Vm::start(&mut qemu)
+        Ok(qemu)
+    }
+
+    pub(super) fn durable(&self) -> PathBuf {
+        self.folder.join("durable")
     }
 
     pub(super) fn ram(&self) -> PathBuf {
@@ -92,7 +114,7 @@ impl<'k> Bench<'k> {
     }
 
     fn machine(&self, processor: &str, machine: &str, dimm: &str, orders: &str) -> Command {
-        let mut qemu = self.qemu(orders);
+        let mut qemu = self.qemu(Path::new(QEMU), orders);
         qemu.args(["-machine", &format!("q35,nvdimm=on,accel=tcg{machine}"), "-cpu", processor]);
         qemu.args(["-m", "128M,slots=4,maxmem=1G"]);
         for (index, (path, bytes)) in self.dimms().iter().zip(DIMM_BYTES).enumerate() {

@@ -10,10 +10,10 @@ use super::{BAD, GOOD};
 use crate::tools::output_of;
 
 /// Where the ring, the shutdown records and the flush hints are in the machine's memory.
-const RING: u64 = 64 << 20;
-const RING_BYTES: u64 = 256 << 10;
-const STATE: u64 = 80 << 20;
-const STATE_BYTES: u64 = 64 << 10;
+pub(super) const RING: u64 = 64 << 20;
+pub(super) const RING_BYTES: u64 = 256 << 10;
+pub(super) const STATE: u64 = 80 << 20;
+pub(super) const STATE_BYTES: u64 = 64 << 10;
 const HINTS: u64 = 96 << 20;
 
 /// State flags: saving, restoring and flushing have failed.
@@ -21,7 +21,7 @@ const FAILED: [u16; 3] = [1, 2, 4];
 
 /// What the firmware says.
 #[derive(Clone, Copy, Default)]
-struct Firmware {
+pub(super) struct Firmware {
     /// State flags of the second of the two modules that the ring is interleaved over.
     ring: u16,
     /// State flags of the module with the records.
@@ -35,7 +35,7 @@ struct Firmware {
 }
 
 impl Firmware {
-    fn table(self) -> Vec<u8> {
+    pub(super) fn table(self) -> Vec<u8> {
         let mut structures =
             vec![tables::range(1, RING + self.shift, RING_BYTES), tables::range(2, STATE, STATE_BYTES)];
         let serials = [(5, 0x1000), (6, self.other.unwrap_or(0x1001)), (9, 0x2000)];
