@@ -287,9 +287,16 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
         range: Extent,
         mut each: impl FnMut(&Self, Extent) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.extent().covers(range) {
-            return each(self, range);
-        }
+        if self.extent().covers(range) { each(self, range) } else { self.over_parts(range, &mut each) }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn over_parts<E: From<PersistError>>(
+        &self,
+        range: Extent,
+        each: &mut dyn FnMut(&Self, Extent) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut at = range.start();
         while let Some(rest) = range.from(at) {
             let part = self.set().part_at(at).map_err(PersistError::from)?;
