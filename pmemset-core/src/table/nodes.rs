@@ -273,14 +273,14 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         if Self::is_leaf(from.0) {
             let source = Self::cells_at(from.0).wrapping_add(from.1);
             let dest = Self::cells_at(to.0).wrapping_add(to.1);
-            relocate(self.keys.as_flattened_mut(), source, dest, count);
-            relocate(self.values.as_flattened_mut(), source, dest, count);
+            relocate(self.keys.as_flattened_mut(), source, dest, count, Self::ONE_LEAF);
+            relocate(self.values.as_flattened_mut(), source, dest, count, Self::ONE_LEAF);
             return;
         }
         for column in 0..Self::COLUMNS {
             let source = Self::rows_at(from.0, column).wrapping_add(from.1);
             let dest = Self::rows_at(to.0, column).wrapping_add(to.1);
-            relocate(self.rows.as_chunks_mut::<HALVES>().0, source, dest, count);
+            relocate(self.rows.as_chunks_mut::<HALVES>().0, source, dest, count, false);
         }
     }
 
@@ -339,12 +339,22 @@ fn rank<T>(keys: &[T], len: usize, key: usize, read: impl Fn(&T) -> usize) -> us
 }
 
 /// Copies `count` elements within `cells`, as if by way of elsewhere.
+///
+/// Where there are never many, one by one: a build for size does not see that `copy_within` cannot panic.
 #[inline]
-fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize) {
+fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize, few: bool) {
     let both = from.min(to)..from.max(to).wrapping_add(count);
     let Some(cells) = cells.get_mut(both) else { return };
     let Some(apart) = cells.len().checked_sub(count) else { return };
-    if to < from {
+    if few {
+        let cells = core::cell::Cell::from_mut(cells).as_slice_of_cells();
+        let pairs = cells.iter().zip(cells.get(apart..).unwrap_or_default());
+        if to < from {
+            pairs.for_each(|(low, high)| low.set(high.get()));
+        } else {
+            pairs.rev().for_each(|(low, high)| high.set(low.get()));
+        }
+    } else if to < from {
         cells.copy_within(apart.., 0);
     } else {
         cells.copy_within(..count, apart);
