@@ -28,7 +28,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// Removes a part as a whole, and its handle with it (`pmemset_remove_part_map`).
     ///
     /// What was stored before the call is deep-flushed first. Ends with the event
-    /// [`PartRemove`](Event::PartRemove).
+    /// [`PartRemove`](crate::Event::PartRemove).
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     ///
     /// Parts shrink, split in two, or go. A length of 0 removes nothing; so does a range in which nothing is mapped.
     /// What was stored before the call is deep-flushed first. Ends, if something was removed, with the event
-    /// [`RemoveRange`](Event::RemoveRange) and a [`PartRemove`](Event::PartRemove) for each part that went as a whole;
+    /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that went as a whole;
     /// until these are told, the removed segments still count against the capacity.
     ///
     /// # Errors
