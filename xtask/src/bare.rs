@@ -51,9 +51,14 @@ impl Compiler {
         command
     }
 
-    /// Returns the folder that a release build leaves `program` in.
+    /// Returns the file that a release build leaves `program` in.
     pub(crate) fn release_program(&self, program: &str) -> PathBuf {
         self.target_dir().join(self.target).join("release").join(program)
+    }
+
+    /// Returns the file that a debug build leaves `program` in.
+    pub(crate) fn debug_program(&self, program: &str) -> PathBuf {
+        self.target_dir().join(self.target).join("debug").join(program)
     }
 
     /// A folder for each compiler: their artefacts do not mix.

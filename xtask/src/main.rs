@@ -5,6 +5,7 @@ mod bare;
 mod bench;
 mod demo;
 mod disassembly;
+mod foreign;
 mod fuzz;
 mod lab;
 mod sanitizer;

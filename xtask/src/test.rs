@@ -1,7 +1,7 @@
 //! `cargo xtask test`: the whole test suite, counted.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::appliance;
@@ -74,8 +74,13 @@ fn workspace(filter: Option<&str>) -> Tally {
 ///
 /// A test that cannot run here prints a line `SKIPPED reason` and returns; it is counted as skipped, not as passed.
 pub(crate) fn counted(arguments: &[&str]) -> Tally {
+    counted_by(cargo().args(arguments))
+}
+
+/// Does the same with a `cargo` of the caller's.
+pub(crate) fn counted_by(cargo: &mut Command) -> Tally {
     let mut tally = Tally::default();
-    let child = cargo().args(arguments).stdout(Stdio::piped()).spawn();
+    let child = cargo.stdout(Stdio::piped()).spawn();
     let mut child = match child {
         Ok(child) => child,
         Err(error) => {
@@ -92,7 +97,7 @@ pub(crate) fn counted(arguments: &[&str]) -> Tally {
     }
     let success = child.wait().is_ok_and(|status| status.success());
     if !success && tally.failed == 0 {
-        tally.check(&format!("cargo {}", arguments.join(" ")), Err("did not run to its end".into()));
+        tally.check(&format!("{cargo:?}"), Err("did not run to its end".into()));
     }
     tally
 }

@@ -1,4 +1,5 @@
-//! Copying and filling with stores that never tear an aligned unit of 8 bytes, around the cache or through it.
+//! Copying and filling with stores that never tear an aligned unit of 8 bytes (on 32-bit processors, a half of it), around
+//! the cache or through it.
 //!
 //! Integer registers, so that it may run in an interrupt handler and where no vector state is saved; wider ones in
 //! [`wide`](super::wide) only.
@@ -56,6 +57,10 @@ pub(super) trait Feed: Copy {
     fn skip(self, bytes: usize) -> Self;
 
     /// Returns the first byte, or else the value that all bytes have.
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_feature = "sse2")),
+        allow(dead_code, reason = "wide registers are on x86-64 only")
+    )]
     fn source(self) -> Result<*const u8, u8>;
 }
 

@@ -118,6 +118,8 @@ pub(super) struct FakeSource<'p> {
     pub(super) granularity: Granularity,
     pub(super) fixed: Option<usize>,
     pub(super) maps: AtomicU32,
+    /// The offsets that were mapped, unmapped, synchronised and deep-flushed.
+    pub(super) offsets: Mutex<Vec<u64>>,
     pub(super) refuse_map: AtomicU32,
     /// Refuse to unmap after this many more.
     pub(super) unmaps_left: AtomicU32,
@@ -136,6 +138,7 @@ impl<'p> FakeSource<'p> {
             granularity: Granularity::Page,
             fixed: None,
             maps: AtomicU32::new(0),
+            offsets: Mutex::default(),
             refuse_map: AtomicU32::new(0),
             unmaps_left: AtomicU32::new(u32::MAX),
             refuse_flush: AtomicU32::new(0),
@@ -187,21 +190,25 @@ unsafe impl Source for FakeSource<'_> {
         assert!(window.is_aligned(self.alignment_bytes));
         world.mapped.insert(window.start(), window.end());
         self.maps.fetch_add(1, Ordering::Relaxed);
+        self.offsets.lock().unwrap().push(offset);
         Ok(())
     }
-    unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
         if self.unmaps_left.load(Ordering::Relaxed) == 0 {
             return Err(Errno::NOMEM);
         }
         self.unmaps_left.fetch_sub(1, Ordering::Relaxed);
         let removed = self.platform.world.lock().unwrap().mapped.remove(&window.start());
         assert_eq!(removed, Some(window.end()), "unmapped {window}, which is no mapping");
+        self.offsets.lock().unwrap().push(offset);
         Ok(())
     }
-    fn sync(&self, _range: Extent, _offset: u64) -> Result<(), Errno> {
+    fn sync(&self, _range: Extent, offset: u64) -> Result<(), Errno> {
+        self.offsets.lock().unwrap().push(offset);
         Ok(())
     }
-    fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
+    fn deep_flush(&self, _range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        self.offsets.lock().unwrap().push(offset);
         if self.refuse_flush.load(Ordering::Relaxed) != 0 {
             return Err(Errno::IO);
         }

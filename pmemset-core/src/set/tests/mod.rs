@@ -67,6 +67,27 @@ fn length_unset_is_the_rest_after_the_offset() {
 }
 
 #[test]
+fn offsets_and_lengths_beyond_32_bits_are_whole() {
+    const FAR: u64 = (5 << 32) + PAGE as u64;
+    let platform = Fake::default();
+    let source = FakeSource { grows: true, ..FakeSource::new(&platform, 1 << 20) };
+    let set = set_on(&platform);
+    let far = bytes(2 * PAGE).offset(FAR).unwrap();
+    let part = set.map(&source, &far).unwrap().part;
+    assert_eq!(*source.length_bytes.lock().unwrap(), FAR + 2 * PAGE as u64, "grown to its whole length");
+    set.persist(part.start() + PAGE, 1).unwrap();
+    set.remove_range(part.start(), 1).unwrap();
+    let offsets = source.offsets.lock().unwrap().clone();
+    assert_eq!(offsets, [FAR, FAR + PAGE as u64, FAR, FAR, FAR]);
+    let rest = MapConfig::new().offset(4 * PAGE as u64).unwrap();
+    if usize::BITS == 32 {
+        let left = FAR - 2 * PAGE as u64;
+        let out_of_range = MapError::LengthOutOfRange { offset: 4 * PAGE as u64, length_bytes: left };
+        assert_eq!(set.map(&source, &rest), Err(out_of_range), "more than the address space holds");
+    }
+}
+
+#[test]
 fn refused_requests_change_nothing() {
     let platform = Fake::default();
     let mut source = FakeSource::new(&platform, 1 << 20);
