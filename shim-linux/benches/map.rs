@@ -39,7 +39,7 @@ fn main() {
 fn run() {
     let has = |name: &str| std::env::args().any(|argument| argument == name);
     let options = Options { quick: has("--quick"), json: has("--json") };
-    for n in [100, 60_000] {
+    for n in [100, 1_000, 10_000, 60_000] {
         for order in [Order::Ascending, Order::Random] {
             map_and_remove(options, n, order);
         }
