@@ -258,6 +258,6 @@ fn a_set_takes_no_more_memory_than_promised() {
     let besides = 4096;
     assert!(size_of::<Set<'_, Linux, &FileSource, N>>() <= 88 * N + besides);
     assert!(size_of::<Set<'_, Linux, &dyn Source, N>>() <= 96 * N + besides);
-    assert!(size_of::<Reservation<Linux, N>>() <= 40 * N + besides);
+    assert!(size_of::<Reservation<Linux, N>>() <= 36 * N + besides);
     assert!(size_of::<Set<'_, Linux, &dyn Source, 1>>() <= 96 + besides);
 }

@@ -75,7 +75,7 @@ pub(crate) enum ClaimError {
 ///
 /// # Cost
 ///
-/// 40 bytes for each of the `M` segments on a 64-bit processor, and less than 256 bytes besides. All of it is part of
+/// 36 bytes for each of the `M` segments on a 64-bit processor, and less than 256 bytes besides. All of it is part of
 /// the value: a thread that makes a reservation with room for many segments needs a stack for it.
 ///
 /// # Dropping

@@ -40,7 +40,7 @@ use books::{Books, Farewell};
 ///
 /// # Cost
 ///
-/// 84 to 94 bytes for each of the `N` segments and less than 2 KiB besides; all operations on the books take
+/// 88 to 96 bytes for each of the `N` segments and less than 2 KiB besides; all operations on the books take
 /// O(log N). Looking up takes the read lock; mapping and removing hold the write lock while the source maps or unmaps.
 pub struct Set<'a, P: Platform, S: Source + Clone, const N: usize> {
     platform: P,
