@@ -113,6 +113,8 @@ pub(super) struct FakeSource<'p> {
     pub(super) platform: &'p Fake,
     pub(super) length_bytes: Mutex<u64>,
     pub(super) grows: bool,
+    /// It says at once that it has what is asked for.
+    pub(super) holds: bool,
     pub(super) alignment_bytes: usize,
     pub(super) granule_bytes: usize,
     pub(super) granularity: Granularity,
@@ -133,6 +135,7 @@ impl<'p> FakeSource<'p> {
             platform,
             length_bytes: Mutex::new(length_bytes),
             grows: false,
+            holds: false,
             alignment_bytes: PAGE,
             granule_bytes: 1,
             granularity: Granularity::Page,
@@ -164,7 +167,11 @@ unsafe impl Source for FakeSource<'_> {
     fn write_granule_bytes(&self) -> usize {
         self.granule_bytes
     }
+    fn holds(&self, range: Span) -> bool {
+        self.holds && range.end() <= *self.length_bytes.lock().unwrap()
+    }
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        assert!(!self.holds(range), "there was nothing to prepare");
         let mut length = self.length_bytes.lock().unwrap();
         let from_bytes = *length;
         if range.end() <= from_bytes {

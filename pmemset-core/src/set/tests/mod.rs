@@ -16,6 +16,7 @@ use std::sync::Mutex;
 
 use crate::error::{LookupError, MapError, RemoveError};
 use crate::event::from_fn;
+use crate::reservation::Reservation;
 use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
 use fake::{Fake, FakeSource, PAGE};
 
@@ -85,6 +86,44 @@ fn offsets_and_lengths_beyond_32_bits_are_whole() {
         let out_of_range = MapError::LengthOutOfRange { offset: 4 * PAGE as u64, length_bytes: left };
         assert_eq!(set.map(&source, &rest), Err(out_of_range), "more than the address space holds");
     }
+}
+
+#[test]
+#[cfg(target_pointer_width = "64")]
+fn segments_of_4_gib_and_more_end_where_they_end() {
+    const GIB4: usize = 1 << 32;
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 40);
+    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reserve_ahead(6 * GIB4));
+    for length in [GIB4 - PAGE, GIB4, GIB4 + PAGE, 3 * GIB4] {
+        let first = set.map(&source, &bytes(length)).unwrap().part;
+        set.set_coalescing(Coalescing::Full);
+        let whole = set.map(&source, &bytes(length)).unwrap().part;
+        set.set_coalescing(Coalescing::None);
+        assert_eq!((whole.start(), whole.length_bytes()), (first.start(), 2 * length));
+        for address in [first.start(), first.end() - 1, first.end(), whole.end() - 1] {
+            assert_eq!(set.part_at(address).unwrap().extent(), whole, "{length:#x}");
+        }
+        assert!(set.part_at(whole.end()).is_err());
+        set.remove_range(first.end() - 1, 1).unwrap();
+        let rest = set.part_at(whole.end() - 1).unwrap();
+        assert_eq!((rest.extent().start(), rest.extent().length_bytes()), (first.end(), length));
+        set.remove(rest).unwrap();
+        assert_eq!((set.segments(), platform.mapped_bytes()), (0, 0));
+    }
+}
+
+#[test]
+fn a_source_that_holds_its_bytes_is_not_prepared_and_refused_like_any_other() {
+    let platform = Fake::default();
+    let reservation = Reservation::<_, 16>::new(&platform, 2 * PAGE).unwrap();
+    let source = FakeSource { holds: true, ..FakeSource::new(&platform, 1 << 20) };
+    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reservation(&reservation));
+    set.map(&source, &bytes(PAGE)).unwrap();
+    let refused = MapError::CannotFit { length_bytes: 2 * PAGE, alignment_bytes: PAGE };
+    assert_eq!(set.map(&source, &bytes(2 * PAGE)), Err(refused));
+    assert_eq!((source.maps.load(Ordering::Relaxed), set.segments(), platform.mapped_bytes()), (1, 1, PAGE));
+    set.map(&source, &bytes(PAGE)).unwrap();
 }
 
 #[test]
