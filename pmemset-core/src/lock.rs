@@ -35,7 +35,8 @@ mod spinning {
     /// there, mask interrupts around every call of the set, or take `CriticalSectionRwLock`. Readers go before writers,
     /// so a writer waits until no reader is left.
     ///
-    /// It cannot panic: a reader too many waits like one that finds a writer.
+    /// It cannot panic, so a program with it can be linked without a panic: a reader too many waits like one that finds a
+    /// writer. (Own code because the lock of the crate `spin` panics there.)
     pub struct SpinRwLock {
         /// Readers, or `WRITER`.
         holders: AtomicU32,

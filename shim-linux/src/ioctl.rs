@@ -45,7 +45,7 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
-    /// Asks for the extents of `fd` that touch the bytes from `start` on, after what is delayed was allocated.
+    /// Returns a request without an answer.
     pub(crate) const fn new() -> Self {
         Self {
             start: 0,
@@ -65,7 +65,7 @@ impl Extents {
         }
     }
 
-    /// Asks for the extents that the bytes from `start` on have.
+    /// Asks for the extents of `fd` that touch the bytes from `start` on, after what is delayed was allocated.
     ///
     /// # Errors
     ///

@@ -113,8 +113,8 @@ impl<const M: usize> Holes<M> {
     }
 
     /// Asks for what freeing a claimed window will need, without waiting for it.
-    pub(super) fn expect(&self, window: Extent) {
-        self.windows.expect(window.start());
+    pub(super) fn prefetch(&self, window: Extent) {
+        self.windows.prefetch(window.start());
     }
 
     /// Frees a claimed window; returns whether there was exactly this one.

@@ -45,8 +45,8 @@ pub(crate) trait Claims: Sync {
     /// Claims exactly `window`.
     fn claim_at(&self, window: Extent) -> Result<(), ClaimError>;
 
-    /// Says that a claimed window is about to be given back, so that its books are in the cache by then.
-    fn expect_back(&self, window: Extent);
+    /// Asks for the cache lines that giving back a claimed window will need; waits for nothing and nobody.
+    fn prefetch(&self, window: Extent);
 
     /// Gives back a claimed window; any other one is left as it is.
     fn give_back(&self, window: Extent);
@@ -207,8 +207,10 @@ where
         self.holes.write().claim_at(window)
     }
 
-    fn expect_back(&self, window: Extent) {
-        self.holes.read().expect(window);
+    fn prefetch(&self, window: Extent) {
+        if let Some(holes) = self.holes.try_read() {
+            holes.prefetch(window);
+        }
     }
 
     fn give_back(&self, window: Extent) {

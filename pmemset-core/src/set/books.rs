@@ -25,11 +25,12 @@ impl Tag {
     const HEAD: u32 = 1 << 31;
 
     fn new(slot: u32, head: bool, extent: Extent) -> Self {
-        Self { slot: 0, length: u32::try_from(extent.length_bytes()).unwrap_or(0) }.of(slot, head)
+        let tag = Self { slot, length: u32::try_from(extent.length_bytes()).unwrap_or(0) };
+        if head { tag.as_head() } else { tag }
     }
 
-    const fn of(self, slot: u32, head: bool) -> Self {
-        Self { slot: if head { slot | Self::HEAD } else { slot }, ..self }
+    const fn as_head(self) -> Self {
+        Self { slot: self.slot | Self::HEAD, ..self }
     }
 
     const fn slot(self) -> u32 {
@@ -307,8 +308,8 @@ impl<S: Clone, const N: usize> Books<S, N> {
         if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
     }
 
-    /// Says that a slot is about to be wanted.
-    pub(crate) fn expect(&self, slot: u32) {
+    /// Asks for a slot that is about to be wanted.
+    pub(crate) fn prefetch(&self, slot: u32) {
         self.slot(slot).into_iter().for_each(prefetch);
     }
 
@@ -400,7 +401,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
         let tag = found.value;
         let end = self.end_of(start, tag);
         let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
-        self.table.remove(&found, next.map(|(_, follower)| follower.of(follower.slot(), true)));
+        self.table.remove(&found, next.map(|(_, follower)| follower.as_head()));
         if self.previous == Some(start) {
             self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
         }

@@ -84,8 +84,8 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     ///
     /// Parts shrink, split in two, or go. A length of 0 removes nothing; so does a range in which nothing is mapped.
     /// What was stored before the call is deep-flushed first. Ends, if something was removed, with the event
-    /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that went as a whole;
-    /// until these are told, the removed segments still count against the capacity.
+    /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that went
+    /// as a whole; until these are told, the removed segments but the first still count against the capacity.
     ///
     /// # Errors
     ///
@@ -149,9 +149,9 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// Deep-flushes every segment of a part; returns the part as it was before.
     fn deep_flush_pinned(&self, pinned: &Part<'_, P, S, N>) -> Result<Extent, RemoveError> {
         let books = self.books.read();
-        books.expect(pinned.head());
+        books.prefetch(pinned.head());
         if let Some(reservation) = self.config.reservation {
-            reservation.expect_back(pinned.extent());
+            reservation.prefetch(pinned.extent());
         }
         let found = books.part_with_first(pinned.extent().start());
         drop(books);

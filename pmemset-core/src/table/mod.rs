@@ -140,12 +140,8 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Asks for the cache lines of the leaf that `key` belongs in, without waiting for them.
-    pub(crate) fn expect(&self, key: usize) {
-        let mut node = self.root;
-        while !Nodes::<V, W, N>::is_leaf(node) {
-            node = self.nodes.child(node, self.nodes.row_rank(node, key).saturating_sub(1));
-            self.nodes.prefetch(node);
-        }
+    pub(crate) fn prefetch(&self, key: usize) {
+        self.leaf(key);
     }
 
     /// Returns the entry of `key`.
@@ -174,15 +170,22 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         path
     }
 
-    /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`.
+    /// Returns the leaf that `key` belongs in; its cache lines have been asked for.
     #[inline]
-    fn place(&self, key: usize) -> (Node, usize) {
+    fn leaf(&self, key: usize) -> Node {
         let mut node = self.root;
         while !Nodes::<V, W, N>::is_leaf(node) {
             node = self.nodes.child(node, self.nodes.row_rank(node, key).saturating_sub(1));
             self.nodes.prefetch(node);
         }
-        (node, self.nodes.leaf_rank(node, key))
+        node
+    }
+
+    /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`.
+    #[inline]
+    fn place(&self, key: usize) -> (Node, usize) {
+        let leaf = self.leaf(key);
+        (leaf, self.nodes.leaf_rank(leaf, key))
     }
 
     #[inline]
