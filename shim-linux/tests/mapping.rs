@@ -251,13 +251,3 @@ fn a_part_keeps_its_source_alive() {
     set.remove(set.part_at(segment.start()).unwrap()).unwrap();
     assert!(weak.upgrade().is_none());
 }
-
-#[test]
-fn a_set_takes_no_more_memory_than_promised() {
-    const N: usize = 65_536;
-    let besides = 4096;
-    assert!(size_of::<Set<'_, Linux, &FileSource, N>>() <= 88 * N + besides);
-    assert!(size_of::<Set<'_, Linux, &dyn Source, N>>() <= 96 * N + besides);
-    assert!(size_of::<Reservation<Linux, N>>() <= 36 * N + besides);
-    assert!(size_of::<Set<'_, Linux, &dyn Source, 1>>() <= 96 + besides);
-}
