@@ -6,7 +6,7 @@ use lock_api::RawRwLock;
 use crate::Source;
 use crate::badblock::BadBlockPolicy;
 use crate::cell::{Shutdown, ShutdownCell};
-use crate::platform::forward_to;
+use crate::forward::forward_to;
 use crate::shutdown::ShutdownRecord;
 
 /// A source with checks: each is off until switched on here, and costs nothing then.

@@ -32,6 +32,7 @@ pub mod event;
 mod extent;
 #[cfg(any(feature = "defmt", test))]
 mod format;
+mod forward;
 mod granularity;
 #[cfg(any(feature = "spin", feature = "critical-section"))]
 pub mod lock;
