@@ -158,9 +158,10 @@ impl<L: RawRwLock + Sync> Keep for ShutdownCell<L> {
 pub struct Shutdown<'c>(&'c dyn Keep);
 
 impl Shutdown<'_> {
-    fn with<T>(self, act: impl FnOnce(&mut Live) -> T) -> Option<T> {
-        let (mut act, mut result) = (Some(act), None);
-        self.0.with(&mut |live| result = act.take().map(|act| act(live)));
+    /// Returns what `act` makes of the record; `none` if it were not called, which cannot be.
+    fn with<T>(self, none: T, mut act: impl FnMut(&mut Live) -> T) -> T {
+        let mut result = none;
+        self.0.with(&mut |live| result = act(live));
         result
     }
 
@@ -168,53 +169,53 @@ impl Shutdown<'_> {
     #[must_use]
     pub fn record(self) -> Published {
         let mut record = ShutdownRecord::new();
-        let sequence = self.with(|live| live.publish(&mut record)).unwrap_or(0);
+        let sequence = self.with(0, |live| live.publish(&mut record));
         Published { record, sequence }
     }
 
     /// Returns what the first of the present mappings found; `None` while there are none.
     #[must_use]
     pub fn part_state(self) -> Option<PartState> {
-        self.with(|live| live.opened).flatten()
+        self.with(None, |live| live.opened)
     }
 
     /// Judges the record, and counts a mapping that is about to be made.
     pub(crate) fn stage(self, id: &DeviceId, count: u64, acceptable: PartStates) -> Option<Result<Verdict, Verdict>> {
-        self.with(|live| live.stage(id, count, acceptable))
+        self.with(None, |live| Some(live.stage(id, count, acceptable)))
     }
 
     /// Returns the record that has to be kept before the memory may be stored to, and its number.
     pub(crate) fn dirty(self, into: &mut ShutdownRecord) -> Option<u64> {
-        self.with(|live| {
+        self.with(None, |live| {
             live.dirty_kept = true;
-            live.publish(into)
+            Some(live.publish(into))
         })
     }
 
     /// Makes a staged mapping one that counts.
     pub(crate) fn commit(self) {
-        self.with(|live| live.before = None);
+        self.with((), |live| live.before = None);
     }
 
     /// Takes back a staged mapping; returns the record to be kept, and its number, if one was handed out.
     pub(crate) fn roll_back(self, into: &mut ShutdownRecord) -> Option<u64> {
-        self.with(|live| live.roll_back(into)).flatten()
+        self.with(None, |live| live.roll_back(into))
     }
 
     /// Takes note of whether a deep flush of the source was carried out.
     pub(crate) fn deep_flushed(self, done: bool) {
-        self.with(|live| live.flushed = done);
+        self.with((), |live| live.flushed = done);
     }
 
     /// Counts one mapping less; returns the record to be kept, and its number, if its stores were deep-flushed.
     pub(crate) fn unmapped(self, flushed: bool, into: &mut ShutdownRecord) -> Option<u64> {
-        self.with(|live| live.unmapped(flushed, into)).flatten()
+        self.with(None, |live| live.unmapped(flushed, into))
     }
 
     /// Makes the record that of the device with nothing mapped; returns what it was judged to be, and the number of the
     /// new one.
     pub(crate) fn repair(self, id: &DeviceId, count: u64, into: &mut ShutdownRecord) -> Result<(Verdict, u64), InUse> {
-        self.with(|live| {
+        self.with(Err(InUse { mapped: 0 }), |live| {
             if live.mapped > 0 {
                 return Err(InUse { mapped: live.mapped });
             }
@@ -225,12 +226,11 @@ impl Shutdown<'_> {
             live.count();
             Ok((verdict, live.publish(into)))
         })
-        .unwrap_or(Err(InUse { mapped: 0 }))
     }
 
     /// Takes back a repair, unless the record has changed since.
     pub(crate) fn undo_repair(self, sequence: u64) {
-        self.with(|live| {
+        self.with((), |live| {
             if live.sequence == sequence {
                 live.go_back();
             }

@@ -1,17 +1,20 @@
 //! A path to a file or to a device, opened as what it is.
 #![allow(unsafe_code, reason = "a source of either kind implements an unsafe trait")]
 
+use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
 use pmemset_core::error::PrepareError;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+use rustix::fs::FileType;
 use rustix::path::Arg;
-use shim_linux::{FileSource, OpenError, OpenOptions};
+use shim_linux::nd::{Attribute, NdError};
+use shim_linux::{FileSource, OpenError, OpenOptions, open_any};
 
 use crate::error::DaxError;
-use crate::source::DaxSource;
+use crate::source::{DaxSource, errno, refusal};
 
 /// A file or a device DAX.
 ///
@@ -41,15 +44,31 @@ impl AnySource {
     /// let source = AnySource::open(path.as_str(), OpenOptions::new().create_if_needed())?;
     /// # Ok::<(), shim_devdax::AnyError>(())
     /// ```
-    pub fn open(path: impl Arg + Copy, options: OpenOptions) -> Result<Self, AnyError> {
-        match FileSource::open(path, options) {
-            Ok(file) => Ok(Self::File(file)),
-            Err(OpenError::DeviceDax) => Ok(Self::Dax(DaxSource::open(path)?)),
+    pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, AnyError> {
+        let opened = path.into_with_c_str(|path| Ok(Self::open_path(path, options)));
+        opened.map_err(|cause| AnyError::File(OpenError::InvalidPath(errno(cause))))?
+    }
+
+    #[inline(never)]
+    fn open_path(path: &CStr, options: OpenOptions) -> Result<Self, AnyError> {
+        match open_any(path, options) {
+            Ok((fd, stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => {
+                DaxSource::from_opened(fd, stat.st_rdev).map(Self::Dax).map_err(|error| match error {
+                    // Nothing says that it is a device DAX.
+                    DaxError::NotDeviceDax { .. }
+                    | DaxError::Open(_)
+                    | DaxError::Attribute(NdError::Unreadable {
+                        attribute: Attribute::CharacterDevice | Attribute::Subsystem,
+                        ..
+                    }) => AnyError::File(OpenError::InvalidFileType { kind: FileType::CharacterDevice }),
+                    error => AnyError::Dax(error),
+                })
+            }
+            Ok((fd, stat)) => FileSource::from_opened(fd, &stat, options).map(Self::File).map_err(AnyError::File),
             // What a device without the right driver answers.
-            Err(OpenError::Open(cause @ (Errno::NXIO | Errno::NODEV))) => match DaxSource::open(path) {
-                Ok(device) => Ok(Self::Dax(device)),
-                Err(reason @ (DaxError::SystemRam | DaxError::NoDriver)) => Err(AnyError::Dax(reason)),
-                Err(_) => Err(AnyError::File(OpenError::Open(cause))),
+            Err(OpenError::Open(cause @ (Errno::NXIO | Errno::NODEV))) => match refusal(path, cause) {
+                reason @ (DaxError::SystemRam | DaxError::NoDriver) => Err(AnyError::Dax(reason)),
+                _ => Err(AnyError::File(OpenError::Open(cause))),
             },
             Err(error) => Err(AnyError::File(error)),
         }

@@ -7,7 +7,7 @@ use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io;
 use shim_linux::Fd;
 use shim_linux::ioctl;
-use shim_linux::nd::{self, Attribute, Decimal, NdError, Region};
+use shim_linux::nd::{self, Attribute, NdError, PathText, Region};
 use shim_linux::text;
 
 use crate::device::DaxDevice;
@@ -40,35 +40,30 @@ impl Bus for Node {
 
 /// Opens the control node of the bus that `region` is on, if the bus says that it can clear.
 fn node(region: &Region) -> Result<Node, ClearError> {
-    let commands = nd::attribute(region.dir(), Attribute::Commands, &[b"../commands"], |text| {
+    let commands = nd::parsed(region.dir(), Attribute::Commands, c"../commands", |text| {
         let has = |name: &[u8]| text::trim(text).split(|byte| *byte == b' ').any(|command| command == name);
-        Ok(has(b"ars_cap") && has(b"clear_error"))
+        Ok((has(b"ars_cap") && has(b"clear_error")).into())
     });
     match commands {
-        Ok(true) => {}
-        Ok(false) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Err(ClearError::Unsupported),
+        Ok(1..) => {}
+        Ok(0) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Err(ClearError::Unsupported),
         Err(error) => return Err(ClearError::Failed(error.errno())),
     }
-    let bus = Decimal::new(region.bus());
-    let number = nd::attribute(
-        region.dir(),
-        Attribute::DeviceNumber,
-        &[b"../nd/ndctl", bus.as_bytes(), b"/dev"],
-        text::device_number,
-    );
-    let (major, minor) = number.map_err(|error| ClearError::Failed(error.errno()))?;
+    let mut path = PathText::new();
+    let path = path.text(b"../nd/ndctl").number(region.bus()).text(b"/dev").as_c_str();
+    let path = path.ok_or(ClearError::Failed(Errno::RANGE))?;
+    let number = nd::parsed(region.dir(), Attribute::DeviceNumber, path, |text| {
+        text::device_number(text).map(|(major, minor)| fs::makedev(major, minor))
+    });
+    let number = number.map_err(|error| ClearError::Failed(error.errno()))?;
     let failed = |cause| ClearError::Failed(errno(cause));
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-    let mut path = [0; 32];
-    let path = nd::join(&mut path, &[b"/dev/ndctl", bus.as_bytes()]).ok_or(ClearError::Failed(Errno::RANGE))?;
+    let mut path = PathText::new();
+    let path = path.text(b"/dev/ndctl").number(region.bus()).as_c_str().ok_or(ClearError::Failed(Errno::RANGE))?;
     let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, Mode::empty())).map_err(failed)?;
     let stat = fs::fstat(&fd).map_err(failed)?;
     let is_node = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
-    if is_node && stat.st_rdev == fs::makedev(major, minor) {
-        Ok(Node(fd))
-    } else {
-        Err(ClearError::Failed(Errno::NODEV))
-    }
+    if is_node && stat.st_rdev == number { Ok(Node(fd)) } else { Err(ClearError::Failed(Errno::NODEV)) }
 }
 
 /// Where a device lies.

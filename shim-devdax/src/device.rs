@@ -1,5 +1,6 @@
 //! What sysfs says about a device DAX: recognised by its subsystem, asked through its own attributes.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::arch::Cpu;
@@ -101,8 +102,9 @@ impl DaxDevice {
     /// - [`DaxError::Attribute`]: sysfs has no such device, or does not tell its alignment.
     pub fn find(sysfs: &Sysfs, number: Dev) -> Result<Self, DaxError> {
         let found = sysfs.device(Device::Character(number)).map_err(DaxError::Attribute)?;
-        let is_dax = |name: &[u8]| Ok(name == b"dax");
-        if !nd::link(&found.dir, Attribute::Subsystem, &[b"subsystem"], is_dax).map_err(DaxError::Attribute)? {
+        let mut buffer = [0; nd::PATH_MAX_BYTES];
+        let subsystem = nd::link(&found.dir, Attribute::Subsystem, c"subsystem", &mut buffer);
+        if subsystem.map_err(DaxError::Attribute)? != b"dax" {
             return Err(DaxError::NotDeviceDax { kind: FileType::CharacterDevice });
         }
         let alignment_bytes = alignment(&found.dir).map_err(DaxError::Attribute)?;
@@ -112,10 +114,6 @@ impl DaxDevice {
             return Err(invalid);
         }
         Ok(Self { dir: found.dir, region: found.region, number, alignment_bytes })
-    }
-
-    fn number_of(&self, name: Attribute) -> Result<u64, NdError> {
-        nd::number(&self.dir, name, &[name.name().as_bytes()])
     }
 
     /// Returns the device number: what makes two sources the same device as long as the system runs.
@@ -130,7 +128,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; `ENODEV` when the device has gone.
     pub fn length_bytes(&self) -> Result<u64, NdError> {
-        self.number_of(Attribute::Size)
+        nd::number(&self.dir, Attribute::Size, c"size")
     }
 
     /// Returns the alignment in bytes of everything that is mapped: 4 KiB, 2 MiB or 1 GiB.
@@ -145,7 +143,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn numa_node(&self) -> Result<Option<u64>, NdError> {
-        nd::attribute(&self.dir, Attribute::NumaNode, &[b"numa_node"], text::count)
+        nd::attribute(&self.dir, Attribute::NumaNode, c"numa_node", text::count)
     }
 
     /// Returns the NUMA node that the memory becomes in system-ram mode; `None` where there is none.
@@ -154,7 +152,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; absent before Linux 5.1.
     pub fn target_node(&self) -> Result<Option<u64>, NdError> {
-        nd::attribute(&self.dir, Attribute::TargetNode, &[b"target_node"], text::count)
+        nd::attribute(&self.dir, Attribute::TargetNode, c"target_node", text::count)
     }
 
     /// Returns the first physical address; only the administrator may read it.
@@ -164,14 +162,12 @@ impl DaxDevice {
     /// See [`NdError`]; `Garbage` for a device of several pieces, which devices on the nd bus never are.
     pub fn physical_address(&self) -> Result<u64, NdError> {
         let attribute = Attribute::Resource;
-        match nd::number(&self.dir, Attribute::Mapping1, &[b"mapping1/start"]) {
+        match nd::number(&self.dir, Attribute::Mapping1, c"mapping1/start") {
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {}
             Err(error) => return Err(error),
             Ok(_) => return Err(NdError::Garbage { attribute: Attribute::Mapping1 }),
         }
-        let address = first(&[&[b"resource"], &[b"../resource"], &[b"device/resource"]], |path| {
-            nd::number(&self.dir, attribute, path)
-        })?;
+        let address = number(&self.dir, attribute, &[c"resource", c"../resource", c"device/resource"])?;
         // What the kernel writes when it does not know, or does not want to tell.
         if address == 0 || address == u64::MAX {
             return Err(NdError::Unreadable { attribute, cause: Errno::ACCES });
@@ -194,7 +190,8 @@ impl DaxDevice {
         if self.region.is_none() {
             return Ok(None);
         }
-        self.of_claim(Attribute::Namespace, namespace_name).map(Some)
+        let paths = [c"../namespace", c"device/namespace"];
+        first(&paths, |path| nd::attribute(&self.dir, Attribute::Namespace, path, namespace_name)).map(Some)
     }
 
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
@@ -203,13 +200,10 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn uuid(&self) -> Result<Option<[u8; 16]>, NdError> {
-        if self.region.is_none() { Ok(None) } else { self.of_claim(Attribute::Uuid, uuid).map(Some) }
-    }
-
-    /// Reads an attribute of the nd device that claims the namespace: one up, or behind the link of a class device.
-    fn of_claim<T>(&self, name: Attribute, parse: impl Fn(&[u8]) -> Result<T, Garbage>) -> Result<T, NdError> {
-        let name_bytes = name.name().as_bytes();
-        first(&[&[b"../", name_bytes], &[b"device/", name_bytes]], |path| nd::attribute(&self.dir, name, path, &parse))
+        if self.region.is_none() {
+            return Ok(None);
+        }
+        first(&[c"../uuid", c"device/uuid"], |path| nd::attribute(&self.dir, Attribute::Uuid, path, uuid)).map(Some)
     }
 
     /// Returns what the memory is used for.
@@ -218,23 +212,20 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn mode(&self) -> Result<Mode, NdError> {
-        let mode = |driver: &[u8]| {
-            Ok(match driver {
-                b"device_dax" => Mode::DevDax,
-                b"kmem" => Mode::SystemRam,
-                _ => Mode::Other,
-            })
-        };
-        match nd::link(&self.dir, Attribute::Driver, &[b"driver"], mode) {
+        let mut buffer = [0; nd::PATH_MAX_BYTES];
+        match nd::link(&self.dir, Attribute::Driver, c"driver", &mut buffer) {
+            Ok(b"device_dax") => Ok(Mode::DevDax),
+            Ok(b"kmem") => Ok(Mode::SystemRam),
+            Ok(_) => Ok(Mode::Other),
             // Up to Linux 5.0 it is a device of a class: no driver of its own, and one way to be used.
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) if self.is_of_class() => Ok(Mode::DevDax),
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => Ok(Mode::NoDriver),
-            answer => answer,
+            Err(error) => Err(error),
         }
     }
 
     fn is_of_class(&self) -> bool {
-        nd::link(&self.dir, Attribute::Class, &[b"device"], |_| Ok(())).is_ok()
+        nd::link(&self.dir, Attribute::Class, c"device", &mut [0; nd::PATH_MAX_BYTES]).is_ok()
     }
 
     /// Returns how stores become durable: what the device's own region says, on a processor with `cpu`.
@@ -255,13 +246,11 @@ impl DaxDevice {
 
 /// Returns what speaks against a region, besides its persistence domain.
 fn doubt(region: &Region) -> Option<Doubt> {
-    let read = |name: Attribute, path: &[&[u8]], value: &[u8]| {
-        nd::attribute(region.dir(), name, path, |text| Ok(text::trim(text) == value))
-    };
-    if read(Attribute::DevType, &[b"devtype"], b"nd_volatile") == Ok(true) {
+    let dir = region.dir();
+    if nd::attribute_is(dir, Attribute::DevType, c"devtype", b"nd_volatile") == Ok(true) {
         return Some(Doubt::Volatile);
     }
-    match read(Attribute::Provider, &[b"../provider"], b"virtio-pmem") {
+    match nd::attribute_is(dir, Attribute::Provider, c"../provider", b"virtio-pmem") {
         Ok(true) => return Some(Doubt::Virtio),
         Err(_) => return Some(Doubt::UnknownProvider),
         Ok(false) => {}
@@ -270,7 +259,7 @@ fn doubt(region: &Region) -> Option<Doubt> {
 }
 
 /// Returns the first answer of `ask` that is not "absent"; `paths` holds one path at least.
-fn first<T>(paths: &[&[&[u8]]], ask: impl Fn(&[&[u8]]) -> Result<T, NdError>) -> Result<T, NdError> {
+fn first<T>(paths: &[&CStr], ask: impl Fn(&CStr) -> Result<T, NdError>) -> Result<T, NdError> {
     let mut last = NdError::Unreadable { attribute: Attribute::Resource, cause: Errno::NOENT };
     for path in paths {
         match ask(path) {
@@ -283,8 +272,13 @@ fn first<T>(paths: &[&[&[u8]]], ask: impl Fn(&[&[u8]]) -> Result<T, NdError>) ->
 
 /// Reads the alignment from where kernels have it: the device itself since 5.10, its region before.
 fn alignment(dir: &Fd) -> Result<u64, NdError> {
-    let paths: [&[&[u8]]; 3] = [&[b"align"], &[b"../dax_region/align"], &[b"device/dax_region/align"]];
-    first(&paths, |path| nd::number(dir, Attribute::Align, path))
+    number(dir, Attribute::Align, &[c"align", c"../dax_region/align", c"device/dax_region/align"])
+}
+
+/// Reads a number from the first of the `paths` that is there.
+#[inline(never)]
+fn number(dir: &Fd, attribute: Attribute, paths: &[&CStr]) -> Result<u64, NdError> {
+    first(paths, |path| nd::number(dir, attribute, path))
 }
 
 /// Parses `namespaceR.N`.

@@ -74,6 +74,13 @@ impl DaxSource<Fd> {
         Self::new(fd, number, &sysfs()?)
     }
 
+    /// Takes what was opened for reading and writing as the character device `number`.
+    pub(crate) fn from_opened(fd: Fd, number: Dev) -> Result<Self, DaxError> {
+        let source = Self::new(fd, number, &sysfs()?)?;
+        source.proven()?;
+        Ok(source)
+    }
+
     /// Takes over a descriptor.
     ///
     /// # Errors
@@ -186,7 +193,7 @@ pub(crate) const fn usable(mode: Mode) -> Result<(), DaxError> {
 }
 
 /// Says why `path` could not be opened.
-fn refusal(path: &core::ffi::CStr, cause: Errno) -> DaxError {
+pub(crate) fn refusal(path: &core::ffi::CStr, cause: Errno) -> DaxError {
     let kind = |stat: &Stat| FileType::from_raw_mode(stat.st_mode);
     match cause {
         Errno::NOENT => DaxError::InvalidPath(cause),

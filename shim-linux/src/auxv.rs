@@ -18,6 +18,9 @@ const AT_PAGESZ: usize = auxvec::AT_PAGESZ as usize;
 const AT_HWCAP: usize = auxvec::AT_HWCAP as usize;
 const AT_HWCAP2: usize = auxvec::AT_HWCAP2 as usize;
 
+/// Whether the processor leaves Linux no choice: pages of x86-64 have 4 KiB.
+const ONE_PAGE_SIZE: bool = cfg!(target_arch = "x86_64");
+
 struct Machine {
     page_size_bytes: usize,
     hwcap2: usize,
@@ -75,7 +78,7 @@ impl Machine {
             AT_HWCAP2 => machine.hwcap2 = value,
             _ => {}
         });
-        if !machine.page_size_bytes.is_power_of_two() {
+        if !ONE_PAGE_SIZE && !machine.page_size_bytes.is_power_of_two() {
             machine.page_size_bytes = smallest_unmap_bytes();
         }
         machine.cpu = detect(hwcap);
@@ -138,7 +141,7 @@ fn smallest_unmap_bytes() -> usize {
 /// Returns the page size in bytes.
 #[inline]
 pub(crate) fn page_size_bytes() -> usize {
-    MACHINE.get().page_size_bytes
+    if ONE_PAGE_SIZE { 4096 } else { MACHINE.get().page_size_bytes }
 }
 
 /// Returns the processor's way of writing back cache lines.

@@ -20,7 +20,7 @@ const LINE_MAX_BYTES: usize = 64;
 /// after `take` was called with what is there.
 pub(crate) fn read(dir: BorrowedFd<'_>, take: &mut dyn FnMut(Span)) -> Result<(), NdError> {
     let garbage = NdError::Garbage { attribute: NAME };
-    let file = sysfs::open(dir, NAME, &[b"badblocks"], OFlags::RDONLY)?;
+    let file = sysfs::open(dir, NAME, c"badblocks", OFlags::RDONLY)?;
     let (mut line, mut length, mut total) = ([0_u8; LINE_MAX_BYTES], 0_usize, 0_usize);
     loop {
         let mut chunk = [0_u8; LINE_MAX_BYTES];

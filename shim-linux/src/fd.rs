@@ -46,8 +46,11 @@ const fn not_negative(fd: usize) -> i32 {
 impl AsFd for Fd {
     #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: open as long as it is borrowed; the sign that is cut off is 0.
-        unsafe { BorrowedFd::borrow_raw(self.0.as_raw_fd() & i32::MAX) }
+        let fd = self.0.as_raw_fd();
+        // SAFETY: what `OwnedFd` promises of itself.
+        unsafe { core::hint::assert_unchecked(fd != -1) };
+        // SAFETY: open as long as it is borrowed.
+        unsafe { BorrowedFd::borrow_raw(fd) }
     }
 }
 

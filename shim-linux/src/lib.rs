@@ -47,6 +47,6 @@ pub use address_space::{Linux, map_file, put_placeholder};
 pub use fd::Fd;
 pub use file::{Backing, FileFacts, FileSource};
 pub use lock::StripedRwLock;
-pub use open::{OpenError, OpenOptions};
+pub use open::{OpenError, OpenOptions, open_any};
 pub use probe::GranularityReason;
 pub use record::{RecordError, RecordFile};

@@ -1,5 +1,7 @@
 //! The nd bus as sysfs shows it: which region a device is on, its memory modules, and what the region says of itself.
 
+use core::ffi::CStr;
+
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Span};
 use rustix::fd::AsFd;
@@ -10,7 +12,7 @@ use crate::badlist;
 use crate::fd::Fd;
 pub use crate::place::{Piece, Pieces, Table};
 use crate::sysfs::{self, Value};
-pub use crate::sysfs::{Attribute, Decimal, NdError, Sysfs, join};
+pub use crate::sysfs::{Attribute, NdError, PATH_MAX_BYTES, PathBytes, PathText, Sysfs};
 use crate::text;
 
 /// The most memory modules that one region is interleaved over.
@@ -55,21 +57,25 @@ impl Sysfs {
             Device::Block(number) => (&b"dev/block/"[..], Attribute::BlockDevice, number),
             Device::Character(number) => (&b"dev/char/"[..], Attribute::CharacterDevice, number),
         };
-        let name = Decimal::device(number);
+        let mut path = PathText::new();
+        let path = path.text(kind).device(number).of(attribute)?;
         let mut buffer = [0; sysfs::PATH_MAX_BYTES];
-        let link = sysfs::link(self.root(), attribute, &[kind, name.as_bytes()], &mut buffer)?;
+        let link = sysfs::link(self.root(), attribute, path, &mut buffer)?;
         // A link of sysfs is relative; an absolute one would lead out of a tree that only looks like it.
         if link.starts_with(b"/") {
             return Err(NdError::Garbage { attribute });
         }
         let region = match text::region(link) {
             Some(found) => {
-                let dir = sysfs::open_directory(self.root(), Attribute::Region, &[kind, found.prefix])?;
+                let attribute = Attribute::Region;
+                let mut path = PathText::new();
+                let path = path.text(kind).text(found.prefix).of(attribute)?;
+                let dir = sysfs::open_directory(self.root(), attribute, path)?;
                 Some(Region { dir, id: found.id, bus: found.bus })
             }
             None => None,
         };
-        let dir = sysfs::open_directory(self.root(), attribute, &[kind, name.as_bytes()])?;
+        let dir = sysfs::open_directory(self.root(), attribute, path)?;
         Ok(NdDevice { dir, region })
     }
 }
@@ -82,10 +88,34 @@ impl Sysfs {
 pub fn attribute<T>(
     dir: &Fd,
     attribute: Attribute,
-    path: &[&[u8]],
+    path: &CStr,
     parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
 ) -> Result<T, NdError> {
     sysfs::read(dir.as_fd(), attribute, path, parse)
+}
+
+/// As [`attribute`], for what comes down to a number; one function for all of them.
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn parsed(
+    dir: &Fd,
+    attribute: Attribute,
+    path: &CStr,
+    parse: fn(&[u8]) -> Result<u64, text::Garbage>,
+) -> Result<u64, NdError> {
+    sysfs::parsed(dir.as_fd(), attribute, path, parse)
+}
+
+/// Returns whether the attribute `path`, seen from the directory `dir`, is `text` and nothing else.
+///
+/// # Errors
+///
+/// See [`NdError`].
+#[inline(never)]
+pub fn attribute_is(dir: &Fd, attribute: Attribute, path: &CStr, text: &[u8]) -> Result<bool, NdError> {
+    sysfs::read(dir.as_fd(), attribute, path, |found| Ok(text::trim(found) == text))
 }
 
 /// Reads the attribute `path`, seen from the directory `dir`, which is a number; errors name it `attribute`.
@@ -93,31 +123,20 @@ pub fn attribute<T>(
 /// # Errors
 ///
 /// See [`NdError`].
-pub fn number(dir: &Fd, attribute: Attribute, path: &[&[u8]]) -> Result<u64, NdError> {
+pub fn number(dir: &Fd, attribute: Attribute, path: &CStr) -> Result<u64, NdError> {
     sysfs::number(dir.as_fd(), attribute, path)
 }
 
-/// Reads the link `path`, seen from the directory `dir`, and parses the last component of its target.
+/// Reads the link `path`, seen from the directory `dir`, into `buffer`, and returns the last component of its target.
 ///
 /// # Errors
 ///
 /// See [`NdError`].
-pub fn link<T>(
-    dir: &Fd,
-    attribute: Attribute,
-    path: &[&[u8]],
-    parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
-) -> Result<T, NdError> {
-    let mut buffer = [0; sysfs::PATH_MAX_BYTES];
-    let name = link_name(dir, attribute, path, &mut buffer)?;
-    parse(name).map_err(|text::Garbage| NdError::Garbage { attribute })
-}
-
 #[inline(never)]
-fn link_name<'b>(
+pub fn link<'b>(
     dir: &Fd,
     attribute: Attribute,
-    path: &[&[u8]],
+    path: &CStr,
     buffer: &'b mut sysfs::PathBytes,
 ) -> Result<&'b [u8], NdError> {
     let link = sysfs::link(dir.as_fd(), attribute, path, buffer)?;
@@ -162,7 +181,7 @@ impl Region {
     /// Returns how far stores have to get; `Unknown` also when the attribute is absent.
     #[must_use]
     pub fn persistence_domain(&self) -> PersistenceDomain {
-        sysfs::read(self.dir.as_fd(), Attribute::PersistenceDomain, &[b"persistence_domain"], |text| {
+        sysfs::read(self.dir.as_fd(), Attribute::PersistenceDomain, c"persistence_domain", |text| {
             Ok(text::persistence_domain(text))
         })
         .unwrap_or(PersistenceDomain::Unknown)
@@ -174,7 +193,7 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn read_only(&self) -> Result<bool, NdError> {
-        sysfs::read(self.dir.as_fd(), Attribute::ReadOnly, &[b"read_only"], text::flag)
+        sysfs::flag(self.dir.as_fd(), Attribute::ReadOnly, c"read_only")
     }
 
     /// Returns the region's physical addresses; only the administrator may read them.
@@ -183,8 +202,8 @@ impl Region {
     ///
     /// See [`NdError`].
     pub fn span(&self) -> Result<Span, NdError> {
-        let start = sysfs::number(self.dir.as_fd(), Attribute::Resource, &[b"resource"])?;
-        let length_bytes = sysfs::number(self.dir.as_fd(), Attribute::Size, &[b"size"])?;
+        let start = sysfs::number(self.dir.as_fd(), Attribute::Resource, c"resource")?;
+        let length_bytes = sysfs::number(self.dir.as_fd(), Attribute::Size, c"size")?;
         Span::new(start, length_bytes).ok_or(NdError::Garbage { attribute: Attribute::Size })
     }
 
@@ -196,9 +215,9 @@ impl Region {
     ///
     /// The kernel's reason why the flush failed.
     pub fn deep_flush(&self) -> Result<DeepFlush, Errno> {
-        let name: &[&[u8]] = &[b"deep_flush"];
+        let name = c"deep_flush";
         let not_permitted = |cause| matches!(cause, Errno::ACCES | Errno::PERM | Errno::ROFS);
-        match sysfs::read(self.dir.as_fd(), Attribute::DeepFlush, name, text::flag) {
+        match sysfs::flag(self.dir.as_fd(), Attribute::DeepFlush, name) {
             Ok(true) => {}
             Ok(false) | Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => return Ok(DeepFlush::NotNeeded),
             Err(error) if not_permitted(error.errno()) => return Ok(DeepFlush::NotPermitted),
@@ -222,24 +241,44 @@ impl Region {
     ///
     /// See [`NdError`]; `TooLong` for more than 32.
     pub fn modules(&self) -> Result<Modules, NdError> {
-        let count = sysfs::number(self.dir.as_fd(), Attribute::Mappings, &[b"mappings"])?;
         let mut modules = Modules { numbers: [0; MODULES_MAX], count: 0 };
-        for index in 0..count {
-            let index = Decimal::new(u32::try_from(index).unwrap_or(u32::MAX));
-            let path: &[&[u8]] = &[b"mapping", index.as_bytes()];
-            let number = sysfs::read(self.dir.as_fd(), Attribute::Mapping, path, text::mapping)?;
-            modules.insert(number)?;
+        let mut from = 0;
+        while let Some(number) = self.module_from(from)? {
+            let place = modules.numbers.get_mut(modules.count);
+            *place.ok_or(NdError::TooLong { attribute: Attribute::Mappings })? = number;
+            modules.count = modules.count.saturating_add(1);
+            from = u64::from(number).saturating_add(1);
         }
         Ok(modules)
+    }
+
+    /// Returns the lowest number of a memory module that is not below `from`.
+    #[inline(never)]
+    fn module_from(&self, from: u64) -> Result<Option<u32>, NdError> {
+        let count = sysfs::number(self.dir.as_fd(), Attribute::Mappings, c"mappings")?;
+        let mut lowest = None;
+        for index in 0..count {
+            let attribute = Attribute::Mapping;
+            let mut path = PathText::new();
+            let path = path.text(b"mapping").number(u32::try_from(index).unwrap_or(u32::MAX)).of(attribute)?;
+            let number = sysfs::parsed(self.dir.as_fd(), attribute, path, |text| text::mapping(text).map(u64::from))?;
+            if lowest == Some(number) {
+                return Err(NdError::Garbage { attribute });
+            }
+            if number >= from && lowest.is_none_or(|lowest| number < lowest) {
+                lowest = Some(number);
+            }
+        }
+        Ok(lowest.and_then(|number| u32::try_from(number).ok()))
     }
 
     /// Reads the attribute `name` of the memory module `number`, whatever its bus speaks.
     #[inline(never)]
     fn module(&self, number: u32, attribute: Attribute, name: &[u8], value: &mut Value) -> Result<(), NdError> {
-        let number = Decimal::new(number);
         let mut answer = Err(NdError::Unreadable { attribute, cause: Errno::NOENT });
         for family in FAMILIES {
-            let path: &[&[u8]] = &[b"../nmem", number.as_bytes(), family, name];
+            let mut path = PathText::new();
+            let path = path.text(b"../nmem").number(number).text(family).text(name).of(attribute)?;
             answer = value.read(self.dir.as_fd(), attribute, path);
             if !matches!(answer, Err(NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. })) {
                 break;
@@ -289,20 +328,18 @@ impl Region {
 /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
 pub fn device_of<'r>(region: &dyn Fn(usize) -> Option<&'r Region>, id: &mut DeviceId) -> Result<u64, DeviceError> {
     let unsupported = |_| DeviceError::Unsupported;
-    let (mut sum, mut done): (u64, Option<u32>) = (0, None);
+    let (mut sum, mut from) = (0_u64, 0_u64);
     loop {
         // The module with the lowest number behind the last one, whichever region it is in.
         let mut next: Option<(u32, &Region)> = None;
         for region in (0..).map_while(region) {
-            let modules = region.modules().map_err(unsupported)?;
-            if modules.numbers().is_empty() {
+            let number = region.module_from(from).map_err(unsupported)?;
+            if let Some(number) = number {
+                if next.is_none_or(|(other, _)| number < other) {
+                    next = Some((number, region));
+                }
+            } else if from == 0 {
                 return Err(DeviceError::Unsupported);
-            }
-            let number = modules.numbers().iter().copied().find(|number| done.is_none_or(|done| done < *number));
-            if let Some(number) = number
-                && next.is_none_or(|(other, _)| number < other)
-            {
-                next = Some((number, region));
             }
         }
         let Some((number, region)) = next else { break };
@@ -311,9 +348,9 @@ pub fn device_of<'r>(region: &dyn Fn(usize) -> Option<&'r Region>, id: &mut Devi
         let mut value = Value::new();
         region.module(number, Attribute::Id, b"id", &mut value).map_err(unsupported)?;
         id.push(text::module_id(value.text()).map_err(|text::Garbage| DeviceError::Unsupported)?)?;
-        done = Some(number);
+        from = u64::from(number).saturating_add(1);
     }
-    if done.is_some() { Ok(sum) } else { Err(DeviceError::Unsupported) }
+    if from > 0 { Ok(sum) } else { Err(DeviceError::Unsupported) }
 }
 
 /// The numbers of a region's memory modules.
@@ -324,23 +361,6 @@ pub struct Modules {
 }
 
 impl Modules {
-    /// Puts `number` in its place, if there is room and it is not there already.
-    fn insert(&mut self, number: u32) -> Result<(), NdError> {
-        let mut at = self.count;
-        *self.numbers.get_mut(at).ok_or(NdError::TooLong { attribute: Attribute::Mappings })? = number;
-        self.count = at.saturating_add(1);
-        while let Some([.., before, last]) = self.numbers.get_mut(..=at)
-            && *before >= *last
-        {
-            if *before == *last {
-                return Err(NdError::Garbage { attribute: Attribute::Mapping });
-            }
-            core::mem::swap(before, last);
-            at = at.saturating_sub(1);
-        }
-        Ok(())
-    }
-
     /// Returns the numbers, in ascending order.
     #[must_use]
     pub fn numbers(&self) -> &[u32] {

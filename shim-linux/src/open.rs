@@ -11,7 +11,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::address_space::errno;
 use crate::fd::Fd;
-use crate::sysfs::{self, Attribute, Decimal};
+use crate::sysfs::{self, Attribute, PathText};
 
 const CREATE_ALWAYS: u64 = 1 << 0;
 const CREATE_IF_NEEDED: u64 = 1 << 1;
@@ -165,21 +165,28 @@ impl core::error::Error for OpenError {
     }
 }
 
-/// Opens the regular file `path`.
-pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
-    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
-    path.into_with_c_str(|path| {
-        let opened = io::retry_on_intr(|| Fd::open(CWD, path, flags, options.mode()));
-        Ok(match opened {
-            Ok(fd) => check(fd.as_fd()).map(|stat| (fd, stat)),
-            Err(cause) => Err(refusal(path, cause)),
-        })
-    })
-    .map_err(|cause| match cause {
+/// Opens `path`, whatever it is, for reading and writing, and asks what it is (`fstat(2)`).
+///
+/// For programs that decide by the answer which source it is to be: see [`FileSource::from_opened`].
+///
+/// # Errors
+///
+/// See [`OpenError`].
+///
+/// [`FileSource::from_opened`]: crate::FileSource::from_opened
+pub fn open_any(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
+    path.into_with_c_str(|path| Ok(open_path(path, options))).map_err(|cause| match cause {
         io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
         other => OpenError::Open(errno(other)),
     })?
+}
+
+fn open_path(path: &core::ffi::CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
+    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
+    let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, options.mode())).map_err(|cause| refusal(path, cause))?;
+    let stat = fs::fstat(&fd).map_err(|cause| OpenError::Open(errno(cause)))?;
+    Ok((fd, stat))
 }
 
 /// Says why `path` could not be opened.
@@ -200,14 +207,19 @@ pub(crate) fn file_type(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
+/// Makes sure that it is a regular file.
+pub(crate) fn regular(stat: &Stat) -> Result<(), OpenError> {
+    match file_type(stat) {
+        FileType::RegularFile => Ok(()),
+        FileType::CharacterDevice if is_dax(stat.st_rdev) => Err(OpenError::DeviceDax),
+        kind => Err(OpenError::InvalidFileType { kind }),
+    }
+}
+
 /// Makes sure that `fd` is a regular file, open for reading and writing.
 pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
     let stat = fs::fstat(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
-    match file_type(&stat) {
-        FileType::RegularFile => {}
-        FileType::CharacterDevice if is_dax(stat.st_rdev) => return Err(OpenError::DeviceDax),
-        kind => return Err(OpenError::InvalidFileType { kind }),
-    }
+    regular(&stat)?;
     let flags = fs::fcntl_getfl(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
     if flags.contains(OFlags::PATH) {
         return Err(OpenError::NotReadable);
@@ -222,8 +234,8 @@ pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
 /// Returns whether the character device `number` is a device DAX: what its link in sysfs says.
 fn is_dax(number: Dev) -> bool {
     let mut target = [0_u8; sysfs::PATH_MAX_BYTES];
-    let number = Decimal::device(number);
-    let path: &[&[u8]] = &[b"/sys/dev/char/", number.as_bytes(), b"/subsystem"];
+    let mut path = PathText::new();
+    let Some(path) = path.text(b"/sys/dev/char/").device(number).text(b"/subsystem").as_c_str() else { return false };
     sysfs::link(CWD, Attribute::Subsystem, path, &mut target).is_ok_and(|target| target.ends_with(b"/dax"))
 }
 
@@ -256,9 +268,9 @@ fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<Fd> {
     for _ in 0..ATTEMPTS {
         let mut random = [0_u8; 16];
         io::retry_on_intr(|| getrandom(&mut random[..], GetRandomFlags::empty()))?;
-        let mut name = [0; 32];
+        let mut name = PathText::new();
         let digits = random.map(|byte| *DIGITS.get(usize::from(byte & 15)).unwrap_or(&b'0'));
-        let name = sysfs::join(&mut name, &[PREFIX, &digits]).ok_or(io::Errno::NAMETOOLONG)?;
+        let name = name.text(PREFIX).text(&digits).as_c_str().ok_or(io::Errno::NAMETOOLONG)?;
         match Fd::open(directory, name, flags, Mode::RUSR | Mode::WUSR) {
             Ok(fd) => {
                 fs::unlinkat(directory, name, AtFlags::empty())?;

@@ -94,7 +94,7 @@ impl Sysfs {
         table: &mut dyn FnMut(Dev, &mut Table) -> Result<(), Errno>,
     ) -> Result<Pieces, NdError> {
         let device = self.device(Device::Block(number))?;
-        let sectors = sysfs::number(device.dir.as_fd(), Attribute::Size, &[b"size"])?;
+        let sectors = sysfs::number(device.dir.as_fd(), Attribute::Size, c"size")?;
         let whole =
             Sectors { start: 0, count: sectors }.span().map_err(|_| NdError::Garbage { attribute: Attribute::Size })?;
         let mut search = Search { sysfs: self, table, found: heapless::Vec::new() };
@@ -115,13 +115,13 @@ impl Search<'_, '_> {
         let device = self.sysfs.device(Device::Block(number))?;
         let dir = device.dir.as_fd();
         if let Some(region) = device.region {
-            let (start, disk) = match sysfs::number(dir, Attribute::Partition, &[b"partition"]) {
+            let (start, disk) = match sysfs::number(dir, Attribute::Partition, c"partition") {
                 Ok(_) => {
-                    let start = sysfs::number(dir, Attribute::Start, &[b"start"])?;
-                    (start, sysfs::open_directory(dir, Attribute::Disk, &[b".."])?)
+                    let start = sysfs::number(dir, Attribute::Start, c"start")?;
+                    (start, sysfs::open_directory(dir, Attribute::Disk, c"..")?)
                 }
                 Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {
-                    (0, sysfs::open_directory(dir, Attribute::Disk, &[b"."])?)
+                    (0, sysfs::open_directory(dir, Attribute::Disk, c".")?)
                 }
                 Err(error) => return Err(error),
             };
@@ -132,7 +132,7 @@ impl Search<'_, '_> {
             let piece = Piece { bytes, disk_start, disk, region };
             return self.found.push(piece).map_err(|_| NdError::TooLong { attribute: Attribute::Pieces });
         }
-        sysfs::open_directory(dir, Attribute::Region, &[b"dm"])?;
+        sysfs::open_directory(dir, Attribute::Region, c"dm")?;
         if depth == DEPTH_MAX {
             return Err(NdError::TooLong { attribute: Attribute::Table });
         }

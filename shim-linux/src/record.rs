@@ -78,18 +78,18 @@ impl core::error::Error for RecordError {
 /// ```
 pub struct RecordFile {
     directory: Fd,
-    name: Name,
+    /// The name that a record is written under, which ends with the file's own.
     temporary: Name,
     /// The number of the record in the file.
     kept: Mutex<RawMutex, u64>,
 }
 
+/// The longest name of a file in bytes.
+const NAME_MAX_BYTES: usize = 255;
 /// The name of a file, and the NUL behind it.
-type Name = [u8; 256];
+type Name = [u8; NAME_MAX_BYTES + 1];
 
-fn text(name: &Name) -> &CStr {
-    CStr::from_bytes_until_nul(name).unwrap_or_default()
-}
+const NEW: &[u8] = b"new.";
 
 impl RecordFile {
     /// Opens `directory`, in which the file is to be `name`. Nothing is created yet.
@@ -98,16 +98,24 @@ impl RecordFile {
     ///
     /// See [`RecordError`].
     pub fn new(directory: impl Arg, name: &[u8]) -> Result<Self, RecordError> {
-        if matches!(name, b"" | b"." | b"..") || !name.iter().all(|byte| *byte != b'/') {
+        let mut temporary = [0; NAME_MAX_BYTES + 1];
+        let fits = NEW.len().saturating_add(name.len()) <= NAME_MAX_BYTES;
+        if matches!(name, b"" | b"." | b"..") || !fits || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(RecordError::InvalidName);
         }
+        temporary.iter_mut().zip(NEW.iter().chain(name)).for_each(|(to, from)| *to = *from);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = directory.into_with_c_str(|directory| Fd::open(CWD, directory, flags, Mode::empty()));
         let directory = opened.map_err(|cause| RecordError::Failed(errno(cause)))?;
-        let mut made = Self { directory, name: [0; 256], temporary: [0; 256], kept: Mutex::new(0) };
-        sysfs::join(&mut made.name, &[name]).ok_or(RecordError::InvalidName)?;
-        sysfs::join(&mut made.temporary, &[name, b".new"]).ok_or(RecordError::InvalidName)?;
-        Ok(made)
+        Ok(Self { directory, temporary, kept: Mutex::new(0) })
+    }
+
+    fn temporary(&self) -> &CStr {
+        CStr::from_bytes_until_nul(&self.temporary).unwrap_or_default()
+    }
+
+    fn name(&self) -> &CStr {
+        self.temporary.get(NEW.len()..).and_then(|name| CStr::from_bytes_until_nul(name).ok()).unwrap_or_default()
     }
 
     /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.
@@ -120,7 +128,7 @@ impl RecordFile {
     pub fn load(&self) -> Result<Option<ShutdownRecord>, RecordError> {
         let mut kept = self.kept.lock();
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let record = match Fd::open(self.directory.as_fd(), text(&self.name), flags, Mode::empty()) {
+        let record = match Fd::open(self.directory.as_fd(), self.name(), flags, Mode::empty()) {
             Ok(file) => Some(Self::read(file.as_fd())?),
             Err(io::Errno::NOENT) => None,
             Err(cause) => return Err(RecordError::Failed(errno(cause))),
@@ -155,7 +163,7 @@ impl RecordFile {
         let written = self.write(&record.to_bytes());
         if written.is_err() {
             // A file that is not complete is in nobody's way; the next one is written over it.
-            let _ = fs::unlinkat(&self.directory, text(&self.temporary), AtFlags::empty());
+            let _ = fs::unlinkat(&self.directory, self.temporary(), AtFlags::empty());
         }
         written.map_err(errno)?;
         *kept = sequence;
@@ -164,7 +172,7 @@ impl RecordFile {
 
     fn write(&self, bytes: &[u8]) -> io::Result<()> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = Fd::open(self.directory.as_fd(), text(&self.temporary), flags, Mode::RUSR | Mode::WUSR)?;
+        let file = Fd::open(self.directory.as_fd(), self.temporary(), flags, Mode::RUSR | Mode::WUSR)?;
         let mut rest = bytes;
         while !rest.is_empty() {
             match io::retry_on_intr(|| io::write(&file, rest))? {
@@ -173,13 +181,13 @@ impl RecordFile {
             }
         }
         fs::fsync(&file)?;
-        fs::renameat(&self.directory, text(&self.temporary), &self.directory, text(&self.name))?;
+        fs::renameat(&self.directory, self.temporary(), &self.directory, self.name())?;
         fs::fsync(&self.directory)
     }
 }
 
 impl fmt::Debug for RecordFile {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RecordFile").field("name", &text(&self.name)).finish_non_exhaustive()
+        f.debug_struct("RecordFile").field("name", &self.name()).finish_non_exhaustive()
     }
 }

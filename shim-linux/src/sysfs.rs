@@ -12,12 +12,12 @@ use crate::fd::Fd;
 use crate::text::{self, Garbage};
 
 /// The longest path below an open directory that is followed, with its NUL.
-pub(crate) const PATH_MAX_BYTES: usize = 512;
+pub const PATH_MAX_BYTES: usize = 512;
 /// The longest attribute with a single value.
 const VALUE_MAX_BYTES: usize = 256;
 
 /// Room for a path.
-pub(crate) type PathBytes = [u8; PATH_MAX_BYTES];
+pub type PathBytes = [u8; PATH_MAX_BYTES];
 
 macro_rules! attributes {
     ($($attribute:ident $name:literal)*) => {
@@ -127,78 +127,79 @@ pub(crate) const fn errno(error: io::Errno) -> Errno {
     Errno::from_raw(error.raw_os_error())
 }
 
-/// Joins `parts` into one path in `buffer`; `None` where they do not fit or one holds a zero.
-#[must_use]
-pub fn join<'b>(buffer: &'b mut [u8], parts: &[&[u8]]) -> Option<&'b CStr> {
-    let mut at = 0_usize;
-    for byte in parts.iter().copied().flatten().chain(&[0]) {
-        *buffer.get_mut(at)? = *byte;
-        at = at.saturating_add(1);
-    }
-    let path = CStr::from_bytes_until_nul(buffer).ok()?;
-    (path.count_bytes().saturating_add(1) == at).then_some(path)
-}
-
-/// A number, or two with a colon between, for use in a path.
+/// A path that is put together from pieces.
 #[derive(Debug)]
-pub struct Decimal {
-    digits: [u8; 24],
-    start: usize,
+pub struct PathText {
+    /// Ends with a zero at least.
+    bytes: PathBytes,
+    length_bytes: usize,
 }
 
-impl Decimal {
-    /// Writes `number`.
+impl PathText {
+    /// Returns the empty path.
     #[must_use]
-    pub fn new(number: u32) -> Self {
-        let mut text = Self { digits: [0; 24], start: 24 };
-        text.put(number);
-        text
+    pub const fn new() -> Self {
+        Self { bytes: [0; PATH_MAX_BYTES], length_bytes: 0 }
     }
 
-    /// Writes `MAJOR:MINOR`.
-    pub(crate) fn device(number: Dev) -> Self {
-        let mut text = Self::new(fs::minor(number));
-        text.push(b':');
-        text.put(fs::major(number));
-        text
+    /// Appends `text`.
+    #[inline(never)]
+    pub fn text(&mut self, text: &[u8]) -> &mut Self {
+        text.iter().for_each(|byte| self.push(*byte));
+        self
     }
 
-    fn put(&mut self, mut number: u32) {
-        loop {
-            self.push(b"0123456789".get((number % 10) as usize).copied().unwrap_or(b'0'));
-            number /= 10;
-            if number == 0 {
-                break;
-            }
+    /// Appends `number` in decimal.
+    #[inline(never)]
+    pub fn number(&mut self, number: u32) -> &mut Self {
+        if number >= 10 {
+            self.number(number / 10);
         }
+        self.push(b"0123456789".get((number % 10) as usize).copied().unwrap_or(b'0'));
+        self
     }
 
-    /// Two 32-bit numbers and a colon are at most 21 bytes long: there is room.
+    /// Appends `MAJOR:MINOR`.
+    #[inline(never)]
+    pub(crate) fn device(&mut self, number: Dev) -> &mut Self {
+        self.number(fs::major(number)).text(b":").number(fs::minor(number))
+    }
+
+    #[inline(never)]
     fn push(&mut self, byte: u8) {
-        self.start = self.start.saturating_sub(1);
-        if let Some(place) = self.digits.get_mut(self.start) {
+        if let Some(place) = self.bytes.get_mut(self.length_bytes) {
             *place = byte;
         }
+        self.length_bytes = self.length_bytes.wrapping_add(1);
     }
 
-    /// Returns the text.
+    /// Returns the path; `None` where it does not fit, or a zero is in it.
     #[must_use]
     #[inline(never)]
-    pub fn as_bytes(&self) -> &[u8] {
-        self.digits.get(self.start..).unwrap_or_default()
+    pub fn as_c_str(&self) -> Option<&CStr> {
+        CStr::from_bytes_until_nul(&self.bytes).ok().filter(|path| path.count_bytes() == self.length_bytes)
+    }
+
+    /// Returns the path; errors name it `attribute`.
+    pub(crate) fn of(&self, attribute: Attribute) -> Result<&CStr, NdError> {
+        self.as_c_str().ok_or(NdError::TooLong { attribute })
+    }
+}
+
+impl Default for PathText {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
 /// Opens the directory `path` below `at`, for looking things up in only.
-pub(crate) fn open_directory(at: BorrowedFd<'_>, attribute: Attribute, path: &[&[u8]]) -> Result<Fd, NdError> {
+pub(crate) fn open_directory(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<Fd, NdError> {
     open(at, attribute, path, OFlags::PATH | OFlags::DIRECTORY)
 }
 
 /// Opens the attribute `path` below `at`.
 #[inline(never)]
-pub(crate) fn open(at: BorrowedFd<'_>, attribute: Attribute, path: &[&[u8]], flags: OFlags) -> Result<Fd, NdError> {
-    let mut buffer: PathBytes = [0; PATH_MAX_BYTES];
-    let path = join(&mut buffer, path).ok_or(NdError::TooLong { attribute })?;
+pub(crate) fn open(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, flags: OFlags) -> Result<Fd, NdError> {
     Fd::open(at, path, flags | OFlags::CLOEXEC, Mode::empty())
         .map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })
 }
@@ -229,7 +230,7 @@ impl Value {
 
     /// Reads the attribute `path` below `at`.
     #[inline(never)]
-    pub(crate) fn read(&mut self, at: BorrowedFd<'_>, attribute: Attribute, path: &[&[u8]]) -> Result<(), NdError> {
+    pub(crate) fn read(&mut self, at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<(), NdError> {
         let file = open(at, attribute, path, OFlags::RDONLY)?;
         let read = fill(file.as_fd(), &mut self.bytes);
         self.length_bytes = read.map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })?;
@@ -247,7 +248,7 @@ impl Value {
 pub(crate) fn read<T>(
     at: BorrowedFd<'_>,
     attribute: Attribute,
-    path: &[&[u8]],
+    path: &CStr,
     parse: impl FnOnce(&[u8]) -> Result<T, Garbage>,
 ) -> Result<T, NdError> {
     let mut value = Value::new();
@@ -255,10 +256,23 @@ pub(crate) fn read<T>(
     parse(value.text()).map_err(|Garbage| NdError::Garbage { attribute })
 }
 
-/// Reads the attribute `path` below `at`, which is a number.
+/// A parser of what comes down to a number: a flag to 0 or 1.
+pub(crate) type Parse = fn(&[u8]) -> Result<u64, Garbage>;
+
+/// Reads the attribute `path` below `at` and parses it; one function for all that are numbers.
 #[inline(never)]
-pub(crate) fn number(at: BorrowedFd<'_>, attribute: Attribute, path: &[&[u8]]) -> Result<u64, NdError> {
-    read(at, attribute, path, text::number)
+pub(crate) fn parsed(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, parse: Parse) -> Result<u64, NdError> {
+    read(at, attribute, path, parse)
+}
+
+/// Reads the attribute `path` below `at`, which is a number.
+pub(crate) fn number(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<u64, NdError> {
+    parsed(at, attribute, path, text::number)
+}
+
+/// Reads the attribute `path` below `at`, which is a flag.
+pub(crate) fn flag(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<bool, NdError> {
+    parsed(at, attribute, path, |text| text::flag(text).map(u64::from)).map(|flag| flag != 0)
 }
 
 /// Returns the first `length_bytes` bytes; a buffer that is full may lack the rest.
@@ -271,11 +285,9 @@ fn whole(buffer: &[u8], attribute: Attribute, length_bytes: usize) -> Result<&[u
 pub(crate) fn link<'b>(
     at: BorrowedFd<'_>,
     attribute: Attribute,
-    path: &[&[u8]],
+    path: &CStr,
     buffer: &'b mut PathBytes,
 ) -> Result<&'b [u8], NdError> {
-    let mut name: PathBytes = [0; PATH_MAX_BYTES];
-    let path = join(&mut name, path).ok_or(NdError::TooLong { attribute })?;
     let length_bytes = fs::readlinkat_raw(at, path, &mut buffer[..])
         .map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })?;
     whole(buffer, attribute, length_bytes)

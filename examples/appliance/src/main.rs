@@ -10,6 +10,7 @@ mod recorder;
 mod start;
 
 use core::ffi::CStr;
+use core::mem::ManuallyDrop;
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
@@ -37,25 +38,26 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
         Some(text) => Some(number(text).ok_or(At::Usage)?),
         None => None,
     };
-    let keeper = Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?);
+    let keeper = ManuallyDrop::new(Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?));
     let source = open(path)?;
     let record = record_of(&source, &keeper)?;
-    let source = checked(source, record);
+    // Not dropped, like the set: the kernel takes everything back when the program ends.
+    let source = ManuallyDrop::new(checked(source, record));
     // Records have checksums: being interrupted is no reason to refuse them.
     let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
     // Room for all segments in one place: what lies behind the first one is anybody's otherwise.
     let config = Config::new(Granularity::Page)
         .reserve_ahead(recorder::ring_bytes(&source))
         .acceptable_states(states)
-        .observer(&keeper);
-    let parts: Parts<'_, '_> = Set::new(Linux::new(), config);
-    let mut recorder = Recorder::open(&parts, &source)?;
+        .observer(&*keeper);
+    let parts: ManuallyDrop<Parts<'_, '_>> = ManuallyDrop::new(Set::new(Linux::new(), config));
+    let mut recorder = ManuallyDrop::new(Recorder::open(&parts, &source)?);
     let mut left = count;
     while left != Some(0) {
         Line::new("ack ").number(recorder.append()?).print();
         left = left.map(|left| left.saturating_sub(1));
     }
-    recorder.close()
+    ManuallyDrop::into_inner(recorder).close()
 }
 
 fn state(error: RecordError) -> Stop {
