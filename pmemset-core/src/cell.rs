@@ -19,6 +19,20 @@ pub struct Published {
     pub sequence: u64,
 }
 
+/// What changes the number of mappings, or makes it known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The memory is about to be stored to: the record has to be kept before.
+    Announce,
+    /// A staged mapping is not made: the record has to be kept if one was handed out.
+    RollBack,
+    /// A mapping is gone: the record has to be kept if its stores were deep-flushed.
+    Unmap {
+        /// Whether they were to be.
+        flushed: bool,
+    },
+}
+
 #[derive(Debug)]
 struct Live {
     record: ShutdownRecord,
@@ -75,6 +89,17 @@ impl Live {
             self.record.clone_from(before);
         }
         self.before = None;
+    }
+
+    fn step(&mut self, step: Step, into: &mut ShutdownRecord) -> Option<u64> {
+        match step {
+            Step::Announce => {
+                self.dirty_kept = true;
+                Some(self.publish(into))
+            }
+            Step::RollBack => self.roll_back(into),
+            Step::Unmap { flushed } => self.unmapped(flushed, into),
+        }
     }
 
     fn roll_back(&mut self, into: &mut ShutdownRecord) -> Option<u64> {
@@ -184,12 +209,9 @@ impl Shutdown<'_> {
         self.with(None, |live| Some(live.stage(id, count, acceptable)))
     }
 
-    /// Returns the record that has to be kept before the memory may be stored to, and its number.
-    pub(crate) fn dirty(self, into: &mut ShutdownRecord) -> Option<u64> {
-        self.with(None, |live| {
-            live.dirty_kept = true;
-            Some(live.publish(into))
-        })
+    /// Takes note of `step`; returns the number of the record that has to be kept then, and the record in `into`.
+    pub(crate) fn step(self, step: Step, into: &mut ShutdownRecord) -> Option<u64> {
+        self.with(None, |live| live.step(step, into))
     }
 
     /// Makes a staged mapping one that counts.
@@ -197,19 +219,9 @@ impl Shutdown<'_> {
         self.with((), |live| live.before = None);
     }
 
-    /// Takes back a staged mapping; returns the record to be kept, and its number, if one was handed out.
-    pub(crate) fn roll_back(self, into: &mut ShutdownRecord) -> Option<u64> {
-        self.with(None, |live| live.roll_back(into))
-    }
-
     /// Takes note of whether a deep flush of the source was carried out.
     pub(crate) fn deep_flushed(self, done: bool) {
         self.with((), |live| live.flushed = done);
-    }
-
-    /// Counts one mapping less; returns the record to be kept, and its number, if its stores were deep-flushed.
-    pub(crate) fn unmapped(self, flushed: bool, into: &mut ShutdownRecord) -> Option<u64> {
-        self.with(None, |live| live.unmapped(flushed, into))
     }
 
     /// Makes the record that of the device with nothing mapped; returns what it was judged to be, and the number of the

@@ -99,6 +99,13 @@ fn field<const L: usize>(bytes: &[u8; RECORD_BYTES], at: usize) -> [u8; L] {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; L])
 }
 
+/// Sets the bytes of a record from `at` on.
+fn put<const L: usize>(bytes: &mut [u8; RECORD_BYTES], at: usize, field: &[u8; L]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = *field;
+    }
+}
+
 /// The shutdown data state of a source (`struct pmemset_sds`): what the caller keeps from one run to the next.
 ///
 /// A new one is all zeros. The layout in [`to_bytes`](Self::to_bytes) is libpmemset's on LP64, little-endian: records
@@ -122,16 +129,9 @@ impl ShutdownRecord {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
-        let fields: [(usize, &[u8]); 3] = [
-            (0, &self.id),
-            (COUNT_AT, &self.unsafe_shutdowns.to_le_bytes()),
-            (REFERENCES_AT, &self.references.to_le_bytes()),
-        ];
-        for (at, field) in fields {
-            for (to, from) in bytes.iter_mut().skip(at).zip(field) {
-                *to = *from;
-            }
-        }
+        put(&mut bytes, 0, &self.id);
+        put(&mut bytes, COUNT_AT, &self.unsafe_shutdowns.to_le_bytes());
+        put(&mut bytes, REFERENCES_AT, &self.references.to_le_bytes());
         bytes
     }
 

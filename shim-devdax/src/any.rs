@@ -68,6 +68,9 @@ impl AnySource {
             // What a device without the right driver answers.
             Err(OpenError::Open(cause @ (Errno::NXIO | Errno::NODEV))) => match refusal(path, cause) {
                 reason @ (DaxError::SystemRam | DaxError::NoDriver) => Err(AnyError::Dax(reason)),
+                DaxError::NotDeviceDax { kind: kind @ FileType::Socket } => {
+                    Err(AnyError::File(OpenError::InvalidFileType { kind }))
+                }
                 _ => Err(AnyError::File(OpenError::Open(cause))),
             },
             Err(error) => Err(AnyError::File(error)),

@@ -127,8 +127,7 @@ impl<'fd> DaxSource<BorrowedFd<'fd>> {
 impl<F: AsFd> DaxSource<F> {
     /// Makes a source of `fd`, which sysfs describes as the character device `number`.
     pub(crate) fn new(fd: F, number: Dev, sysfs: &Sysfs) -> Result<Self, DaxError> {
-        let device = DaxDevice::find(sysfs, number)?;
-        usable(device.mode().map_err(DaxError::Attribute)?)?;
+        let device = usable(sysfs, number)?;
         let length_bytes = device.length_bytes().map_err(DaxError::Attribute)?;
         let alignment_bytes = device.alignment_bytes() as u64;
         if length_bytes & alignment_bytes.wrapping_sub(1) != 0 {
@@ -183,10 +182,12 @@ fn sysfs() -> Result<Sysfs, DaxError> {
     Sysfs::system().map_err(DaxError::Open)
 }
 
-/// Refuses a device whose memory programs cannot map.
-pub(crate) const fn usable(mode: Mode) -> Result<(), DaxError> {
-    match mode {
-        Mode::DevDax | Mode::Other => Ok(()),
+/// Finds the character device `number`, whose memory programs can map.
+#[inline(never)]
+fn usable(sysfs: &Sysfs, number: Dev) -> Result<DaxDevice, DaxError> {
+    let device = DaxDevice::find(sysfs, number)?;
+    match device.mode().map_err(DaxError::Attribute)? {
+        Mode::DevDax | Mode::Other => Ok(device),
         Mode::SystemRam => Err(DaxError::SystemRam),
         Mode::NoDriver => Err(DaxError::NoDriver),
     }
@@ -201,9 +202,7 @@ pub(crate) fn refusal(path: &core::ffi::CStr, cause: Errno) -> DaxError {
         // What a device without the right driver answers, and a socket.
         Errno::NXIO | Errno::NODEV => match fs::statat(CWD, path, AtFlags::empty()) {
             Ok(stat) if kind(&stat) == FileType::CharacterDevice => {
-                let device = sysfs().and_then(|sysfs| DaxDevice::find(&sysfs, stat.st_rdev));
-                let mode = device.and_then(|device| device.mode().map_err(DaxError::Attribute));
-                match mode.and_then(usable) {
+                match sysfs().and_then(|sysfs| usable(&sysfs, stat.st_rdev)) {
                     Err(reason @ (DaxError::SystemRam | DaxError::NoDriver | DaxError::NotDeviceDax { .. })) => reason,
                     _ => DaxError::Open(cause),
                 }

@@ -6,11 +6,11 @@ use rustix::fs::OFlags;
 
 use crate::auxv;
 use crate::sysfs::{self, Attribute, NdError};
-use crate::text::{self, Sectors};
+use crate::text::BadBlockLines;
 
 const NAME: Attribute = Attribute::BadBlocks;
-/// Two numbers of 64 bits, a blank and a newline.
-const LINE_MAX_BYTES: usize = 64;
+/// How much is read at a time.
+const CHUNK_BYTES: usize = 64;
 
 /// Calls `take` with each entry of the `badblocks` below `dir`, as bytes from the start of the disk or region.
 ///
@@ -21,27 +21,22 @@ const LINE_MAX_BYTES: usize = 64;
 pub(crate) fn read(dir: BorrowedFd<'_>, take: &mut dyn FnMut(Span)) -> Result<(), NdError> {
     let garbage = NdError::Garbage { attribute: NAME };
     let file = sysfs::open(dir, NAME, c"badblocks", OFlags::RDONLY)?;
-    let (mut line, mut length, mut total) = ([0_u8; LINE_MAX_BYTES], 0_usize, 0_usize);
+    let (mut lines, mut total) = (BadBlockLines::default(), 0_usize);
     loop {
-        let mut chunk = [0_u8; LINE_MAX_BYTES];
+        let mut chunk = [0_u8; CHUNK_BYTES];
         let read = sysfs::fill(file.as_fd(), &mut chunk)
             .map_err(|cause| NdError::Unreadable { attribute: NAME, cause: sysfs::errno(cause) })?;
         total = total.saturating_add(read);
         for byte in chunk.iter().take(read) {
-            if *byte == b'\n' {
-                let block = text::bad_block(line.get(..length).unwrap_or_default());
-                take(block.and_then(Sectors::span).map_err(|_| garbage)?);
-                length = 0;
-            } else {
-                *line.get_mut(length).ok_or(garbage)? = *byte;
-                length = length.saturating_add(1);
+            if let Some(block) = lines.next(*byte).map_err(|_| garbage)? {
+                take(block);
             }
         }
         if read < chunk.len() {
-            return match length {
+            return match lines.is_complete() {
                 _ if total >= auxv::page_size_bytes().saturating_sub(1) => Err(NdError::TooLong { attribute: NAME }),
-                0 => Ok(()),
-                _ => Err(garbage),
+                true => Ok(()),
+                false => Err(garbage),
             };
         }
     }

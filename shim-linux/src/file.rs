@@ -51,15 +51,15 @@ impl FileSource<Fd> {
     ///
     /// See [`OpenError`]. Unless [`create_always`](OpenOptions::create_always) was given, the file is what it was.
     pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, OpenError> {
-        let (fd, stat) = open::open_any(path, options)?;
-        Self::from_opened(fd, &stat, options)
+        let (fd, stat) = open::open(path, options)?;
+        Ok(Self::new(fd, &stat, options.may_grow()))
     }
 
     /// Takes what [`open_any`](crate::open_any) has opened with `options`.
     ///
     /// # Errors
     ///
-    /// See [`OpenError`]; the descriptor is closed then.
+    /// - [`OpenError::InvalidFileType`]: it is no regular file; the descriptor is closed then.
     pub fn from_opened(fd: Fd, stat: &Stat, options: OpenOptions) -> Result<Self, OpenError> {
         open::regular(stat)?;
         Ok(Self::new(fd, stat, options.may_grow()))

@@ -62,7 +62,7 @@ impl Sysfs {
         let mut buffer = [0; sysfs::PATH_MAX_BYTES];
         let link = sysfs::link(self.root(), attribute, path, &mut buffer)?;
         // A link of sysfs is relative; an absolute one would lead out of a tree that only looks like it.
-        if link.starts_with(b"/") {
+        if link.first() == Some(&b'/') {
             return Err(NdError::Garbage { attribute });
         }
         let region = match text::region(link) {

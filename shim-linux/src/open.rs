@@ -1,5 +1,6 @@
 //! Opening files: libpmemset's flags, what is refused, and unnamed files.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::Errno;
@@ -171,36 +172,40 @@ impl core::error::Error for OpenError {
 ///
 /// # Errors
 ///
-/// See [`OpenError`].
+/// See [`OpenError`]; `Open` of `ENXIO` for a socket, and for a device without a driver.
 ///
 /// [`FileSource::from_opened`]: crate::FileSource::from_opened
-pub fn open_any(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
-    path.into_with_c_str(|path| Ok(open_path(path, options))).map_err(|cause| match cause {
+pub fn open_any(path: &CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
+    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
+    let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, options.mode())).map_err(|cause| match cause {
+        io::Errno::NOENT => OpenError::InvalidPath(Errno::NOENT),
+        io::Errno::ISDIR => OpenError::InvalidFileType { kind: FileType::Directory },
+        other => OpenError::Open(errno(other)),
+    })?;
+    let stat = fs::fstat(&fd).map_err(|cause| OpenError::Open(errno(cause)))?;
+    Ok((fd, stat))
+}
+
+/// Opens the regular file `path`.
+pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
+    let opened = path.into_with_c_str(|path| {
+        let opened = open_any(path, options).and_then(|(fd, stat)| regular_or_dax(&stat).map(|()| (fd, stat)));
+        Ok(match opened {
+            Err(OpenError::Open(Errno::NXIO)) if is_socket(path) => {
+                Err(OpenError::InvalidFileType { kind: FileType::Socket })
+            }
+            other => other,
+        })
+    });
+    opened.map_err(|cause| match cause {
         io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
         other => OpenError::Open(errno(other)),
     })?
 }
 
-fn open_path(path: &core::ffi::CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
-    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
-    let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, options.mode())).map_err(|cause| refusal(path, cause))?;
-    let stat = fs::fstat(&fd).map_err(|cause| OpenError::Open(errno(cause)))?;
-    Ok((fd, stat))
-}
-
-/// Says why `path` could not be opened.
-fn refusal(path: &core::ffi::CStr, cause: io::Errno) -> OpenError {
-    match cause {
-        io::Errno::NOENT => OpenError::InvalidPath(Errno::NOENT),
-        io::Errno::ISDIR => OpenError::InvalidFileType { kind: FileType::Directory },
-        // What a socket answers, and a device without a driver.
-        io::Errno::NXIO => match fs::statat(CWD, path, AtFlags::empty()).map(|stat| file_type(&stat)) {
-            Ok(FileType::Socket) => OpenError::InvalidFileType { kind: FileType::Socket },
-            _ => OpenError::Open(Errno::NXIO),
-        },
-        other => OpenError::Open(errno(other)),
-    }
+fn is_socket(path: &CStr) -> bool {
+    fs::statat(CWD, path, AtFlags::empty()).is_ok_and(|stat| file_type(&stat) == FileType::Socket)
 }
 
 pub(crate) fn file_type(stat: &Stat) -> FileType {
@@ -211,15 +216,24 @@ pub(crate) fn file_type(stat: &Stat) -> FileType {
 pub(crate) fn regular(stat: &Stat) -> Result<(), OpenError> {
     match file_type(stat) {
         FileType::RegularFile => Ok(()),
-        FileType::CharacterDevice if is_dax(stat.st_rdev) => Err(OpenError::DeviceDax),
         kind => Err(OpenError::InvalidFileType { kind }),
+    }
+}
+
+/// Makes sure that it is a regular file, and tells a device DAX from what else it may be.
+fn regular_or_dax(stat: &Stat) -> Result<(), OpenError> {
+    match regular(stat) {
+        Err(OpenError::InvalidFileType { kind: FileType::CharacterDevice }) if is_dax(stat.st_rdev) => {
+            Err(OpenError::DeviceDax)
+        }
+        other => other,
     }
 }
 
 /// Makes sure that `fd` is a regular file, open for reading and writing.
 pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
     let stat = fs::fstat(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
-    regular(&stat)?;
+    regular_or_dax(&stat)?;
     let flags = fs::fcntl_getfl(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
     if flags.contains(OFlags::PATH) {
         return Err(OpenError::NotReadable);

@@ -2,7 +2,7 @@
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{Errno, Span};
-use rustix::fd::AsFd;
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 
 use crate::dm;
@@ -93,14 +93,17 @@ impl Sysfs {
         number: Dev,
         table: &mut dyn FnMut(Dev, &mut Table) -> Result<(), Errno>,
     ) -> Result<Pieces, NdError> {
-        let device = self.device(Device::Block(number))?;
-        let sectors = sysfs::number(device.dir.as_fd(), Attribute::Size, c"size")?;
-        let whole =
-            Sectors { start: 0, count: sectors }.span().map_err(|_| NdError::Garbage { attribute: Attribute::Size })?;
         let mut search = Search { sysfs: self, table, found: heapless::Vec::new() };
-        search.find(number, whole, 0, 0)?;
+        search.find(number, None, 0, 0)?;
         Ok(Pieces(search.found))
     }
+}
+
+/// Returns all bytes of the device with the directory `dir`.
+fn whole(dir: BorrowedFd<'_>) -> Result<Span, NdError> {
+    let attribute = Attribute::Size;
+    let sectors = Sectors { start: 0, count: sysfs::number(dir, attribute, c"size")? };
+    sectors.span().map_err(|Garbage| NdError::Garbage { attribute })
 }
 
 struct Search<'s, 't> {
@@ -110,21 +113,22 @@ struct Search<'s, 't> {
 }
 
 impl Search<'_, '_> {
-    /// Finds where the bytes `range` of the device `number` are; they are those from `top` on of the device asked for.
-    fn find(&mut self, number: Dev, range: Span, top: u64, depth: u32) -> Result<(), NdError> {
+    /// Finds where the bytes `range` of the device `number` are, or all of its bytes; they are those from `top` on of the
+    /// device asked for.
+    fn find(&mut self, number: Dev, range: Option<Span>, top: u64, depth: u32) -> Result<(), NdError> {
         let device = self.sysfs.device(Device::Block(number))?;
         let dir = device.dir.as_fd();
+        let range = match range {
+            Some(range) => range,
+            None => whole(dir)?,
+        };
         if let Some(region) = device.region {
-            let (start, disk) = match sysfs::number(dir, Attribute::Partition, c"partition") {
-                Ok(_) => {
-                    let start = sysfs::number(dir, Attribute::Start, c"start")?;
-                    (start, sysfs::open_directory(dir, Attribute::Disk, c"..")?)
-                }
-                Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {
-                    (0, sysfs::open_directory(dir, Attribute::Disk, c".")?)
-                }
+            let (start, path) = match sysfs::number(dir, Attribute::Partition, c"partition") {
+                Ok(_) => (sysfs::number(dir, Attribute::Start, c"start")?, c".."),
+                Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => (0, c"."),
                 Err(error) => return Err(error),
             };
+            let disk = sysfs::open_directory(dir, Attribute::Disk, path)?;
             let garbage = NdError::Garbage { attribute: Attribute::Start };
             let disk_start = start.checked_mul(text::SECTOR_BYTES).ok_or(garbage)?;
             let disk_start = disk_start.checked_add(range.start()).ok_or(garbage)?;
@@ -145,7 +149,7 @@ impl Search<'_, '_> {
         self.targets(number, &mut targets)?;
         let garbage = NdError::Garbage { attribute: Attribute::Table };
         let mut covered = 0_u64;
-        for target in targets {
+        for target in &targets {
             let span = target.sectors.span().map_err(|Garbage| garbage)?;
             let Some(shared) = span.intersect(range) else { continue };
             let into = |from: u64| shared.start().checked_sub(from).ok_or(garbage);
@@ -154,7 +158,7 @@ impl Search<'_, '_> {
             let below = Span::new(start, shared.length_bytes()).ok_or(garbage)?;
             let at = top.checked_add(into(range.start())?).ok_or(garbage)?;
             covered = covered.saturating_add(shared.length_bytes());
-            self.find(fs::makedev(target.below.0, target.below.1), below, at, depth.saturating_add(1))?;
+            self.find(fs::makedev(target.below.0, target.below.1), Some(below), at, depth.saturating_add(1))?;
         }
         if covered == range.length_bytes() { Ok(()) } else { Err(garbage) }
     }

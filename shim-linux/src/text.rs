@@ -144,15 +144,14 @@ pub struct RegionPath<'t> {
 /// A CXL region of the same name that is on no nd bus does not count.
 #[must_use]
 pub fn region(link: &[u8]) -> Option<RegionPath<'_>> {
-    let mut bus = None;
-    let mut end = 0_usize;
-    for component in link.split(|byte| *byte == b'/') {
-        end = end.saturating_add(component.len());
-        match (numbered(component, b"region"), bus) {
-            (Some(id), Some(bus)) => return Some(RegionPath { prefix: link.get(..end)?, id, bus }),
-            _ => bus = numbered(component, b"ndbus"),
+    let (mut bus, mut start) = (None, 0_usize);
+    for end in (0..=link.len()).filter(|at| link.get(*at).is_none_or(|byte| *byte == b'/')) {
+        let component = link.get(start..end)?;
+        if let (Some(id), Some(bus)) = (numbered(component, b"region"), bus) {
+            return Some(RegionPath { prefix: link.get(..end)?, id, bus });
         }
-        end = end.saturating_add(1);
+        bus = numbered(component, b"ndbus");
+        start = end.wrapping_add(1);
     }
     None
 }
@@ -191,16 +190,43 @@ impl Sectors {
     }
 }
 
-/// Parses one line of `badblocks`, `START COUNT`, without its newline.
-///
-/// # Errors
-///
-/// [`Garbage`]: anything else, also a count of 0.
-pub fn bad_block(line: &[u8]) -> Result<Sectors, Garbage> {
-    let blank = line.iter().position(|byte| *byte == b' ').ok_or(Garbage)?;
-    let (start, count) = line.split_at(blank);
-    let sectors = Sectors { start: digits(start, 10)?, count: digits(count.get(1..).ok_or(Garbage)?, 10)? };
-    sectors.span().map(|_| sectors)
+/// A reader of `badblocks`, lines of `START COUNT`, byte by byte.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BadBlockLines {
+    start: Option<u64>,
+    number: Option<u64>,
+}
+
+impl BadBlockLines {
+    /// Takes the next byte; returns the block when it ends a line.
+    ///
+    /// # Errors
+    ///
+    /// [`Garbage`]: it cannot be there, or the line does not hold a block; also a count of 0.
+    pub fn next(&mut self, byte: u8) -> Result<Option<pmemset_core::Span>, Garbage> {
+        match (byte, self.start, self.number) {
+            (b'0'..=b'9', _, number) => {
+                let tens = number.unwrap_or(0).checked_mul(10).ok_or(Garbage)?;
+                self.number = Some(tens.checked_add(u64::from(byte & 15)).ok_or(Garbage)?);
+                Ok(None)
+            }
+            (b' ', None, Some(start)) => {
+                *self = Self { start: Some(start), number: None };
+                Ok(None)
+            }
+            (b'\n', Some(start), Some(count)) => {
+                *self = Self::default();
+                Sectors { start, count }.span().map(Some)
+            }
+            _ => Err(Garbage),
+        }
+    }
+
+    /// Returns whether the last line is complete.
+    #[must_use]
+    pub const fn is_complete(&self) -> bool {
+        self.start.is_none() && self.number.is_none()
+    }
 }
 
 /// Parses the parameters of a device-mapper target of type `linear`, `MAJOR:MINOR START`.

@@ -38,20 +38,23 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
         Some(text) => Some(number(text).ok_or(At::Usage)?),
         None => None,
     };
+    // Not dropped, like what follows: the kernel takes everything back when the program ends.
     let keeper = ManuallyDrop::new(Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?));
     let source = open(path)?;
     let record = record_of(&source, &keeper)?;
-    // Not dropped, like the set: the kernel takes everything back when the program ends.
-    let source = ManuallyDrop::new(checked(source, record));
+    record_in(&ManuallyDrop::new(checked(source, record)), &keeper, count)
+}
+
+fn record_in(source: &recorder::Source, keeper: &Keeper, count: Option<u64>) -> Result<(), Stop> {
     // Records have checksums: being interrupted is no reason to refuse them.
     let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
     // Room for all segments in one place: what lies behind the first one is anybody's otherwise.
     let config = Config::new(Granularity::Page)
-        .reserve_ahead(recorder::ring_bytes(&source))
+        .reserve_ahead(recorder::ring_bytes(source))
         .acceptable_states(states)
-        .observer(&*keeper);
+        .observer(keeper);
     let parts: ManuallyDrop<Parts<'_, '_>> = ManuallyDrop::new(Set::new(Linux::new(), config));
-    let mut recorder = ManuallyDrop::new(Recorder::open(&parts, &source)?);
+    let mut recorder = ManuallyDrop::new(Recorder::open(&parts, source)?);
     let mut left = count;
     while left != Some(0) {
         Line::new("ack ").number(recorder.append()?).print();

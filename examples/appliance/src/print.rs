@@ -13,34 +13,28 @@ pub struct Line {
 impl Line {
     /// Returns a line that begins with `text`.
     pub fn new(text: &str) -> Self {
-        Self { bytes: [0; LINE_BYTES], length: 0 }.text(text)
+        let mut line = Self { bytes: [0; LINE_BYTES], length: 0 };
+        line.text(text);
+        line
     }
 
     /// Appends `text`.
-    pub fn text(mut self, text: &str) -> Self {
+    pub fn text(&mut self, text: &str) -> &mut Self {
         text.bytes().for_each(|byte| self.push(byte));
         self
     }
 
     /// Appends `number` in decimal.
-    pub fn number(mut self, number: u64) -> Self {
-        let (mut digits, mut rest) = ([0_u8; 20], number);
-        for digit in &mut digits {
-            *digit = (rest % 10) as u8;
-            rest /= 10;
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        if number >= 10 {
+            self.number(number / 10);
         }
-        let mut significant = false;
-        for (left, digit) in digits.iter().enumerate().rev() {
-            significant |= *digit != 0 || left == 0;
-            if significant {
-                self.push(b'0'.wrapping_add(*digit));
-            }
-        }
+        self.push(b'0'.wrapping_add((number % 10) as u8));
         self
     }
 
     /// Writes the line with one system call; what standard output does not take is lost.
-    pub fn print(mut self) {
+    pub fn print(&mut self) {
         self.length = self.length.min(LINE_BYTES.saturating_sub(1));
         self.push(b'\n');
         let mut rest = self.bytes.get(..self.length).unwrap_or_default();

@@ -69,7 +69,8 @@ impl Stop {
     /// Says why: with numbers, which are documented, because firmware has no room for sentences.
     #[inline(never)]
     pub fn print(&self) {
-        let line = Line::new("stopped: ").text(match self.at {
+        let mut line = Line::new("stopped: ");
+        line.text(match self.at {
             At::Usage => "usage: appliance PATH STATE-DIRECTORY [COUNT]",
             At::Damage => "records are missing or damaged",
             At::Open => "open",
@@ -116,11 +117,12 @@ impl<'s, 'f> Recorder<'s, 'f> {
 
     #[inline(never)]
     fn find(&mut self) -> Result<(), Stop> {
-        let mut readable = Ok(());
+        let (mut readable, mut genuine) = (Ok(()), true);
         let found = recover(self.slots, |slot| {
             let mut bytes = [0; RECORD_BYTES];
             let read = self.part.read(self.offset(slot), &mut bytes);
             readable = readable.and(read);
+            genuine &= Record::from_bytes(&bytes).is_none_or(|record| record == Record::sample(record.number));
             bytes
         });
         readable.map_err(|error| At::Persist.code(error.code()))?;
@@ -128,16 +130,10 @@ impl<'s, 'f> Recorder<'s, 'f> {
             Line::new("recovered nothing").print();
             return Ok(());
         };
-        let right = |number: u64| {
-            let mut bytes = [0; RECORD_BYTES];
-            let read = self.part.read(self.offset(number), &mut bytes);
-            read.is_ok() && Record::from_bytes(&bytes) == Some(Record::sample(number))
-        };
-        let next = found.last.saturating_add(1);
-        if !found.whole || !(found.first..next).all(right) {
+        if !found.whole || !genuine {
             return Err(At::Damage.into());
         }
-        self.next = next;
+        self.next = found.last.saturating_add(1);
         Line::new("recovered ").number(found.first).text(" to ").number(found.last).print();
         Ok(())
     }

@@ -30,11 +30,11 @@ impl Record {
     pub fn sample(number: u64) -> Self {
         let mut payload = [0; PAYLOAD_BYTES];
         let mut state = number;
-        for word in payload.chunks_exact_mut(8) {
+        for word in payload.as_chunks_mut().0 {
             // SplitMix64: neighbouring numbers get payloads that have nothing in common.
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
             let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            word.copy_from_slice(&(mixed ^ (mixed >> 27)).to_le_bytes());
+            *word = (mixed ^ (mixed >> 27)).to_le_bytes();
         }
         Self { number, payload }
     }
@@ -43,13 +43,11 @@ impl Record {
     #[must_use]
     pub fn to_bytes(&self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
-        let fields: [(usize, &[u8]); 3] =
-            [(0, &MAGIC.to_le_bytes()), (8, &self.number.to_le_bytes()), (16, &self.payload)];
-        for (at, field) in fields {
-            put(&mut bytes, at, field);
-        }
+        put(&mut bytes, 0, MAGIC.to_le_bytes());
+        put(&mut bytes, 8, self.number.to_le_bytes());
+        put(&mut bytes, 16, self.payload);
         let checksum = checksum(&bytes).to_le_bytes();
-        put(&mut bytes, 4, &checksum);
+        put(&mut bytes, 4, checksum);
         bytes
     }
 
@@ -65,8 +63,10 @@ impl Record {
     }
 }
 
-fn put(bytes: &mut [u8; RECORD_BYTES], at: usize, field: &[u8]) {
-    bytes.iter_mut().skip(at).zip(field).for_each(|(place, byte)| *place = *byte);
+fn put<const L: usize>(bytes: &mut [u8; RECORD_BYTES], at: usize, field: [u8; L]) {
+    if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = field;
+    }
 }
 
 /// Returns the checksum of everything behind the checksum.

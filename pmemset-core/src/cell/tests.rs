@@ -24,15 +24,15 @@ fn hand_out(act: impl FnOnce(&mut ShutdownRecord) -> Option<u64>) -> Option<Publ
 }
 
 fn dirty(handle: Shutdown<'_>) -> Option<Published> {
-    hand_out(|into| handle.dirty(into))
+    hand_out(|into| handle.step(super::Step::Announce, into))
 }
 
 fn roll_back(handle: Shutdown<'_>) -> Option<Published> {
-    hand_out(|into| handle.roll_back(into))
+    hand_out(|into| handle.step(super::Step::RollBack, into))
 }
 
 fn unmapped(handle: Shutdown<'_>, flushed: bool) -> Option<Published> {
-    hand_out(|into| handle.unmapped(flushed, into))
+    hand_out(|into| handle.step(super::Step::Unmap { flushed }, into))
 }
 
 fn references(cell: &Cell) -> i32 {

@@ -2,7 +2,7 @@
 
 use super::Set;
 use crate::badblock::{BadBlockPolicy, BadBlocks};
-use crate::cell::Shutdown;
+use crate::cell::{Shutdown, Step};
 use crate::error::{MapError, RepairError};
 use crate::event::{Answer, Event};
 use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict};
@@ -39,41 +39,35 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         if let Some(new) = growth.and_then(|growth| range.from(growth.from_bytes)) {
             self.refuse_bad_blocks(source, new)?;
         }
-        source.shutdown().map_or(Ok(()), |shutdown| self.announce_by(source, shutdown))
-    }
-
-    #[inline(never)]
-    fn announce_by(&self, source: &S, shutdown: Shutdown<'_>) -> Result<(), MapError> {
-        let mut record = ShutdownRecord::new();
-        let Some(sequence) = shutdown.dirty(&mut record) else { return Ok(()) };
-        match self.publish(source, &record, sequence) {
+        match self.step(source, Step::Announce) {
             Answer::Proceed => Ok(()),
             Answer::Refuse => Err(MapError::RecordNotKept),
         }
     }
 
     /// Takes back what [`judge`](Self::judge) has counted.
-    #[inline(never)]
     pub(super) fn withdraw(&self, source: &S) {
-        let mut record = ShutdownRecord::new();
-        if let Some(sequence) = source.shutdown().and_then(|shutdown| shutdown.roll_back(&mut record)) {
-            self.publish(source, &record, sequence);
-        }
+        self.step(source, Step::RollBack);
     }
 
     /// Counts a mapping that is gone, and has the clean record kept if its stores were deep-flushed.
     #[inline]
     pub(super) fn unmapped(&self, source: &S) {
-        if let Some(shutdown) = source.shutdown() {
-            self.unmapped_by(source, shutdown);
-        }
+        self.step(source, Step::Unmap { flushed: true });
+    }
+
+    /// Takes `step` with the record of a source that has one, and has the record kept where it has to be.
+    #[inline]
+    fn step(&self, source: &S, step: Step) -> Answer {
+        source.shutdown().map_or(Answer::Proceed, |shutdown| self.step_by(source, shutdown, step))
     }
 
     #[inline(never)]
-    fn unmapped_by(&self, source: &S, shutdown: Shutdown<'_>) {
+    fn step_by(&self, source: &S, shutdown: Shutdown<'_>, step: Step) -> Answer {
         let mut record = ShutdownRecord::new();
-        if let Some(sequence) = shutdown.unmapped(true, &mut record) {
-            self.publish(source, &record, sequence);
+        match shutdown.step(step, &mut record) {
+            Some(sequence) => self.publish(source, &record, sequence),
+            None => Answer::Proceed,
         }
     }
 
@@ -190,6 +184,6 @@ pub(super) fn deep_flushed<S: Source>(source: &S, answer: DeepFlush) {
 /// Counts a mapping that is gone without a flush: the record stays dirty.
 pub(super) fn dropped<S: Source>(source: &S) {
     if let Some(shutdown) = source.shutdown() {
-        shutdown.unmapped(false, &mut ShutdownRecord::new());
+        shutdown.step(Step::Unmap { flushed: false }, &mut ShutdownRecord::new());
     }
 }

@@ -4,10 +4,11 @@
 mod fiemap;
 
 pub(crate) use fiemap::fiemap;
+use pmemset_core::Span;
 use pmemset_core::sim::Random;
 use shim_linux::dm::targets;
 use shim_linux::nd::PersistenceDomain;
-use shim_linux::text::{self, Garbage, Sectors};
+use shim_linux::text::{self, BadBlockLines, Garbage};
 
 /// Texts that the kernel writes; what comes of them is damaged, or taken together.
 const SEEDS: [&[u8]; 16] = [
@@ -79,9 +80,8 @@ pub(crate) fn texts(random: &mut Random) {
         assert_eq!(text::persistence_domain(&given), domain);
     }
     devices(&given, text);
-    if let Ok(Sectors { start, count }) = text::bad_block(&given) {
-        assert_eq!(format!("{start} {count}"), undecorated(&given, ' '));
-        assert!(count > 0 && start.checked_mul(512).and_then(|at| at.checked_add(count * 512)).is_some());
+    if let Ok(block) = bad_block(&given) {
+        assert_eq!(format!("{} {}", block.start() / 512, block.length_bytes() / 512), undecorated(&given, ' '));
     }
     if let Some(region) = text::region(&given) {
         let (prefix, end) = (region.prefix, format!("/region{}", region.id));
@@ -92,6 +92,17 @@ pub(crate) fn texts(random: &mut Random) {
     if let Ok(name) = text::base_name(&given) {
         assert!(given.ends_with(name) && !name.is_empty() && !name.contains(&b'/'));
     }
+}
+
+/// Reads a list of one line, whose newline is left out.
+fn bad_block(line: &[u8]) -> Result<Span, Garbage> {
+    let mut lines = BadBlockLines::default();
+    for byte in line {
+        if lines.next(*byte)?.is_some() {
+            return Err(Garbage);
+        }
+    }
+    lines.next(b'\n')?.ok_or(Garbage)
 }
 
 /// Returns the text with the leading zeros of its two numbers taken off.
