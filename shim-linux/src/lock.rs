@@ -3,7 +3,7 @@
 
 use core::fmt;
 use core::hint::spin_loop;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use lock_api::{GuardNoSend, RawMutex as _, RawRwLock};
 use rustix::thread::futex;
@@ -14,6 +14,8 @@ use crate::auxv;
 /// The binary logarithm of the number of stripes: enough that two threads seldom share one.
 const STRIPES_LOG: u32 = 4;
 const STRIPES: usize = 1 << STRIPES_LOG;
+/// The bit of [`StripedRwLock::state`] that says that there is a writer.
+const WRITING: u32 = 1 << STRIPES;
 /// So many readers of one stripe never let go: the next one waits for ever instead of wrapping the count.
 const READERS_MAX: u32 = 1 << 30;
 
@@ -24,15 +26,16 @@ struct Stripe(AtomicU32);
 /// A reader-writer lock for books that are read far more often than changed.
 ///
 /// A reader counts itself in the stripe of its thread, in a cache line of its own; a writer says that it is there and
-/// waits until every stripe counts none. Waiters sleep in `futex(2)`. Writers go before readers, so a thread must not
+/// waits until every stripe that was ever used counts none. Waiters sleep in `futex(2)`. Writers go before readers, so a thread must not
 /// take the lock a second time while it holds it. Never panics. 1,088 bytes.
 ///
 /// A guard must be dropped with the thread pointer that it was made with: do not hold one across a switch of user-space
 /// threads that exchanges it (`arch_prctl(2)`, `ARCH_SET_FS`).
 pub struct StripedRwLock {
     writer: RawMutex,
-    /// Set by the holder of `writer`; a reader that sees it goes back.
-    writing: AtomicBool,
+    /// Bit `i`: readers have used stripe `i`, and so a writer looks at it. [`WRITING`] is set by the holder of `writer`;
+    /// a reader that sees it goes back.
+    state: AtomicU32,
     stripes: [Stripe; STRIPES],
 }
 
@@ -43,37 +46,55 @@ impl fmt::Debug for StripedRwLock {
 }
 
 impl StripedRwLock {
-    /// Returns the stripe of the calling thread: always the same one.
+    /// Returns the number of the calling thread's stripe: always the same one.
     #[inline]
-    fn stripe(&self) -> &AtomicU32 {
+    fn index() -> u32 {
         // The multiplication spreads the stack size, which thread pointers are apart, over the top bits.
         let spread = (thread_pointer() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        #[allow(clippy::cast_possible_truncation, reason = "the top bits alone")]
+        let index = (spread >> (64 - STRIPES_LOG)) as u32;
+        index
+    }
+
+    #[inline]
+    fn stripe(&self, index: u32) -> &AtomicU32 {
         let [first, ..] = &self.stripes;
-        &self.stripes.get((spread >> (64 - STRIPES_LOG)) as usize).unwrap_or(first).0
+        &self.stripes.get(index as usize).unwrap_or(first).0
     }
 
     /// Counts a reader; returns whether it has the lock. If not, it must leave.
     ///
-    /// Sequentially consistent, like the writer's two steps: either this reader sees the writer, or the writer sees the
-    /// count.
+    /// Sequentially consistent, like the writer's two steps: a reader that has counted itself, and then finds its
+    /// stripe in use and no writer in one look at the state, comes before the writer's next change of the state. That
+    /// change shows the writer which stripes are in use, and so the count.
     #[inline]
-    fn enter(&self, stripe: &AtomicU32) -> bool {
-        stripe.fetch_add(1, Ordering::SeqCst) < READERS_MAX && !self.writing.load(Ordering::SeqCst)
+    fn enter(&self, index: u32) -> bool {
+        let stripe = 1 << index;
+        self.stripe(index).fetch_add(1, Ordering::SeqCst) < READERS_MAX
+            && (self.state.load(Ordering::SeqCst) & (WRITING | stripe) == stripe || self.enter_first(stripe))
+    }
+
+    /// Says that a stripe is in use; returns whether there was no writer then.
+    #[cold]
+    fn enter_first(&self, stripe: u32) -> bool {
+        self.state.fetch_or(stripe, Ordering::SeqCst) & WRITING == 0
     }
 
     /// Undoes the count of a reader, and wakes the writer that waits for the last one.
     #[inline]
-    fn leave(&self, stripe: &AtomicU32) {
-        if stripe.fetch_sub(1, Ordering::SeqCst) == 1 && self.writing.load(Ordering::SeqCst) {
+    fn leave(&self, index: u32) {
+        let stripe = self.stripe(index);
+        if stripe.fetch_sub(1, Ordering::SeqCst) == 1 && self.state.load(Ordering::SeqCst) & WRITING != 0 {
             wake(stripe);
         }
     }
 
     #[cold]
-    fn lock_shared_contended(&self, stripe: &AtomicU32) {
-        self.leave(stripe);
+    fn lock_shared_contended(&self, index: u32) {
+        self.leave(index);
         // No writer has the lock while this thread has the writers' mutex.
         self.writer.lock();
+        let stripe = self.stripe(index);
         loop {
             let readers = stripe.load(Ordering::Relaxed);
             if readers < READERS_MAX {
@@ -86,10 +107,15 @@ impl StripedRwLock {
         unsafe { self.writer.unlock() };
     }
 
-    /// Returns 0 if no stripe counts a reader. All are looked at, without a branch for each.
+    /// Says that there is a writer; returns 0 if no stripe counts a reader.
     #[inline]
-    fn readers(&self) -> u32 {
-        self.stripes.iter().fold(0, |readers, stripe| readers | stripe.0.load(Ordering::SeqCst))
+    fn announce(&self) -> u32 {
+        let (mut used, mut readers) = (self.state.fetch_or(WRITING, Ordering::SeqCst), 0);
+        while used != 0 {
+            readers |= self.stripe(used.trailing_zeros()).load(Ordering::SeqCst);
+            used &= used.wrapping_sub(1);
+        }
+        readers
     }
 
     /// Waits until the stripe counts no reader.
@@ -112,45 +138,44 @@ impl StripedRwLock {
     }
 }
 
-// SAFETY: a writer holds the mutex, has set `writing`, and has seen every stripe at 0 since; a reader has counted itself
-// and seen `writing` unset since, or counted itself while it held the mutex.
+// SAFETY: a writer holds the mutex, has set `WRITING`, and has seen every stripe in use at 0 since; a reader has counted
+// itself and seen its stripe in use and `WRITING` unset since, or counted itself while it held the mutex.
 unsafe impl RawRwLock for StripedRwLock {
     type GuardMarker = GuardNoSend;
 
     const INIT: Self = Self {
         writer: RawMutex::INIT,
-        writing: AtomicBool::new(false),
+        state: AtomicU32::new(0),
         stripes: [const { Stripe(AtomicU32::new(0)) }; STRIPES],
     };
 
     #[inline]
     fn lock_shared(&self) {
-        let stripe = self.stripe();
-        if !self.enter(stripe) {
-            self.lock_shared_contended(stripe);
+        let index = Self::index();
+        if !self.enter(index) {
+            self.lock_shared_contended(index);
         }
     }
 
     #[inline]
     fn try_lock_shared(&self) -> bool {
-        let stripe = self.stripe();
-        let entered = self.enter(stripe);
+        let index = Self::index();
+        let entered = self.enter(index);
         if !entered {
-            self.leave(stripe);
+            self.leave(index);
         }
         entered
     }
 
     #[inline]
     unsafe fn unlock_shared(&self) {
-        self.leave(self.stripe());
+        self.leave(Self::index());
     }
 
     #[inline]
     fn lock_exclusive(&self) {
         self.writer.lock();
-        self.writing.store(true, Ordering::SeqCst);
-        if self.readers() != 0 {
+        if self.announce() != 0 {
             self.stripes.iter().for_each(|stripe| Self::wait_for_readers(&stripe.0));
         }
     }
@@ -159,8 +184,7 @@ unsafe impl RawRwLock for StripedRwLock {
         if !self.writer.try_lock() {
             return false;
         }
-        self.writing.store(true, Ordering::SeqCst);
-        if self.readers() == 0 {
+        if self.announce() == 0 {
             return true;
         }
         // SAFETY: this thread has taken the mutex; it leaves the lock as a writer that has changed nothing.
@@ -170,7 +194,7 @@ unsafe impl RawRwLock for StripedRwLock {
 
     #[inline]
     unsafe fn unlock_exclusive(&self) {
-        self.writing.store(false, Ordering::Release);
+        self.state.fetch_and(!WRITING, Ordering::Release);
         // SAFETY: whoever has the lock as a writer has taken the mutex.
         unsafe { self.writer.unlock() };
     }
@@ -260,7 +284,7 @@ mod tests {
             let raw = unsafe { lock.raw() };
             // SAFETY: a word that lives as long as the lock; nobody writes it while this thread reads.
             let now = || unsafe { lock.data_ptr().read_volatile() };
-            while !raw.writing.load(Ordering::SeqCst) && now() == 0 {
+            while raw.state.load(Ordering::SeqCst) & WRITING == 0 && now() == 0 {
                 thread::yield_now();
             }
             for _ in 0..1_000 {
@@ -315,11 +339,40 @@ mod tests {
     }
 
     #[test]
+    fn a_first_reader_and_a_first_writer_exclude_each_other() {
+        for _ in 0..2_000 {
+            let (lock, both) = (Lock::new((0, 0)), Barrier::new(2));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    both.wait();
+                    let mut pair = lock.write();
+                    pair.0 += 1;
+                    core::hint::black_box(&mut pair);
+                    pair.1 += 1;
+                });
+                scope.spawn(|| {
+                    both.wait();
+                    let pair = lock.read();
+                    assert_eq!(pair.0, pair.1);
+                });
+            });
+        }
+    }
+
+    #[test]
+    fn a_first_reader_that_only_tries_has_the_lock() {
+        let lock = Lock::new(());
+        let reader = lock.try_read().unwrap();
+        assert!(lock.try_write().is_none());
+        drop(reader);
+        drop(lock.try_write().unwrap());
+    }
+
+    #[test]
     fn a_thread_keeps_its_stripe_and_threads_spread_over_many() {
-        let lock = StripedRwLock::INIT;
-        let index = || core::ptr::from_ref(lock.stripe()) as usize;
+        let index = || StripedRwLock::index();
         let everybody = Barrier::new(32);
-        let mut stripes: Vec<usize> = thread::scope(|scope| {
+        let mut stripes: Vec<u32> = thread::scope(|scope| {
             let threads: Vec<_> = (0..32)
                 .map(|_| {
                     scope.spawn(|| {

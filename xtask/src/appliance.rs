@@ -14,7 +14,7 @@ pub(crate) struct Args {}
 
 const KILLS: usize = 20;
 /// The program with shutdown state and bad blocks. A guard against growth: the aim is 40 KiB, see the design.
-const FILE_BYTES_MAX: u64 = 45 << 10;
+const FILE_BYTES_MAX: u64 = 46 << 10;
 /// Memory that the running program has besides the mapped parts. A guard against growth: the aim is 64 KiB.
 const MEMORY_KIB_MAX: u64 = 80;
 

@@ -43,11 +43,13 @@ pub(super) struct Holes<const M: usize> {
     windows: Table<Hole, { LANES.len() }, M>,
     /// Where the last claimed window ends.
     tail: usize,
+    /// How many bytes are claimed.
+    claimed_bytes: usize,
 }
 
 impl<const M: usize> Holes<M> {
     pub(super) const fn new(extent: Extent) -> Self {
-        Self { extent, windows: Table::new(), tail: extent.start() }
+        Self { extent, windows: Table::new(), tail: extent.start(), claimed_bytes: 0 }
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -67,16 +69,24 @@ impl<const M: usize> Holes<M> {
         if self.windows.is_full() {
             return Err(ClaimError::Full { capacity: M });
         }
-        let lane = LANES.iter().rposition(|&lane| lane <= alignment_bytes).unwrap_or(0);
-        let mut behind = None;
-        while let Some((end, hole)) = self.windows.first_after_with(behind, lane, length_bytes.max(1)) {
-            if let Some(window) = fit(hole.start(end), end, length_bytes, alignment_bytes) {
-                return Ok((window, Some((end, hole))));
+        // No hole is longer than all of them together, so one look is enough where windows lie without holes.
+        if self.hole_bytes() >= length_bytes {
+            let lane = LANES.iter().rposition(|&lane| lane <= alignment_bytes).unwrap_or(0);
+            let mut behind = None;
+            while let Some((end, hole)) = self.windows.first_after_with(behind, lane, length_bytes.max(1)) {
+                if let Some(window) = fit(hole.start(end), end, length_bytes, alignment_bytes) {
+                    return Ok((window, Some((end, hole))));
+                }
+                behind = Some(end);
             }
-            behind = Some(end);
         }
         let window = fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ClaimError::CannotFit)?;
         Ok((window, None))
+    }
+
+    /// Returns how many bytes the holes in front of claimed windows have.
+    const fn hole_bytes(&self) -> usize {
+        self.tail.wrapping_sub(self.extent.start()).wrapping_sub(self.claimed_bytes)
     }
 
     pub(super) fn claim_first_fit(
@@ -109,12 +119,8 @@ impl<const M: usize> Holes<M> {
         if next.is_none() {
             self.tail = window.end();
         }
+        self.claimed_bytes = self.claimed_bytes.wrapping_add(window.length_bytes());
         Ok(())
-    }
-
-    /// Asks for what freeing a claimed window will need, without waiting for it.
-    pub(super) fn prefetch(&self, window: Extent) {
-        self.windows.prefetch(window.start());
     }
 
     /// Frees a claimed window; returns whether there was exactly this one.
@@ -129,6 +135,7 @@ impl<const M: usize> Holes<M> {
         if found.next.is_none() {
             self.tail = start;
         }
+        self.claimed_bytes = self.claimed_bytes.wrapping_sub(window.length_bytes());
         true
     }
 }

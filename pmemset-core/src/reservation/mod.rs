@@ -45,9 +45,6 @@ pub(crate) trait Claims: Sync {
     /// Claims exactly `window`.
     fn claim_at(&self, window: Extent) -> Result<(), ClaimError>;
 
-    /// Asks for the cache lines that giving back a claimed window will need; waits for nothing and nobody.
-    fn prefetch(&self, window: Extent);
-
     /// Gives back a claimed window; any other one is left as it is.
     fn give_back(&self, window: Extent);
 }
@@ -205,12 +202,6 @@ where
     fn claim_at(&self, window: Extent) -> Result<(), ClaimError> {
         self.open()?;
         self.holes.write().claim_at(window)
-    }
-
-    fn prefetch(&self, window: Extent) {
-        if let Some(holes) = self.holes.try_read() {
-            holes.prefetch(window);
-        }
     }
 
     fn give_back(&self, window: Extent) {

@@ -3,7 +3,7 @@
 use portable_atomic::{AtomicBool, Ordering};
 
 use crate::arch::prefetch;
-use crate::table::{Table, Weigh};
+use crate::table::{Found, Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
 
 /// No slot, no reservation.
@@ -77,6 +77,10 @@ pub(crate) struct PartEntry {
     pub(crate) head: u32,
     pub(crate) extent: Extent,
 }
+
+/// Where a segment is in the books; good until they change.
+#[derive(Debug)]
+pub(crate) struct Place(Found<Tag>);
 
 /// A segment's slot. `source` is `None` in a free one, whose `link` leads to the next.
 #[derive(Debug)]
@@ -208,27 +212,11 @@ impl<S: Clone, const N: usize> Books<S, N> {
         start.wrapping_add(tag.length as usize)
     }
 
-    fn segment(&self, start: usize, tag: Tag) -> Option<Segment<S>> {
-        let slot = self.slot(tag.slot())?;
-        Some(Segment {
-            extent: Extent::between(start, slot.end)?,
-            offset: slot.offset,
-            source: slot.source.clone()?,
-            reservation: slot.link,
-            failed: slot.failed,
-        })
-    }
-
     /// Returns the segment that has `address`, or else the next one above it.
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
         let (found, next) = self.table.around(address);
-        if let Some((start, tag)) = found
-            && address < self.end_of(start, tag)
-        {
-            return self.segment(start, tag);
-        }
-        let (start, tag) = next?;
-        self.segment(start, tag)
+        let (start, tag) = found.filter(|(start, tag)| address < self.end_of(*start, *tag)).or(next)?;
+        self.segment_in(tag.slot(), start)
     }
 
     fn tag_at(&self, start: usize) -> Option<Tag> {
@@ -308,16 +296,34 @@ impl<S: Clone, const N: usize> Books<S, N> {
         if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
     }
 
-    /// Asks for a slot that is about to be wanted.
-    pub(crate) fn prefetch(&self, slot: u32) {
-        self.slot(slot).into_iter().for_each(prefetch);
+    /// Returns the segment of a slot, which begins at `start`.
+    pub(crate) fn segment_in(&self, slot: u32, start: usize) -> Option<Segment<S>> {
+        let slot = self.slot(slot)?;
+        Some(Segment {
+            extent: Extent::between(start, slot.end)?,
+            offset: slot.offset,
+            source: slot.source.clone()?,
+            reservation: slot.link,
+            failed: slot.failed,
+        })
     }
 
-    /// Returns the part that begins at `start`, and its first segment.
-    pub(crate) fn part_with_first(&self, start: usize) -> Option<(PartEntry, Segment<S>)> {
-        let (found, next) = self.table.around(start);
-        let (start, tag) = found?;
-        Some((self.part_of(start, tag, next)?, self.segment(start, tag)?))
+    /// Returns where the part that begins at `start` is in the books.
+    pub(crate) fn find_part(&self, start: usize) -> Option<(PartEntry, Place)> {
+        let found = self.table.find(start)?;
+        Some((self.part_of(start, found.value, found.next)?, Place(found)))
+    }
+
+    /// Returns where the segment that has `address`, or else the next one above it, is in the books.
+    pub(crate) fn find_from(&self, address: usize) -> Option<Place> {
+        let (found, next) = self.table.around(address);
+        let (start, _) = found.filter(|(start, tag)| address < self.end_of(*start, *tag)).or(next)?;
+        self.table.find(start).map(Place)
+    }
+
+    /// Returns the segment at a place.
+    pub(crate) fn segment_at(&self, place: &Place) -> Option<Segment<S>> {
+        self.segment_in(place.0.value.slot(), place.0.key)
     }
 
     /// Returns the part that has `address`, or else the next one above it.
@@ -385,23 +391,23 @@ impl<S: Clone, const N: usize> Books<S, N> {
         Some(PartEntry { head: slot, extent: segment.extent })
     }
 
-    /// Takes the segment at `start` out and puts it at the end of `farewell`; `part` is given at the first segment of
-    /// a part that goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows
-    /// that the segment `ends` its part.
+    /// Takes a segment out and puts it at the end of `farewell`; `part` is given at the first segment of a part that
+    /// goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows that the
+    /// segment `ends` its part.
     ///
     /// Returns the set's own reservation that the segment lay in.
     pub(crate) fn strike(
         &mut self,
-        start: usize,
+        place: &Place,
         ends: bool,
         part: Option<Extent>,
         farewell: &mut Farewell,
     ) -> Option<u32> {
-        let found = self.table.find(start)?;
-        let tag = found.value;
+        let found = &place.0;
+        let (start, tag) = (found.key, found.value);
         let end = self.end_of(start, tag);
         let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
-        self.table.remove(&found, next.map(|(_, follower)| follower.as_head()));
+        self.table.remove(found, next.map(|(_, follower)| follower.as_head()));
         if self.previous == Some(start) {
             self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
         }

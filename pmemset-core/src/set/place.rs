@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, Farewell, NONE, PartEntry, Segment};
+use super::books::{Books, Farewell, NONE, PartEntry, Place, Segment};
 use crate::error::{MapError, RemoveError};
 use crate::extent::align_up;
 use crate::reservation::ClaimError;
@@ -198,23 +198,24 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
     ///
-    /// `whole` is the range again, where it is known to be one part. The caller has made sure that nobody uses it. On failure the books say what is still mapped.
+    /// `whole` is given where the range is known to be one part: where that is in the books. The caller has made sure
+    /// that nobody uses the range. On failure the books say what is still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<S, N>,
         range: Extent,
-        whole: Option<Extent>,
+        whole: Option<Place>,
         farewell: &mut Farewell,
     ) -> Result<(), RemoveError> {
         // The part at hand, whether it goes as a whole, and whether that has been entered already.
-        let mut current = whole.map(|part| (part, true, false));
-        let mut rest = Some(range);
-        while let Some(segment) = rest.and_then(|rest| books.segment_from(rest.start())) {
+        let mut current = whole.is_some().then_some((range, true, false));
+        let mut next = whole.or_else(|| books.find_from(range.start()));
+        while let Some(place) = next {
+            let Some(segment) = books.segment_at(&place) else { break };
             let extent = segment.extent;
             if !extent.overlaps(range) {
                 break;
             }
-            rest = range.from(extent.end());
             // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
             let unmapped = unsafe { segment.source.unmap(extent, segment.offset) };
             let (part, goes_whole, told) = match current {
@@ -232,12 +233,13 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             }
             current = Some((part, goes_whole, true));
             let announced = (goes_whole && !told).then_some(part);
-            let reservation = books.strike(extent.start(), extent.end() == part.end(), announced, farewell);
+            let reservation = books.strike(&place, extent.end() == part.end(), announced, farewell);
             match (self.config.reservation, reservation) {
                 (Some(shared), _) => shared.give_back(extent),
                 (None, Some(index)) => self.release_if_empty(books, index),
                 (None, None) => {}
             }
+            next = range.from(extent.end()).and_then(|rest| books.find_from(rest.start()));
         }
         Ok(())
     }

@@ -39,25 +39,26 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             return Err(Refused { part, error: RemoveError::OtherSet });
         }
         let mut farewell = Farewell::new();
-        let (mut books, entry) = loop {
-            let flushed = match self.deep_flush_pinned(&part) {
-                Ok(flushed) => flushed,
-                Err(error) => return Err(Refused { part, error }),
-            };
+        let mut rest = part.extent();
+        let (mut books, (entry, place)) = loop {
+            if let Err(error) = self.deep_flush_pinned(&part, rest) {
+                return Err(Refused { part, error });
+            }
             let books = self.books.write();
-            let Some(entry) = books.part_at(part.extent().start()) else {
+            let Some(found) = books.find_part(part.extent().start()) else {
                 // Not reached: a pinned part stays.
                 return Err(Refused { part, error: RemoveError::OtherSet });
             };
             // Another thread may have made the part longer meanwhile.
-            if flushed.covers(entry.extent) {
-                break (books, entry);
+            match found.0.extent.from(rest.end()) {
+                None => break (books, found),
+                Some(more) => rest = more,
             }
         };
         if self.pins.count(entry.head) > 1 {
             return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
         }
-        let result = self.unmap_range(&mut books, entry.extent, Some(entry.extent), &mut farewell);
+        let result = self.unmap_range(&mut books, entry.extent, Some(place), &mut farewell);
         let outcome = match result {
             Ok(()) => {
                 part.forget();
@@ -146,26 +147,23 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         }
     }
 
-    /// Deep-flushes every segment of a part; returns the part as it was before.
-    fn deep_flush_pinned(&self, pinned: &Part<'_, P, S, N>) -> Result<Extent, RemoveError> {
-        let books = self.books.read();
-        books.prefetch(pinned.head());
-        if let Some(reservation) = self.config.reservation {
-            reservation.prefetch(pinned.extent());
-        }
-        let found = books.part_with_first(pinned.extent().start());
-        drop(books);
-        // Not reached without one: a pinned part stays.
-        let Some((part, mut segment)) = found else { return Ok(pinned.extent()) };
-        loop {
-            self.deep_flush_whole(&segment, pinned.granularity())?;
-            let Some(rest) = part.extent.from(segment.extent.end()) else { return Ok(part.extent) };
-            let next = self.books.read().segment_from(rest.start());
-            segment = match next {
-                Some(next) if next.extent.overlaps(rest) => next,
-                _ => return Ok(part.extent),
+    /// Deep-flushes the segments of a pinned part in `range`, which begins and ends with one.
+    fn deep_flush_pinned(&self, pinned: &Part<'_, P, S, N>, range: Extent) -> Result<(), RemoveError> {
+        let mut rest = Some(range);
+        while let Some(left) = rest {
+            let books = self.books.read();
+            let segment = if left.start() == pinned.extent().start() {
+                books.segment_in(pinned.head(), left.start())
+            } else {
+                books.segment_from(left.start())
             };
+            drop(books);
+            // Not reached without one: a pinned part stays.
+            let Some(segment) = segment else { break };
+            self.deep_flush_whole(&segment, pinned.granularity())?;
+            rest = left.from(segment.extent.end());
         }
+        Ok(())
     }
 
     fn deep_flush_whole(&self, segment: &Segment<S>, granularity: Granularity) -> Result<(), RemoveError> {

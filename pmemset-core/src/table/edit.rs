@@ -37,15 +37,22 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
         self.nodes.set_value(leaf, index, value);
         self.len = self.len.wrapping_add(1);
         self.resize(&path, 0, leaf.len.wrapping_add(1));
+        if index == 0 {
+            self.lower(&path, key);
+        }
+        self.reweigh(&path, change.removed, most(change.added, value.weigh(key)));
+        self.finish(change, key);
+        Ok(())
+    }
+
+    /// Makes sure that no row of the path says that all keys under it are above `key`.
+    fn lower(&mut self, path: &Path, key: usize) {
         for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
             if key < self.nodes.key(node, index) {
                 self.nodes.set_key(node, index, key);
             }
         }
-        self.reweigh(&path, change.removed, most(change.added, value.weigh(key)));
-        self.finish(change, key);
-        Ok(())
     }
 
     /// Changes the value of `key`; returns whether there was one.
@@ -111,6 +118,9 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// Brings the weights above the path's leaf up to date after an entry of weight `removed` became one of `added`.
     fn reweigh(&mut self, path: &Path, mut removed: [usize; W], mut added: [usize; W]) {
+        if removed == added {
+            return;
+        }
         for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
             let old = self.nodes.row_weights(node, index);
@@ -186,8 +196,9 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
             }
             self.nodes.shift((right, 0), (left, left.len), right.len);
             self.nodes.give_back(right);
-            self.set_row(parent, index, Node { len: total, ..left });
-            self.nodes.set_key(parent, index, lowest);
+            self.nodes.set_child(parent, index, Node { len: total, ..left });
+            let weights = most(self.nodes.row_weights(parent, index), self.nodes.row_weights(parent, behind));
+            self.nodes.set_row_weights(parent, index, weights);
             let next = behind.wrapping_add(1);
             self.nodes.shift((parent, next), (parent, behind), parent.len.wrapping_sub(next));
             self.resize(path, level, parent.len.wrapping_sub(1));

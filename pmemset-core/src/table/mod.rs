@@ -35,19 +35,31 @@ struct Step {
     index: usize,
 }
 
+/// A [`Step`] as a path keeps it: it is copied often.
+#[derive(Clone, Copy, Debug, Default)]
+struct Mark {
+    id: u16,
+    len: u8,
+    index: u8,
+}
+
 /// The way from the root to a leaf, by level. In the leaf, `index` is the number of keys not above the one looked for;
 /// elsewhere it is the row taken.
 #[derive(Clone, Copy, Debug, Default)]
-struct Path([Step; 3]);
+struct Path([Mark; 3]);
 
 impl Path {
+    #[inline]
     fn step(&self, level: usize) -> Step {
-        self.0.get(level).copied().unwrap_or_default()
+        let Mark { id, len, index } = self.0.get(level).copied().unwrap_or_default();
+        Step { node: Node { level, id: usize::from(id), len: usize::from(len) }, index: usize::from(index) }
     }
 
-    fn set(&mut self, step: Step) {
-        if let Some(place) = self.0.get_mut(step.node.level) {
-            *place = step;
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "there are up to 2,048 nodes of up to 64 entries")]
+    fn set(&mut self, Step { node, index }: Step) {
+        if let Some(place) = self.0.get_mut(node.level) {
+            *place = Mark { id: node.id as u16, len: node.len as u8, index: index as u8 };
         }
     }
 }
@@ -137,11 +149,6 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     /// Returns the last entry with a key not above `key` and with at least `at_least` of weight `lane`.
     pub(crate) fn last_at_or_before_with(&self, key: usize, lane: usize, at_least: usize) -> Option<(usize, V)> {
         self.seek(Some(&self.descend(key)), Way::Down, lane, at_least)
-    }
-
-    /// Asks for the cache lines of the leaf that `key` belongs in, without waiting for them.
-    pub(crate) fn prefetch(&self, key: usize) {
-        self.leaf(key);
     }
 
     /// Returns the entry of `key`.

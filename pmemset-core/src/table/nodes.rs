@@ -87,6 +87,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     pub(super) const fn new() -> Self {
         const {
             assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
+            assert!(
+                FULL <= u8::MAX as usize && 2 * N / FULL <= u16::MAX as usize,
+                "a path has room for ids and places"
+            );
             assert!(1 <= W && W <= 3, "entries have 1 to 3 weights");
             assert!(1 <= size_of::<V>() && size_of::<V>() <= 64, "a value fits a cache line");
             let inner_max = if N < FULL * HALF { 1 } else { N / (HALF * HALF) + 1 };
@@ -270,6 +274,9 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
 
     /// Copies `count` entries or rows from `from.1` on to `to.1` on; nodes of one level, the places may overlap.
     pub(super) fn shift(&mut self, from: (Node, usize), to: (Node, usize), count: usize) {
+        if count == 0 {
+            return;
+        }
         if Self::is_leaf(from.0) {
             let source = Self::cells_at(from.0).wrapping_add(from.1);
             let dest = Self::cells_at(to.0).wrapping_add(to.1);

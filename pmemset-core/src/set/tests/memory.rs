@@ -155,8 +155,8 @@ unsafe impl Source for Memory<'_> {
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
         self.fake.sync(range, offset)
     }
-    fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
-        self.step("flush", 0)?;
+    fn deep_flush(&self, _range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        self.step("flush", (offset >> 12) as i32)?;
         if let Some(gate) = self.gate.as_ref().filter(|_| self.flushes() == 1) {
             gate.wait();
             gate.wait();
