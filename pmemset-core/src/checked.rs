@@ -39,10 +39,10 @@ impl<S: Source, L: RawRwLock> Checked<S, L> {
     /// (`pmemset_source_set_sds`).
     ///
     /// The record is counted up and down from here on and reaches the observer with
-    /// [`SdsUpdate`](crate::Event::SdsUpdate).
+    /// [`SdsUpdate`](crate::Event::SdsUpdate). `None` judges nothing.
     #[must_use]
-    pub fn shutdown_record(mut self, record: ShutdownRecord) -> Self {
-        self.shutdown = Some(ShutdownCell::new(record));
+    pub fn shutdown_record(mut self, record: impl Into<Option<ShutdownRecord>>) -> Self {
+        self.shutdown = record.into().map(ShutdownCell::new);
         self
     }
 

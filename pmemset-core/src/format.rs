@@ -11,7 +11,7 @@ mod by_hand {
     use crate::error::{LookupError, MapError, PersistError, RemoveError};
     use crate::set::{Part, Parts, Refused, Set};
     use crate::shutdown::DeviceId;
-    use crate::{Checked, Config, MapConfig, Platform, Reservation, ReservationError, ShutdownCell, Source};
+    use crate::{Checked, Config, MapConfig, Platform, Reservation, ReservationError, ShutdownCell, Source, WithLock};
 
     impl Format for LookupError {
         fn format(&self, f: Formatter<'_>) {
@@ -233,6 +233,12 @@ mod by_hand {
         }
     }
 
+    impl<P: Platform, L: RawRwLock> Format for WithLock<P, L> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "WithLock {{ .. }}");
+        }
+    }
+
     impl<S: Source, L: RawRwLock> Format for Checked<S, L> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Checked {{ .. }}");
@@ -285,6 +291,7 @@ fn every_public_type<P: crate::Platform, S: crate::Source + Clone + defmt::Forma
     is::<cell::ShutdownCell<L>>();
     is::<cell::Shutdown<'_>>();
     is::<Checked<S, L>>();
+    is::<WithLock<P, L>>();
     is::<config::Coalescing>();
     is::<config::Config<'_, P, S, 1>>();
     is::<config::MapConfig>();

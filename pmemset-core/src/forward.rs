@@ -1,6 +1,10 @@
 //! Handles: every call goes to the source or the platform behind them.
 #![allow(unsafe_code, reason = "the traits are unsafe")]
 
+use core::marker::PhantomData;
+
+use lock_api::RawRwLock;
+
 use crate::arch::{Cpu, StoreKind};
 use crate::badblock::BadBlockPolicy;
 use crate::cell::Shutdown;
@@ -86,42 +90,86 @@ forward_source!(&T);
 #[cfg(feature = "alloc")]
 forward_source!(alloc::sync::Arc<T>, alloc::boxed::Box<T>);
 
+/// Forwards every method of [`Platform`] to `$platform`.
+macro_rules! forward_platform {
+    ($self:ident, $platform:expr) => {
+        fn page_size_bytes(&$self) -> usize {
+            $platform.page_size_bytes()
+        }
+        fn cpu(&$self) -> &Cpu {
+            $platform.cpu()
+        }
+        fn alignment_for(&$self, length_bytes: usize) -> usize {
+            $platform.alignment_for(length_bytes)
+        }
+        fn reserve(&$self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+            $platform.reserve(length_bytes, alignment_bytes)
+        }
+        fn reserve_at(&$self, window: Extent) -> Result<(), Errno> {
+            $platform.reserve_at(window)
+        }
+        unsafe fn release(&$self, window: Extent) -> Result<(), Errno> {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $platform.release(window) }
+        }
+        unsafe fn write_back(&$self, range: Extent) {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $platform.write_back(range) }
+        }
+        fn fence(&$self) {
+            $platform.fence();
+        }
+        unsafe fn copy(&$self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $platform.copy(dest, source, length_bytes, kind) }
+        }
+        unsafe fn fill(&$self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $platform.fill(dest, value, length_bytes, kind) }
+        }
+    };
+}
+
 // SAFETY: every call goes to the platform behind the reference, which keeps the promises.
 unsafe impl<T: Platform> Platform for &T {
     type Lock = T::Lock;
 
-    fn page_size_bytes(&self) -> usize {
-        (**self).page_size_bytes()
+    forward_platform!(self, (**self));
+}
+
+/// A platform with another lock than its own: such as one that spins, and is small, where a program has one thread.
+///
+/// ```
+/// # #[cfg(feature = "spin")] {
+/// use pmemset_core::lock::SpinRwLock;
+/// use pmemset_core::{Config, Granularity, Platform, Set, Source, WithLock};
+/// # fn make<P: Platform, S: Source + Clone>(platform: P, config: Config<'_, WithLock<P, SpinRwLock>, S, 16>) {
+/// let set: Set<'_, WithLock<P, SpinRwLock>, S, 16> = Set::new(WithLock::new(platform), config);
+/// # }
+/// # }
+/// ```
+pub struct WithLock<P, L> {
+    platform: P,
+    lock: PhantomData<fn() -> L>,
+}
+
+impl<P: Platform, L: RawRwLock> WithLock<P, L> {
+    /// Returns `platform` with the lock `L`.
+    #[must_use]
+    pub const fn new(platform: P) -> Self {
+        Self { platform, lock: PhantomData }
     }
-    fn cpu(&self) -> &Cpu {
-        (**self).cpu()
+}
+
+impl<P: core::fmt::Debug, L> core::fmt::Debug for WithLock<P, L> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("WithLock").field(&self.platform).finish()
     }
-    fn alignment_for(&self, length_bytes: usize) -> usize {
-        (**self).alignment_for(length_bytes)
-    }
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
-        (**self).reserve(length_bytes, alignment_bytes)
-    }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
-        (**self).reserve_at(window)
-    }
-    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { (**self).release(window) }
-    }
-    unsafe fn write_back(&self, range: Extent) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { (**self).write_back(range) }
-    }
-    fn fence(&self) {
-        (**self).fence();
-    }
-    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { (**self).copy(dest, source, length_bytes, kind) }
-    }
-    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { (**self).fill(dest, value, length_bytes, kind) }
-    }
+}
+
+// SAFETY: every call goes to the platform inside, which keeps the promises.
+unsafe impl<P: Platform, L: RawRwLock> Platform for WithLock<P, L> {
+    type Lock = L;
+
+    forward_platform!(self, self.platform);
 }

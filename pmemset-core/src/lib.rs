@@ -56,6 +56,7 @@ pub use copy::CopyFlags;
 pub use error::Errno;
 pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
+pub use forward::WithLock;
 pub use granularity::Granularity;
 pub use platform::{DeepFlush, Growth, Platform, Source};
 pub use reservation::{Reservation, ReservationError};

@@ -9,9 +9,10 @@ use pmemset_core::arch::{Cpu, StoreKind};
 use pmemset_core::badblock::{BadBlocks, McsafeError};
 use pmemset_core::contract::{self, Breach};
 use pmemset_core::error::PrepareError;
+use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Source, Span};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Source, Span, WithLock};
 
 /// Returns the duties that are broken; a panic of the simulator, which guards itself, ends the list.
 fn broken_duties(platform: &impl Platform, source: &impl Source) -> Vec<&'static str> {
@@ -60,6 +61,15 @@ fn damaged_source_keeps_the_contract() {
         source.damage(Span::new(start, 64).unwrap());
     }
     assert_eq!(broken_duties(&machine.platform(), &source), [""; 0]);
+}
+
+#[test]
+fn platform_with_another_lock_keeps_the_contract() {
+    let machine = Machine::new(Hardware::new());
+    let source = machine.add_source(Medium::new(1 << 16));
+    let platform = WithLock::<_, SpinRwLock>::new(machine.platform());
+    assert_eq!(broken_duties(&platform, &source), [""; 0]);
+    assert_eq!(machine.pages(), [], "everything is given back");
 }
 
 #[test]

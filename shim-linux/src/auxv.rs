@@ -21,45 +21,51 @@ const AT_HWCAP2: usize = auxvec::AT_HWCAP2 as usize;
 /// Whether the processor leaves Linux no choice: pages of x86-64 have 4 KiB.
 const ONE_PAGE_SIZE: bool = cfg!(target_arch = "x86_64");
 
-struct Machine {
+/// What the kernel says in the auxiliary vector.
+struct Vector {
     page_size_bytes: usize,
+    hwcap: usize,
     hwcap2: usize,
-    cpu: Cpu,
 }
 
 /// A value that the first caller makes. Own code because those of the lock crates can panic.
-struct Once {
+struct Once<T> {
     made: AtomicBool,
     making: RawMutex,
-    machine: UnsafeCell<MaybeUninit<Machine>>,
+    value: UnsafeCell<MaybeUninit<T>>,
 }
 
 // SAFETY: the cell is written under the mutex before `made` is set, and only read after.
-unsafe impl Sync for Once {}
+unsafe impl<T: Send + Sync> Sync for Once<T> {}
 
-static MACHINE: Once =
-    Once { made: AtomicBool::new(false), making: RawMutex::INIT, machine: UnsafeCell::new(MaybeUninit::uninit()) };
+static VECTOR: Once<Vector> = Once::new();
+static CPU: Once<Cpu> = Once::new();
 
-impl Once {
+impl<T> Once<T> {
+    const fn new() -> Self {
+        Self { made: AtomicBool::new(false), making: RawMutex::INIT, value: UnsafeCell::new(MaybeUninit::uninit()) }
+    }
+
+    /// Returns the value, which `ask` makes if it is the first time.
     #[inline]
-    fn get(&'static self) -> &'static Machine {
+    fn get(&'static self, ask: fn() -> T) -> &'static T {
         if !self.made.load(Ordering::Acquire) {
-            self.make();
+            self.make(ask);
         }
         // SAFETY: nobody writes the cell once `made` is set.
-        let machine = unsafe { &*self.machine.get() };
+        let value = unsafe { &*self.value.get() };
         // SAFETY: `made` was seen set, or this thread has been through `make`: the value is there.
-        unsafe { machine.assume_init_ref() }
+        unsafe { value.assume_init_ref() }
     }
 
     #[cold]
-    fn make(&self) {
+    fn make(&self, ask: fn() -> T) {
         self.making.lock();
         if !self.made.load(Ordering::Acquire) {
-            let machine = Machine::ask();
+            let value = ask();
             // SAFETY: only the holder of the mutex gets here, and nobody reads before `made` is set.
-            let cell = unsafe { &mut *self.machine.get() };
-            cell.write(machine);
+            let cell = unsafe { &mut *self.value.get() };
+            cell.write(value);
             self.made.store(true, Ordering::Release);
         }
         // SAFETY: locked above.
@@ -67,32 +73,29 @@ impl Once {
     }
 }
 
-impl Machine {
+impl Vector {
     /// Reads the auxiliary vector from procfs, because `rustix::param` panics where there is none.
     fn ask() -> Self {
-        let mut machine = Self { page_size_bytes: 0, hwcap2: 0, cpu: Cpu::NONE };
-        let mut hwcap = 0;
+        let mut vector = Self { page_size_bytes: 0, hwcap: 0, hwcap2: 0 };
         let _ = each_entry(|key, value| match key {
-            AT_PAGESZ => machine.page_size_bytes = value,
-            AT_HWCAP => hwcap = value,
-            AT_HWCAP2 => machine.hwcap2 = value,
+            AT_PAGESZ => vector.page_size_bytes = value,
+            AT_HWCAP => vector.hwcap = value,
+            AT_HWCAP2 => vector.hwcap2 = value,
             _ => {}
         });
-        if !ONE_PAGE_SIZE && !machine.page_size_bytes.is_power_of_two() {
-            machine.page_size_bytes = smallest_unmap_bytes();
+        if !ONE_PAGE_SIZE && !vector.page_size_bytes.is_power_of_two() {
+            vector.page_size_bytes = smallest_unmap_bytes();
         }
-        machine.cpu = detect(hwcap);
-        machine
+        vector
     }
 }
 
-/// Returns how this processor writes back cache lines; `hwcap` is the kernel's first word of its features.
-fn detect(hwcap: usize) -> Cpu {
-    let _ = hwcap;
+/// Returns how this processor writes back cache lines.
+fn detect() -> Cpu {
     #[cfg(target_arch = "x86_64")]
     return Cpu::detect();
     #[cfg(target_arch = "aarch64")]
-    return Cpu::from_hwcap(hwcap as u64);
+    return Cpu::from_hwcap(VECTOR.get(Vector::ask).hwcap as u64);
     // riscv64: the size of a block is in `riscv_hwprobe(2)` only, and persistent memory there is not known.
     #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     Cpu::NONE
@@ -141,19 +144,19 @@ fn smallest_unmap_bytes() -> usize {
 /// Returns the page size in bytes.
 #[inline]
 pub(crate) fn page_size_bytes() -> usize {
-    if ONE_PAGE_SIZE { 4096 } else { MACHINE.get().page_size_bytes }
+    if ONE_PAGE_SIZE { 4096 } else { VECTOR.get(Vector::ask).page_size_bytes }
 }
 
 /// Returns the processor's way of writing back cache lines.
 #[inline]
 pub(crate) fn cpu() -> &'static Cpu {
-    &MACHINE.get().cpu
+    CPU.get(detect)
 }
 
 /// Returns the kernel's second word of processor features; 0 where it does not say.
 #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only x86-64 asks"))]
 pub(crate) fn hwcap2() -> usize {
-    MACHINE.get().hwcap2
+    VECTOR.get(Vector::ask).hwcap2
 }
 
 #[cfg(test)]

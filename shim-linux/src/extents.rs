@@ -84,7 +84,7 @@ fn one_pass(
     collector: &mut Collector<'_>,
 ) -> Result<u64, Errno> {
     let (mut print, mut rest) = (0xcbf2_9ce4_8422_2325_u64, Some(range));
-    let mut extents = Extents::new();
+    let mut extents = Extents::default();
     while let Some(asked) = rest {
         file.read(asked.start(), asked.length_bytes(), &mut extents)?;
         let found = extents.list();

@@ -32,7 +32,7 @@ pub(crate) struct Extent {
 }
 
 /// `struct fiemap`, with room for some extents.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub(crate) struct Extents {
     start: u64,
@@ -45,26 +45,6 @@ pub(crate) struct Extents {
 }
 
 impl Extents {
-    /// Returns a request without an answer.
-    pub(crate) const fn new() -> Self {
-        Self {
-            start: 0,
-            length_bytes: 0,
-            flags: linux_raw_sys::ioctl::FIEMAP_FLAG_SYNC,
-            mapped: 0,
-            room: EXTENTS_MAX,
-            reserved: 0,
-            extents: [Extent {
-                logical: 0,
-                physical: 0,
-                length_bytes: 0,
-                reserved64: [0; 2],
-                flags: 0,
-                reserved: [0; 3],
-            }; EXTENTS_MAX as usize],
-        }
-    }
-
     /// Asks for the extents of `fd` that touch the bytes from `start` on, after what is delayed was allocated.
     ///
     /// # Errors
@@ -72,6 +52,7 @@ impl Extents {
     /// The kernel's reason.
     pub(crate) fn read(&mut self, fd: BorrowedFd<'_>, start: u64, length_bytes: u64) -> Result<(), Errno> {
         (self.start, self.length_bytes, self.mapped) = (start, length_bytes, 0);
+        (self.flags, self.room) = (linux_raw_sys::ioctl::FIEMAP_FLAG_SYNC, EXTENTS_MAX);
         // SAFETY: the number is FIEMAP's, and the structure has as many extents as it says.
         let call = unsafe { Updater::<FIEMAP, Self>::new(self) };
         // SAFETY: FIEMAP writes to the structure alone.

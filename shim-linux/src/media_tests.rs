@@ -81,7 +81,7 @@ fn short_transfers_go_on_and_errors_are_told_apart() {
 /// Makes the disk that `file` is on look like a namespace of the nd bus.
 fn disguise(file: &File) -> Option<(Tree, Dev)> {
     let device = file.metadata().unwrap().dev();
-    let mut extents = Extents::new();
+    let mut extents = Extents::default();
     extents.read(fd(file), 0, 8 * PAGE).ok()?;
     if fs::major(device) == 0 || extents.list().iter().any(|extent| extent.flags & !0x1001 != 0) {
         return None;
@@ -94,7 +94,7 @@ fn disguise(file: &File) -> Option<(Tree, Dev)> {
 
 /// Returns the first sector of a page of the file on its disk.
 fn sector(file: &File, page: u64) -> u64 {
-    let mut extents = Extents::new();
+    let mut extents = Extents::default();
     extents.read(fd(file), page * PAGE, 1).unwrap();
     let extent = extents.list()[0];
     (extent.physical + page * PAGE - extent.logical) / 512

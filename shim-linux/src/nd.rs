@@ -58,24 +58,23 @@ impl Sysfs {
             Device::Character(number) => (&b"dev/char/"[..], Attribute::CharacterDevice, number),
         };
         let mut path = PathText::new();
-        let path = path.text(kind).device(number).of(attribute)?;
+        let name = path.text(kind).device(number).of(attribute)?;
+        let dir = sysfs::open_directory(self.root(), attribute, name)?;
         let mut buffer = [0; sysfs::PATH_MAX_BYTES];
-        let link = sysfs::link(self.root(), attribute, path, &mut buffer)?;
+        let link = sysfs::link(self.root(), attribute, name, &mut buffer)?;
         // A link of sysfs is relative; an absolute one would lead out of a tree that only looks like it.
         if link.first() == Some(&b'/') {
             return Err(NdError::Garbage { attribute });
         }
         let region = match text::region(link) {
             Some(found) => {
-                let attribute = Attribute::Region;
-                let mut path = PathText::new();
-                let path = path.text(kind).text(found.prefix).of(attribute)?;
-                let dir = sysfs::open_directory(self.root(), attribute, path)?;
+                path = PathText::new();
+                let name = path.text(kind).text(found.prefix).of(Attribute::Region)?;
+                let dir = sysfs::open_directory(self.root(), Attribute::Region, name)?;
                 Some(Region { dir, id: found.id, bus: found.bus })
             }
             None => None,
         };
-        let dir = sysfs::open_directory(self.root(), attribute, path)?;
         Ok(NdDevice { dir, region })
     }
 }

@@ -12,7 +12,10 @@ pub struct Garbage;
 /// Returns `text` without the one newline that ends an attribute.
 #[must_use]
 pub fn trim(text: &[u8]) -> &[u8] {
-    text.strip_suffix(b"\n").unwrap_or(text)
+    match text {
+        [text @ .., b'\n'] => text,
+        _ => text,
+    }
 }
 
 /// Parses digits of one base, nothing before, between or behind them.
@@ -32,10 +35,9 @@ fn digits(text: &[u8], base: u32) -> Result<u64, Garbage> {
 ///
 /// [`Garbage`]: anything else, also a sign, an empty text or more than 64 bits.
 pub fn number(text: &[u8]) -> Result<u64, Garbage> {
-    let text = trim(text);
-    match text.strip_prefix(b"0x") {
-        Some(hex) => digits(hex, 16),
-        None => digits(text, 10),
+    match trim(text) {
+        [b'0', b'x', hex @ ..] => digits(hex, 16),
+        decimal => digits(decimal, 10),
     }
 }
 
@@ -45,9 +47,9 @@ pub fn number(text: &[u8]) -> Result<u64, Garbage> {
 ///
 /// [`Garbage`]: not a number.
 pub fn count(text: &[u8]) -> Result<Option<u64>, Garbage> {
-    match trim(text).strip_prefix(b"-") {
-        Some(negative) => digits(negative, 10).map(|_| None),
-        None => number(text).map(Some),
+    match trim(text) {
+        [b'-', negative @ ..] => digits(negative, 10).map(|_| None),
+        _ => number(text).map(Some),
     }
 }
 
@@ -112,7 +114,7 @@ pub fn mapping(text: &[u8]) -> Result<u32, Garbage> {
 #[must_use]
 pub fn numbered(name: &[u8], prefix: &[u8]) -> Option<u32> {
     let tail = name.strip_prefix(prefix)?;
-    if tail.len() > 1 && tail.first() == Some(&b'0') {
+    if matches!(tail, [b'0', _, ..]) {
         return None;
     }
     u32::try_from(digits(tail, 10).ok()?).ok()
@@ -237,7 +239,7 @@ impl BadBlockLines {
 pub fn linear_target(parameters: &[u8]) -> Result<((u32, u32), u64), Garbage> {
     let blank = parameters.iter().position(|byte| *byte == b' ').ok_or(Garbage)?;
     let (device, start) = parameters.split_at(blank);
-    if device.ends_with(b"\n") {
+    if device.last() == Some(&b'\n') {
         return Err(Garbage);
     }
     Ok((device_number(device)?, digits(trim(start.get(1..).ok_or(Garbage)?), 10)?))

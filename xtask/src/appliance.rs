@@ -14,9 +14,9 @@ pub(crate) struct Args {}
 
 const KILLS: usize = 20;
 /// The program with shutdown state and bad blocks. A guard against growth: the aim is 40 KiB, see the design.
-const FILE_BYTES_MAX: u64 = 46 << 10;
-/// Memory that the running program has besides the mapped parts. A guard against growth: the aim is 64 KiB.
-const MEMORY_KIB_MAX: u64 = 80;
+const FILE_BYTES_MAX: u64 = 44 << 10;
+/// Memory that the running program has besides the mapped parts.
+const MEMORY_KIB_MAX: u64 = 64;
 
 pub(crate) fn run(_args: &Args) -> Outcome {
     let tally = check();

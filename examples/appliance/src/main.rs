@@ -14,10 +14,10 @@ use core::mem::ManuallyDrop;
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
-    Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, ShutdownRecord, Source as _,
+    Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _, WithLock,
 };
 use print::Line;
-use recorder::{At, Parts, Recorder, Stop};
+use recorder::{At, Parts, Recorder, Stop, System};
 use shim_devdax::AnySource;
 use shim_linux::{Linux, OpenOptions, RecordError, RecordFile};
 use start::Arguments;
@@ -40,11 +40,13 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
     };
     // Not dropped, like what follows: the kernel takes everything back when the program ends.
     let keeper = ManuallyDrop::new(Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?));
-    let source = open(path)?;
-    let record = record_of(&source, &keeper)?;
-    record_in(&ManuallyDrop::new(checked(source, record)), &keeper, count)
+    match &*ManuallyDrop::new(checked(open(path)?, &keeper)) {
+        Ok(source) => record_in(source, &keeper, count),
+        Err(stop) => Err(*stop),
+    }
 }
 
+#[inline(never)]
 fn record_in(source: &recorder::Source, keeper: &Keeper, count: Option<u64>) -> Result<(), Stop> {
     // Records have checksums: being interrupted is no reason to refuse them.
     let states = PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED);
@@ -53,7 +55,7 @@ fn record_in(source: &recorder::Source, keeper: &Keeper, count: Option<u64>) -> 
         .reserve_ahead(recorder::ring_bytes(source))
         .acceptable_states(states)
         .observer(keeper);
-    let parts: ManuallyDrop<Parts<'_, '_>> = ManuallyDrop::new(Set::new(Linux::new(), config));
+    let parts: ManuallyDrop<Parts<'_, '_>> = ManuallyDrop::new(Set::new(WithLock::new(Linux::new()), config));
     let mut recorder = ManuallyDrop::new(Recorder::open(&parts, source)?);
     let mut left = count;
     while left != Some(0) {
@@ -79,31 +81,24 @@ fn open(path: &CStr) -> Result<AnySource, Stop> {
     AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(|error| At::Open.code(error.code()))
 }
 
-/// Returns the shutdown record that the last run has kept, or a new one; `None` where no memory modules count.
+/// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count; with the
+/// record that the last run has kept, or a new one.
 #[inline(never)]
-fn record_of(source: &AnySource, keeper: &Keeper) -> Result<Option<ShutdownRecord>, Stop> {
-    if matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported)) {
+fn checked(source: AnySource, keeper: &Keeper) -> Result<recorder::Source, Stop> {
+    let record = if matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported)) {
         Line::new("shutdown state unknown: no memory modules behind it").print();
-        return Ok(None);
-    }
-    Ok(Some(keeper.0.load().map_err(state)?.unwrap_or_default()))
-}
-
-/// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count.
-#[inline(never)]
-fn checked(source: AnySource, record: Option<ShutdownRecord>) -> recorder::Source {
-    let source = Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown);
-    match record {
-        Some(record) => source.shutdown_record(record),
-        None => source,
-    }
+        None
+    } else {
+        Some(keeper.0.load().map_err(state)?.unwrap_or_default())
+    };
+    Ok(Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown).shutdown_record(record))
 }
 
 /// Keeps the shutdown record, and refuses to go on where that fails.
 struct Keeper(RecordFile);
 
-impl<const N: usize> Observer<Linux, &recorder::Source, N> for Keeper {
-    fn event(&self, _: &Set<'_, Linux, &recorder::Source, N>, event: &Event<'_, &recorder::Source>) -> Answer {
+impl<const N: usize> Observer<System, &recorder::Source, N> for Keeper {
+    fn event(&self, _: &Set<'_, System, &recorder::Source, N>, event: &Event<'_, &recorder::Source>) -> Answer {
         match event {
             Event::SdsUpdate { record, sequence, .. } if self.0.keep(record, *sequence).is_err() => Answer::Refuse,
             _ => Answer::Proceed,

@@ -1,9 +1,10 @@
 //! The ring of records over coalesced parts of one file or device.
 
-use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set, Source as _};
+use pmemset_core::lock::SpinRwLock;
+use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set, Source as _, WithLock};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
 use shim_devdax::AnySource;
-use shim_linux::{Linux, StripedRwLock};
+use shim_linux::Linux;
 
 use crate::print::Line;
 
@@ -22,9 +23,11 @@ fn segment_bytes(source: &Source) -> usize {
 }
 
 /// A file or device whose shutdown state and bad blocks are looked at before it is mapped.
-pub type Source = Checked<AnySource, StripedRwLock>;
+pub type Source = Checked<AnySource, SpinRwLock>;
+/// Linux for a program with one thread: nobody ever waits for a lock.
+pub type System = WithLock<Linux, SpinRwLock>;
 /// The recorder's set.
-pub type Parts<'s, 'f> = Set<'s, Linux, &'f Source, SEGMENTS>;
+pub type Parts<'s, 'f> = Set<'s, System, &'f Source, SEGMENTS>;
 
 /// Why the recorder stopped: at what, and with which of the library's numbers.
 #[derive(Clone, Copy, Debug)]
@@ -89,7 +92,7 @@ impl Stop {
 /// A ring of records in a pinned part.
 #[derive(Debug)]
 pub struct Recorder<'s, 'f> {
-    part: Part<'s, Linux, &'f Source, SEGMENTS>,
+    part: Part<'s, System, &'f Source, SEGMENTS>,
     slots: u64,
     next: u64,
 }
