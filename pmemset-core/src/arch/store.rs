@@ -12,6 +12,7 @@ use crate::Extent;
 
 pub(super) const UNIT_BYTES: usize = 8;
 pub(super) const BLOCK_BYTES: usize = 64;
+const FOUR_BYTES: usize = 4 * UNIT_BYTES;
 
 /// From how many bytes on wider registers are worth it: measured, see `cargo xtask bench copy`.
 const WIDE_FROM_BYTES: usize = 256;
@@ -24,7 +25,7 @@ const WIDE_FROM_BYTES: usize = 256;
 pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     // SAFETY: the caller promises both ranges.
-    unsafe { store(cpu, Run { dest, feed: Bytes(source), length_bytes, down }, kind) }
+    unsafe { store(cpu, Run { dest, feed: Bytes(source), length_bytes }, down, kind) }
 }
 
 /// Fills bytes; see [`Platform::fill`](crate::Platform::fill).
@@ -34,7 +35,7 @@ pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: us
 /// As for [`Platform::fill`](crate::Platform::fill).
 pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
     // SAFETY: the caller promises the range.
-    unsafe { store(cpu, Run { dest, feed: Value(value), length_bytes, down: false }, kind) }
+    unsafe { store(cpu, Run { dest, feed: Value(value), length_bytes }, false, kind) }
 }
 
 /// Where the bytes come from.
@@ -116,127 +117,160 @@ impl Feed for Value {
     }
 }
 
-/// Bytes that are stored: where, and whether from the last one to the first.
+/// Bytes that are stored, and where.
 #[derive(Clone, Copy)]
 struct Run<F> {
     dest: *mut u8,
     feed: F,
     length_bytes: usize,
-    down: bool,
 }
 
 impl<F: Feed> Run<F> {
     /// Returns the piece of `length_bytes` bytes from `at` on.
     #[inline(always)]
     fn piece(self, (at, length_bytes): (usize, usize)) -> Self {
-        Self { dest: self.dest.wrapping_add(at), feed: self.feed.skip(at), length_bytes, down: self.down }
+        Self { dest: self.dest.wrapping_add(at), feed: self.feed.skip(at), length_bytes }
     }
 
     /// Cuts the run where the first and the last boundary of `step_bytes` bytes (a power of two) in it lie.
     ///
     /// Returns what is stored first, the middle, and what is stored last.
     #[inline(always)]
-    fn cut(self, step_bytes: usize) -> (Self, Self, Self) {
+    fn cut(self, step_bytes: usize, down: bool) -> (Self, Self, Self) {
         let mask = step_bytes.wrapping_sub(1);
         let head = (self.dest.addr().wrapping_neg() & mask).min(self.length_bytes);
         let middle = self.length_bytes.wrapping_sub(head) & !mask;
         let tail_at = head.wrapping_add(middle);
         let (head_piece, tail_piece) = ((0, head), (tail_at, self.length_bytes.wrapping_sub(tail_at)));
-        let (first, last) = if self.down { (tail_piece, head_piece) } else { (head_piece, tail_piece) };
+        let (first, last) = if down { (tail_piece, head_piece) } else { (head_piece, tail_piece) };
         (self.piece(first), self.piece((head, middle)), self.piece(last))
     }
 
     #[inline(always)]
-    fn has_whole_units(self) -> bool {
-        (self.dest.addr() | self.length_bytes).is_multiple_of(UNIT_BYTES)
+    fn is_whole(self, step_bytes: usize) -> bool {
+        (self.dest.addr() | self.length_bytes).is_multiple_of(step_bytes)
     }
 }
 
+/// How a run is stored.
+#[derive(Clone, Copy)]
+struct Way {
+    /// From the last byte to the first.
+    down: bool,
+    /// Around the cache.
+    streams: bool,
+    /// In wide registers.
+    wide: bool,
+}
+
 /// Stores everything.
+///
+/// What has nothing to be cut off is stored at once: where a fence follows, each instruction before the first store
+/// counts.
 ///
 /// # Safety
 ///
 /// The feed is readable and `dest` writable for `length_bytes` bytes; for the functions below too.
 #[inline(always)]
-unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, kind: StoreKind) {
-    let streams = kind == StoreKind::Streaming;
-    if streams && cfg!(target_arch = "x86_64") && cpu.can_write_back() {
+unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
+    let streaming = kind == StoreKind::Streaming;
+    let way = Way {
+        down,
+        streams: cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back(),
+        wide: cpu.wide_stores() && run.length_bytes >= WIDE_FROM_BYTES,
+    };
+    if run.is_whole(if way.wide { BLOCK_BYTES } else { UNIT_BYTES }) {
         // SAFETY: the caller promises both ranges.
-        return unsafe { pieces::<F, true>(cpu, run) };
+        unsafe { whole(run, way) }
+    } else {
+        // SAFETY: the caller promises both ranges.
+        unsafe { cut_up(cpu, run.dest, run.feed, run.length_bytes, way) }
     }
-    // SAFETY: the caller promises both ranges.
-    unsafe { pieces::<F, false>(cpu, run) };
-    if streams && !cfg!(target_arch = "x86_64") {
+    if streaming && !cfg!(target_arch = "x86_64") {
         // Other processors have no stores around the cache: each line is written back once at the end.
         // SAFETY: the caller promises the range.
         unsafe { write_back(cpu, run.dest, run.length_bytes) }
     }
 }
 
-#[inline(always)]
-unsafe fn pieces<F: Feed, const STREAM: bool>(cpu: &Cpu, run: Run<F>) {
-    let wide = cpu.wide_stores() && run.length_bytes >= WIDE_FROM_BYTES;
-    if run.has_whole_units() && !wide {
-        // SAFETY: the caller promises both ranges; they are aligned.
-        return unsafe { units::<F, STREAM>(run.dest, run.feed, run.length_bytes, run.down) };
-    }
-    let (first, middle, last) = run.cut(BLOCK_BYTES);
+/// Stores a run that begins or ends inside a block.
+///
+/// Takes its arguments in registers, like the functions below, and is not part of `copy`, which would save more
+/// registers on the stack for it.
+#[inline(never)]
+unsafe fn cut_up<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
+    let (first, middle, last) = Run { dest, feed, length_bytes }.cut(BLOCK_BYTES, way.down);
     // SAFETY: the piece lies in the range that the caller promises.
-    unsafe { edge::<F, STREAM>(cpu, first.dest, first.feed, first.length_bytes, first.down) };
+    unsafe { edge(cpu, first.dest, first.feed, first.length_bytes, way) };
     // SAFETY: the piece lies in the range that the caller promises, and begins at a block.
-    unsafe { blocks::<F, STREAM>(middle, wide) };
+    unsafe { whole(middle, way) };
     // SAFETY: the piece lies in the range that the caller promises.
-    unsafe { edge::<F, STREAM>(cpu, last.dest, last.feed, last.length_bytes, last.down) };
+    unsafe { edge(cpu, last.dest, last.feed, last.length_bytes, way) };
+}
+
+/// Stores whole aligned units, if in wide registers then whole blocks.
+#[inline(always)]
+unsafe fn whole<F: Feed>(run: Run<F>, way: Way) {
+    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+    if way.wide {
+        // SAFETY: the caller promises the blocks, and the processor has these registers.
+        return unsafe { wide_blocks(run, way) };
+    }
+    if way.streams {
+        // SAFETY: the caller promises the units.
+        unsafe { units::<F, true>(run.dest, run.feed, run.length_bytes, way.down) }
+    } else {
+        // SAFETY: the caller promises the units.
+        unsafe { units::<F, false>(run.dest, run.feed, run.length_bytes, way.down) }
+    }
 }
 
 /// Stores whole blocks.
+#[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
 #[inline(always)]
-unsafe fn blocks<F: Feed, const STREAM: bool>(run: Run<F>, wide: bool) {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-    if wide {
-        return match run.feed.source() {
-            // SAFETY: the caller promises the blocks, and the processor has these registers.
-            Ok(source) => unsafe { super::wide::copy::<STREAM>(run.dest, source, run.length_bytes, run.down) },
-            // SAFETY: the caller promises the blocks, and the processor has these registers.
-            Err(value) => unsafe { super::wide::fill::<STREAM>(run.dest, value, run.length_bytes) },
-        };
+unsafe fn wide_blocks<F: Feed>(run: Run<F>, way: Way) {
+    use super::wide::{copy, fill};
+    match (run.feed.source(), way.streams) {
+        // SAFETY: the caller promises the blocks.
+        (Ok(source), true) => unsafe { copy::<true>(run.dest, source, run.length_bytes, way.down) },
+        // SAFETY: the caller promises the blocks.
+        (Ok(source), false) => unsafe { copy::<false>(run.dest, source, run.length_bytes, way.down) },
+        // SAFETY: the caller promises the blocks.
+        (Err(value), true) => unsafe { fill::<true>(run.dest, value, run.length_bytes) },
+        // SAFETY: the caller promises the blocks.
+        (Err(value), false) => unsafe { fill::<false>(run.dest, value, run.length_bytes) },
     }
-    let _ = wide;
-    // SAFETY: the caller promises the blocks.
-    unsafe { units::<F, STREAM>(run.dest, run.feed, run.length_bytes, run.down) }
 }
 
 /// Stores a piece of one block: streamed where it is made of whole units, else through the cache.
-///
-/// Takes its arguments in registers, and is not always inlined: a build for size has it once.
 #[inline]
-unsafe fn edge<F: Feed, const STREAM: bool>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
-    let run = Run { dest, feed, length_bytes, down };
-    if run.has_whole_units() {
+unsafe fn edge<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
+    let run = Run { dest, feed, length_bytes };
+    if run.is_whole(UNIT_BYTES) {
         // SAFETY: the caller promises the piece; it is aligned.
-        return unsafe { units::<F, STREAM>(dest, feed, length_bytes, down) };
+        return unsafe { whole(run, Way { wide: false, ..way }) };
     }
-    let (first, middle, last) = run.cut(UNIT_BYTES);
+    let (first, middle, last) = run.cut(UNIT_BYTES, way.down);
     // SAFETY: the caller promises the piece.
-    unsafe { bytes(first.dest, first.feed, first.length_bytes, down) };
+    unsafe { bytes(first.dest, first.feed, first.length_bytes, way.down) };
     // SAFETY: the caller promises the piece.
-    unsafe { units::<F, false>(middle.dest, middle.feed, middle.length_bytes, down) };
+    unsafe { units::<F, false>(middle.dest, middle.feed, middle.length_bytes, way.down) };
     // SAFETY: the caller promises the piece.
-    unsafe { bytes(last.dest, last.feed, last.length_bytes, down) };
-    if STREAM {
+    unsafe { bytes(last.dest, last.feed, last.length_bytes, way.down) };
+    if way.streams {
         // SAFETY: the caller promises the piece.
         unsafe { write_back(cpu, dest, length_bytes) };
     }
 }
 
-/// Stores whole aligned units, as many as possible 8 at a time.
-#[inline]
+/// Stores whole aligned units, as many as possible 4 at a time: more need more registers than a function has for free.
+#[inline(never)]
 unsafe fn units<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
     let mut done = 0_usize;
-    while !down && length_bytes.wrapping_sub(done) >= BLOCK_BYTES {
+    while !down && length_bytes.wrapping_sub(done) >= FOUR_BYTES {
         // SAFETY: the caller promises the units.
-        unsafe { eight::<F, STREAM>(dest.wrapping_add(done), feed.skip(done)) };
-        done = done.wrapping_add(BLOCK_BYTES);
+        unsafe { four::<F, STREAM>(dest.wrapping_add(done), feed.skip(done)) };
+        done = done.wrapping_add(FOUR_BYTES);
     }
     while done < length_bytes {
         let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(UNIT_BYTES) } else { done };
@@ -248,10 +282,10 @@ unsafe fn units<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_byte
     }
 }
 
-/// Stores 8 units, all of which are read before any of them may be overwritten.
+/// Stores 4 units, all of which are read before any of them may be overwritten.
 #[inline(always)]
-unsafe fn eight<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F) {
-    let mut values = [0_u64; BLOCK_BYTES / UNIT_BYTES];
+unsafe fn four<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F) {
+    let mut values = [0_u64; FOUR_BYTES / UNIT_BYTES];
     for (index, value) in values.iter_mut().enumerate() {
         // SAFETY: the caller promises the units.
         *value = unsafe { feed.unit(index.wrapping_mul(UNIT_BYTES)) };

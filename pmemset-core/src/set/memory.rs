@@ -126,6 +126,25 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they do not all fit in the part.
     #[inline]
     pub fn write(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+        let (set, strategy) = (self.set(), Strategy::new(self.granularity(), flags));
+        match self.extent().slice(offset, bytes.len()) {
+            Some(range) if strategy.needs_only_fence() && !set.has_observer() => {
+                // SAFETY: the range lies in this part, which is pinned, and is as long as the slice.
+                unsafe { set.platform.copy(pointer(range.start()), bytes.as_ptr(), bytes.len(), strategy.kind) };
+                if strategy.fence {
+                    set.platform.fence();
+                }
+                Ok(())
+            }
+            _ => self.write_any(offset, bytes, flags),
+        }
+    }
+
+    /// As [`write`](Self::write), whoever listens, wherever the bytes go, and whatever has to follow.
+    ///
+    /// Apart, so that the common case is short enough to become part of the caller.
+    #[inline(never)]
+    fn write_any(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         let Some(range) = self.piece(offset, bytes.len())? else { return Ok(()) };
         self.write_piece(range, bytes, flags)
     }
@@ -265,9 +284,12 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     #[inline]
     fn write_piece(&self, range: Extent, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.set();
-        set.tell(&Event::Copy { dest: range, bytes, flags });
-        self.store(range, flags, |piece, kind| {
-            let source = bytes.as_ptr().wrapping_add(piece.start().wrapping_sub(range.start()));
+        if set.has_observer() {
+            set.tell(&Event::Copy { dest: range, bytes, flags });
+        }
+        let (start, source) = (range.start(), bytes.as_ptr());
+        self.store(range, flags, move |piece, kind| {
+            let source = source.wrapping_add(piece.start().wrapping_sub(start));
             // SAFETY: the piece lies in a pinned part, and at the same place in the range as in the slice.
             unsafe { set.platform.copy(pointer(piece.start()), source, piece.length_bytes(), kind) };
         })
@@ -276,8 +298,10 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     #[inline]
     fn fill_piece(&self, range: Extent, value: u8, flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.set();
-        set.tell(&Event::Set { dest: range, value, flags });
-        self.store(range, flags, |piece, kind| {
+        if set.has_observer() {
+            set.tell(&Event::Set { dest: range, value, flags });
+        }
+        self.store(range, flags, move |piece, kind| {
             // SAFETY: the piece lies in a pinned part.
             unsafe { set.platform.fill(pointer(piece.start()), value, piece.length_bytes(), kind) };
         })
@@ -300,7 +324,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
         mut store: impl FnMut(Extent, StoreKind),
     ) -> Result<(), PersistError> {
         let strategy = Strategy::new(self.granularity(), flags);
-        self.over::<PersistError>(range, |_, piece| {
+        self.over::<PersistError>(range, move |_, piece| {
             store(piece, strategy.kind);
             Ok(())
         })?;
@@ -309,7 +333,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
 
     #[inline]
     fn finish(&self, range: Extent, strategy: Strategy) -> Result<(), PersistError> {
-        if strategy.write_back || strategy.sync {
+        if !strategy.needs_only_fence() {
             self.over(range, |part, piece| part.write_out(piece))?;
         }
         if strategy.fence {

@@ -287,7 +287,12 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
         range: Extent,
         mut each: impl FnMut(&Self, Extent) -> Result<(), E>,
     ) -> Result<(), E> {
-        if self.extent().covers(range) { each(self, range) } else { self.over_parts(range, &mut each) }
+        if self.extent().covers(range) {
+            return each(self, range);
+        }
+        // What `each` has is kept in registers unless it comes to this.
+        let mut each = each;
+        self.over_parts(range, &mut each)
     }
 
     #[cold]
