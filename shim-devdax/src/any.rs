@@ -136,6 +136,7 @@ unsafe impl Source for AnySource {
     fn length_bytes(&self) -> Result<u64, Errno> {
         each!(self, source => source.length_bytes())
     }
+    #[inline(never)]
     fn alignment_bytes(&self) -> usize {
         each!(self, source => source.alignment_bytes())
     }
@@ -152,6 +153,7 @@ unsafe impl Source for AnySource {
     fn undo_growth(&self, growth: Growth) {
         each!(self, source => source.undo_growth(growth));
     }
+    #[inline(never)]
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
         // SAFETY: the caller's promise is passed on as it is.
         each!(self, source => unsafe { source.map(window, offset) })

@@ -17,6 +17,8 @@ const DATA_START_AT: usize = 16;
 const COUNT_AT: usize = 20;
 const FLAGS_AT: usize = 28;
 const BUFFER_FULL: u32 = 1 << 8;
+const HEADER_BYTES: usize = 32;
+const TYPE_AT: usize = 24;
 const TARGET_BYTES: usize = 40;
 
 fn word(bytes: &[u8], at: usize) -> Result<u32, Garbage> {
@@ -38,7 +40,8 @@ fn until_nul(bytes: &[u8]) -> Result<&[u8], Garbage> {
 ///
 /// [`Garbage`]: a target is not linear, the answer was cut off, or it is not one at all; also what `take` returns.
 pub fn targets(answer: &[u8], mut take: impl FnMut(Linear) -> Result<(), Garbage>) -> Result<(), Garbage> {
-    let (start, count, flags) = (word(answer, DATA_START_AT)?, word(answer, COUNT_AT)?, word(answer, FLAGS_AT)?);
+    let header: &[u8; HEADER_BYTES] = answer.first_chunk().ok_or(Garbage)?;
+    let (start, count, flags) = (word(header, DATA_START_AT)?, word(header, COUNT_AT)?, word(header, FLAGS_AT)?);
     let data = answer.get(start as usize..).ok_or(Garbage)?;
     if flags & BUFFER_FULL != 0 || count == 0 {
         return Err(Garbage);
@@ -46,12 +49,14 @@ pub fn targets(answer: &[u8], mut take: impl FnMut(Linear) -> Result<(), Garbage
     let mut at = 0_usize;
     let mut expected = 0_u64;
     for _ in 0..count {
-        let target = data.get(at..).ok_or(Garbage)?;
+        let target = data.get(at..).and_then(<[u8]>::split_first_chunk::<TARGET_BYTES>);
+        let (target, parameters) = target.ok_or(Garbage)?;
         let sectors = Sectors { start: long(target, 0)?, count: long(target, 8)? };
-        if until_nul(target.get(24..TARGET_BYTES).ok_or(Garbage)?)? != b"linear" || sectors.start != expected {
+        let is_linear = target.get(TYPE_AT..).is_some_and(|kind| kind.starts_with(b"linear\0"));
+        if !is_linear || sectors.start != expected {
             return Err(Garbage);
         }
-        let (below, start) = text::linear_target(until_nul(target.get(TARGET_BYTES..).ok_or(Garbage)?)?)?;
+        let (below, start) = text::linear_target(until_nul(parameters)?)?;
         expected = sectors.start.checked_add(sectors.count).ok_or(Garbage)?;
         take(Linear { sectors, below, start })?;
         // Offsets are counted from the first target, and only ever go up.

@@ -110,6 +110,7 @@ fn one_pass(
 }
 
 /// Adds what the lists say of one extent.
+#[inline(never)]
 fn add_blocks(
     extent: &Extent,
     pieces: &Pieces,

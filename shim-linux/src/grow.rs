@@ -179,17 +179,12 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 /// Lengthens a file by writing zeros, which takes storage on every file system.
 #[inline(never)]
 fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
-    // A few zeros many times over, so that the program need not carry more.
-    let zeros = [0_u8; 1024];
-    let pages = [io::IoSlice::new(&zeros); 64];
+    let zeros = [0_u8; 2048];
     let mut at = range.start();
     while let Some(rest) = range.from(at) {
         let left = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX);
-        let whole = pages.get(..left.checked_div(zeros.len()).unwrap_or(0)).unwrap_or(&pages);
-        let written = io::retry_on_intr(|| match zeros.get(..left) {
-            Some(piece) if whole.is_empty() => io::pwrite(fd, piece, at),
-            _ => io::pwritev(fd, whole, at),
-        })?;
+        let piece = zeros.get(..left).unwrap_or(&zeros);
+        let written = io::retry_on_intr(|| io::pwrite(fd, piece, at))?;
         if written == 0 {
             return Err(io::Errno::IO);
         }

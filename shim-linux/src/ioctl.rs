@@ -88,7 +88,7 @@ pub(crate) fn is_elsewhere(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// Asks `/dev/mapper/control` for the table of the block device `number`; the answer (`linux/dm-ioctl.h`) is read with
-/// [`crate::dm::targets`].
+/// [`crate::dm::targets`]. `table` is empty: all zeros.
 pub(crate) fn mapper_table(
     control: BorrowedFd<'_>,
     number: u64,
@@ -98,10 +98,11 @@ pub(crate) fn mapper_table(
     const HEADER_BYTES: u32 = 312;
     const NUMBER_AT: usize = 40;
     let words: [u32; 8] = [4, 0, 0, TABLE_MAX, HEADER_BYTES, 0, 0, STATUS_TABLE];
-    let number = number.to_ne_bytes();
-    table.fill(0);
-    for (at, bytes) in [(0, words.map(u32::to_ne_bytes).as_flattened()), (NUMBER_AT, &number)] {
-        table.iter_mut().skip(at).zip(bytes).for_each(|(to, from)| *to = *from);
+    for (to, word) in table.as_chunks_mut().0.iter_mut().zip(words) {
+        *to = word.to_ne_bytes();
+    }
+    if let Some(to) = table.get_mut(NUMBER_AT..).and_then(<[u8]>::first_chunk_mut) {
+        *to = number.to_ne_bytes();
     }
     // SAFETY: the number is DM_TABLE_STATUS's, and the structure is as long as it says in its fourth word.
     let call = unsafe { Updater::<DM_TABLE_STATUS, [u8; TABLE_MAX_BYTES]>::new(table) };

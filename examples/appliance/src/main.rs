@@ -40,7 +40,7 @@ fn record(arguments: &Arguments) -> Result<(), Stop> {
     };
     // Not dropped, like what follows: the kernel takes everything back when the program ends.
     let keeper = ManuallyDrop::new(Keeper(RecordFile::new(directory, b"appliance.sds").map_err(state)?));
-    match &*ManuallyDrop::new(checked(open(path)?, &keeper)) {
+    match &*ManuallyDrop::new(checked(ManuallyDrop::new(open(path)?), &keeper)) {
         Ok(source) => record_in(source, &keeper, count),
         Err(stop) => Err(*stop),
     }
@@ -84,13 +84,14 @@ fn open(path: &CStr) -> Result<AnySource, Stop> {
 /// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count; with the
 /// record that the last run has kept, or a new one.
 #[inline(never)]
-fn checked(source: AnySource, keeper: &Keeper) -> Result<recorder::Source, Stop> {
+fn checked(source: ManuallyDrop<AnySource>, keeper: &Keeper) -> Result<recorder::Source, Stop> {
     let record = if matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported)) {
         Line::new("shutdown state unknown: no memory modules behind it").print();
         None
     } else {
         Some(keeper.0.load().map_err(state)?.unwrap_or_default())
     };
+    let source = ManuallyDrop::into_inner(source);
     Ok(Checked::new(source).bad_block_detection(BadBlockPolicy::IfKnown).shutdown_record(record))
 }
 

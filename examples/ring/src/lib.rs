@@ -95,14 +95,24 @@ pub struct Recovered {
 ///
 /// `None` where there is no record. Reads every slot once, and those of the newest records again.
 pub fn recover(slots: u64, mut read: impl FnMut(u64) -> [u8; RECORD_BYTES]) -> Option<Recovered> {
-    let mut record = |slot| Record::from_bytes(&read(slot)).filter(|record| slot_of(record.number, slots) == slot);
-    let last = (0..slots).filter_map(&mut record).map(|record| record.number).max()?;
+    // 0 where there is none: numbers begin at 1.
+    let mut number_in = |slot| match Record::from_bytes(&read(slot)) {
+        Some(record) if slot_of(record.number, slots) == slot => record.number,
+        _ => 0,
+    };
+    let mut last = 0;
+    for slot in 0..slots {
+        last = last.max(number_in(slot));
+    }
+    if last == 0 {
+        return None;
+    }
     // The slot behind the newest record may have been in the middle of being overwritten.
     let expected = last.min(slots.saturating_sub(1)).max(1);
     let mut first = last;
     while first > 1 && last.saturating_sub(first).saturating_add(1) < slots {
         let before = first.saturating_sub(1);
-        if record(slot_of(before, slots)).is_none_or(|found| found.number != before) {
+        if number_in(slot_of(before, slots)) != before {
             break;
         }
         first = before;

@@ -128,16 +128,19 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
                 BadBlocks::Unknown(cause) => return Err(MapError::BadBlocksUnknown { cause }),
                 BadBlocks::Listed { count, more } => (count, more),
             };
-            for block in blocks.iter().take(count).copied().filter(|block| block.overlaps(range)) {
-                seen = true;
-                if self.tell(&Event::BadBlock { source, block }) == Answer::Refuse {
-                    return Err(MapError::BadBlock { block });
+            let mut end = 0;
+            for block in blocks.iter().take(count).copied() {
+                end = block.end().max(end);
+                if block.overlaps(range) {
+                    seen = true;
+                    if self.tell(&Event::BadBlock { source, block }) == Answer::Refuse {
+                        return Err(MapError::BadBlock { block });
+                    }
                 }
             }
-            let last = blocks.iter().take(count).map(|block| block.end()).max();
-            rest = match last {
+            rest = match asked.from(end) {
                 _ if !more => None,
-                Some(end) if end > asked.start() => asked.from(end),
+                rest if end > asked.start() => rest,
                 _ => return Err(MapError::BadBlocksUnknown { cause: Errno::RANGE }),
             };
         }
