@@ -322,61 +322,12 @@ unsafe fn bytes<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool
 #[inline(always)]
 unsafe fn write_back(cpu: &Cpu, dest: *mut u8, length_bytes: usize) {
     if let Some(range) = Extent::new(dest.addr(), length_bytes) {
+        #[cfg(test)]
+        tests::note_written_back(range);
         // SAFETY: the caller promises the range.
         unsafe { cpu.write_back(range) }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// This processor's ways of storing: streamed in wide registers, in integer registers, and not at all.
-    fn here() -> std::vec::Vec<Cpu> {
-        #[cfg(target_arch = "x86_64")]
-        return std::vec![Cpu::detect(), Cpu { wide: false, ..Cpu::detect() }, Cpu::NONE];
-        #[cfg(not(target_arch = "x86_64"))]
-        std::vec![Cpu::NONE]
-    }
-
-    fn pattern(length_bytes: usize) -> std::vec::Vec<u8> {
-        (0..length_bytes).map(|at| (at * 7 + at / 256) as u8).collect()
-    }
-
-    fn agree(cpu: &Cpu, kind: StoreKind, to: usize, from: usize, length_bytes: usize) {
-        let size = to.max(from) + length_bytes + 64;
-        let (mut bytes, mut model) = (pattern(size), pattern(size));
-        model.copy_within(from..from + length_bytes, to);
-        let base = bytes.as_mut_ptr();
-        // SAFETY: both ranges lie in the vector.
-        unsafe { copy(cpu, base.wrapping_add(to), base.wrapping_add(from), length_bytes, kind) };
-        cpu.fence();
-        assert!(bytes == model, "{kind:?} {length_bytes} bytes from {from} to {to}, {cpu:?}");
-    }
-
-    #[test]
-    fn copies_agree_with_a_byte_model() {
-        for (cpu, kind) in here().iter().flat_map(|cpu| [(cpu, StoreKind::Cached), (cpu, StoreKind::Streaming)]) {
-            for length_bytes in (0..160).step_by(1).chain([255, 256, 257, 320, 1000]) {
-                for (to, from) in (0..9).flat_map(|to| (0..9).map(move |from| (to * 9, from * 9))) {
-                    agree(cpu, kind, to, from, length_bytes);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn fills_agree_with_a_byte_model() {
-        for (cpu, kind) in here().iter().flat_map(|cpu| [(cpu, StoreKind::Cached), (cpu, StoreKind::Streaming)]) {
-            for (to, length_bytes) in (0..20).flat_map(|to| (0..330).step_by(3).map(move |length| (to * 7, length))) {
-                let mut bytes = pattern(512);
-                let mut model = bytes.clone();
-                model[to..to + length_bytes].fill(0xa5);
-                // SAFETY: the range lies in the vector.
-                unsafe { fill(cpu, bytes.as_mut_ptr().wrapping_add(to), 0xa5, length_bytes, kind) };
-                cpu.fence();
-                assert!(bytes == model, "{kind:?} {length_bytes} bytes to {to}, {cpu:?}");
-            }
-        }
-    }
-}
+mod tests;
