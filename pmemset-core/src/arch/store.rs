@@ -174,12 +174,10 @@ struct Way {
 #[inline(always)]
 unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
     let streaming = kind == StoreKind::Streaming;
-    let way = Way {
-        down,
-        streams: cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back(),
-        wide: cpu.wide_stores() && run.length_bytes >= WIDE_FROM_BYTES,
-    };
-    if run.is_whole(if way.wide { BLOCK_BYTES } else { UNIT_BYTES }) {
+    let streams = cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back();
+    let wide = run.length_bytes >= WIDE_FROM_BYTES && cpu.wide_stores();
+    let way = Way { down, streams, wide };
+    if (wide && run.is_whole(BLOCK_BYTES)) || (!wide && run.is_whole(UNIT_BYTES)) {
         // SAFETY: the caller promises both ranges.
         unsafe { whole(run, way) }
     } else {
