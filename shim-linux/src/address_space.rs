@@ -11,6 +11,7 @@ use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
 use crate::auxv;
 use crate::lock::StripedRwLock;
+use crate::return_buffer;
 
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
@@ -120,12 +121,14 @@ unsafe fn unmap(window: Extent) -> Result<(), Errno> {
 /// # Safety
 ///
 /// The caller holds the reservation that `window` lies in, and nothing that is in use is mapped in `window`.
+#[inline]
 pub unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), Errno> {
     let kind = if sync { MapFlags::SHARED_VALIDATE | MapFlags::SYNC } else { MapFlags::SHARED };
     let prot = ProtFlags::READ | ProtFlags::WRITE;
     let start = pointer(window.start());
     // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.
     let mapped = unsafe { mm::mmap(start, window.length_bytes(), prot, kind | MapFlags::FIXED, fd, offset) };
+    return_buffer::fill();
     match mapped {
         Ok(_) => Ok(()),
         Err(cause) => {
@@ -145,29 +148,38 @@ pub unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bo
 /// # Safety
 ///
 /// The caller holds the reservation that `window` lies in, and nobody uses what is mapped in `window`.
+#[inline]
 pub unsafe fn put_placeholder(window: Extent) -> Result<(), Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
     // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.
-    unsafe { mm::mmap_anonymous(pointer(window.start()), window.length_bytes(), ProtFlags::empty(), flags) }
-        .map(|_| ())
-        .map_err(errno)
+    let placed =
+        unsafe { mm::mmap_anonymous(pointer(window.start()), window.length_bytes(), ProtFlags::empty(), flags) };
+    return_buffer::fill();
+    placed.map(|_| ()).map_err(errno)
 }
 
-/// Makes `window` inaccessible where [`put_placeholder`] could not: the addresses stay taken.
+/// Unmaps what a failed call has mapped in `window`; where not even the placeholder can be put there, the addresses stay
+/// taken and inaccessible.
 ///
 /// # Safety
 ///
 /// As for [`put_placeholder`].
-pub(crate) unsafe fn fence_off(window: Extent) {
+#[cold]
+pub(crate) unsafe fn take_back(window: Extent) {
     // SAFETY: the caller holds the window, and nobody uses what is mapped there.
-    let _ = unsafe { mm::mprotect(pointer(window.start()), window.length_bytes(), MprotectFlags::empty()) };
+    if unsafe { put_placeholder(window) }.is_err() {
+        // SAFETY: the same.
+        let _ = unsafe { mm::mprotect(pointer(window.start()), window.length_bytes(), MprotectFlags::empty()) };
+    }
 }
 
 /// Synchronises the pages of `range` with the file behind them (`msync(2)`, `MS_SYNC`); interrupted calls are repeated.
+#[inline]
 pub(crate) fn sync_pages(range: Extent) -> Result<(), Errno> {
     loop {
         // SAFETY: `MS_SYNC` alone changes no mapping; an address without one is an error.
         let result = unsafe { mm::msync(pointer(range.start()), range.length_bytes(), mm::MsyncFlags::SYNC) };
+        return_buffer::fill();
         match result {
             Err(rustix::io::Errno::INTR) => {}
             other => return other.map_err(errno),

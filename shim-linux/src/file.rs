@@ -201,6 +201,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
     }
 
     /// Fails with `ENXIO` when the file ends before the last byte of the window.
+    #[inline]
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
         // The kernel's call for 32-bit processors counts in pages, and cuts off the rest.
         if offset & (auxv::page_size_bytes() as u64).wrapping_sub(1) != 0 {
@@ -216,18 +217,17 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         };
         self.length.is_now(0);
         // SAFETY: mapped a moment ago, and nobody knows of it yet.
-        if unsafe { put_placeholder(window) }.is_err() {
-            // SAFETY: the same.
-            unsafe { address_space::fence_off(window) };
-        }
+        unsafe { address_space::take_back(window) };
         Err(cause)
     }
 
+    #[inline]
     unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
         // SAFETY: the caller holds the reservation, and nobody uses the mapping any more.
         unsafe { put_placeholder(window) }
     }
 
+    #[inline]
     fn sync(&self, range: Extent, _offset: u64) -> Result<(), Errno> {
         address_space::sync_pages(range)
     }

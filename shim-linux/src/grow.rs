@@ -10,6 +10,7 @@ use rustix::io;
 use rustix_futex_sync::Mutex;
 
 use crate::address_space::errno;
+use crate::return_buffer;
 
 /// How sure it is that a store to a mapping of the file finds storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -168,9 +169,12 @@ impl Length {
 }
 
 /// Returns the length of the file, and how much of it is allocated, both in bytes.
+#[inline]
 pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     const BLOCK_BYTES: u64 = 512;
-    let stat = fs::fstat(fd).map_err(errno)?;
+    let stat = fs::fstat(fd);
+    return_buffer::fill();
+    let stat = stat.map_err(errno)?;
     let length_bytes = u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)?;
     let allocated_bytes = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
     Ok((length_bytes, allocated_bytes))

@@ -40,6 +40,7 @@ mod open;
 mod place;
 mod probe;
 mod record;
+mod return_buffer;
 mod sysfs;
 pub mod text;
 
