@@ -270,10 +270,15 @@ impl<S: Clone, const N: usize> Books<S, N> {
     /// Returns the part that has the segment at `start`; `next` is the entry behind it.
     #[inline]
     fn part_of(&self, start: usize, tag: Tag, next: Option<(usize, Tag)>) -> Option<PartEntry> {
-        let alone = next.is_none_or(|(_, next)| next.is_head());
-        if tag.is_head() && alone {
+        if tag.is_head() && next.is_none_or(|(_, next)| next.is_head()) {
             return Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? });
         }
+        self.part_around(start)
+    }
+
+    /// As [`part_of`](Self::part_of), where the part has more segments.
+    #[inline(never)]
+    fn part_around(&self, start: usize) -> Option<PartEntry> {
         let (head_start, head) = self.table.last_at_or_before_with(start, 0, 1)?;
         let last = match self.table.first_after_with(Some(start), 0, 1) {
             Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?,

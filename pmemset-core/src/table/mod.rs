@@ -115,12 +115,16 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     #[inline]
     pub(crate) fn around(&self, key: usize) -> Neighbours<V> {
         let (leaf, rank) = self.place(key);
-        let before = match rank.checked_sub(1) {
-            Some(index) => self.entry(leaf, index),
-            None => self.at_or_before(key),
-        };
-        let behind = if rank < leaf.len { self.entry(leaf, rank) } else { self.after(key) };
-        (before, behind)
+        match rank.checked_sub(1) {
+            Some(index) if rank < leaf.len => (self.entry(leaf, index), self.entry(leaf, rank)),
+            _ => self.around_edge(key),
+        }
+    }
+
+    /// As [`around`](Self::around), where the neighbours are in different leaves, or there is only one.
+    #[inline(never)]
+    fn around_edge(&self, key: usize) -> Neighbours<V> {
+        (self.at_or_before(key), self.after(key))
     }
 
     /// Returns the entry with the lowest key that is above `key`.
