@@ -1,16 +1,18 @@
 //! The books of a set: which segment is where, which segments are one part, which address space is whose.
 
+mod farewell;
+mod own;
+
 use portable_atomic::{AtomicBool, Ordering};
 
 use crate::arch::prefetch;
 use crate::table::{Found, Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
+pub(crate) use farewell::Farewell;
+use own::Record;
 
 /// No slot, no reservation.
 pub(crate) const NONE: u32 = u32::MAX;
-
-/// The start, in a removed segment's slot, that says that no whole part went with it.
-const NOT_WHOLE: u64 = u64::MAX;
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.
@@ -94,13 +96,6 @@ struct Slot<S> {
     source: Option<S>,
 }
 
-/// A reservation of the set's own; `end` is 0 in a free record, whose `start` leads to the next.
-#[derive(Clone, Copy, Debug)]
-struct Record {
-    start: usize,
-    end: usize,
-}
-
 /// Free records of an array: those given back, in a chain, and those never used.
 #[derive(Debug)]
 struct Free {
@@ -129,35 +124,6 @@ impl Free {
     }
 }
 
-/// Removed segments whose events are still to be told, in the order of their addresses.
-///
-/// They keep their slots until then, so that no memory is needed to remember them.
-#[derive(Debug)]
-pub(crate) struct Farewell {
-    first: u32,
-    last: u32,
-    /// The entry that last announced a whole part.
-    whole: u32,
-}
-
-impl Farewell {
-    pub(crate) const fn new() -> Self {
-        Self { first: NONE, last: NONE, whole: NONE }
-    }
-
-    pub(crate) const fn is_empty(&self) -> bool {
-        self.first == NONE
-    }
-}
-
-/// A removed segment, as it is told.
-#[derive(Debug)]
-pub(crate) struct Gone<S> {
-    pub(crate) source: S,
-    /// The addresses of the whole part, at the first segment of a part that went as a whole.
-    pub(crate) part: Option<Extent>,
-}
-
 /// Everything that the lock of a set guards.
 #[derive(Debug)]
 pub(crate) struct Books<S, const N: usize> {
@@ -183,7 +149,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
                 Slot { end: 0, offset: 0, link: NONE, failed: false, fresh: AtomicBool::new(false), source: None }
             }; N],
             free_slots: Free::new(),
-            records: [Record { start: 0, end: 0 }; N],
+            records: [Record::FREE; N],
             free_records: Free::new(),
             used: 0,
             previous: None,
@@ -428,77 +394,5 @@ impl<S: Clone, const N: usize> Books<S, N> {
             .last_at_or_before_with(address, 0, 1)
             .or_else(|| self.table.first_after_with(Some(address), 0, 1))
             .map(|(start, _)| start)
-    }
-
-    /// Chains a slot that has left the table; in it, `offset` and `end` now are what is to be told.
-    fn bury(&mut self, index: u32, told: Extent, whole: bool, farewell: &mut Farewell) -> Option<u32> {
-        let slot = self.slots.get_mut(index as usize)?;
-        let reservation = core::mem::replace(&mut slot.link, NONE);
-        slot.offset = if whole { told.start() as u64 } else { NOT_WHOLE };
-        slot.end = told.end();
-        match self.slots.get_mut(farewell.last as usize) {
-            Some(last) => last.link = index,
-            None => farewell.first = index,
-        }
-        farewell.last = index;
-        if whole {
-            farewell.whole = index;
-        }
-        Some(reservation)
-    }
-
-    /// Takes back the last announcement that a part has gone as a whole.
-    pub(crate) fn not_whole(&mut self, farewell: &Farewell) {
-        if let Some(slot) = self.slots.get_mut(farewell.whole as usize) {
-            slot.offset = NOT_WHOLE;
-        }
-    }
-
-    /// Takes the next removed segment to tell of, and frees its slot.
-    pub(crate) fn tell(&mut self, farewell: &mut Farewell) -> Option<Gone<S>> {
-        let index = farewell.first;
-        let chain = self.free_slots.chain;
-        let slot = self.slots.get_mut(index as usize)?;
-        farewell.first = core::mem::replace(&mut slot.link, chain);
-        self.free_slots.chain = index;
-        self.used = self.used.saturating_sub(1);
-        let part = usize::try_from(slot.offset).ok().and_then(|start| Extent::between(start, slot.end));
-        Some(Gone { source: slot.source.take()?, part })
-    }
-
-    /// Returns the addresses of a reservation of the set's own.
-    pub(crate) fn reservation(&self, index: u32) -> Option<Extent> {
-        let record = self.records.get(index as usize)?;
-        Extent::between(record.start, record.end)
-    }
-
-    /// Enters a reservation of the set's own. There are never more of them than segments.
-    pub(crate) fn enter_reservation(&mut self, extent: Extent) -> Option<u32> {
-        let records = &self.records;
-        let link = |index: u32| {
-            records.get(index as usize).and_then(|record| u32::try_from(record.start).ok()).unwrap_or(NONE)
-        };
-        let index = self.free_records.take(N, link)?;
-        *self.records.get_mut(index as usize)? = Record { start: extent.start(), end: extent.end() };
-        Some(index)
-    }
-
-    /// Notes that a reservation of the set's own now ends at `end`.
-    pub(crate) fn resize_reservation(&mut self, index: u32, end: usize) {
-        if let Some(record) = self.records.get_mut(index as usize) {
-            record.end = end;
-        }
-    }
-
-    /// Strikes a reservation of the set's own if no segment is left in it, and returns its addresses.
-    pub(crate) fn strike_empty_reservation(&mut self, index: u32) -> Option<Extent> {
-        let extent = self.reservation(index)?;
-        if !self.is_free(extent) {
-            return None;
-        }
-        let next = self.free_records.chain;
-        *self.records.get_mut(index as usize)? = Record { start: next as usize, end: 0 };
-        self.free_records.chain = index;
-        Some(extent)
     }
 }
