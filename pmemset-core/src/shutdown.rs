@@ -169,10 +169,8 @@ impl ShutdownRecord {
     /// Makes it the record of a device with nothing mapped: in place, because a second one on the stack would be a
     /// quarter of what a call may take.
     pub(crate) fn become_that_of(&mut self, id: &DeviceId, unsafe_shutdowns: u64) {
-        let rest = core::iter::repeat(&0);
-        for (to, from) in self.id.iter_mut().zip(id.as_bytes().iter().chain(rest)) {
-            *to = *from;
-        }
+        self.id.fill(0);
+        self.id.iter_mut().zip(id.as_bytes()).for_each(|(to, from)| *to = *from);
         self.unsafe_shutdowns = unsafe_shutdowns;
         self.references = 0;
     }
@@ -298,7 +296,8 @@ pub struct Verdict {
 /// `mapped` is the number of mappings that this process has of the source. Pure, and total: any record has a state.
 #[must_use]
 pub fn evaluate(record: &ShutdownRecord, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> Verdict {
-    let id_changed = record.device_id() != id.as_bytes();
+    // An id has no zero in it, and in the record there is one behind it.
+    let id_changed = record.id.strip_prefix(id.as_bytes()).is_none_or(|rest| rest.first() != Some(&0));
     let count_changed = record.unsafe_shutdowns != unsafe_shutdowns;
     let state = match (record.references, id_changed, count_changed) {
         (0, _, _) => PartState::Ok,

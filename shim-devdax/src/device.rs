@@ -214,8 +214,8 @@ impl DaxDevice {
     pub fn mode(&self) -> Result<Mode, NdError> {
         let mut buffer = [0; nd::PATH_MAX_BYTES];
         match nd::link(&self.dir, Attribute::Driver, c"driver", &mut buffer) {
-            Ok(b"device_dax") => Ok(Mode::DevDax),
-            Ok(b"kmem") => Ok(Mode::SystemRam),
+            Ok(driver) if driver == b"device_dax" => Ok(Mode::DevDax),
+            Ok(driver) if driver == b"kmem" => Ok(Mode::SystemRam),
             Ok(_) => Ok(Mode::Other),
             // Up to Linux 5.0 it is a device of a class: no driver of its own, and one way to be used.
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) if self.is_of_class() => Ok(Mode::DevDax),
@@ -230,6 +230,7 @@ impl DaxDevice {
 
     /// Returns how stores become durable: what the device's own region says, on a processor with `cpu`.
     #[must_use]
+    #[inline(never)]
     pub fn durability(&self, cpu: &Cpu) -> Durability {
         let Some(region) = &self.region else { return Durability::NotGuaranteed(Doubt::NoRegion) };
         if let Some(doubt) = doubt(region) {

@@ -56,17 +56,11 @@ unsafe impl Platform for Linux {
         let whole = place(0, total, MapFlags::empty())?;
         let start = whole.start().checked_add(mask).ok_or(Errno::NOMEM)? & !mask;
         let wanted = Extent::new(start, length_bytes).ok_or(Errno::NOMEM)?;
-        let mut held = whole;
-        for (surplus, kept) in [(whole.before(start), whole.from(start)), (whole.from(wanted.end()), Some(wanted))] {
-            let (Some(surplus), Some(kept)) = (surplus, kept) else { continue };
-            // SAFETY: the surplus was reserved a moment ago, and nobody else knows of it.
-            if let Err(cause) = unsafe { unmap(surplus) } {
-                // SAFETY: the same holds for all that is still held.
-                let _ = unsafe { unmap(held) };
-                return Err(cause);
-            }
-            held = kept;
-        }
+        // SAFETY: reserved a moment ago, and nobody else knows of it.
+        unsafe { cut_off(whole, whole.before(start)) }?;
+        let rest = whole.from(start).ok_or(Errno::NOMEM)?;
+        // SAFETY: what is left of it.
+        unsafe { cut_off(rest, rest.from(wanted.end())) }?;
         Ok(wanted)
     }
 
@@ -107,6 +101,21 @@ fn place(address: usize, length_bytes: usize, flags: MapFlags) -> Result<Extent,
 unsafe fn unmap(window: Extent) -> Result<(), Errno> {
     // SAFETY: the caller owns the window, and nobody uses it.
     unsafe { mm::munmap(pointer(window.start()), window.length_bytes()) }.map_err(errno)
+}
+
+/// Unmaps a surplus of `held`; all of it if that fails.
+///
+/// # Safety
+///
+/// The caller owns `held`, and nobody uses it.
+#[inline(never)]
+unsafe fn cut_off(held: Extent, surplus: Option<Extent>) -> Result<(), Errno> {
+    let Some(surplus) = surplus else { return Ok(()) };
+    // SAFETY: the caller's promise.
+    unsafe { unmap(surplus) }.inspect_err(|_| {
+        // SAFETY: the same.
+        let _ = unsafe { unmap(held) };
+    })
 }
 
 /// Maps the bytes of `fd` from `offset` on over `window`, shared, readable and writable; one system call.

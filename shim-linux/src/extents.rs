@@ -75,7 +75,6 @@ fn any_listed(pieces: &Pieces) -> Result<bool, NdError> {
 }
 
 /// Reads all extents of the range once; returns a fingerprint of where they are.
-#[inline(never)]
 fn one_pass(
     file: &mut impl ExtentReader,
     pieces: &Pieces,

@@ -54,6 +54,15 @@ impl AsFd for Fd {
     }
 }
 
+/// Returns the text up to the first zero; `None` where there is none. For paths, which are short: a byte at a time.
+#[inline(never)]
+pub(crate) fn until_nul(bytes: &[u8]) -> Option<&CStr> {
+    let end = bytes.iter().position(|byte| *byte == 0)?;
+    let text = bytes.get(..=end)?;
+    // SAFETY: it ends with its first zero.
+    Some(unsafe { CStr::from_bytes_with_nul_unchecked(text) })
+}
+
 impl From<OwnedFd> for Fd {
     fn from(fd: OwnedFd) -> Self {
         Self(fd)

@@ -82,6 +82,7 @@ impl Length {
     }
 
     /// Forgets what lies behind `length_bytes`: the file ends there, for all that is known.
+    #[inline(never)]
     pub(crate) fn is_now(&self, length_bytes: u64) {
         if length_bytes < self.known_bytes.load(Ordering::Relaxed) {
             self.known_bytes.fetch_min(length_bytes, Ordering::Relaxed);
@@ -181,7 +182,6 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 }
 
 /// Lengthens a file by writing zeros, which takes storage on every file system.
-#[inline(never)]
 fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
     let zeros = [0_u8; 2048];
     let mut at = range.start();

@@ -275,7 +275,7 @@ impl Region {
     #[inline(never)]
     fn module(&self, number: u32, attribute: Attribute, name: &[u8], value: &mut Value) -> Result<(), NdError> {
         let mut answer = Err(NdError::Unreadable { attribute, cause: Errno::NOENT });
-        for family in FAMILIES {
+        for family in &FAMILIES {
             let mut path = PathText::new();
             let path = path.text(b"../nmem").number(number).text(family).text(name).of(attribute)?;
             answer = value.read(self.dir.as_fd(), attribute, path);

@@ -12,7 +12,7 @@ use rustix::io;
 use rustix::path::Arg;
 use rustix_futex_sync::RawMutex;
 
-use crate::fd::Fd;
+use crate::fd::{Fd, until_nul};
 use crate::sysfs::{self, errno};
 
 /// Why a shutdown record could not be read or kept.
@@ -89,7 +89,7 @@ const NAME_MAX_BYTES: usize = 255;
 /// The name of a file, and the NUL behind it.
 type Name = [u8; NAME_MAX_BYTES + 1];
 
-const NEW: &[u8] = b"new.";
+const NEW: &[u8; 4] = b"new.";
 
 impl RecordFile {
     /// Opens `directory`, in which the file is to be `name`. Nothing is created yet.
@@ -103,7 +103,10 @@ impl RecordFile {
         if matches!(name, b"" | b"." | b"..") || !fits || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(RecordError::InvalidName);
         }
-        temporary.iter_mut().zip(NEW.iter().chain(name)).for_each(|(to, from)| *to = *from);
+        if let Some((new, own)) = temporary.split_first_chunk_mut() {
+            *new = *NEW;
+            own.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
+        }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = directory.into_with_c_str(|directory| Fd::open(CWD, directory, flags, Mode::empty()));
         let directory = opened.map_err(|cause| RecordError::Failed(errno(cause)))?;
@@ -111,11 +114,11 @@ impl RecordFile {
     }
 
     fn temporary(&self) -> &CStr {
-        CStr::from_bytes_until_nul(&self.temporary).unwrap_or_default()
+        until_nul(&self.temporary).unwrap_or_default()
     }
 
     fn name(&self) -> &CStr {
-        self.temporary.get(NEW.len()..).and_then(|name| CStr::from_bytes_until_nul(name).ok()).unwrap_or_default()
+        self.temporary.get(NEW.len()..).and_then(until_nul).unwrap_or_default()
     }
 
     /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.

@@ -8,7 +8,7 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 use rustix::io;
 
-use crate::fd::Fd;
+use crate::fd::{Fd, until_nul};
 use crate::text::{self, Garbage};
 
 /// The longest path below an open directory that is followed, with its NUL.
@@ -160,12 +160,10 @@ impl PathText {
     }
 
     /// Appends `MAJOR:MINOR`.
-    #[inline(never)]
     pub(crate) fn device(&mut self, number: Dev) -> &mut Self {
         self.number(fs::major(number)).text(b":").number(fs::minor(number))
     }
 
-    #[inline(never)]
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(self.length_bytes) {
             *place = byte;
@@ -177,7 +175,7 @@ impl PathText {
     #[must_use]
     #[inline(never)]
     pub fn as_c_str(&self) -> Option<&CStr> {
-        CStr::from_bytes_until_nul(&self.bytes).ok().filter(|path| path.count_bytes() == self.length_bytes)
+        until_nul(&self.bytes).filter(|path| path.count_bytes() == self.length_bytes)
     }
 
     /// Returns the path; errors name it `attribute`.

@@ -19,6 +19,16 @@ pub fn trim(text: &[u8]) -> &[u8] {
     }
 }
 
+/// Returns what is before the first `separator`, and what is behind it if there is one.
+#[must_use]
+#[inline(never)]
+pub fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
+    match text.iter().position(|byte| *byte == separator) {
+        Some(at) => (text.get(..at).unwrap_or_default(), text.get(at.wrapping_add(1)..)),
+        None => (text, None),
+    }
+}
+
 /// Parses digits of one base, nothing before, between or behind them.
 fn digits(text: &[u8], base: u32) -> Result<u64, Garbage> {
     if text.is_empty() {
@@ -70,13 +80,16 @@ pub fn flag(text: &[u8]) -> Result<bool, Garbage> {
 /// Parses a region's `persistence_domain` (kernel document `ABI/testing/sysfs-bus-nd`).
 #[must_use]
 pub fn persistence_domain(text: &[u8]) -> PersistenceDomain {
-    let known: [(&[u8], PersistenceDomain); 3] = [
-        (b"cpu_cache", PersistenceDomain::CpuCache),
-        (b"memory_controller", PersistenceDomain::MemoryController),
-        (b"none", PersistenceDomain::None),
-    ];
-    let found = known.iter().find(|(name, _)| *name == trim(text));
-    found.map_or(PersistenceDomain::Unknown, |(_, domain)| *domain)
+    let text = trim(text);
+    if text == b"cpu_cache" {
+        PersistenceDomain::CpuCache
+    } else if text == b"memory_controller" {
+        PersistenceDomain::MemoryController
+    } else if text == b"none" {
+        PersistenceDomain::None
+    } else {
+        PersistenceDomain::Unknown
+    }
 }
 
 /// Parses a device number, `MAJOR:MINOR`.
@@ -85,11 +98,9 @@ pub fn persistence_domain(text: &[u8]) -> PersistenceDomain {
 ///
 /// [`Garbage`]: anything else.
 pub fn device_number(text: &[u8]) -> Result<(u32, u32), Garbage> {
-    let text = trim(text);
-    let colon = text.iter().position(|byte| *byte == b':').ok_or(Garbage)?;
-    let (major, minor) = text.split_at(colon);
+    let (major, minor) = cut(trim(text), b':');
     let part = |text| digits(text, 10).and_then(|number| u32::try_from(number).map_err(|_| Garbage));
-    Ok((part(major)?, part(minor.get(1..).ok_or(Garbage)?)?))
+    Ok((part(major)?, part(minor.ok_or(Garbage)?)?))
 }
 
 /// Parses a region's `mappingN`, `nmemK,OFFSET,LENGTH[,POSITION]`, and returns K.
@@ -98,12 +109,13 @@ pub fn device_number(text: &[u8]) -> Result<(u32, u32), Garbage> {
 ///
 /// [`Garbage`]: anything else.
 pub fn mapping(text: &[u8]) -> Result<u32, Garbage> {
-    let mut fields = trim(text).split(|byte| *byte == b',');
-    let name = fields.next().ok_or(Garbage)?;
+    let (name, mut fields) = cut(trim(text), b',');
     let mut rest = 0_u32;
-    for field in fields {
+    while let Some(field) = fields {
+        let (field, behind) = cut(field, b',');
         number(field)?;
         rest = rest.saturating_add(1);
+        fields = behind;
     }
     if !(2..=3).contains(&rest) {
         return Err(Garbage);
@@ -147,14 +159,15 @@ pub struct RegionPath<'t> {
 /// A CXL region of the same name that is on no nd bus does not count.
 #[must_use]
 pub fn region(link: &[u8]) -> Option<RegionPath<'_>> {
-    let (mut bus, mut start) = (None, 0_usize);
-    for end in (0..=link.len()).filter(|at| link.get(*at).is_none_or(|byte| *byte == b'/')) {
-        let component = link.get(start..end)?;
+    let (mut bus, mut rest) = (None, Some(link));
+    while let Some(text) = rest {
+        let (component, behind) = cut(text, b'/');
         if let (Some(id), Some(bus)) = (numbered(component, b"region"), bus) {
-            return Some(RegionPath { prefix: link.get(..end)?, id, bus });
+            let left = behind.map_or(0, |behind| behind.len().wrapping_add(1));
+            return Some(RegionPath { prefix: link.get(..link.len().wrapping_sub(left))?, id, bus });
         }
         bus = numbered(component, b"ndbus");
-        start = end.wrapping_add(1);
+        rest = behind;
     }
     None
 }
@@ -238,12 +251,11 @@ impl BadBlockLines {
 ///
 /// [`Garbage`]: anything else.
 pub fn linear_target(parameters: &[u8]) -> Result<((u32, u32), u64), Garbage> {
-    let blank = parameters.iter().position(|byte| *byte == b' ').ok_or(Garbage)?;
-    let (device, start) = parameters.split_at(blank);
+    let (device, start) = cut(parameters, b' ');
     if device.last() == Some(&b'\n') {
         return Err(Garbage);
     }
-    Ok((device_number(device)?, digits(trim(start.get(1..).ok_or(Garbage)?), 10)?))
+    Ok((device_number(device)?, digits(trim(start.ok_or(Garbage)?), 10)?))
 }
 
 #[cfg(test)]

@@ -13,8 +13,8 @@ use crate::vm::Vm;
 pub(crate) struct Args {}
 
 const KILLS: usize = 20;
-/// The program with shutdown state and bad blocks. A guard against growth: the aim is 40 KiB, see the design.
-const FILE_BYTES_MAX: u64 = 43 << 10;
+/// The program with shutdown state and bad blocks.
+const FILE_BYTES_MAX: u64 = 40 << 10;
 /// Memory that the running program has besides the mapped parts.
 const MEMORY_KIB_MAX: u64 = 64;
 

@@ -76,14 +76,12 @@ fn number(text: &CStr) -> Option<u64> {
     shim_linux::text::number(text.to_bytes()).ok()
 }
 
-#[inline(never)]
 fn open(path: &CStr) -> Result<AnySource, Stop> {
     AnySource::open(path, OpenOptions::new().create_if_needed()).map_err(|error| At::Open.code(error.code()))
 }
 
 /// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count; with the
 /// record that the last run has kept, or a new one.
-#[inline(never)]
 fn checked(source: ManuallyDrop<AnySource>, keeper: &Keeper) -> Result<recorder::Source, Stop> {
     let record = if matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported)) {
         Line::new("shutdown state unknown: no memory modules behind it").print();

@@ -51,7 +51,7 @@ impl Line {
     fn push(&mut self, byte: u8) {
         if let Some(place) = self.bytes.get_mut(self.length) {
             *place = byte;
-            self.length = self.length.saturating_add(1);
+            self.length = self.length.wrapping_add(1);
         }
     }
 }

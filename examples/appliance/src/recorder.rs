@@ -15,7 +15,7 @@ const SEGMENT_BYTES: usize = 64 << 10;
 
 /// Returns the length of the ring in bytes.
 pub fn ring_bytes(source: &Source) -> usize {
-    segment_bytes(source).saturating_mul(SEGMENTS)
+    segment_bytes(source).wrapping_mul(SEGMENTS)
 }
 
 fn segment_bytes(source: &Source) -> usize {
@@ -104,7 +104,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
         set.set_coalescing(Coalescing::Full);
         let segment_bytes = segment_bytes(source);
         for index in 0..SEGMENTS {
-            let offset = index.saturating_mul(segment_bytes) as u64;
+            let offset = index.wrapping_mul(segment_bytes) as u64;
             let config = MapConfig::new().offset(offset).map_err(|error| At::Map.code(error.code()))?;
             let mapped = set.map(source, &config.length(segment_bytes)).map_err(|error| At::Map.code(error.code()))?;
             if let (0, Some(verdict)) = (index, mapped.shutdown) {
@@ -118,17 +118,19 @@ impl<'s, 'f> Recorder<'s, 'f> {
         Ok(recorder)
     }
 
-    #[inline(never)]
     fn find(&mut self) -> Result<(), Stop> {
-        let (mut readable, mut genuine) = (Ok(()), true);
+        let (mut stop, mut genuine) = (None, true);
         let found = recover(self.slots, |slot| {
             let mut bytes = [0; RECORD_BYTES];
-            let read = self.part.read(self.offset(slot), &mut bytes);
-            readable = readable.and(read);
+            if let Err(error) = self.part.read(self.offset(slot), &mut bytes) {
+                stop = Some(At::Persist.code(error.code()));
+            }
             genuine &= Record::from_bytes(&bytes).is_none_or(|record| record == Record::sample(record.number));
             bytes
         });
-        readable.map_err(|error| At::Persist.code(error.code()))?;
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
         let Some(found) = found else {
             Line::new("recovered nothing").print();
             return Ok(());
@@ -136,14 +138,14 @@ impl<'s, 'f> Recorder<'s, 'f> {
         if !found.whole || !genuine {
             return Err(At::Damage.into());
         }
-        self.next = found.last.saturating_add(1);
+        self.next = found.last.wrapping_add(1);
         Line::new("recovered ").number(found.first).text(" to ").number(found.last).print();
         Ok(())
     }
 
     /// Returns where record `number` lies in the part; for a slot's own number, where the slot does.
     fn offset(&self, number: u64) -> usize {
-        (slot_of(number, self.slots) as usize).saturating_mul(RECORD_BYTES)
+        (slot_of(number, self.slots) as usize).wrapping_mul(RECORD_BYTES)
     }
 
     /// Writes the next record, and returns its number once it is durable.
@@ -153,7 +155,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
         let bytes = Record::sample(number).to_bytes();
         let written = self.part.write(self.offset(number), &bytes, CopyFlags::empty());
         written.map_err(|error| At::Persist.code(error.code()))?;
-        self.next = number.saturating_add(1);
+        self.next = number.wrapping_add(1);
         Ok(number)
     }
 

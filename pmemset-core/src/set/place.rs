@@ -129,6 +129,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         }
     }
 
+    #[inline(never)]
     fn commit(&self, books: &mut Books<S, N>, request: &Request, source: &S, claim: &Claim) -> Option<PartEntry> {
         let reservation = match claim.reserved {
             Some(reserved) if claim.reservation == NONE => books.enter_reservation(reserved)?,
