@@ -160,6 +160,10 @@ struct Way {
     /// Around the cache.
     streams: bool,
     /// In wide registers.
+    #[cfg_attr(
+        not(all(target_arch = "x86_64", target_feature = "sse2")),
+        allow(dead_code, reason = "wide registers are on x86-64 only")
+    )]
     wide: bool,
 }
 
