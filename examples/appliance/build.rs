@@ -14,8 +14,6 @@ fn main() {
         "-Wl,--no-eh-frame-hdr",
         // Constants and code share pages: one page less in memory.
         "-Wl,--no-rosegment",
-        "-Wl,--icf=all",
-        "-Wl,-z,nosectionheader",
         // The prebuilt `core` refers to it, and nothing unwinds.
         "-Wl,--defsym=rust_eh_personality=0",
     ] {

@@ -165,6 +165,7 @@ unsafe impl Source for AnySource {
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
         each!(self, source => source.sync(range, offset))
     }
+    #[inline(never)]
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         each!(self, source => source.deep_flush(range, offset))
     }
