@@ -11,6 +11,7 @@ use crate::device::Doubt;
 /// Why a device cannot be a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// Parts side by side take less code where an error is passed on.
 #[repr(u32)]
 pub enum DaxError {
     /// There is no such file, or the path holds a NUL byte.

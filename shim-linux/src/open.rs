@@ -101,6 +101,7 @@ impl OpenOptions {
 /// Why a file cannot be a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
+// Parts side by side take less code where an error is passed on.
 #[repr(u32)]
 pub enum OpenError {
     /// There is no such file or directory, or the path holds a NUL byte.
