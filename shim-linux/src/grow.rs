@@ -182,17 +182,53 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 }
 
 /// Lengthens a file by writing zeros, which takes storage on every file system.
+#[inline(never)]
 fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
-    let zeros = [0_u8; 2048];
+    // A few zeros many times over, so that the program need not carry more.
+    let zeros = [0_u8; 1024];
+    let pages = [io::IoSlice::new(&zeros); 64];
     let mut at = range.start();
     while let Some(rest) = range.from(at) {
         let left = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX);
-        let piece = zeros.get(..left).unwrap_or(&zeros);
-        let written = io::retry_on_intr(|| io::pwrite(fd, piece, at))?;
+        let written = io::retry_on_intr(|| match zeros.get(..left) {
+            Some(piece) => io::pwrite(fd, piece, at),
+            None => io::pwritev(fd, pages.get(..left.checked_div(zeros.len()).unwrap_or(0)).unwrap_or(&pages), at),
+        })?;
         if written == 0 {
             return Err(io::Errno::IO);
         }
         at = at.saturating_add(written as u64);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use rustix::fd::AsFd;
+    use rustix::fs::{Mode, OFlags};
+
+    use super::*;
+
+    #[test]
+    fn zeros_lengthen_a_file_by_as_many_as_asked_for_and_touch_nothing_else() {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        for length_bytes in [1, 1023, 1024, 1025, 4096, (64 << 10) - 1, 64 << 10, (64 << 10) + 1, 200_000] {
+            let file = fs::open("/dev/shm", flags, Mode::RUSR | Mode::WUSR).unwrap();
+            io::pwrite(&file, b"before", 0).unwrap();
+            write_zeros(file.as_fd(), Span::new(6, length_bytes).unwrap()).unwrap();
+            let mut found = vec![7; 6 + length_bytes as usize + 1];
+            assert_eq!(io::pread(&file, &mut found[..], 0).unwrap(), 6 + length_bytes as usize);
+            let model: Vec<u8> = b"before".iter().copied().chain((0..length_bytes).map(|_| 0)).chain([7]).collect();
+            assert!(found == model, "{length_bytes}");
+        }
+    }
+
+    #[test]
+    fn zeros_that_cannot_be_written_are_an_error() {
+        let file = fs::open("/dev/full", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
+        assert_eq!(write_zeros(file.as_fd(), Span::new(0, 1).unwrap()), Err(io::Errno::NOSPC));
+    }
 }
