@@ -3,10 +3,11 @@
 
 /// Gives the processor harmless predictions for the next four returns; call it right after a system call.
 ///
-/// A processor predicts where a return goes by a buffer that calls fill. A kernel that guards against Speculative
-/// Return Stack Overflow (AMD, Zen 1 to 4) leaves predictions of its own there, and following them costs far more than
-/// an ordinary wrong guess: the first return after `mmap(2)` takes 450 ns on an EPYC 7003. A prediction that leads to
-/// `int3` ends at once. Four are enough for the source, the set, and a caller or two; they cost 5 ns.
+/// A processor predicts where a return goes by a buffer that calls fill. After a system call it can hold predictions
+/// that are the kernel's, and following them costs far more than an ordinary wrong guess: on a virtual EPYC 7003 the
+/// first return after `mmap(2)` took 450 ns, an indirect jump to the same place nothing. The likely cause is the kernel's
+/// guard against Speculative Return Stack Overflow (AMD, Zen 1 to 4), which was on; other processors were not at hand. A
+/// prediction that leads to `int3` ends at once. Four are enough for the source, the set, and a caller or two.
 ///
 /// Does nothing on other processors, and nothing where the thread has a shadow stack, which must match the stack.
 ///
