@@ -29,11 +29,6 @@ fn long(bytes: &[u8], at: usize) -> Result<u64, Garbage> {
     bytes.get(at..).and_then(|rest| rest.first_chunk()).map(|long| u64::from_ne_bytes(*long)).ok_or(Garbage)
 }
 
-fn until_nul(bytes: &[u8]) -> Result<&[u8], Garbage> {
-    let end = bytes.iter().position(|byte| *byte == 0).ok_or(Garbage)?;
-    bytes.get(..end).ok_or(Garbage)
-}
-
 /// Calls `take` with each target of the answer to `DM_TABLE_STATUS` (`linux/dm-ioctl.h`), in the order of the sectors.
 ///
 /// # Errors
@@ -56,7 +51,9 @@ pub fn targets(answer: &[u8], mut take: impl FnMut(Linear) -> Result<(), Garbage
         if !is_linear || sectors.start != expected {
             return Err(Garbage);
         }
-        let (below, start) = text::linear_target(until_nul(parameters)?)?;
+        let (parameters, behind) = text::cut(parameters, 0);
+        behind.ok_or(Garbage)?;
+        let (below, start) = text::linear_target(parameters)?;
         expected = sectors.start.checked_add(sectors.count).ok_or(Garbage)?;
         take(Linear { sectors, below, start })?;
         // Offsets are counted from the first target, and only ever go up.
