@@ -98,6 +98,17 @@ fn other_mappings_are_unknown() {
 }
 
 #[test]
+fn table_that_ends_early_is_garbage() {
+    let whole = table(&[(0, 8, "linear", "259:0 0"), (8, 8, "linear", "259:0 77")]);
+    let last = whole.iter().rposition(|byte| *byte == b'7').unwrap();
+    // All of its text, and not the zero behind it: more digits may have followed.
+    for length in 0..=last + 1 {
+        assert!(shim_linux::dm::targets(&whole[..length], |_| Ok(())).is_err(), "{length}");
+    }
+    assert!(shim_linux::dm::targets(&whole[..last + 2], |_| Ok(())).is_ok());
+}
+
+#[test]
 fn device_is_sorted_and_summed_or_unsupported() {
     let tree = Tree::two_modules();
     let all = || device(&pieces(&tree, 259, 0, &[]).unwrap());
