@@ -3,7 +3,7 @@
 use super::ClaimError;
 use crate::Extent;
 use crate::extent::align_up;
-use crate::table::{Table, Weigh};
+use crate::table::{Arrays, Table, Weigh};
 
 /// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
 /// and the two sizes of huge pages.
@@ -40,7 +40,7 @@ type Next = Option<(usize, Hole)>;
 pub(super) struct Holes<const M: usize> {
     extent: Extent,
     /// By the start of each claimed window. It ends where the next one's hole starts.
-    windows: Table<Hole, { LANES.len() }, M>,
+    windows: Table<Arrays<Hole, M>, { LANES.len() }>,
     /// Where the last claimed window ends.
     tail: usize,
     /// How many bytes are claimed.
@@ -49,7 +49,12 @@ pub(super) struct Holes<const M: usize> {
 
 impl<const M: usize> Holes<M> {
     pub(super) const fn new(extent: Extent) -> Self {
-        Self { extent, windows: Table::new(), tail: extent.start(), claimed_bytes: 0 }
+        Self {
+            extent,
+            windows: Table::over(Arrays::new::<{ LANES.len() }>(), M),
+            tail: extent.start(),
+            claimed_bytes: 0,
+        }
     }
 
     pub(super) const fn is_empty(&self) -> bool {

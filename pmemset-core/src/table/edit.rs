@@ -1,7 +1,7 @@
 //! Changing a table: entries come, change and go, and the nodes above them stay balanced and weighed.
 
 use super::nodes::{FULL, HALF, NO_KEY, Node, Nodes, Weigh, most};
-use super::{Found, Full, Path, Step, Table};
+use super::{Cells, Found, Full, Path, Step, Table};
 
 /// What a changed value did to the weights of its leaf, and what is left to be changed in another one.
 #[derive(Clone, Copy, Debug)]
@@ -11,13 +11,13 @@ struct Change<V, const W: usize> {
     left: Option<V>,
 }
 
-impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
+impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     /// Adds an entry; the entry behind it, if there is one, gets the value `next`, if there is one.
     ///
     /// # Errors
     ///
     /// [`Full`] when there is no room, and when there is an entry with this key.
-    pub(crate) fn insert(&mut self, key: usize, value: V, next: Option<V>) -> Result<(), Full> {
+    pub(crate) fn insert(&mut self, key: usize, value: C::Value, next: Option<C::Value>) -> Result<(), Full> {
         let mut path = self.descend(key);
         if self.is_full() || self.has(&path, key) {
             return Err(Full);
@@ -56,7 +56,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Changes the value of `key`; returns whether there was one.
-    pub(crate) fn set(&mut self, key: usize, value: V) -> bool {
+    pub(crate) fn set(&mut self, key: usize, value: C::Value) -> bool {
         let path = self.descend(key);
         let Step { node: leaf, index: rank } = path.step(0);
         if !self.has(&path, key) {
@@ -68,7 +68,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Removes an entry; the one behind it, if there is one, gets the value `next`, if there is one.
-    pub(crate) fn remove(&mut self, found: &Found<V>, next: Option<V>) {
+    pub(crate) fn remove(&mut self, found: &Found<C::Value>, next: Option<C::Value>) {
         let Step { node: leaf, index: behind } = found.path.step(0);
         let change = self.change(leaf, behind, next);
         self.nodes.shift((leaf, behind), (leaf, behind.wrapping_sub(1)), leaf.len.wrapping_sub(behind));
@@ -84,7 +84,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Gives the entry at `index` the value `value`; one in the next leaf is left for [`finish`](Self::finish).
-    fn change(&mut self, leaf: Node, index: usize, value: Option<V>) -> Change<V, W> {
+    fn change(&mut self, leaf: Node, index: usize, value: Option<C::Value>) -> Change<C::Value, W> {
         let mut change = Change { removed: [0; W], added: [0; W], left: value };
         if let Some(value) = value
             && index < leaf.len
@@ -97,7 +97,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Gives the entry behind `key` the value that is left to be given.
-    fn finish(&mut self, change: Change<V, W>, key: usize) {
+    fn finish(&mut self, change: Change<C::Value, W>, key: usize) {
         if let Some(value) = change.left
             && let Some((next, _)) = self.after(key)
         {
@@ -139,7 +139,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// Splits the full leaf on the way to `key`, and before it the full nodes above it.
     fn make_room(&mut self, key: usize) {
-        if Nodes::<V, W, N>::ONE_LEAF {
+        if Nodes::<C, W>::ONE_LEAF {
             return;
         }
         if self.root.len == FULL {

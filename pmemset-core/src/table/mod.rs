@@ -1,5 +1,6 @@
-//! An ordered table of fixed capacity: a B+-tree in arrays, searchable by key and by weight.
+//! An ordered table with room for so many entries: a B+-tree in arrays that are elsewhere, searchable by key and by weight.
 
+mod arrays;
 mod edit;
 mod nodes;
 #[cfg(test)]
@@ -7,20 +8,42 @@ pub(crate) mod tests;
 
 use core::ops::Range;
 
-pub(crate) use nodes::Weigh;
+pub(crate) use arrays::Arrays;
 use nodes::{Node, Nodes};
+pub(crate) use nodes::{ROOM_MAX, Weigh};
 
 /// The table has no room, or has the key already; it is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// Up to `N` (at most 65,536) values by key, in key order, with `W` weights each.
+/// The arrays of a table: two keys, two values and a word of 32 bits for each entry that there is room for.
 ///
-/// Takes `2 * size_of::<usize>() + 4 + 2 * size_of::<V>()` bytes an entry and 80 bytes besides. Every operation but
-/// [`new`](Self::new) is O(log N) and looks into three nodes; none recurses or panics.
+/// While a table is empty it does not matter what is in them.
+pub(crate) trait Cells {
+    /// What is kept beside a key.
+    type Value;
+
+    /// The most entries that such arrays ever have room for, known when it is compiled: where one leaf has all entries,
+    /// there is no code for other nodes.
+    const MOST: usize;
+
+    fn keys(&self) -> &[usize];
+    fn keys_mut(&mut self) -> &mut [usize];
+    fn values(&self) -> &[Self::Value];
+    fn values_mut(&mut self) -> &mut [Self::Value];
+    /// As many as there is room for entries.
+    fn rows(&self) -> &[u32];
+    fn rows_mut(&mut self) -> &mut [u32];
+}
+
+/// Values by key, in key order, with `W` weights each, in cells that are elsewhere: as many as there is room for, and at
+/// most [`ROOM_MAX`].
+///
+/// Takes `2 * size_of::<usize>() + 4 + 2 * size_of::<C::Value>()` bytes an entry. Every operation is O(log room) and
+/// looks into three nodes; none recurses or panics.
 #[derive(Debug)]
-pub(crate) struct Table<V, const W: usize, const N: usize> {
-    nodes: Nodes<V, W, N>,
+pub(crate) struct Table<C, const W: usize> {
+    nodes: Nodes<C, W>,
     root: Node,
     len: usize,
 }
@@ -79,10 +102,16 @@ enum Way {
     Down,
 }
 
-impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
-    /// Returns an empty table: all bytes are zero, so a static one takes no room in a program file.
-    pub(crate) const fn new() -> Self {
-        Self { nodes: Nodes::new(), root: Node { level: 0, id: 0, len: 0 }, len: 0 }
+impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
+    /// Returns an empty table in these cells, which have room for `room` entries.
+    pub(crate) const fn over(cells: C, room: usize) -> Self {
+        Self { nodes: Nodes::over(cells, room), root: Node { level: 0, id: 0, len: 0 }, len: 0 }
+    }
+
+    /// Returns how many entries there is room for.
+    #[inline]
+    pub(crate) fn room(&self) -> usize {
+        self.nodes.room()
     }
 
     /// Returns the number of entries.
@@ -93,17 +122,17 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     /// Returns how many levels there are: 1, and known when it is compiled, where one leaf has all entries.
     #[inline]
     const fn levels(&self) -> usize {
-        if Nodes::<V, W, N>::ONE_LEAF { 1 } else { self.root.level.wrapping_add(1) }
+        if Nodes::<C, W>::ONE_LEAF { 1 } else { self.root.level.wrapping_add(1) }
     }
 
     /// Returns whether there are as many entries as fit.
-    pub(crate) const fn is_full(&self) -> bool {
-        self.len >= N
+    pub(crate) fn is_full(&self) -> bool {
+        self.len >= self.room()
     }
 
     /// Returns the entry with the highest key that is not above `key`.
     #[inline]
-    pub(crate) fn at_or_before(&self, key: usize) -> Option<(usize, V)> {
+    pub(crate) fn at_or_before(&self, key: usize) -> Option<(usize, C::Value)> {
         let (leaf, rank) = self.place(key);
         match rank.checked_sub(1) {
             Some(index) => self.entry(leaf, index),
@@ -113,7 +142,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// Returns what [`at_or_before`](Self::at_or_before) and [`after`](Self::after) do, for little more than one.
     #[inline]
-    pub(crate) fn around(&self, key: usize) -> Neighbours<V> {
+    pub(crate) fn around(&self, key: usize) -> Neighbours<C::Value> {
         let (leaf, rank) = self.place(key);
         match rank.checked_sub(1) {
             Some(index) if rank < leaf.len => (self.entry(leaf, index), self.entry(leaf, rank)),
@@ -123,27 +152,32 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
 
     /// As [`around`](Self::around), where the neighbours are in different leaves, or there is only one.
     #[inline(never)]
-    fn around_edge(&self, key: usize) -> Neighbours<V> {
+    fn around_edge(&self, key: usize) -> Neighbours<C::Value> {
         (self.at_or_before(key), self.after(key))
     }
 
     /// Returns the entry with the lowest key that is above `key`.
-    pub(crate) fn after(&self, key: usize) -> Option<(usize, V)> {
+    pub(crate) fn after(&self, key: usize) -> Option<(usize, C::Value)> {
         self.seek(Some(&self.descend(key)), Way::Up, 0, 0)
     }
 
     /// Returns the entry with the lowest key.
-    pub(crate) fn first(&self) -> Option<(usize, V)> {
+    pub(crate) fn first(&self) -> Option<(usize, C::Value)> {
         self.seek(None, Way::Up, 0, 0)
     }
 
     /// Returns the entry with the highest key.
-    pub(crate) fn last(&self) -> Option<(usize, V)> {
+    pub(crate) fn last(&self) -> Option<(usize, C::Value)> {
         self.seek(None, Way::Down, 0, 0)
     }
 
     /// Returns the first entry, of those with a key above `key` or of all, with at least `at_least` of weight `lane`.
-    pub(crate) fn first_after_with(&self, key: Option<usize>, lane: usize, at_least: usize) -> Option<(usize, V)> {
+    pub(crate) fn first_after_with(
+        &self,
+        key: Option<usize>,
+        lane: usize,
+        at_least: usize,
+    ) -> Option<(usize, C::Value)> {
         match key {
             Some(key) => self.seek(Some(&self.descend(key)), Way::Up, lane, at_least),
             None => self.seek(None, Way::Up, lane, at_least),
@@ -151,12 +185,12 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Returns the last entry with a key not above `key` and with at least `at_least` of weight `lane`.
-    pub(crate) fn last_at_or_before_with(&self, key: usize, lane: usize, at_least: usize) -> Option<(usize, V)> {
+    pub(crate) fn last_at_or_before_with(&self, key: usize, lane: usize, at_least: usize) -> Option<(usize, C::Value)> {
         self.seek(Some(&self.descend(key)), Way::Down, lane, at_least)
     }
 
     /// Returns the entry of `key`.
-    pub(crate) fn find(&self, key: usize) -> Option<Found<V>> {
+    pub(crate) fn find(&self, key: usize) -> Option<Found<C::Value>> {
         let path = self.descend(key);
         let Step { node: leaf, index: rank } = path.step(0);
         let (found, value) = self.entry(leaf, rank.checked_sub(1)?)?;
@@ -171,10 +205,10 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     fn descend(&self, key: usize) -> Path {
         let mut path = Path::default();
         let mut node = self.root;
-        while !Nodes::<V, W, N>::is_leaf(node) {
-            let index = self.nodes.row_rank(node, key).saturating_sub(1);
+        while !Nodes::<C, W>::is_leaf(node) {
+            let (index, child) = self.nodes.down(node, key);
             path.set(Step { node, index });
-            node = self.nodes.child(node, index);
+            node = child;
             self.nodes.prefetch(node);
         }
         path.set(Step { node, index: self.nodes.leaf_rank(node, key) });
@@ -185,8 +219,8 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     #[inline]
     fn leaf(&self, key: usize) -> Node {
         let mut node = self.root;
-        while !Nodes::<V, W, N>::is_leaf(node) {
-            node = self.nodes.child(node, self.nodes.row_rank(node, key).saturating_sub(1));
+        while !Nodes::<C, W>::is_leaf(node) {
+            (_, node) = self.nodes.down(node, key);
             self.nodes.prefetch(node);
         }
         node
@@ -200,7 +234,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     #[inline]
-    fn entry(&self, leaf: Node, index: usize) -> Option<(usize, V)> {
+    fn entry(&self, leaf: Node, index: usize) -> Option<(usize, C::Value)> {
         Some((*self.nodes.keys(leaf).get(index)?, self.nodes.value(leaf, index)?))
     }
 
@@ -211,7 +245,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
     }
 
     /// Looks for the next entry behind or before a path's place, or the first or last of all.
-    fn seek(&self, path: Option<&Path>, way: Way, lane: usize, at_least: usize) -> Option<(usize, V)> {
+    fn seek(&self, path: Option<&Path>, way: Way, lane: usize, at_least: usize) -> Option<(usize, C::Value)> {
         let mut node = self.root;
         let mut found = None;
         for level in 0..self.levels() {
@@ -230,7 +264,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Table<V, W, N> {
                 break;
             }
         }
-        while !Nodes::<V, W, N>::is_leaf(node) {
+        while !Nodes::<C, W>::is_leaf(node) {
             node = self.nodes.child(node, found?);
             found = self.scan(node, 0..node.len, way, lane, at_least);
         }

@@ -1,18 +1,22 @@
-//! Where the leaves and inner nodes of a table lie in arrays of fixed length.
+//! Where the leaves and inner nodes of a table lie in its arrays.
 //!
 //! The arrays always suffice. Every leaf but a lone one holds at least [`HALF`] of its [`FULL`] entries, so N entries
-//! need at most `N / HALF` leaves, which is `2 * N` cells. Every inner node but the root has at least [`HALF`] rows, so
-//! there are at most `N / (HALF * HALF)` of them, and the root; a root with [`FULL`] such children takes
-//! `FULL * HALF * HALF` = 65,536 entries, so three levels do. `new` computes the words of their rows.
+//! need at most `N / HALF` leaves, which is `2 * N` cells; where these are less than a full leaf's, there is one leaf.
+//! Every inner node but the root has at least [`HALF`] rows, so there are at most `N / (HALF * HALF)` of them, and the
+//! root; a root with [`FULL`] such children takes `FULL * HALF * HALF` = 65,536 entries, so three levels do. `over`
+//! computes the words of their rows.
 
 use core::ops::Range;
 
+use super::Cells;
 use crate::arch::prefetch;
 
 /// Entries of a full leaf, rows of a full inner node.
 pub(super) const FULL: usize = 64;
 /// Entries or rows that every node but the root has at least.
 pub(super) const HALF: usize = FULL / 2;
+/// The most entries of a table.
+pub(crate) const ROOM_MAX: usize = FULL * HALF * HALF;
 /// The key of cells not in use in a node that is.
 pub(super) const NO_KEY: usize = usize::MAX;
 
@@ -65,44 +69,52 @@ struct Pool {
     freed: usize,
 }
 
+/// Returns how many rows an inner node has where there is room for `room` entries: [`FULL`], or what such a table needs.
+const fn rows_each(room: usize, columns: usize) -> usize {
+    if room < (HALVES * FULL).wrapping_mul(columns) { room / HALF } else { FULL }
+}
+
 #[derive(Debug)]
-pub(super) struct Nodes<V, const W: usize, const N: usize> {
-    /// Leaf `i` has the cells from `i * FULL` on.
-    keys: [[usize; 2]; N],
-    values: [[V; 2]; N],
-    /// Inner node `i` has `2 + W` columns of `ROWS` words: lowest keys, children, and the most of each weight.
-    rows: [u32; N],
+pub(super) struct Nodes<C, const W: usize> {
+    /// Leaf `i` has the keys and values from `i * FULL` on; inner node `i` has `2 + W` columns of words: lowest keys,
+    /// children, and the most of each weight.
+    cells: C,
+    /// The words of a column.
+    rows_each: usize,
     leaves: Pool,
     inner: Pool,
 }
 
-impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
+impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     const COLUMNS: usize = W + WEIGHTS;
-    const CELLS: usize = if N < HALF { 2 * N } else { FULL };
     /// One leaf has all entries: there are no other nodes, and no code for them.
-    pub(super) const ONE_LEAF: bool = N <= FULL;
-    const ROWS: usize = if N < HALVES * FULL * Self::COLUMNS { N / HALF } else { FULL };
+    pub(super) const ONE_LEAF: bool = C::MOST <= FULL;
 
     /// Returns nodes of which none is in use.
-    pub(super) const fn new() -> Self {
+    pub(super) const fn over(cells: C, room: usize) -> Self {
         const {
-            assert!(1 <= N && N <= FULL * HALF * HALF, "a table has 1 to 65,536 entries");
+            assert!(1 <= C::MOST && C::MOST <= ROOM_MAX, "a table has 1 to 65,536 entries");
             assert!(
-                FULL <= u8::MAX as usize && 2 * N / FULL <= u16::MAX as usize,
+                FULL <= u8::MAX as usize && 2 * ROOM_MAX / FULL <= u16::MAX as usize,
                 "a path has room for ids and places"
             );
             assert!(1 <= W && W <= 3, "entries have 1 to 3 weights");
-            assert!(1 <= size_of::<V>() && size_of::<V>() <= 64, "a value fits a cache line");
-            let inner_max = if N < FULL * HALF { 1 } else { N / (HALF * HALF) + 1 };
-            assert!(inner_max * Self::ROWS * Self::COLUMNS <= N / HALVES);
+            assert!(1 <= size_of::<C::Value>() && size_of::<C::Value>() <= 64, "a value fits a cache line");
+            let mut room = 1;
+            while room <= ROOM_MAX {
+                let inner_max = if room < FULL * HALF { 1 } else { room / (HALF * HALF) + 1 };
+                assert!(inner_max * rows_each(room, Self::COLUMNS) * Self::COLUMNS <= room / HALVES);
+                // Every room up to the first that has nodes of full size, and then what has one node more.
+                room += if room < HALF * HALF { 1 } else { HALF * HALF };
+            }
         }
-        Self {
-            keys: [[0; 2]; N],
-            values: [[V::BLANK; 2]; N],
-            rows: [0; N],
-            leaves: Pool { fresh: 0, freed: 0 },
-            inner: Pool { fresh: 0, freed: 0 },
-        }
+        let none = Pool { fresh: 0, freed: 0 };
+        Self { cells, rows_each: rows_each(room, Self::COLUMNS), leaves: none, inner: none }
+    }
+
+    #[inline]
+    pub(super) fn room(&self) -> usize {
+        self.cells.rows().len()
     }
 
     #[inline]
@@ -113,38 +125,66 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Returns where the cells of a leaf start.
     #[inline]
     const fn cells_at(leaf: Node) -> usize {
-        leaf.id.wrapping_mul(Self::CELLS)
+        leaf.id.wrapping_mul(FULL)
     }
 
     /// Returns where a column of an inner node starts.
     #[inline]
-    const fn rows_at(node: Node, column: usize) -> usize {
-        node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(Self::ROWS)
+    const fn rows_at(&self, node: Node, column: usize) -> usize {
+        node.id.wrapping_mul(Self::COLUMNS).wrapping_add(column).wrapping_mul(self.rows_each)
     }
 
     /// Returns the keys of a leaf.
     #[inline]
     pub(super) fn keys(&self, leaf: Node) -> &[usize] {
-        let start = Self::cells_at(leaf);
-        self.keys.as_flattened().get(start..start.wrapping_add(Self::CELLS)).unwrap_or_default()
+        leaf_of(self.cells.keys(), Self::cells_at(leaf))
+    }
+
+    /// Returns the row to take for `key`, and the node under it.
+    #[inline]
+    pub(super) fn down(&self, node: Node, key: usize) -> (usize, Node) {
+        // One array, whose length is known, for the keys and the children of a node of full size.
+        let words = self.cells.rows().as_chunks::<HALVES>().0;
+        let start = node.id.wrapping_mul(FULL.wrapping_mul(Self::COLUMNS));
+        let whole = words.get(start..start.wrapping_add(FULL.wrapping_mul(Self::COLUMNS)));
+        let Some(words) = whole.and_then(<[Word]>::first_chunk::<{ FULL * WEIGHTS }>) else {
+            return self.down_small(node, key);
+        };
+        let (keys, children) = words.split_at(FULL * CHILDREN);
+        let index = rank(keys, node.len, key, joined).min(node.len).saturating_sub(1);
+        (index, Self::under(node, children.get(index)))
+    }
+
+    /// As [`down`](Self::down), where there is one inner node, and room for less than a full one.
+    #[cold]
+    #[inline(never)]
+    fn down_small(&self, node: Node, key: usize) -> (usize, Node) {
+        let index = rank(self.column(node, KEYS), node.len, key, joined).min(node.len).saturating_sub(1);
+        (index, self.child(node, index))
+    }
+
+    #[inline]
+    fn under(node: Node, child: Option<&Word>) -> Node {
+        let word = child.map_or(0, joined);
+        Node { level: node.level.saturating_sub(1), id: word & 0xffff, len: word >> 16 }
     }
 
     /// Returns a column of an inner node.
     #[inline]
     pub(super) fn column(&self, node: Node, column: usize) -> &[Word] {
-        let (rows, _) = self.rows.as_chunks();
-        let start = Self::rows_at(node, column);
-        rows.get(start..start.wrapping_add(Self::ROWS)).unwrap_or_default()
+        let words = self.cells.rows().as_chunks().0;
+        let start = self.rows_at(node, column);
+        words.get(start..start.wrapping_add(self.rows_each)).unwrap_or_default()
     }
 
     fn set(&mut self, node: Node, column: usize, index: usize, word: usize) {
         if Self::is_leaf(node) {
             let at = Self::cells_at(node).wrapping_add(index);
-            self.keys.as_flattened_mut().get_mut(at).into_iter().for_each(|cell| *cell = word);
+            self.cells.keys_mut().get_mut(at).into_iter().for_each(|cell| *cell = word);
         } else {
-            let at = Self::rows_at(node, column).wrapping_add(index);
-            let (rows, _) = self.rows.as_chunks_mut();
-            rows.get_mut(at).into_iter().for_each(|cell| *cell = split(word));
+            let at = self.rows_at(node, column).wrapping_add(index);
+            let words = self.cells.rows_mut().as_chunks_mut().0;
+            words.get_mut(at).into_iter().for_each(|cell| *cell = split(word));
         }
     }
 
@@ -152,12 +192,6 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     #[inline]
     pub(super) fn leaf_rank(&self, leaf: Node, key: usize) -> usize {
         rank(self.keys(leaf), leaf.len, key, |key| *key).min(leaf.len)
-    }
-
-    /// Returns how many rows of an inner node have a lowest key that is at most `key`.
-    #[inline]
-    pub(super) fn row_rank(&self, node: Node, key: usize) -> usize {
-        rank(self.column(node, KEYS), node.len, key, joined).min(node.len)
     }
 
     /// Returns the lowest key of an entry, or the one that no key under a row is below; 0 where there is none.
@@ -176,7 +210,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
 
     /// Returns the value of an entry.
     #[inline]
-    pub(super) fn value(&self, leaf: Node, index: usize) -> Option<V> {
+    pub(super) fn value(&self, leaf: Node, index: usize) -> Option<C::Value> {
         self.values(leaf).get(index).copied()
     }
 
@@ -184,18 +218,22 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     #[inline]
     pub(super) fn prefetch(&self, leaf: Node) {
         if Self::is_leaf(leaf) {
-            self.keys(leaf).chunks_exact(const { 64 / size_of::<usize>() }).for_each(prefetch);
-            self.values(leaf).chunks_exact(const { 64 / size_of::<V>() }).for_each(prefetch);
+            if let Some(keys) = self.keys(leaf).first_chunk::<FULL>() {
+                keys.chunks_exact(const { 64 / size_of::<usize>() }).for_each(prefetch);
+            }
+            if let Some(values) = self.values(leaf).first_chunk::<FULL>() {
+                values.chunks_exact(const { 64 / size_of::<C::Value>() }).for_each(prefetch);
+            }
         }
     }
 
-    fn values(&self, leaf: Node) -> &[V] {
-        let start = Self::cells_at(leaf);
-        self.values.as_flattened().get(start..start.wrapping_add(Self::CELLS)).unwrap_or_default()
+    #[inline]
+    fn values(&self, leaf: Node) -> &[C::Value] {
+        leaf_of(self.cells.values(), Self::cells_at(leaf))
     }
 
-    pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: V) {
-        if let Some(cell) = self.values.as_flattened_mut().get_mut(Self::cells_at(leaf).wrapping_add(index)) {
+    pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: C::Value) {
+        if let Some(cell) = self.cells.values_mut().get_mut(Self::cells_at(leaf).wrapping_add(index)) {
             *cell = value;
         }
     }
@@ -203,8 +241,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
     /// Returns the node under a row.
     #[inline]
     pub(super) fn child(&self, node: Node, index: usize) -> Node {
-        let word = self.column(node, CHILDREN).get(index).map_or(0, joined);
-        Node { level: node.level.saturating_sub(1), id: word & 0xffff, len: word >> 16 }
+        Self::under(node, self.column(node, CHILDREN).get(index))
     }
 
     pub(super) fn set_child(&mut self, node: Node, index: usize, child: Node) {
@@ -262,7 +299,7 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         let found = if Self::is_leaf(node) {
             let keys = self.keys(node).get(range.clone())?;
             let mut entries = keys.iter().zip(self.values(node).get(range)?);
-            let fits = |(key, value): (&usize, &V)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
+            let fits = |(key, value): (&usize, &C::Value)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
             if first { entries.position(fits) } else { entries.rposition(fits) }
         } else {
             let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).get(range)?.iter();
@@ -280,14 +317,14 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
         if Self::is_leaf(from.0) {
             let source = Self::cells_at(from.0).wrapping_add(from.1);
             let dest = Self::cells_at(to.0).wrapping_add(to.1);
-            relocate(self.keys.as_flattened_mut(), source, dest, count, Self::ONE_LEAF);
-            relocate(self.values.as_flattened_mut(), source, dest, count, Self::ONE_LEAF);
+            relocate(self.cells.keys_mut(), source, dest, count);
+            relocate(self.cells.values_mut(), source, dest, count);
             return;
         }
         for column in 0..Self::COLUMNS {
-            let source = Self::rows_at(from.0, column).wrapping_add(from.1);
-            let dest = Self::rows_at(to.0, column).wrapping_add(to.1);
-            relocate(self.rows.as_chunks_mut::<HALVES>().0, source, dest, count, false);
+            let source = self.rows_at(from.0, column).wrapping_add(from.1);
+            let dest = self.rows_at(to.0, column).wrapping_add(to.1);
+            relocate(self.cells.rows_mut().as_chunks_mut::<HALVES>().0, source, dest, count);
         }
     }
 
@@ -317,7 +354,8 @@ impl<V: Weigh<W>, const W: usize, const N: usize> Nodes<V, W, N> {
                 Node { level, id, len }
             }
         };
-        self.blank(node, if level == 0 { Self::CELLS } else { Self::ROWS });
+        let len = if level == 0 { FULL.min(self.cells.keys().len()) } else { self.rows_each };
+        self.blank(node, len);
         node
     }
 
@@ -345,27 +383,24 @@ fn rank<T>(keys: &[T], len: usize, key: usize, read: impl Fn(&T) -> usize) -> us
     at.wrapping_add(beyond(at))
 }
 
-/// Copies `count` elements within `cells`, as if by way of elsewhere.
-///
-/// Where there are never many, one by one: a build for size does not see that `copy_within` cannot panic.
+/// Returns the cells of the leaf that starts at `start`: all, where there is not enough room for a full one.
 #[inline]
-fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize, few: bool) {
-    let both = from.min(to)..from.max(to).wrapping_add(count);
-    let Some(cells) = cells.get_mut(both) else { return };
-    let Some(apart) = cells.len().checked_sub(count) else { return };
-    if few {
-        let cells = core::cell::Cell::from_mut(cells).as_slice_of_cells();
-        let pairs = cells.iter().zip(cells.get(apart..).unwrap_or_default());
-        if to < from {
-            pairs.for_each(|(low, high)| low.set(high.get()));
-        } else {
-            pairs.rev().for_each(|(low, high)| high.set(low.get()));
-        }
-    } else if to < from {
-        cells.copy_within(apart.., 0);
-    } else {
-        cells.copy_within(..count, apart);
-    }
+fn leaf_of<T>(cells: &[T], start: usize) -> &[T] {
+    cells.get(start..start.wrapping_add(FULL)).unwrap_or(cells)
+}
+
+/// Copies `count` elements within `cells`, as if by way of elsewhere; nothing if they are not all inside.
+///
+/// `copy_within` would look once more, and a build for size does not see that it cannot panic.
+#[inline]
+#[allow(unsafe_code, reason = "no safe way to move elements is seen to be free of panics with every optimiser setting")]
+fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize) {
+    let lowest = from.min(to);
+    let Some(cells) = cells.get_mut(lowest..from.max(to).wrapping_add(count)) else { return };
+    let base = cells.as_mut_ptr();
+    let (from, to) = (base.wrapping_add(from.wrapping_sub(lowest)), base.wrapping_add(to.wrapping_sub(lowest)));
+    // SAFETY: one of the two is the first of `cells`, the other as far behind it as `cells` is longer than `count`.
+    unsafe { core::ptr::copy(from, to, count) };
 }
 
 /// Returns the larger of each weight.

@@ -6,7 +6,7 @@ mod own;
 use portable_atomic::{AtomicBool, Ordering};
 
 use crate::arch::prefetch;
-use crate::table::{Found, Table, Weigh};
+use crate::table::{Arrays, Found, Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
 pub(crate) use farewell::Farewell;
 use own::Record;
@@ -127,7 +127,7 @@ impl Free {
 /// Everything that the lock of a set guards.
 #[derive(Debug)]
 pub(crate) struct Books<S, const N: usize> {
-    table: Table<Tag, 1, N>,
+    table: Table<Arrays<Tag, N>, 1>,
     slots: [Slot<S>; N],
     free_slots: Free,
     records: [Record; N],
@@ -144,7 +144,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
     pub(crate) const fn new() -> Self {
         const { assert!(N > 0 && N <= 65_536, "a set has room for 1 to 65,536 segments") };
         Self {
-            table: Table::new(),
+            table: Table::over(Arrays::new::<1>(), N),
             slots: [const {
                 Slot { end: 0, offset: 0, link: NONE, failed: false, fresh: AtomicBool::new(false), source: None }
             }; N],
