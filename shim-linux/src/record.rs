@@ -7,7 +7,7 @@ use lock_api::Mutex;
 use pmemset_core::shutdown::RECORD_BYTES;
 use pmemset_core::{Errno, ShutdownRecord};
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{self, AtFlags, CWD, Mode, OFlags};
+use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io;
 use rustix::path::Arg;
 use rustix_futex_sync::RawMutex;
@@ -21,6 +21,8 @@ use crate::sysfs::{self, errno};
 pub enum RecordError {
     /// The name is empty, has a slash in it, or is too long.
     InvalidName,
+    /// Another [`RecordFile`] keeps this record, in this process or in another one.
+    InUse,
     /// The file is not 536 bytes long: it is no record, and nothing was read from it.
     NotARecord {
         /// Its length in bytes, at most 537.
@@ -34,6 +36,7 @@ impl fmt::Display for RecordError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::InvalidName => f.write_str("not a name for a record file"),
+            Self::InUse => f.write_str("shutdown record: kept by another program, or a second time by this one"),
             Self::NotARecord { length_bytes } => write!(f, "a record has {RECORD_BYTES} bytes, not {length_bytes}"),
             Self::Failed(cause) => write!(f, "shutdown record: {cause}"),
         }
@@ -53,6 +56,10 @@ impl core::error::Error for RecordError {
 ///
 /// The file must be on a medium that survives what the record is to notice, and is best on another file system than
 /// the source.
+///
+/// A record has one keeper at a time: beside the file `NAME` there is an empty one, `lock.NAME`, which the keeper holds a
+/// lock of (`flock(2)`) until it is dropped; do not remove it meanwhile. A child of `fork(2)` has the same lock, and holds
+/// it on until it ends or runs another program. What else lies at `next.NAME` is removed before a record is written there.
 ///
 /// ```no_run
 /// use pmemset_core::event::from_fn;
@@ -78,6 +85,8 @@ impl core::error::Error for RecordError {
 /// ```
 pub struct RecordFile {
     directory: Fd,
+    /// Locked as long as it is open.
+    _lock: Fd,
     /// The name that a record is written under, which ends with the file's own.
     temporary: Name,
     /// The number of the record in the file.
@@ -89,28 +98,44 @@ const NAME_MAX_BYTES: usize = 255;
 /// The name of a file, and the NUL behind it.
 type Name = [u8; NAME_MAX_BYTES + 1];
 
-const NEW: &[u8; 4] = b"new.";
+const NEXT: &[u8; 5] = b"next.";
+const LOCK: &[u8; 5] = b"lock.";
 
 impl RecordFile {
-    /// Opens `directory`, in which the file is to be `name`. Nothing is created yet.
+    /// Opens `directory`, in which the file is to be `name`, and becomes the keeper of that record.
     ///
     /// # Errors
     ///
-    /// See [`RecordError`].
+    /// See [`RecordError`]; `InUse` while there is another keeper. Nothing has changed then but that an empty lock file
+    /// may have been made.
     pub fn new(directory: impl Arg, name: &[u8]) -> Result<Self, RecordError> {
         let mut temporary = [0; NAME_MAX_BYTES + 1];
-        let fits = NEW.len().saturating_add(name.len()) <= NAME_MAX_BYTES;
+        let fits = NEXT.len().saturating_add(name.len()) <= NAME_MAX_BYTES;
         if matches!(name, b"" | b"." | b"..") || !fits || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
             return Err(RecordError::InvalidName);
         }
-        if let Some((new, own)) = temporary.split_first_chunk_mut() {
-            *new = *NEW;
+        if let Some((prefix, own)) = temporary.split_first_chunk_mut() {
+            *prefix = *LOCK;
             own.iter_mut().zip(name).for_each(|(to, from)| *to = *from);
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = directory.into_with_c_str(|directory| Fd::open(CWD, directory, flags, Mode::empty()));
         let directory = opened.map_err(|cause| RecordError::Failed(errno(cause)))?;
-        Ok(Self { directory, temporary, kept: Mutex::new(0) })
+        let lock = Self::lock(&directory, until_nul(&temporary).unwrap_or_default())?;
+        if let Some(prefix) = temporary.first_chunk_mut() {
+            *prefix = *NEXT;
+        }
+        Ok(Self { directory, _lock: lock, temporary, kept: Mutex::new(0) })
+    }
+
+    /// Opens the lock file, whatever it is, and takes the lock. Nothing is written to it.
+    fn lock(directory: &Fd, name: &CStr) -> Result<Fd, RecordError> {
+        let lock = open(directory, name, OFlags::RDWR | OFlags::CREATE).map_err(RecordError::Failed)?;
+        match fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(lock),
+            Err(io::Errno::WOULDBLOCK) => Err(RecordError::InUse),
+            Err(cause) => Err(RecordError::Failed(errno(cause))),
+        }
     }
 
     fn temporary(&self) -> &CStr {
@@ -118,7 +143,7 @@ impl RecordFile {
     }
 
     fn name(&self) -> &CStr {
-        self.temporary.get(NEW.len()..).and_then(until_nul).unwrap_or_default()
+        self.temporary.get(NEXT.len()..).and_then(until_nul).unwrap_or_default()
     }
 
     /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.
@@ -130,11 +155,10 @@ impl RecordFile {
     /// See [`RecordError`]. A file that cannot be read is not the same as none.
     pub fn load(&self) -> Result<Option<ShutdownRecord>, RecordError> {
         let mut kept = self.kept.lock();
-        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let record = match Fd::open(self.directory.as_fd(), self.name(), flags, Mode::empty()) {
+        let record = match open(&self.directory, self.name(), OFlags::RDONLY) {
             Ok(file) => Some(Self::read(file.as_fd())?),
-            Err(io::Errno::NOENT) => None,
-            Err(cause) => return Err(RecordError::Failed(errno(cause))),
+            Err(Errno::NOENT) => None,
+            Err(cause) => return Err(RecordError::Failed(cause)),
         };
         *kept = 0;
         Ok(record)
@@ -165,28 +189,40 @@ impl RecordFile {
         }
         let written = self.write(&record.to_bytes());
         if written.is_err() {
-            // A file that is not complete is in nobody's way; the next one is written over it.
-            let _ = fs::unlinkat(&self.directory, self.temporary(), AtFlags::empty());
+            self.unlink_temporary();
         }
-        written.map_err(errno)?;
+        written?;
         *kept = sequence;
         Ok(())
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<()> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let file = Fd::open(self.directory.as_fd(), self.temporary(), flags, Mode::RUSR | Mode::WUSR)?;
+    /// Removes what a power cut has left, or somebody has put there. What cannot be removed is found in the way.
+    fn unlink_temporary(&self) {
+        let _ = fs::unlinkat(&self.directory, self.temporary(), AtFlags::empty());
+    }
+
+    fn write(&self, bytes: &[u8]) -> Result<(), Errno> {
+        self.unlink_temporary();
+        // A file that nobody else has: neither another name's content nor a pipe can be behind it.
+        let file = open(&self.directory, self.temporary(), OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL)?;
         let mut rest = bytes;
         while !rest.is_empty() {
-            match io::retry_on_intr(|| io::write(&file, rest))? {
-                0 => return Err(io::Errno::NOSPC),
+            match io::retry_on_intr(|| io::write(&file, rest)).map_err(errno)? {
+                0 => return Err(Errno::NOSPC),
                 written => rest = rest.get(written..).unwrap_or_default(),
             }
         }
-        fs::fsync(&file)?;
-        fs::renameat(&self.directory, self.temporary(), &self.directory, self.name())?;
-        fs::fsync(&self.directory)
+        let renamed = fs::fsync(&file)
+            .and_then(|()| fs::renameat(&self.directory, self.temporary(), &self.directory, self.name()));
+        renamed.and_then(|()| fs::fsync(&self.directory)).map_err(errno)
     }
+}
+
+/// Opens `name` itself, never what a link leads to, and does not wait for the other end of a pipe.
+#[inline(never)]
+fn open(directory: &Fd, name: &CStr, flags: OFlags) -> Result<Fd, Errno> {
+    let careful = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Fd::open(directory.as_fd(), name, flags | careful, Mode::RUSR | Mode::WUSR).map_err(errno)
 }
 
 impl fmt::Debug for RecordFile {
