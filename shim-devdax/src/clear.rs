@@ -66,8 +66,30 @@ fn node(region: &Region) -> Result<Node, ClearError> {
     if is_node && stat.st_rdev == number { Ok(Node(fd)) } else { Err(ClearError::Failed(Errno::NODEV)) }
 }
 
+/// What a device is made of, which stays as it is as long as it is the same device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    place: Place,
+    uuid: Option<[u8; 16]>,
+}
+
+impl Identity {
+    fn of(device: &DaxDevice, region: &Region) -> Result<Self, NdError> {
+        Ok(Self { place: Place::of(device, region)?, uuid: device.uuid()? })
+    }
+
+    /// Fails with `ENODEV` where somebody has made another device of the memory meanwhile: what is cleared and listed
+    /// by physical addresses, and overwritten through the device, is not the same any more.
+    fn check(&self, device: &DaxDevice, region: &Region) -> Result<(), ClearError> {
+        match Self::of(device, region) {
+            Ok(now) if now == *self => Ok(()),
+            _ => Err(ClearError::Failed(Errno::NODEV)),
+        }
+    }
+}
+
 /// Where a device lies.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Place {
     /// Its bytes, counted from the start of the region.
     in_region: Span,
@@ -161,7 +183,8 @@ fn clear_with<B: Bus>(
     if block.end() > length_bytes {
         return Err(ClearError::OutOfRange { length_bytes });
     }
-    let place = Place::of(device, region).map_err(|error| ClearError::Unknown(error.errno()))?;
+    let identity = Identity::of(device, region).map_err(|error| ClearError::Unknown(error.errno()))?;
+    let place = identity.place;
     let bus = open()?;
     let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);
     let unit = |_: &Region, _| Some(unit_bytes);
@@ -176,12 +199,16 @@ fn clear_with<B: Bus>(
         };
         let found = found.get(..count).unwrap_or(&found);
         for bad in found.iter().filter_map(|bad| place.round(bad.intersect(block)?, unit_bytes)) {
+            identity.check(device, region)?;
             clear_piece(&bus, place, bad)?;
+            identity.check(device, region)?;
             zero(bad)?;
         }
         rest = found.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
     }
-    match list_with(device, block, &mut [], &unit) {
+    let left = list_with(device, block, &mut [], &unit);
+    identity.check(device, region)?;
+    match left {
         BadBlocks::None => Ok(()),
         BadBlocks::Unknown(cause) => Err(ClearError::Unknown(cause)),
         _ => Err(ClearError::StillBad),

@@ -122,13 +122,14 @@ impl DaxDevice {
         self.number
     }
 
-    /// Returns the number of bytes that can be mapped, asked anew.
+    /// Returns the number of bytes that can be mapped, asked anew: the size rounded down to the alignment.
     ///
     /// # Errors
     ///
     /// See [`NdError`]; `ENODEV` when the device has gone.
     pub fn length_bytes(&self) -> Result<u64, NdError> {
-        nd::number(&self.dir, Attribute::Size, c"size")
+        let size_bytes = nd::number(&self.dir, Attribute::Size, c"size")?;
+        Ok(size_bytes & !(self.alignment_bytes as u64).wrapping_sub(1))
     }
 
     /// Returns the alignment in bytes of everything that is mapped: 4 KiB, 2 MiB or 1 GiB.

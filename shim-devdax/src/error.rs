@@ -33,7 +33,7 @@ pub enum DaxError {
     NoDriver,
     /// An attribute of the device does not say what it should.
     Attribute(NdError),
-    /// The device's alignment is not a power of two, or its length not a multiple of it.
+    /// The device's alignment is not a power of two, or more than its length.
     InvalidAlignment {
         /// The alignment in the way, in bytes.
         alignment_bytes: u64,
@@ -77,7 +77,7 @@ impl fmt::Display for DaxError {
             Self::NoDriver => f.write_str("no driver has the device: `daxctl enable-device`"),
             Self::Attribute(error) => error.fmt(f),
             Self::InvalidAlignment { alignment_bytes } => {
-                write!(f, "alignment {alignment_bytes} is not a power of two that divides the device")
+                write!(f, "alignment {alignment_bytes} is not a power of two, or more than the whole device")
             }
             Self::NotPersistent(doubt) => write!(f, "not persistent memory: {doubt}"),
         }

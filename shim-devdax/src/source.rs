@@ -128,10 +128,8 @@ impl<F: AsFd> DaxSource<F> {
     /// Makes a source of `fd`, which sysfs describes as the character device `number`.
     pub(crate) fn new(fd: F, number: Dev, sysfs: &Sysfs) -> Result<Self, DaxError> {
         let device = usable(sysfs, number)?;
-        let length_bytes = device.length_bytes().map_err(DaxError::Attribute)?;
-        let alignment_bytes = device.alignment_bytes() as u64;
-        if length_bytes & alignment_bytes.wrapping_sub(1) != 0 {
-            return Err(DaxError::InvalidAlignment { alignment_bytes });
+        if device.length_bytes().map_err(DaxError::Attribute)? == 0 {
+            return Err(DaxError::InvalidAlignment { alignment_bytes: device.alignment_bytes() as u64 });
         }
         let durability = device.durability(Linux.cpu());
         Ok(Self { fd, device, durability })
@@ -235,6 +233,7 @@ fn check(fd: BorrowedFd<'_>) -> Result<Dev, DaxError> {
 // SAFETY: `map` has the kernel map the device over the window and nothing else, wholly inside the device, whose length
 // cannot change while its driver has it.
 unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
+    /// The whole units of the alignment: what lies behind the last one cannot be mapped.
     fn length_bytes(&self) -> Result<u64, Errno> {
         self.device.length_bytes().map_err(|error| error.errno())
     }

@@ -20,12 +20,14 @@ struct Firmware<'t> {
     refusal: Option<(Result<(), Errno>, u32, u64)>,
     /// Whether it does what it says.
     honest: bool,
+    /// An attribute of the device that somebody changes meanwhile.
+    swap: Option<(&'t str, &'t str)>,
     cleared: RefCell<Vec<(u64, u64)>>,
 }
 
 impl<'t> Firmware<'t> {
     fn new(tree: &'t Tree) -> Self {
-        Self { tree, unit_bytes: 256, refusal: None, honest: true, cleared: RefCell::default() }
+        Self { tree, unit_bytes: 256, refusal: None, honest: true, swap: None, cleared: RefCell::default() }
     }
     fn clear(&self, offset: u64, length_bytes: u64) -> Result<(), ClearError> {
         let device = self.tree.find().unwrap();
@@ -61,6 +63,9 @@ impl Bus for &Firmware<'_> {
         }
         self.cleared.borrow_mut().push((request.address - PHYSICAL, request.length_bytes));
         request.cleared_bytes = request.length_bytes;
+        if let Some((name, text)) = self.swap {
+            self.tree.write(name, text);
+        }
         if self.honest {
             let first = DATA + (request.address - PHYSICAL) / 512;
             let gone = first..first + request.length_bytes / 512;
@@ -130,6 +135,10 @@ fn blocks_are_rounded_to_what_can_be_cleared() {
 fn not_knowing_is_told_apart() {
     let unknown = |tree: &Tree, cause| assert_eq!(listed(tree, WHOLE, None).0, BadBlocks::Unknown(cause));
     unknown(&Tree::hmem(), Errno::OPNOTSUPP);
+    // Linux does not ask CXL for its list of poison, and nothing else would fill the region's.
+    unknown(&Tree::on_bus("devices/platform/ACPI0017:00/root0/nvdimm-bridge0/ndbus0", "CXL"), Errno::OPNOTSUPP);
+    unknown(&Tree::on_bus(ACPI, "e820"), Errno::OPNOTSUPP);
+    unknown(&Tree::nfit().without(&format!("{ACPI}/provider")), Errno::NOENT);
     let file = format!("{ACPI}/region0/badblocks");
     unknown(&Tree::nfit().without(&file), Errno::NOENT);
     unknown(&Tree::nfit().file(&file, "8 x\n"), Errno::INVAL);
@@ -209,6 +218,38 @@ fn refusals_of_the_firmware_are_errors() {
     let device = tree.find().unwrap();
     assert_eq!(clear_with(&device, span(0, 4096), &|| Ok(&liar), &|_| Ok(())), Err(ClearError::StillBad));
     assert_eq!(listed(&tree, WHOLE, None).1, [span(0, 4096)]);
+}
+
+/// Another device that was made of the memory meanwhile, at the same number, is not what was to be cleared.
+#[test]
+fn a_device_that_is_another_one_afterwards_was_not_cleared() {
+    let device = format!("{ACPI}/region0/dax0.1");
+    let (resource, uuid) = (format!("{device}/dax0.0/resource"), format!("{device}/uuid"));
+    let swaps =
+        [(&*resource, "0x200600000\n"), (&*resource, "0x0\n"), (&*uuid, "01234567-89ab-cdef-0123-456789abcdee\n")];
+    for (name, text) in swaps {
+        let tree = Tree::nfit();
+        bad_sectors(&tree, &[(DATA, 8), (DATA + 16, 8)]);
+        let (device, zeroed) = (tree.find().unwrap(), RefCell::new(0));
+        let firmware = Firmware { swap: Some((name, text)), ..Firmware::new(&tree) };
+        let zero = |_| {
+            *zeroed.borrow_mut() += 1;
+            Ok(())
+        };
+        let result = clear_with(&device, span(0, 4096), &|| Ok(&firmware), &zero);
+        assert_eq!(result, Err(ClearError::Failed(Errno::NODEV)), "{name} {text}");
+        assert_eq!((firmware.cleared.borrow().len(), *zeroed.borrow()), (1, 0), "{name} {text}");
+    }
+    // It is the device that `zero` writes to.
+    let tree = Tree::nfit();
+    bad_sectors(&tree, &[(DATA, 8)]);
+    let (device, firmware) = (tree.find().unwrap(), Firmware::new(&tree));
+    let zero = |_| {
+        tree.write(&uuid, "01234567-89ab-cdef-0123-456789abcdee\n");
+        Ok(())
+    };
+    let result = clear_with(&device, span(0, 4096), &|| Ok(&firmware), &zero);
+    assert_eq!(result, Err(ClearError::Failed(Errno::NODEV)), "after the last block");
 }
 
 #[test]

@@ -77,15 +77,15 @@ fn what_is_no_device_dax_is_refused() {
 
 /// Pitfall 23.
 #[test]
-fn alignments_are_powers_of_two_that_divide_the_device() {
+fn alignments_are_powers_of_two() {
     for alignment_bytes in [0, 3, 2_097_151, u64::MAX] {
         let tree = Tree::nfit().own("align", &format!("{alignment_bytes}\n"));
         assert_eq!(tree.find().err(), Some(DaxError::InvalidAlignment { alignment_bytes }));
     }
     let tree = Tree::nfit().own("align", "-1\n");
     assert_eq!(tree.find().err(), Some(DaxError::Attribute(NdError::Garbage { attribute: Attribute::Align })));
-    let odd = Tree::nfit().own("size", "33558528\n");
-    assert_eq!(odd.source().err(), Some(DaxError::InvalidAlignment { alignment_bytes: 2 << 20 }));
+    let small = Tree::nfit().own("size", "2097151\n");
+    assert_eq!(small.source().err(), Some(DaxError::InvalidAlignment { alignment_bytes: 2 << 20 }));
     for alignment_bytes in [4096_u64, 2 << 20, 1 << 30] {
         let tree = Tree::sized(alignment_bytes, 2 << 30);
         assert_eq!(tree.source().unwrap().facts().alignment_bytes() as u64, alignment_bytes);

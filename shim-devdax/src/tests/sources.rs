@@ -5,10 +5,11 @@ use std::boxed::Box;
 use std::format;
 use std::vec::Vec;
 
+use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
 use pmemset_core::error::MapError;
 use pmemset_core::{
     Coalescing, Config, DeepFlush, Errno, Extent, Granularity, MapConfig, Platform as _, Reservation, Set, Source,
-    contract,
+    Span, contract,
 };
 use shim_linux::Linux;
 
@@ -82,6 +83,27 @@ fn a_set_refuses_what_does_not_fit_the_device() {
     assert_eq!(set.segments(), 0);
     assert_eq!(map(0, 0), None, "the whole device");
     assert_eq!(set.first_part().unwrap().unwrap().extent().length_bytes(), 32 << 20);
+}
+
+/// What lies behind the last whole unit cannot be mapped; all before it can, and errors name that length.
+#[test]
+fn a_device_ends_with_its_last_whole_unit() {
+    let tree = Tree::sized(2 * MIB, 6 * MIB + 4096);
+    let source = tree.source_of(memory(8 * MIB)).unwrap();
+    assert_eq!(source.length_bytes(), Ok(6 * MIB));
+    let set = set::<4>();
+    let mapped = set.map(&source, &MapConfig::new()).unwrap();
+    assert_eq!(mapped.segment.length_bytes(), 6 << 20);
+    let refused = set.map(&source, &MapConfig::new().length(8 << 20)).unwrap_err();
+    assert_eq!(refused, MapError::SourceTooSmall { needed_bytes: 8 * MIB, length_bytes: 6 * MIB });
+    let whole = Span::new(0, 6 * MIB).unwrap();
+    assert_eq!(source.bad_blocks(whole, &mut []), BadBlocks::None);
+    let end = McsafeError::OutOfRange { length_bytes: 6 * MIB };
+    assert_eq!(source.read_mcsafe(6 * MIB, &mut [0]), Err(end));
+    assert_eq!(
+        source.clear_bad_block(Span::new(6 * MIB, 512).unwrap()).err(),
+        Some(ClearError::OutOfRange { length_bytes: 6 * MIB })
+    );
 }
 
 /// Pitfall 17, also with the page table's largest unit.
