@@ -69,6 +69,7 @@ pub(crate) fn bad_blocks(
 fn any_listed(pieces: &Pieces) -> Result<bool, NdError> {
     let mut any = false;
     for piece in pieces.as_slice() {
+        piece.region.lists_bad_blocks()?;
         badlist::read(piece.disk.as_fd(), &mut |block| any |= piece.from_disk(block).is_some())?;
     }
     Ok(any)

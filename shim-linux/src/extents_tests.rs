@@ -5,7 +5,7 @@ use std::vec::Vec;
 use std::{format, vec};
 
 use super::*;
-use crate::tree::{PMEM0, Tree};
+use crate::tree::{BUS, PMEM0, Tree};
 
 const SECTOR: u64 = 512;
 
@@ -99,6 +99,17 @@ fn extents_without_a_place_are_unknown() {
     assert_eq!(list(&tree, &mut outside, sectors(0, 8), 512), Err(Errno::OPNOTSUPP), "past the end of the device");
     tree.remove(&format!("{PMEM0}/badblocks"));
     assert_eq!(list(&tree, &mut with(0), sectors(0, 8), 512), Err(Errno::NOENT), "no list is not an empty one");
+}
+
+#[test]
+fn nothing_is_known_on_a_bus_that_tells_nothing() {
+    let tree = partition();
+    let file = || Fake::new(vec![extent(0, 8, 8)]);
+    assert_eq!(list(&tree, &mut file(), sectors(0, 8), 512), Ok(vec![]));
+    for provider in ["CXL\n", "virtio-pmem\n", "e820\n"] {
+        tree.file(&format!("{BUS}/provider"), provider);
+        assert_eq!(list(&tree, &mut file(), sectors(0, 8), 512), Err(Errno::OPNOTSUPP), "{provider}");
+    }
 }
 
 #[test]

@@ -310,9 +310,32 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// See [`NdError`]; `TooLong` where the kernel may have cut off the list, after `take` was called with the rest.
+    /// See [`NdError`]; `TooLong` where the kernel may have cut off the list, after `take` was called with the rest;
+    /// `EOPNOTSUPP` where nothing is ever listed, see [`lists_bad_blocks`](Self::lists_bad_blocks).
     pub fn bad_blocks(&self, mut take: impl FnMut(Span)) -> Result<(), NdError> {
+        self.lists_bad_blocks()?;
         badlist::read(self.dir.as_fd(), &mut take)
+    }
+
+    /// Makes sure that somebody tells the kernel of this region's bad blocks, so that an empty list means something.
+    ///
+    /// Linux fills the lists from what ACPI's NFIT driver and POWER's `papr_scm` are told. CXL, virtio-pmem,
+    /// `memmap=` and device trees tell nothing: memory behind them may be poisoned and the list is empty
+    /// (`drivers/acpi/nfit`, `arch/powerpc/platforms/pseries/papr_scm.c` are the only callers of
+    /// `nvdimm_bus_add_badrange`).
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` where nothing is ever listed; else see [`NdError`].
+    pub fn lists_bad_blocks(&self) -> Result<(), NdError> {
+        let known = sysfs::parsed(self.dir.as_fd(), Attribute::Provider, c"../provider", |text| {
+            let providers: [&[u8]; 3] = [b"ACPI.NFIT", b"nfit_test.", b"ibm,persistent-memory"];
+            Ok(u64::from(providers.iter().any(|provider| text.starts_with(provider))))
+        })?;
+        if known == 1 {
+            return Ok(());
+        }
+        Err(NdError::Unreadable { attribute: Attribute::BadBlocks, cause: Errno::OPNOTSUPP })
     }
 }
 

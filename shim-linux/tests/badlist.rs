@@ -27,6 +27,24 @@ fn blocks_are_listed_in_bytes() {
     assert_eq!(list(&tree), (Ok(()), expected));
 }
 
+/// An empty list proves nothing where nobody tells the kernel what is bad.
+#[test]
+fn only_buses_that_tell_of_bad_blocks_are_believed() {
+    let tree = Tree::two_modules();
+    let provider = format!("{BUS}/provider");
+    let tells = |name: &str| list(tree.file(&provider, name)).0;
+    for name in ["ACPI.NFIT\n", "nfit_test.1\n", "ibm,persistent-memory:ibm,pmemory@44100001\n"] {
+        assert_eq!(tells(name), Ok(()), "{name}");
+    }
+    let nothing = Err(NdError::Unreadable { attribute: Attribute::BadBlocks, cause: Errno::OPNOTSUPP });
+    for name in ["CXL\n", "e820\n", "virtio-pmem\n", "2000000000.pmem\n", "ocxlpmem\n", "\n"] {
+        assert_eq!(tells(name), nothing, "{name}");
+    }
+    tree.remove(&provider);
+    let absent = NdError::Unreadable { attribute: Attribute::Provider, cause: Errno::NOENT };
+    assert_eq!(list(&tree).0, Err(absent));
+}
+
 #[test]
 fn what_the_kernel_cuts_off_is_not_taken_for_the_end() {
     let tree = Tree::two_modules();

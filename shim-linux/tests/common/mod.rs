@@ -86,6 +86,7 @@ impl Tree {
             .region("resource", "0x240000000\n")
             .region("size", "1073741824\n")
             .region("badblocks", "")
+            .file(&format!("{BUS}/provider"), "ACPI.NFIT\n")
             .region("mappings", "2\n")
             .region("mapping0", "nmem10,0,536870912,0\n")
             .region("mapping1", "nmem2,0,536870912,1\n")
