@@ -112,7 +112,8 @@ fn what_is_in_the_way_is_replaced() {
     let path = |name: &str| folder.0.join(name);
     fs::write(path("precious"), "not to be overwritten").unwrap();
     let file = folder.open();
-    let puts: [(&str, fn(&PathBuf, &PathBuf)); 4] = [
+    type Put = fn(&PathBuf, &PathBuf);
+    let puts: [(&str, Put); 4] = [
         ("a hard link", |precious, way| fs::hard_link(precious, way).unwrap()),
         ("a symbolic link", |precious, way| symlink(precious, way).unwrap()),
         ("a pipe", |_, way| mkfifoat(CWD, way, Mode::RUSR | Mode::WUSR).unwrap()),
