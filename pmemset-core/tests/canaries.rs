@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "stores to simulated memory")]
 
 use pmemset_core::arch::StoreKind;
-use pmemset_core::sim::{Call, Explore, Explored, Failure, Hardware, Machine, Medium, SimPlatform, SimSource};
-use pmemset_core::{Extent, Granularity, Platform, Source};
+use pmemset_core::badblock::BadBlocks;
+use pmemset_core::sim::{Call, Explore, Explored, Failure, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
+use pmemset_core::{Extent, Granularity, Platform, Source, Span};
 
 const PAGE_BYTES: usize = 256;
 
@@ -262,6 +263,121 @@ fn stores_of_one_line_on_two_sides_of_a_step_keep_their_order() {
         },
     );
     assert_eq!(outcome.unwrap().states, 3);
+}
+
+#[test]
+fn streamed_stores_of_one_line_need_a_fence_to_keep_their_order() {
+    let explore = |fence: bool| {
+        Explore::new(Hardware::new().page_bytes(PAGE_BYTES)).run(
+            |machine| {
+                let page = Page::new(machine, Granularity::CacheLine);
+                page.stream(0, &[42]);
+                if fence {
+                    page.platform.fence();
+                }
+                page.stream(1, &[1]);
+                page.platform.fence();
+            },
+            |machine| match machine.source(0).words(0, 2)[..] {
+                [42, 1] | [_, 0] => Ok(()),
+                ref words => Err(format!("{words:?}")),
+            },
+        )
+    };
+    explore(true).unwrap();
+    assert_eq!(explore(false).unwrap_err().message, "[0, 1]");
+}
+
+#[test]
+fn failed_sync_loses_what_was_dirty_and_the_next_one_says_nothing() {
+    let explore = |stored_again: bool| {
+        Explore::new(Hardware::new().page_bytes(PAGE_BYTES)).run(
+            |machine| {
+                let page = Page::new(machine, Granularity::Page);
+                page.store(0, 1);
+                page.store(8, 2);
+                machine.fail(Fault::nth(0).only(Call::Sync));
+                page.source.sync(page.window, 0).unwrap_err();
+                if stored_again {
+                    page.store(24, 9); // the whole page is dirty again
+                }
+                page.source.sync(page.window, 0).unwrap();
+                page.store(16, 1);
+                page.source.sync(page.window, 0).unwrap();
+                machine.acknowledge(1);
+            },
+            |machine| match machine.source(0).words(0, 17)[..] {
+                ref words if machine.acknowledged() == 1 && (words[0], words[8]) != (1, 2) => Err("lost".to_owned()),
+                ref words if words[16] == 1 && words[0] == 0 => Err("marked, and lost".to_owned()),
+                _ => Ok(()),
+            },
+        )
+    };
+    assert_eq!(explore(false).unwrap_err().message, "marked, and lost");
+    explore(true).unwrap();
+}
+
+#[test]
+fn failed_sync_loses_dirty_pages_that_it_was_not_asked_for() {
+    let outcome = Explore::new(Hardware::new().page_bytes(PAGE_BYTES)).run(
+        |machine| {
+            let source = machine.add_source(Medium::new(2 * PAGE_BYTES as u64).granularity(Granularity::Page));
+            let platform = machine.platform();
+            let window = platform.reserve(2 * PAGE_BYTES, PAGE_BYTES).unwrap();
+            // SAFETY: reserved just now.
+            unsafe { source.map(window, 0) }.unwrap();
+            machine.settle();
+            let page = Page { platform, source, window };
+            page.store(0, 1);
+            page.store(PAGE_BYTES / 8, 2);
+            let (first, second) = (window.slice(0, PAGE_BYTES).unwrap(), window.slice(PAGE_BYTES, PAGE_BYTES).unwrap());
+            machine.fail(Fault::nth(0).only(Call::Sync));
+            page.source.sync(first, 0).unwrap_err();
+            page.source.sync(second, PAGE_BYTES as u64).unwrap();
+            machine.acknowledge(1);
+        },
+        |machine| match machine.source(0).words(PAGE_BYTES, 1)[0] {
+            0 if machine.acknowledged() == 1 => Err("lost".to_owned()),
+            _ => Ok(()),
+        },
+    );
+    outcome.unwrap_err();
+}
+
+#[test]
+fn states_that_differ_in_what_was_kept_alone_are_checked() {
+    let outcome = Explore::new(Hardware::new().page_bytes(PAGE_BYTES)).run(
+        |machine| {
+            let page = Page::new(machine, Granularity::CacheLine);
+            page.store(0, 1);
+            page.flush(0, 1);
+            machine.keep(b"clean");
+        },
+        |machine| match machine.source(0).words(0, 1)[0] {
+            0 if machine.kept() == b"clean" => Err("kept as clean, and lost".to_owned()),
+            _ => Ok(()),
+        },
+    );
+    outcome.unwrap_err();
+}
+
+#[test]
+fn states_that_differ_in_bad_blocks_alone_are_checked() {
+    let outcome = Explore::new(Hardware::new().page_bytes(PAGE_BYTES)).run(
+        |machine| {
+            let page = Page::new(machine, Granularity::CacheLine);
+            page.platform.fence();
+            page.source.damage(Span::new(0, 64).unwrap());
+        },
+        |machine| {
+            let (all, mut blocks) = (Span::new(0, PAGE_BYTES as u64).unwrap(), [Span::new(0, 1).unwrap(); 2]);
+            match machine.source(0).bad_blocks(all, &mut blocks) {
+                BadBlocks::None => Ok(()),
+                bad => Err(format!("{bad:?}")),
+            }
+        },
+    );
+    outcome.unwrap_err();
 }
 
 #[test]

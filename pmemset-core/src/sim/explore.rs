@@ -6,12 +6,12 @@ use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::hash::{BuildHasher, BuildHasherDefault};
+use core::hash::{BuildHasher, BuildHasherDefault, Hash};
 use std::collections::HashSet;
 use std::hash::DefaultHasher;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::medium::Line;
+use super::line::Line;
 use super::source::{self, Medium};
 use super::{Call, Hardware, Machine, SimReplay};
 use crate::Span;
@@ -43,6 +43,15 @@ impl Cut {
             bad: source.bad.clone(),
         };
         Self { step, call, acknowledged, kept: kept.to_vec(), sources: sources.iter().map(cut).collect() }
+    }
+
+    /// Returns a number for all that a check can find after this cut, `bytes` among it: 128 bits, so that no two agree.
+    fn name(&self, bytes: impl Hash) -> u128 {
+        let about = |source: &SourceCut| format!("{:?} {:?}", source.medium, source.bad);
+        let sources: Vec<String> = self.sources.iter().map(about).collect();
+        let all = (bytes, self.acknowledged, &self.kept, sources);
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        u128::from(hasher.hash_one((0, &all))) << 64 | u128::from(hasher.hash_one((1, &all)))
     }
 
     /// Returns every line of which more than one content can survive.
@@ -275,7 +284,7 @@ fn verdict<C: Fn(&Machine) -> Result<(), String>>(check: &C, machine: &Machine) 
 struct Walk<'w, C> {
     explore: &'w Explore,
     check: &'w C,
-    seen: HashSet<u64>,
+    seen: HashSet<u128>,
     explored: Explored,
 }
 
@@ -311,10 +320,7 @@ impl<C: Fn(&Machine) -> Result<(), String>> Walk<'_, C> {
         path: &mut Vec<(usize, Vec<usize>)>,
     ) -> Result<(), Failure> {
         let images = cut.images(unsure, &choice);
-        let media: Vec<String> = cut.sources.iter().map(|source| format!("{:?}", source.medium)).collect();
-        let key =
-            BuildHasherDefault::<DefaultHasher>::default().hash_one((&images, cut.acknowledged, media, path.len()));
-        if !self.seen.insert(key) {
+        if !self.seen.insert(cut.name((&images, path.len()))) {
             self.explored.merged += 1;
             return Ok(());
         }

@@ -1,92 +1,13 @@
-//! What of a source's bytes a power cut leaves: every line's versions since its last sure one.
+//! The bytes of a source: what its program sees of them, and how they get to the medium.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
+use super::Hardware;
+use super::line::{Line, Moment, UNIT_BYTES};
 use crate::Granularity;
-
-/// Bytes that are never torn: one aligned store of the processor.
-pub(super) const UNIT_BYTES: usize = 8;
-
-/// A line that may hold any of several versions after a power cut.
-#[derive(Clone, Debug)]
-pub(super) struct Line {
-    /// Contents in the order in which they were seen; the first is the oldest that can survive.
-    versions: Vec<Vec<u8>>,
-    /// For each unit, the oldest version that it can have.
-    sure: Vec<usize>,
-    /// For each unit, the version that the next fence makes sure of.
-    pending: Vec<usize>,
-}
-
-impl Line {
-    fn new(old: &[u8]) -> Self {
-        let units = old.len() / UNIT_BYTES;
-        Self { versions: [old.to_vec()].into(), sure: [0].repeat(units), pending: [0].repeat(units) }
-    }
-
-    fn newest(&self) -> usize {
-        self.versions.len() - 1
-    }
-
-    fn fence(&mut self) {
-        for (sure, pending) in self.sure.iter_mut().zip(&self.pending) {
-            *sure = (*sure).max(*pending);
-        }
-        let gone = self.sure.iter().copied().min().unwrap_or(0);
-        self.versions.drain(..gone);
-        for unit in self.sure.iter_mut().chain(&mut self.pending) {
-            *unit = unit.saturating_sub(gone);
-        }
-    }
-
-    fn is_sure(&self) -> bool {
-        self.sure.iter().all(|&unit| unit == self.newest())
-    }
-
-    /// Returns the line as it is when eviction caught it between version `from` and the next, with the units in `mask`
-    /// already stored.
-    fn caught(&self, from: usize, mask: u32) -> Vec<u8> {
-        let mut content = Vec::new();
-        for (unit, &sure) in self.sure.iter().enumerate() {
-            let version = (from + ((mask >> unit) & 1) as usize).max(sure);
-            content.extend_from_slice(&self.versions[version][unit * UNIT_BYTES..(unit + 1) * UNIT_BYTES]);
-        }
-        content
-    }
-
-    /// Returns every content that can survive: first the oldest, then the newest, then those in between.
-    ///
-    /// Stores of a line reach the medium in program order as far as the order is known: what was stored before a call
-    /// of the platform comes before what was stored after it. Between two calls every order of 8-byte units is
-    /// possible.
-    pub(super) fn survivors(&self) -> Vec<Vec<u8>> {
-        let units = self.sure.len();
-        let mut all = Vec::from([self.caught(0, 0)]);
-        let mut add = |content: Vec<u8>| {
-            if !all.contains(&content) {
-                all.push(content);
-            }
-        };
-        add(self.caught(self.newest(), 0));
-        for from in 0..self.newest() {
-            let (old, new) = (self.caught(from, 0), self.caught(from, u32::MAX));
-            let changed: Vec<usize> = (0..units)
-                .filter(|unit| {
-                    let bytes = unit * UNIT_BYTES..(unit + 1) * UNIT_BYTES;
-                    old[bytes.clone()] != new[bytes]
-                })
-                .collect();
-            for subset in 0..1_u32 << changed.len() {
-                let stored = changed.iter().enumerate().filter(|(bit, _)| subset >> bit & 1 == 1);
-                add(self.caught(from, stored.fold(0, |mask, (_, unit)| mask | 1 << unit)));
-            }
-        }
-        all
-    }
-}
 
 /// The bytes of one source, as the program sees them and as a power cut may leave them.
 #[derive(Clone, Debug)]
@@ -97,13 +18,27 @@ pub(super) struct Image {
     pub(super) lines: BTreeMap<usize, Arc<Line>>,
     /// What the program reads, as last seen.
     pub(super) now: Vec<u8>,
+    /// Pages that a failed `sync` has called clean, and that nobody has stored to since.
+    clean: BTreeSet<usize>,
+    /// The number of fences so far.
+    epoch: usize,
     granularity: Granularity,
     line_bytes: usize,
+    page_bytes: usize,
 }
 
 impl Image {
-    pub(super) fn new(bytes: Vec<u8>, granularity: Granularity, line_bytes: usize) -> Self {
-        Self { sure: Arc::new(bytes.clone()), lines: BTreeMap::new(), now: bytes, granularity, line_bytes }
+    pub(super) fn new(bytes: Vec<u8>, granularity: Granularity, hardware: &Hardware) -> Self {
+        Self {
+            sure: Arc::new(bytes.clone()),
+            lines: BTreeMap::new(),
+            now: bytes,
+            clean: BTreeSet::new(),
+            epoch: 0,
+            granularity,
+            line_bytes: hardware.line_bytes,
+            page_bytes: hardware.page_bytes,
+        }
     }
 
     /// Sets the length, at once and durably; new bytes are 0.
@@ -113,8 +48,8 @@ impl Image {
         self.lines.retain(|offset, _| *offset < length_bytes);
     }
 
-    /// Takes note of what `memory`, the bytes from `offset` on, has become through ordinary stores.
-    pub(super) fn observe(&mut self, offset: usize, memory: &[u8]) {
+    /// Takes note of what `memory`, the bytes from `offset` on, has become through ordinary stores before `step`.
+    pub(super) fn observe(&mut self, offset: usize, memory: &[u8], step: usize) {
         if self.now[offset..offset + memory.len()] == *memory {
             return;
         }
@@ -123,34 +58,41 @@ impl Image {
             let old = &mut self.now[start..start + new.len()];
             if old != new {
                 let line = self.lines.entry(start).or_insert_with(|| Arc::new(Line::new(old)));
-                Arc::make_mut(line).versions.push(new.to_vec());
+                Arc::make_mut(line).store(new, Moment { step, epoch: self.epoch });
                 old.copy_from_slice(new);
+                self.clean.remove(&(start / self.page_bytes));
             }
         }
     }
 
     /// Notes that the lines that `range` touches are on their way to the medium.
     pub(super) fn write_back(&mut self, range: Range<usize>) {
-        let mask = self.line_bytes - 1;
-        self.stream(range.start & !mask..(range.end + mask) & !mask);
-    }
-
-    /// Notes that the units that `range` touches were stored around the cache, or written back.
-    pub(super) fn stream(&mut self, range: Range<usize>) {
         if self.granularity == Granularity::CacheLine {
-            self.begin(range);
+            let mask = self.line_bytes - 1;
+            self.units(range.start & !mask..(range.end + mask) & !mask, Line::begin);
         }
     }
 
-    fn begin(&mut self, range: Range<usize>) {
+    /// Notes that what was stored to the units that `range` touches at `step` went around the cache.
+    pub(super) fn stream(&mut self, range: Range<usize>, step: usize) {
+        let begins = self.granularity == Granularity::CacheLine;
+        self.units(range, |line, unit| {
+            line.stream(unit, step);
+            if begins {
+                line.begin(unit);
+            }
+        });
+    }
+
+    /// Does something to every unit that `range` touches, in lines of which something may be lost.
+    fn units(&mut self, range: Range<usize>, mut act: impl FnMut(&mut Line, usize)) {
         let first = range.start & !(self.line_bytes - 1);
         for (start, line) in self.lines.range_mut(first..range.end) {
             let line = Arc::make_mut(line);
-            let newest = line.newest();
-            for (unit, pending) in line.pending.iter_mut().enumerate() {
+            for unit in 0..line.units() {
                 let at = start + unit * UNIT_BYTES;
                 if at < range.end && range.start < at + UNIT_BYTES {
-                    *pending = newest;
+                    act(line, unit);
                 }
             }
         }
@@ -158,38 +100,58 @@ impl Image {
 
     /// Makes sure of what a fence makes sure of.
     pub(super) fn fence(&mut self) {
+        self.epoch += 1;
+        let all = 0..self.now.len();
         match self.granularity {
             Granularity::Page => return,
             Granularity::CacheLine => {}
-            Granularity::Byte => self.begin(0..self.now.len()),
+            Granularity::Byte => self.units(all.clone(), Line::begin),
         }
-        self.arrive();
+        self.arrive(all);
     }
 
-    fn arrive(&mut self) {
+    /// Makes sure of what is on its way in the lines that `range` touches.
+    fn arrive(&mut self, range: Range<usize>) {
         let mut arrived = Vec::new();
-        for (start, line) in &mut self.lines {
-            if line.pending != line.sure {
-                Arc::make_mut(line).fence();
-                if line.is_sure() {
-                    arrived.push(*start);
-                }
+        let first = range.start & !(self.line_bytes - 1);
+        for (start, line) in self.lines.range_mut(first..range.end).filter(|(_, line)| line.is_pending()) {
+            Arc::make_mut(line).arrive();
+            if line.is_sure() {
+                arrived.push(*start);
             }
         }
         if !arrived.is_empty() {
             let sure = Arc::make_mut(&mut self.sure);
             for start in arrived {
                 if let Some(line) = self.lines.remove(&start) {
-                    let content = &line.versions[line.newest()];
+                    let content = line.newest_bytes();
                     sure[start..start + content.len()].copy_from_slice(content);
                 }
             }
         }
     }
 
-    /// Makes sure of every byte of `range`, as a source's `sync` does.
+    /// Makes sure of every byte of `range` in a page that is not taken for clean, as a source's `sync` does.
     pub(super) fn sync(&mut self, range: Range<usize>) {
-        self.begin(range);
-        self.arrive();
+        for page in range.start / self.page_bytes..range.end.div_ceil(self.page_bytes) {
+            let whole = page * self.page_bytes..(page + 1) * self.page_bytes;
+            if !self.clean.contains(&page) {
+                let bytes = whole.start.max(range.start)..whole.end.min(range.end);
+                self.units(bytes.clone(), Line::begin);
+                self.arrive(bytes);
+            }
+        }
+    }
+
+    /// Fails to write back: what was dirty anywhere in the source may or may not have got to the medium, and is taken
+    /// for clean from now on, until somebody stores to its page again.
+    pub(super) fn fail_sync(&mut self) {
+        self.clean.extend(self.lines.keys().map(|start| start / self.page_bytes));
+    }
+
+    /// Makes sure of everything, also of what a failed `sync` has left.
+    pub(super) fn settle(&mut self) {
+        self.clean.clear();
+        self.sync(0..self.now.len());
     }
 }

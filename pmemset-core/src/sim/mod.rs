@@ -9,10 +9,13 @@
 //!   step and between any two stores.
 //! - 8-byte units, aligned, never tear. Between two steps, the order of stores is not known: any subset of the units
 //!   of a line may have been stored. Stores on two sides of a step reach *one line* in that order; of two lines nothing
-//!   is known until a fence, because each may be evicted by itself at any time, or not.
+//!   is known until a fence, because each may be evicted by itself at any time, or not. Stores around the cache
+//!   reach their line in any order until a fence.
 //! - Cache-line granularity: what a line was when it was written back (or, for streaming stores, what was stored) is
 //!   sure after the next fence. Page granularity: only [`sync`](crate::Source::sync) makes sure. Byte granularity: the
 //!   fence alone does.
+//! - A `sync` that fails, and was not just interrupted, is the kernel's: what was dirty anywhere in the source may be
+//!   lost, and its pages are taken for clean. The next one skips them and succeeds; a store makes its page dirty again.
 //! - A source grows at once and durably.
 //! - One processor: a fence makes sure of everything that was written back, no matter in which thread.
 //! - The same bytes of a source can be mapped once only at any time.
@@ -71,6 +74,7 @@ macro_rules! duty {
 
 mod explore;
 mod fault;
+mod line;
 mod medium;
 mod platform;
 mod random;
@@ -282,7 +286,7 @@ impl Machine {
         let mut state = self.lock();
         self.observe(&mut state);
         for source in &mut state.sources {
-            source.image.sync(0..source.image.now.len());
+            source.image.settle();
         }
         if let Some(cuts) = &mut state.cuts {
             cuts.clear();
@@ -337,7 +341,7 @@ impl Machine {
             for (window, offset) in source.mappings.clone() {
                 let now = &source.image.now[offset..offset + window.length_bytes()];
                 if !self.inner.memory.equals(window, now) {
-                    source.image.observe(offset, &self.inner.memory.read(window));
+                    source.image.observe(offset, &self.inner.memory.read(window), state.steps);
                 }
             }
         }

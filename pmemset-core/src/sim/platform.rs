@@ -1,6 +1,7 @@
 //! The platform of a simulated machine.
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
+use super::medium::Image;
 use super::{Call, Machine, Page, State};
 use crate::arch::{Cpu, StoreKind};
 use crate::{Errno, Extent, Platform};
@@ -23,14 +24,13 @@ impl SimPlatform {
         &self.machine
     }
 
-    /// Notes that `range`, as far as sources are mapped there, is stored around the cache or written back.
-    fn begin(state: &mut State, range: Extent, whole_lines: bool) {
+    /// Tells `act` of every source that is mapped in `range`, and of the bytes of it there.
+    fn images(state: &mut State, range: Extent, mut act: impl FnMut(&mut Image, core::ops::Range<usize>)) {
         for source in &mut state.sources {
             for (window, offset) in source.mappings.clone() {
                 if let Some(piece) = window.intersect(range) {
                     let start = offset + (piece.start() - window.start());
-                    let bytes = start..start + piece.length_bytes();
-                    if whole_lines { source.image.write_back(bytes) } else { source.image.stream(bytes) }
+                    act(&mut source.image, start..start + piece.length_bytes());
                 }
             }
         }
@@ -43,7 +43,8 @@ impl SimPlatform {
         if let (StoreKind::Streaming, Some(range)) = (kind, Extent::new(dest.addr(), length_bytes)) {
             let mut state = self.machine.lock();
             self.machine.observe(&mut state);
-            Self::begin(&mut state, range, false);
+            let step = state.steps;
+            Self::images(&mut state, range, |image, bytes| image.stream(bytes, step));
         }
     }
 }
@@ -83,7 +84,7 @@ unsafe impl Platform for SimPlatform {
         if let Ok(mut state) = self.machine.step(Call::WriteBack) {
             let pages = range.align_outward(self.page_size_bytes()).expect("a range in the address space");
             duty!(state.space.all(pages, Page::Mapped), "{range} is written back, and is not all mapped");
-            Self::begin(&mut state, range, true);
+            Self::images(&mut state, range, Image::write_back);
         }
     }
 

@@ -3,7 +3,8 @@
 
 use alloc::vec::Vec;
 
-use super::medium::{Image, UNIT_BYTES};
+use super::line::UNIT_BYTES;
+use super::medium::Image;
 use super::{Call, Hardware, Machine, Page};
 use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::error::PrepareError;
@@ -110,7 +111,7 @@ impl State {
     }
 
     pub(super) fn with_bytes(medium: Medium, hardware: &Hardware, bytes: Vec<u8>) -> Self {
-        let image = Image::new(bytes, medium.granularity, hardware.line_bytes);
+        let image = Image::new(bytes, medium.granularity, hardware);
         Self { medium, image, mappings: Vec::new(), bad: Vec::new(), relied: 0, grown: 0 }
     }
 
@@ -191,6 +192,7 @@ impl SimSource {
 
     /// Stores `bytes` at `offset`, durably in the end; a power cut may come before that.
     fn overwrite(&self, state: &mut super::State, call: Call, offset: usize, bytes: &[u8]) {
+        let step = state.steps;
         let source = &mut state.sources[self.index];
         let memory = &self.machine.inner.memory;
         for (window, start) in &source.mappings {
@@ -203,7 +205,7 @@ impl SimSource {
         let whole = offset & !(line_bytes - 1)..(offset + bytes.len()).next_multiple_of(line_bytes);
         let mut content = source.image.now[whole.clone()].to_vec();
         content[offset - whole.start..][..bytes.len()].copy_from_slice(bytes);
-        source.image.observe(whole.start, &content);
+        source.image.observe(whole.start, &content, step);
         state.cut(call);
         state.sources[self.index].image.sync(whole);
     }
@@ -304,7 +306,11 @@ unsafe impl Source for SimSource {
 
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
         let page_bytes = self.machine.inner.hardware.page_bytes;
-        let mut state = self.machine.step(Call::Sync)?;
+        let mut state = self.machine.step(Call::Sync).inspect_err(|errno| {
+            if *errno != Errno::INTR {
+                self.machine.lock().sources[self.index].image.fail_sync();
+            }
+        })?;
         duty!(range.is_aligned(page_bytes), "{range} is synchronised, and is not on page boundaries");
         let source = &mut state.sources[self.index];
         Self::check_flush(source, range, offset);
