@@ -1,16 +1,35 @@
-//! Building for targets that this machine does not run: with a target that rustup has, or with Debian's compiler.
+//! Building for targets that this machine does not run, and building the standard library itself.
 
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
-use crate::tools;
+use crate::packages;
+use crate::progress;
+use crate::tools::{self, root};
 
-/// Where a compiler for a target comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The oldest compiler that builds pmemset, as Cargo.toml says.
+pub(crate) const OLDEST: &str = env!("CARGO_PKG_RUST_VERSION");
+
+/// Where a compiler for a target comes from; the first that there is is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Origin {
-    /// rustup has the target's libraries.
-    Rustup,
-    /// Debian's compiler builds them from Debian's source package.
+    /// The user's compiler has the target's libraries.
+    Own,
+    /// A compiler that comes with the sources of its libraries, and builds them.
+    Sources(Sources),
+}
+
+/// A compiler with the sources of its own libraries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Sources {
+    /// The user's, with what the component `rust-src` holds.
+    Component,
+    /// The user's, with a Debian package of exactly its version: a program that runs it with these sources.
+    Package(PathBuf),
+    /// Debian's compiler with Debian's sources.
     Debian,
 }
 
@@ -22,25 +41,24 @@ pub(crate) struct Compiler {
 }
 
 impl Compiler {
-    /// Returns a compiler for `target`, installing Debian's where rustup has none; or why there is none.
+    /// Returns a compiler for `target`; or why there is none, and the command that would change it.
     pub(crate) fn find(target: &'static str) -> Result<Self, String> {
         let libraries = tools::output_of("rustc", &["--print", "target-libdir", "--target", target]);
         if libraries.is_ok_and(|path| Path::new(path.trim()).is_dir()) {
-            return Ok(Self { origin: Origin::Rustup, target });
+            return Ok(Self { origin: Origin::Own, target });
         }
-        debian_compiler()
-            .map_err(|reason| format!("rustup has no {target} (rustup target add {target}), and {reason}"))?;
-        Ok(Self { origin: Origin::Debian, target })
+        let sources = Sources::find().map_err(|reason| format!("rustup target add {target} ({reason})"))?;
+        Ok(Self { origin: Origin::Sources(sources), target })
     }
 
-    /// Returns `cargo VERB` for this target, run in `folder`; Debian's builds the libraries `libraries`.
+    /// Returns `cargo VERB` for this target, run in `folder`; `libraries` are built where they have to be.
     pub(crate) fn cargo(&self, folder: &Path, verb: &str, libraries: &str) -> Command {
-        let mut command = match self.origin {
-            Origin::Rustup => tools::cargo(),
-            Origin::Debian => debian_cargo(),
+        let mut command = match &self.origin {
+            Origin::Own => tools::cargo(),
+            Origin::Sources(sources) => sources.cargo(),
         };
         command.current_dir(folder).arg(verb).args(["--target", self.target]);
-        if self.origin == Origin::Debian {
+        if self.origin != Origin::Own {
             command.arg(format!("-Zbuild-std={libraries}"));
         }
         command.arg("--target-dir").arg(self.target_dir());
@@ -63,45 +81,133 @@ impl Compiler {
 
     /// A folder for each compiler: their artefacts do not mix.
     fn target_dir(&self) -> PathBuf {
-        let name = match self.origin {
-            Origin::Rustup => "rustup",
-            Origin::Debian => "debian",
+        let name = match &self.origin {
+            Origin::Own => "rustup",
+            Origin::Sources(Sources::Component | Sources::Package(_)) => "sources",
+            Origin::Sources(Sources::Debian) => "debian",
         };
-        tools::root().join("target/bare").join(name)
+        root().join("target/bare").join(name)
     }
 
     /// Returns the linker for bare metal; Debian's compiler comes without one, and rustup's links for every target.
     fn linker(&self) -> Option<PathBuf> {
-        if self.origin == Origin::Rustup || self.target.contains("linux") {
+        if self.origin == Origin::Own || self.target.contains("linux") {
             return None;
         }
-        let sysroot = tools::output_of("rustc", &["--print", "sysroot"]).ok()?;
-        let libraries = Path::new(sysroot.trim()).join("lib/rustlib");
-        let host = std::fs::read_dir(libraries).ok()?.flatten();
+        let libraries = sysroot().ok()?.join("lib/rustlib");
+        let host = fs::read_dir(libraries).ok()?.flatten();
         let lld = host.map(|entry| entry.path().join("bin/rust-lld")).find(|path| path.is_file());
         let binutils = if self.target.starts_with("thumb") { "arm-none-eabi-ld" } else { "ld" };
         lld.or_else(|| tools::find_program(binutils))
     }
 }
 
-/// Installs Debian's compiler with the sources of its libraries, or says why it cannot.
-pub(crate) fn debian_compiler() -> Result<(), String> {
-    tools::install_packages(&["rustc-web", "cargo-web", "rust-web-src"])
+impl Sources {
+    /// Returns a compiler with the sources of its own libraries, installing what is missing.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none.
+    pub(crate) fn find() -> Result<Self, String> {
+        static FOUND: Mutex<Option<Result<Sources, String>>> = Mutex::new(None);
+        let mut found = FOUND.lock().unwrap_or_else(PoisonError::into_inner);
+        found.get_or_insert_with(Self::search).clone()
+    }
+
+    fn search() -> Result<Self, String> {
+        let own = release(&tools::output_of("rustc", &["--version"])?)?;
+        if sysroot()?.join("lib/rustlib/src/rust/library").is_dir() {
+            return Ok(Self::Component);
+        }
+        for package in ["rust-web-src", "rust-src"] {
+            let folder = PathBuf::from(format!("/usr/src/rustc-{own}"));
+            if packages::install(&[&format!("{package} (= {own})")]).is_ok() && folder.join("library").is_dir() {
+                return with_sources(&own, &folder).map(Self::Package);
+            }
+        }
+        let needs = ["rustc-web", "cargo-web", "rust-web-src"].map(|package| format!("{package} (>= {OLDEST})"));
+        packages::install(&needs.each_ref().map(String::as_str)).map_err(|reason| {
+            format!("there are no sources of rustc {own}, nor another compiler with its own: {reason}")
+        })?;
+        Ok(Self::Debian)
+    }
+
+    /// Returns a cargo that takes `-Zbuild-std`.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = match self {
+            Self::Component => tools::cargo(),
+            Self::Package(compiler) => {
+                let mut command = tools::cargo();
+                command.env("RUSTC", compiler);
+                command
+            }
+            Self::Debian => {
+                // Freed of what rustup's cargo has put into the environment for this program.
+                let mut command = Command::new("/usr/bin/cargo");
+                for name in ["CARGO", "RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "RUSTDOC"] {
+                    command.env_remove(name);
+                }
+                command.env("RUSTC", "/usr/bin/rustc");
+                command
+            }
+        };
+        command.env("RUSTC_BOOTSTRAP", "1").env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+        command
+    }
+
+    /// Returns the compiler itself.
+    pub(crate) fn rustc(&self) -> Command {
+        let mut command = match self {
+            Self::Component => Command::new("rustc"),
+            Self::Package(compiler) => Command::new(compiler),
+            Self::Debian => {
+                let mut command = Command::new("/usr/bin/rustc");
+                command.env_remove("LD_LIBRARY_PATH");
+                command
+            }
+        };
+        command.env("RUSTC_BOOTSTRAP", "1");
+        command
+    }
 }
 
-/// Returns Debian's cargo, freed of what rustup's cargo has put into the environment for this program.
-pub(crate) fn debian_cargo() -> Command {
-    let mut command = Command::new("/usr/bin/cargo");
-    command.env("RUSTC", "/usr/bin/rustc").env("RUSTC_BOOTSTRAP", "1");
-    for name in ["CARGO", "RUSTUP_TOOLCHAIN", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "LD_LIBRARY_PATH", "RUSTDOC"] {
-        command.env_remove(name);
-    }
-    command
+/// Returns the folder of the user's compiler.
+fn sysroot() -> Result<PathBuf, String> {
+    tools::output_of("rustc", &["--print", "sysroot"]).map(|path| path.trim().into())
+}
+
+/// Reads `1.95.0` from what `rustc --version` prints. One that is no release has no sources but its own.
+fn release(text: &str) -> Result<String, String> {
+    let word = text.split_whitespace().nth(1).ok_or_else(|| format!("rustc --version says {text:?}"))?;
+    Ok(word.to_owned())
+}
+
+/// Makes a folder like that of the user's compiler, but with sources, and a program that runs the compiler with it.
+fn with_sources(version: &str, sources: &Path) -> Result<PathBuf, String> {
+    let sysroot = sysroot()?;
+    let folder = root().join("target/bare").join(format!("sysroot-{version}"));
+    let libraries = folder.join("lib/rustlib");
+    let program = folder.join("rustc");
+    let make = || {
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(libraries.join("src/rust"))?;
+        for entry in fs::read_dir(sysroot.join("lib/rustlib"))?.flatten().filter(|entry| entry.file_name() != "src") {
+            symlink(entry.path(), libraries.join(entry.file_name()))?;
+        }
+        symlink(sources.join("library"), libraries.join("src/rust/library"))?;
+        let compiler = sysroot.join("bin/rustc");
+        let script = format!("#!/bin/sh\nexec '{}' --sysroot '{}' \"$@\"\n", compiler.display(), folder.display());
+        fs::write(&program, script)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
+    };
+    make().map_err(|error: std::io::Error| format!("{}: {error}", folder.display()))?;
+    Ok(program)
 }
 
 /// Runs `command`, and returns the end of what it said if it fails.
 pub(crate) fn run(command: &mut Command) -> Result<String, String> {
-    let output = command.output().map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let output = progress::during(&progress::short(command), || command.output());
+    let output = output.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -109,4 +215,16 @@ pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).collect();
     let errors = lines.iter().position(|line| line.starts_with("error")).unwrap_or(lines.len().saturating_sub(12));
     Err(format!("{}\n{}", output.status, lines[errors..].iter().take(30).copied().collect::<Vec<_>>().join("\n")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_read() {
+        assert_eq!(release("rustc 1.95.0 (59807616e 2026-04-14)").as_deref(), Ok("1.95.0"));
+        assert_eq!(release("rustc 1.97.0-nightly (1234 2026-05-19)").as_deref(), Ok("1.97.0-nightly"));
+        assert!(release("").is_err());
+    }
 }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: benchmarks, each beside its peers in the same process.
 
+use crate::packages;
 use crate::tools::{self, Outcome};
 
 /// What is measured: programs of shim-linux, in `shim-linux/benches`.
@@ -29,7 +30,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let all = [Bench::Map, Bench::Copy, Bench::Persist];
     let benches = if args.benches.is_empty() { &all[..] } else { &args.benches };
     if benches.iter().any(|bench| !matches!(bench, Bench::Map))
-        && let Err(reason) = tools::install_packages(&["libpmem2"])
+        && let Err(reason) = packages::install(&["libpmem2"])
     {
         eprintln!("peer libpmem2: {reason}");
     }

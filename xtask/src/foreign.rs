@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bare::{Compiler, run as run_command};
+use crate::packages;
 use crate::test::counted_by;
-use crate::tools::{self, Tally, root};
+use crate::tools::{Tally, root};
 use crate::vm::Vm;
 
 const NARROW: &str = "i686-unknown-linux-gnu";
@@ -42,7 +43,7 @@ pub(crate) fn check(tally: &mut Tally) {
     narrow(tally);
     for processor in &PROCESSORS {
         let name = format!("copies, cache instructions and a set on {}", processor.target);
-        match tools::install_packages(&["qemu-user"]).and_then(|()| Compiler::find(processor.target)) {
+        match packages::install(&["qemu-user"]).and_then(|()| Compiler::find(processor.target)) {
             Ok(compiler) => tally.check(&name, processor.check(&compiler)),
             Err(reason) => tally.skip(&name, &reason),
         }
@@ -55,7 +56,7 @@ fn narrow(tally: &mut Tally) {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return tally.skip(name, "this is not x86-64 Linux");
     }
-    match tools::install_packages(&NARROW_PACKAGES).and_then(|()| Compiler::find(NARROW)) {
+    match packages::install(&NARROW_PACKAGES).and_then(|()| Compiler::find(NARROW)) {
         Ok(compiler) => {
             let mut cargo = compiler.cargo(&root(), "test", "std,panic_abort,test");
             cargo.args(["--quiet", "--locked", "--no-fail-fast", "--features", "critical-section"]).args(NARROW_TESTS);

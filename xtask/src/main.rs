@@ -6,8 +6,11 @@ mod bench;
 mod demo;
 mod disassembly;
 mod foreign;
+mod fresh;
 mod fuzz;
 mod lab;
+mod packages;
+mod progress;
 mod sanitizer;
 mod size;
 mod targets;
@@ -47,6 +50,8 @@ enum Verb {
     Size(size::Args),
     /// Runs a seeded fuzzer.
     Fuzz(fuzz::Args),
+    /// Runs the demo and the tests on Debian machines that have just been installed (as root).
+    Fresh(fresh::Args),
 }
 
 fn main() -> ExitCode {
@@ -60,6 +65,7 @@ fn main() -> ExitCode {
         Verb::Appliance(args) => appliance::run(&args),
         Verb::Size(args) => size::run(&args),
         Verb::Fuzz(args) => fuzz::run(&args),
+        Verb::Fresh(args) => fresh::run(&args),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bare;
+use crate::bare::{self, Sources};
 use crate::tools::{Tally, output_of, root};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -23,13 +23,13 @@ const PROGRAMS: [&[&str]; 2] =
 
 /// Runs the threaded tests of the core and of the shim's lock under `ThreadSanitizer`.
 ///
-/// Debian's compiler comes with the sources of the standard library, which have to be compiled anew for this, and
-/// rustup's with the sanitizer's runtime library. Neither has to be a nightly one.
+/// The standard library has to be compiled anew for this, by a compiler that has its sources; the sanitizer's runtime
+/// library comes with rustup's. Neither has to be a nightly one.
 pub(crate) fn threads() -> Tally {
     let mut tally = Tally::default();
     let name = |program: &[&str]| format!("{} under ThreadSanitizer", program.join(" "));
-    let runtime = match runtime().and_then(|runtime| bare::debian_compiler().map(|()| runtime)) {
-        Ok(runtime) => runtime,
+    let (runtime, sources) = match runtime().and_then(|runtime| Ok((runtime, Sources::find()?))) {
+        Ok(both) => both,
         Err(reason) => {
             PROGRAMS.iter().for_each(|program| tally.skip(&name(program), &reason));
             return tally;
@@ -37,9 +37,10 @@ pub(crate) fn threads() -> Tally {
     };
     let folder = root().join("target/tsan");
     let flags = flags(&runtime);
-    tally.check("a program with a race is found out", finds_a_race(&folder, &flags));
+    let mixed = mixed(&sources);
+    tally.check("a program with a race is found out", finds_a_race(&folder, sources.rustc().args(&flags).args(mixed)));
     for program in PROGRAMS {
-        let mut command = bare::debian_cargo();
+        let mut command = sources.cargo();
         command.current_dir(root()).args(["test", "--quiet", "--locked", "-Zbuild-std", "--target", TARGET]);
         command.arg("--target-dir").arg(&folder).args(program).args(["--", "--test-threads=1"]);
         command.env("RUSTFLAGS", flags.join(" ")).env("CARGO_PROFILE_DEV_DEBUG", "line-tables-only");
@@ -68,15 +69,21 @@ fn flags(runtime: &Path) -> Vec<String> {
     sanitizer.into_iter().chain(link.map(|piece| format!("-Zpre-link-arg={piece}"))).chain(libraries).collect()
 }
 
+/// Returns the word that lets instrumented code meet a standard library that is not. Older compilers know none, and
+/// need none.
+fn mixed(sources: &Sources) -> Option<&'static str> {
+    let word = "-Cunsafe-allow-abi-mismatch=sanitizer";
+    let output = sources.rustc().args([word, "--print", "cfg"]).output();
+    output.is_ok_and(|output| output.status.success()).then_some(word)
+}
+
 /// Fails unless a program with a data race is found out.
-fn finds_a_race(folder: &Path, flags: &[String]) -> Result<(), String> {
+fn finds_a_race(folder: &Path, compiler: &mut Command) -> Result<(), String> {
     let (source, program) = (folder.join("race.rs"), folder.join("race"));
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(&source, RACE));
     written.map_err(|error| error.to_string())?;
-    let mut compiler = Command::new("/usr/bin/rustc");
-    compiler.env("RUSTC_BOOTSTRAP", "1").env_remove("LD_LIBRARY_PATH");
     // Here the standard library is the one that there is.
-    compiler.args(["--edition", "2021", "-Awarnings", "-Cunsafe-allow-abi-mismatch=sanitizer"]).args(flags);
+    compiler.args(["--edition", "2021", "-Awarnings"]);
     bare::run(compiler.arg(&source).arg("-o").arg(&program))?;
     let output = Command::new(&program).output().map_err(|error| error.to_string())?;
     if String::from_utf8_lossy(&output.stderr).contains("data race") {

@@ -1,9 +1,9 @@
-//! What every verb needs: running programs, counting results, finding and installing what is missing.
+//! What every verb needs: running programs, counting results, finding programs.
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// Whether a verb succeeded; `Err` is for what kept it from running at all.
 pub(crate) type Outcome = Result<bool, Box<dyn core::error::Error>>;
@@ -82,49 +82,18 @@ pub(crate) fn find_program(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// Installs Debian packages when run as root; otherwise says the one command that does.
-///
-/// Packages that are there already cost nothing and need no network.
-pub(crate) fn install_packages(packages: &[&str]) -> Result<(), String> {
-    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let advice = format!("apt-get install --no-install-recommends {}", missing.join(" "));
-    if find_program("apt-get").is_none() {
-        return Err(format!("missing packages (on Debian: {advice})"));
-    }
-    if !is_root() {
-        return Err(format!("missing packages; as root: {advice}"));
-    }
-    let quiet = |arguments: &[&str]| {
-        Command::new("apt-get")
-            .args(["-qq", "-o", "DPkg::Lock::Timeout=300"])
-            .args(arguments)
-            .env("DEBIAN_FRONTEND", "noninteractive")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .is_ok_and(|status| status.success())
-    };
-    let mut install = vec!["install", "-y", "--no-install-recommends"];
-    install.extend(&missing);
-    if quiet(&install) || (quiet(&["update"]) && quiet(&install)) { Ok(()) } else { Err(format!("failed: {advice}")) }
-}
-
-fn is_installed(package: &str) -> bool {
-    let query = Command::new("dpkg-query").args(["-W", "-f", "${Status}", package]).stderr(Stdio::null()).output();
-    query.is_ok_and(|output| output.stdout.ends_with(b"ok installed"))
-}
-
-fn is_root() -> bool {
+/// Returns whether this program may do what only root may.
+pub(crate) fn is_root() -> bool {
     Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 /// Returns what `program` prints, or why it could not.
 pub(crate) fn output_of<I: AsRef<OsStr>>(program: &str, arguments: &[I]) -> Result<String, String> {
-    let output = Command::new(program).args(arguments).output().map_err(|error| format!("{program}: {error}"))?;
+    let output = Command::new(program)
+        .args(arguments)
+        .env("LC_ALL", "C")
+        .output()
+        .map_err(|error| format!("{program}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{program}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim()));
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use self::bench::{Bench, STATE, expect};
 use crate::bare::{Compiler, run as run_command};
 use crate::disassembly;
+use crate::packages;
 use crate::test::counted;
 use crate::tools::{self, Outcome, Tally, root};
 
@@ -40,7 +41,7 @@ pub(crate) fn run(_args: &Args) -> Outcome {
 pub(crate) fn check() -> Tally {
     let manifest = folder().join("Cargo.toml");
     let mut tally = counted(&["test", "--quiet", "--locked", "--lib", "--manifest-path", &manifest.to_string_lossy()]);
-    let kernel = tools::install_packages(&["qemu-system-x86"]).and_then(|()| Compiler::find(TARGET)).map(|compiler| {
+    let kernel = packages::install(&["qemu-system-x86"]).and_then(|()| Compiler::find(TARGET)).map(|compiler| {
         let mut cargo = compiler.cargo(&folder(), "build", "core");
         (run_command(cargo.args(["--release", "--quiet", "--locked"])), compiler.release_program("unikernel"))
     });
@@ -53,7 +54,7 @@ pub(crate) fn check() -> Tally {
 }
 
 fn boots(tally: &mut Tally, kernel: &Path) {
-    match tools::install_packages(&["binutils"]) {
+    match packages::install(&["binutils"]) {
         Ok(()) => {
             tally.check("the kernel has streaming copies, fences and no vector register", disassembly::check(kernel));
             tally.check("a record is streamed and fenced, and not written back", streamed(kernel));

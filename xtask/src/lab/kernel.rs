@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::parts::{Packages, home, unpack};
+use crate::packages;
 
 /// A kernel that is ready to boot.
 #[derive(Clone, Debug)]
@@ -50,13 +51,14 @@ impl Kernel {
             return Ok(kernel);
         }
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
+        packages::refresh();
         let wanted = format!("linux-image-{series}.");
         let find = |packages: &Packages| {
             let names = packages.dependencies("linux-image-amd64")?;
             Ok::<_, String>(names.into_iter().find(|name| name.starts_with(&wanted)))
         };
         let own = Packages::own();
-        let (packages, name) = match find(&own)? {
+        let (lists, name) = match find(&own)? {
             Some(name) => (own, name),
             None => {
                 let backports = Packages::backports()?;
@@ -65,7 +67,7 @@ impl Kernel {
             }
         };
         let unpacked = folder.join("package");
-        unpack(&packages, &[name], &unpacked)?;
+        unpack(&lists, &[name], &unpacked)?;
         let compressed = fs::read(only_file(&unpacked.join("boot"), "vmlinuz-")?).map_err(|error| error.to_string())?;
         fs::write(&kernel.image, decompress(payload(&compressed)?)?).map_err(|error| error.to_string())?;
         kernel.collect(&unpacked.join("lib/modules"))?;

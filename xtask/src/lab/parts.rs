@@ -4,7 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::tools::{find_program, install_packages, output_of, root};
+use crate::packages::{self, Mirror};
+use crate::tools::{find_program, output_of, root};
 
 /// Where the lab keeps everything.
 pub(crate) fn home() -> PathBuf {
@@ -34,7 +35,7 @@ const PROGRAMS: [(&str, &str); 6] = [
 /// What is missing, with the command that installs it.
 pub(crate) fn programs() -> Result<(), String> {
     let missing: Vec<&str> = PROGRAMS.iter().filter(|(name, _)| program(name).is_none()).map(|part| part.1).collect();
-    if missing.is_empty() { Ok(()) } else { install_packages(&missing) }
+    if missing.is_empty() { Ok(()) } else { packages::install(&missing) }
 }
 
 /// Returns the path of `name`, also where the search path of a user leaves out the administrator's folders.
@@ -113,16 +114,7 @@ impl Packages {
     ///
     /// That there is no apt, no mirror or no network.
     pub(crate) fn backports() -> Result<Self, String> {
-        let targets = output_of(
-            "apt-get",
-            &["indextargets", "--format", "$(SITE) $(CODENAME) $(COMPONENT)", "Created-By: Packages"],
-        )?;
-        let line = targets.lines().map(|line| line.split(' ').collect::<Vec<_>>());
-        let main = line.clone().find(|words| {
-            let [_, codename, "main"] = words[..] else { return false };
-            codename.chars().all(|c| c.is_ascii_lowercase())
-        });
-        let Some([site, codename, _]) = main.as_deref() else { return Err("apt knows no Debian mirror".into()) };
+        let Mirror { site, codename } = packages::mirror()?;
         let folder = home().join("backports");
         fs::create_dir_all(folder.join("lists/partial")).map_err(|error| error.to_string())?;
         fs::create_dir_all(folder.join("cache/archives/partial")).map_err(|error| error.to_string())?;
