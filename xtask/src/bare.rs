@@ -119,14 +119,19 @@ impl Sources {
         if sysroot()?.join("lib/rustlib/src/rust/library").is_dir() {
             return Ok(Self::Component);
         }
+        let debian = ["rustc-web", "cargo-web", "rust-web-src"].map(|package| format!("{package} (>= {OLDEST})"));
+        let debian = debian.each_ref().map(String::as_str);
+        if !packages::are_installed(&debian) {
+            packages::refresh();
+        }
         for package in ["rust-web-src", "rust-src"] {
             let folder = PathBuf::from(format!("/usr/src/rustc-{own}"));
-            if packages::install(&[&format!("{package} (= {own})")]).is_ok() && folder.join("library").is_dir() {
+            let need = format!("{package} (= {own})");
+            if packages::is_listed(&need) && packages::install(&[&need]).is_ok() && folder.join("library").is_dir() {
                 return with_sources(&own, &folder).map(Self::Package);
             }
         }
-        let needs = ["rustc-web", "cargo-web", "rust-web-src"].map(|package| format!("{package} (>= {OLDEST})"));
-        packages::install(&needs.each_ref().map(String::as_str)).map_err(|reason| {
+        packages::install(&debian).map_err(|reason| {
             format!("there are no sources of rustc {own}, nor another compiler with its own: {reason}")
         })?;
         Ok(Self::Debian)

@@ -7,23 +7,27 @@ use crate::tools::{Outcome, cargo, root, succeeds};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// The file or DAX device to use; a file is made if it is not there. Its first 512 KiB (of a device: the first eight
-    /// units of its alignment) are overwritten.
+    /// The file or DAX device to use; a file is made if it is not there, but not below /dev. Its first 512 KiB (of a
+    /// device: the first eight units of its alignment) are overwritten.
     #[arg(long)]
     path: Option<PathBuf>,
+    /// Overwrite also what is not a demo's.
+    #[arg(long)]
+    force: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let own = root().join("target/demo.pmem");
     let path = args.path.as_ref().unwrap_or(&own);
-    if !succeeds(cargo().args(["build", "--quiet", "--release", "--package", "hosted", "--bin", "demo"]))? {
+    if !succeeds(cargo().args(["build", "--release", "--package", "hosted", "--bin", "demo"]))? {
         return Ok(false);
     }
     let stamp = SystemTime::now().duration_since(UNIX_EPOCH)?.as_nanos() % 1_000_000_000_000;
     for verb in ["store", "verify"] {
         let mut demo = cargo();
         demo.args(["run", "--quiet", "--release", "--package", "hosted", "--bin", "demo", "--", verb]);
-        if !succeeds(demo.arg(path).arg(stamp.to_string()))? {
+        let force = (args.force && verb == "store").then_some("--force");
+        if !succeeds(demo.arg(path).arg(stamp.to_string()).args(force))? {
             println!("{}", if verb == "store" { "nothing was stored" } else { "the records are NOT there" });
             return Ok(false);
         }

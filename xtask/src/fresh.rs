@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::sync::Mutex;
 
 use crate::bare;
 use crate::packages;
@@ -169,19 +169,23 @@ fn enter(folder: &Path, toolchain: &Path, kind: &str, command: &str) -> Result<S
     let mut written = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let child = unshare.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn();
     let mut child = child.map_err(|error| format!("unshare: {error}"))?;
-    let mut lines = Vec::new();
-    let mut told = Instant::now();
-    for line in BufReader::new(child.stdout.take().ok_or("no output")?).split(b'\n').map_while(Result::ok) {
-        let line = String::from_utf8_lossy(&line).trim_end().to_owned();
-        let _ = writeln!(written, "{line}");
-        if told.elapsed() >= progress::EVERY {
-            progress::tell(&format!("new machine with {kind}: {}", line.trim()));
-            told = Instant::now();
-        }
-        lines.push(line);
-    }
+    let output = BufReader::new(child.stdout.take().ok_or("no output")?);
+    let latest = Mutex::new(String::new());
+    let shown =
+        || format!("new machine with {kind}: {}", latest.lock().map_or_else(|_| String::new(), |line| line.clone()));
+    let lines: Vec<String> = progress::watching(shown, || {
+        let lines =
+            output.split(b'\n').map_while(Result::ok).map(|line| String::from_utf8_lossy(&line).trim_end().to_owned());
+        let note = |line: &String| {
+            let _ = writeln!(written, "{line}");
+            if let Ok(mut latest) = latest.lock() {
+                line.trim().clone_into(&mut latest);
+            }
+        };
+        lines.inspect(note).collect()
+    });
     let status = child.wait().map_err(|error| error.to_string())?;
     let end = |count: usize| lines[lines.len().saturating_sub(count)..].join("\n");
-    let shown = log.strip_prefix(root()).unwrap_or(&log).display();
-    if status.success() { Ok(end(1)) } else { Err(format!("{status} (see {shown})\n{}", end(30))) }
+    let log = log.strip_prefix(root()).unwrap_or(&log).display();
+    if status.success() { Ok(end(1)) } else { Err(format!("{status} (see {log})\n{}", end(30))) }
 }

@@ -1,10 +1,12 @@
 //! `cargo xtask fuzz`: seeded fuzzers, and the same for cargo-fuzz.
 
-use std::process::Command;
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Stdio};
 
 use crate::bare::run as run_quietly;
+use crate::progress;
 use crate::sanitizer;
-use crate::tools::{Outcome, Tally, cargo, find_program, root, succeeds};
+use crate::tools::{Outcome, Tally, cargo, find_program, root};
 
 /// A fuzzer: its name, its package, and what it tries.
 type Fuzzer = (&'static str, &'static str, &'static str);
@@ -44,7 +46,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Outcome {
     let Some(name) = &args.name else {
         for (name, _, what) in FUZZERS {
-            println!("{name:10}{what}");
+            println!("{name:14}{what}");
         }
         return Ok(true);
     };
@@ -56,12 +58,23 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let fuzzer = FUZZERS.iter().find(|(known, ..)| known == name);
     let fuzzer = fuzzer.ok_or_else(|| format!("there is no fuzzer {name}: `cargo xtask fuzz` lists them"))?;
-    succeeds(&mut command(fuzzer, args.seed, args.seconds))
+    watched(&mut command(fuzzer, args.seed, args.seconds))
+}
+
+/// Runs a fuzzer that ends when this program does, also by Ctrl-C, and says which seed it has reached.
+fn watched(command: &mut Command) -> Outcome {
+    // In a group of its own the terminal's signal does not reach it; that its input ends does.
+    let started = command.arg("--watched").process_group(0).stdin(Stdio::piped()).spawn();
+    let mut fuzzer = started.map_err(|error| format!("cargo: {error}"))?;
+    let input = fuzzer.stdin.take();
+    let status = fuzzer.wait()?;
+    drop(input);
+    Ok(status.success())
 }
 
 fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>) -> Command {
     let mut command = cargo();
-    command.args(["test", "--quiet", "--package", package]);
+    command.args(["test", "--package", package]);
     if package == UNIKERNEL {
         command.args(["--locked", "--manifest-path", "examples/unikernel/Cargo.toml", "--example", "fuzz"]);
     } else {
@@ -80,8 +93,9 @@ fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>
 pub(crate) fn short() -> Tally {
     let mut tally = Tally::default();
     for fuzzer in FUZZERS {
-        let output = command(fuzzer, Some(1), Some(2)).env("RUST_BACKTRACE", "0").output();
         let name = format!("fuzz {}", fuzzer.0);
+        let mut command = command(fuzzer, Some(1), Some(2));
+        let output = progress::during(&name, || command.env("RUST_BACKTRACE", "0").output());
         let caught = |text: &[u8]| String::from_utf8_lossy(text).contains("canary: seed ");
         let result = match output {
             Err(error) => Err(error.to_string()),

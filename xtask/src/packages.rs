@@ -162,8 +162,19 @@ fn apt(arguments: &[&str]) -> bool {
     })
 }
 
+/// Returns whether all of `needs` are met as things are.
+pub(crate) fn are_installed(needs: &[&str]) -> bool {
+    needs.iter().all(|need| Need::parse(need).is_installed())
+}
+
+/// Returns whether `need` is met, or could be by what the package lists have now.
+pub(crate) fn is_listed(need: &str) -> bool {
+    let need = Need::parse(need);
+    need.is_installed() || need.choose().is_ok()
+}
+
 /// Returns the version of `package` that is installed.
-pub(crate) fn installed(package: &str) -> Option<String> {
+fn installed(package: &str) -> Option<String> {
     let text = output_of("dpkg-query", &["-W", "-f", "${db:Status-Status} ${Version}", package]).ok()?;
     Some(text.strip_prefix("installed ")?.to_owned())
 }

@@ -7,16 +7,21 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Instant;
 
 /// How long something may take before a line tells of it, and between two such lines.
-pub(crate) const EVERY: Duration = Duration::from_secs(5);
+const EVERY: Duration = Duration::from_secs(5);
 
-/// Does `work`, and says every few seconds that it is under way.
+/// Does `work`, and says every few seconds that `what` is under way.
 pub(crate) fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
+    watching(|| what.to_owned(), work)
+}
+
+/// Does `work`, and asks every few seconds what is under way, to say it.
+pub(crate) fn watching<T>(what: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> T {
     let (done, wait) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
             let begin = Instant::now();
             while wait.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                tell(&format!("{what}: {} s", begin.elapsed().as_secs()));
+                tell(&format!("{}: {} s", what(), begin.elapsed().as_secs()));
             }
         });
         let result = work();
@@ -26,7 +31,7 @@ pub(crate) fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
 }
 
 /// Shows one line of passing interest: on a terminal the next takes its place.
-pub(crate) fn tell(line: &str) {
+fn tell(line: &str) {
     let mut out = std::io::stderr().lock();
     let end = if out.is_terminal() { "\x1b[K\r" } else { "\n" };
     let _ = write!(out, "        {line}{end}");

@@ -1,5 +1,8 @@
 //! Maps a set over a file, stores records in it, and, run again, finds them.
 
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read};
+use std::path::Path;
 use std::process::ExitCode;
 
 use hosted::{RECORD_BYTES, Record, draw, legend, size};
@@ -19,9 +22,12 @@ const SEGMENTS: [(usize, usize, bool); 5] = [(0, 2, false), (2, 1, true), (3, 2,
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["store", path, stamp] => stamp.parse().map_err(Error::from).and_then(|stamp| store(path, stamp)),
+        ["store", path, stamp] => stamp.parse().map_err(Error::from).and_then(|stamp| store(path, stamp, false)),
+        ["store", path, stamp, "--force"] => {
+            stamp.parse().map_err(Error::from).and_then(|stamp| store(path, stamp, true))
+        }
         ["verify", path, stamp] => stamp.parse().map_err(Error::from).and_then(|stamp| verify(path, stamp)),
-        _ => Err("usage: demo store|verify PATH STAMP".into()),
+        _ => Err("usage: demo store PATH STAMP [--force] | demo verify PATH STAMP".into()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -33,9 +39,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn store(path: &str, stamp: u64) -> Result<bool, Error> {
+fn store(path: &str, stamp: u64, force: bool) -> Result<bool, Error> {
+    may_store(Path::new(path), force)?;
     let source = AnySource::open(path, OpenOptions::new().create_if_needed())?;
     with_set(&source, |set, window| {
+        if matches!(source, AnySource::Dax(_)) && !force && !is_free(set)? {
+            return Err(format!("{path} holds something that is not a demo's: --force overwrites it").into());
+        }
         describe(set, window, path, &source)?;
         let mut stored = 0;
         for part in set.parts() {
@@ -63,6 +73,50 @@ fn verify(path: &str, stamp: u64) -> Result<bool, Error> {
         println!("verified {found} of {expected} records in a second process");
         Ok(found == expected && expected > 0)
     })
+}
+
+/// Refuses to make a file below /dev, and to overwrite a file that is neither empty nor a demo's.
+fn may_store(path: &Path, force: bool) -> Result<(), Error> {
+    let shown = path.display();
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let folder = fs::canonicalize(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+            if folder.starts_with("/dev") {
+                return Err(format!("there is no device {shown}, and no file is made below /dev").into());
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(format!("{shown}: {error}").into()),
+        Ok(_) => {}
+    }
+    // Where a link leads nowhere, a file would be made somewhere else.
+    let found = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+    if force || !found.is_file() || found.len() == 0 {
+        return Ok(());
+    }
+    let mut bytes = [0; RECORD_BYTES];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+    if read.is_ok() && Record::from_bytes(&bytes).is_some_and(|record| record.number == 0) {
+        return Ok(());
+    }
+    Err(format!("{shown} is not a demo's file, and its first 512 KiB would be lost: --force overwrites it").into())
+}
+
+/// Returns whether all that will be overwritten is zeros, or a demo's.
+fn is_free(set: &DemoSet<'_>) -> Result<bool, Error> {
+    let mut zeros = true;
+    for (index, part) in set.parts().enumerate() {
+        for slot in 0..slots(&part) {
+            let mut bytes = [0; RECORD_BYTES];
+            part.read(slot * RECORD_BYTES, &mut bytes)?;
+            if index == 0 && slot == 0 && Record::from_bytes(&bytes).is_some_and(|record| record.number == 0) {
+                return Ok(true);
+            }
+            zeros &= bytes == [0; RECORD_BYTES];
+        }
+    }
+    Ok(zeros)
 }
 
 /// Returns how many records are stored in a part: 5,000 at most, so that a large device does not take long.
@@ -104,7 +158,12 @@ fn describe(set: &DemoSet<'_>, window: Extent, path: &str, source: &AnySource) -
     let reason = match source {
         AnySource::File(file) => {
             let facts = file.facts()?;
-            println!("source   {path}: {} of {} allocated", size(facts.allocated_bytes), size(facts.length_bytes));
+            // The file system counts blocks of its own to a file, too.
+            let allocated = match facts.allocated_bytes {
+                bytes if bytes < facts.length_bytes => format!("{} allocated", size(bytes)),
+                _ => "all allocated".to_owned(),
+            };
+            println!("source   {path}: {}, {allocated}", size(facts.length_bytes));
             facts.granularity?.to_string()
         }
         AnySource::Dax(device) => {
