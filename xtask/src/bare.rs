@@ -51,6 +51,12 @@ impl Compiler {
         Ok(Self { origin: Origin::Sources(sources), target })
     }
 
+    /// Returns the same, and installs `needs` too: without a compiler they would be of no use.
+    pub(crate) fn with(target: &'static str, needs: &[&str]) -> Result<Self, String> {
+        let compiler = Self::find(target)?;
+        packages::install(needs).map(|()| compiler)
+    }
+
     /// Returns `cargo VERB` for this target, run in `folder`; `libraries` are built where they have to be.
     pub(crate) fn cargo(&self, folder: &Path, verb: &str, libraries: &str) -> Command {
         let mut command = match &self.origin {

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::bare::{Compiler, run as run_command};
-use crate::packages;
 use crate::test::counted_by;
 use crate::tools::{Tally, root};
 use crate::vm::Vm;
@@ -43,7 +42,7 @@ pub(crate) fn check(tally: &mut Tally) {
     narrow(tally);
     for processor in &PROCESSORS {
         let name = format!("copies, cache instructions and a set on {}", processor.target);
-        match packages::install(&["qemu-user"]).and_then(|()| Compiler::find(processor.target)) {
+        match Compiler::with(processor.target, &["qemu-user"]) {
             Ok(compiler) => tally.check(&name, processor.check(&compiler)),
             Err(reason) => tally.skip(&name, &reason),
         }
@@ -56,7 +55,7 @@ fn narrow(tally: &mut Tally) {
     if !cfg!(all(target_arch = "x86_64", target_os = "linux")) {
         return tally.skip(name, "this is not x86-64 Linux");
     }
-    match packages::install(&NARROW_PACKAGES).and_then(|()| Compiler::find(NARROW)) {
+    match Compiler::with(NARROW, &NARROW_PACKAGES) {
         Ok(compiler) => {
             let mut cargo = compiler.cargo(&root(), "test", "std,panic_abort,test");
             cargo.args(["--quiet", "--locked", "--no-fail-fast", "--features", "critical-section"]).args(NARROW_TESTS);

@@ -1,7 +1,6 @@
 //! `cargo xtask size`: what the library costs in text, memory and stack, compared with a table.
 
 use crate::bare::{Compiler, run as run_command};
-use crate::packages;
 use crate::targets::boot;
 use crate::tools::{self, Outcome, Tally, root};
 
@@ -75,7 +74,7 @@ pub(crate) fn run(_args: &Args) -> Outcome {
 /// Measures everything and compares it with the tables.
 pub(crate) fn check() -> Tally {
     let mut tally = Tally::default();
-    match packages::install(&["binutils", "qemu-system-arm"]).and_then(|()| Compiler::find(TARGET)) {
+    match Compiler::with(TARGET, &["binutils", "qemu-system-arm"]) {
         Ok(compiler) => compare(&mut tally, "controller", &CONTROLLER, controller(&compiler)),
         Err(reason) => tally.skip("size on a controller", &reason),
     }

@@ -5,7 +5,6 @@ use std::process::Command;
 
 use crate::bare::{Compiler, run as run_command};
 use crate::foreign;
-use crate::packages;
 use crate::tools::{Outcome, Tally, root};
 use crate::vm::Vm;
 
@@ -60,7 +59,7 @@ fn controller(tally: &mut Tally) {
         ("a controller's set works, also from an interrupt handler", "cortex-m-fram", &[]),
         ("a controller keeps every duty of a port", "contract", &["--features", "contract"]),
     ];
-    let compiler = packages::install(&["qemu-system-arm"]).and_then(|()| Compiler::find(CONTROLLER));
+    let compiler = Compiler::with(CONTROLLER, &["qemu-system-arm"]);
     for (name, program, features) in programs {
         match &compiler {
             Err(reason) => tally.skip(name, reason),

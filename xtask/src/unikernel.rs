@@ -41,7 +41,7 @@ pub(crate) fn run(_args: &Args) -> Outcome {
 pub(crate) fn check() -> Tally {
     let manifest = folder().join("Cargo.toml");
     let mut tally = counted(&["test", "--quiet", "--locked", "--lib", "--manifest-path", &manifest.to_string_lossy()]);
-    let kernel = packages::install(&["qemu-system-x86"]).and_then(|()| Compiler::find(TARGET)).map(|compiler| {
+    let kernel = Compiler::with(TARGET, &["qemu-system-x86"]).map(|compiler| {
         let mut cargo = compiler.cargo(&folder(), "build", "core");
         (run_command(cargo.args(["--release", "--quiet", "--locked"])), compiler.release_program("unikernel"))
     });
