@@ -48,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         machine(&mut tally, *lists, command);
     }
     println!("\n{tally}");
-    Ok(tally.failed == 0)
+    Ok(tally.good())
 }
 
 fn machine(tally: &mut Tally, lists: Lists, command: &str) {

@@ -99,12 +99,13 @@ fn get(missing: &[Need<'_>]) -> Result<(), String> {
     if apt(&arguments) && missing.iter().all(Need::is_installed) { Ok(()) } else { Err(format!("failed: {advice}")) }
 }
 
+/// Says why a package cannot be had, although the lists are new.
 fn refusal(need: &Need<'_>, newest: Option<&str>, advice: &str) -> String {
     let package = need.package;
     match (newest, need.version) {
-        (None, _) => format!("this Debian's lists have no package {package}: {advice}"),
+        (None, _) => format!("this Debian's lists have no package {package} ({advice})"),
         (Some(newest), Version::AtLeast(least)) => {
-            format!("this Debian's {package} is {newest}, older than {least}; newer lists may have one: {advice}")
+            format!("this Debian's {package} is {newest}, older than {least}")
         }
         (Some(newest), _) => format!("this Debian's {package} is {newest}"),
     }

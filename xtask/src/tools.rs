@@ -48,9 +48,9 @@ impl Tally {
         format!("{} ok, {} bad, {} left out", self.passed, self.failed, self.skipped)
     }
 
-    /// Returns whether nothing failed and something ran.
+    /// Returns whether nothing failed, and something ran or was left out with a reason.
     pub(crate) fn good(&self) -> bool {
-        self.failed == 0 && self.passed > 0
+        self.failed == 0 && self.passed + self.skipped > 0
     }
 }
 
