@@ -123,6 +123,13 @@ macro_rules! forward_platform {
             // SAFETY: the caller's promise is passed on as it is.
             unsafe { $platform.copy(dest, source, length_bytes, kind) }
         }
+        unsafe fn read(&$self, dest: *mut u8, source: *const u8, length_bytes: usize) {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $platform.read(dest, source, length_bytes) }
+        }
+        fn lend(&$self, range: Extent) {
+            $platform.lend(range);
+        }
         unsafe fn fill(&$self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
             // SAFETY: the caller's promise is passed on as it is.
             unsafe { $platform.fill(dest, value, length_bytes, kind) }

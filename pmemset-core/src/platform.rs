@@ -198,6 +198,26 @@ pub unsafe trait Platform: Sync {
         unsafe { arch::copy(cpu, dest, source, length_bytes, kind) }
     }
 
+    /// Copies `length_bytes` bytes of a part to `dest`, which is ordinary memory; units are read as
+    /// [`copy`](Self::copy) reads them.
+    ///
+    /// # Safety
+    ///
+    /// `source` is mapped and readable and `dest` writable for `length_bytes` bytes.
+    #[inline]
+    unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { arch::copy(self.cpu(), dest, source, length_bytes, StoreKind::Cached) }
+    }
+
+    /// Learns that the program gets a pointer to `range`, and may read and store there from now on.
+    ///
+    /// Of use to simulators, which have to know what is read; does nothing elsewhere, and costs nothing.
+    #[inline]
+    fn lend(&self, range: Extent) {
+        let _ = range;
+    }
+
     /// Fills bytes with `value`, with stores as for [`copy`](Self::copy).
     ///
     /// # Safety

@@ -7,11 +7,20 @@ use core::slice;
 use super::Set;
 use super::part::Part;
 use super::persist::range_of;
-use crate::arch::{self, StoreKind};
+use crate::arch::StoreKind;
 use crate::copy::{CopyFlags, Strategy};
 use crate::error::PersistError;
 use crate::event::Event;
 use crate::{Extent, Granularity, Platform, Source};
+
+/// Tells the simulator, where it is compiled, who stores or flushes next.
+macro_rules! called {
+    () => {
+        #[cfg(feature = "sim")]
+        crate::sim::called_by(core::panic::Location::caller());
+    };
+}
+pub(super) use called;
 
 fn pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)
@@ -28,7 +37,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn copy(&self, dest: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+        called!();
         let Some(range) = range_of(dest, bytes.len())? else { return Ok(()) };
         self.pinned(range)?.write_piece(range, bytes, flags)
     }
@@ -40,6 +51,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn copy_within(
         &self,
         dest: usize,
@@ -47,6 +59,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         length_bytes: usize,
         flags: CopyFlags,
     ) -> Result<(), PersistError> {
+        called!();
         let Some(source) = range_of(source, length_bytes)? else { return Ok(()) };
         let Some(dest) = range_of(dest, length_bytes)? else { return Ok(()) };
         let from = self.pinned(source)?;
@@ -89,7 +102,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn fill(&self, dest: usize, value: u8, length_bytes: usize, flags: CopyFlags) -> Result<(), PersistError> {
+        called!();
         let Some(range) = range_of(dest, length_bytes)? else { return Ok(()) };
         self.pinned(range)?.fill_piece(range, value, flags)
     }
@@ -125,7 +140,9 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they do not all fit in the part.
     #[inline]
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn write(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+        called!();
         let (set, strategy) = (self.set(), Strategy::new(self.granularity(), flags));
         match self.extent().slice(offset, bytes.len()) {
             Some(range) if strategy.needs_only_fence() && !set.has_observer() => {
@@ -154,6 +171,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn copy_within(
         &self,
         dest: usize,
@@ -161,6 +179,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
         length_bytes: usize,
         flags: CopyFlags,
     ) -> Result<(), PersistError> {
+        called!();
         let Some(source) = self.piece(source, length_bytes)? else { return Ok(()) };
         let Some(dest) = self.piece(dest, length_bytes)? else { return Ok(()) };
         self.set().tell(&Event::Move { dest, source, flags });
@@ -172,7 +191,9 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn fill(&self, offset: usize, value: u8, length_bytes: usize, flags: CopyFlags) -> Result<(), PersistError> {
+        called!();
         let Some(range) = self.piece(offset, length_bytes)? else { return Ok(()) };
         self.fill_piece(range, value, flags)
     }
@@ -184,10 +205,9 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), PersistError> {
         let Some(range) = self.piece(offset, bytes.len())? else { return Ok(()) };
-        let cpu = self.set().platform.cpu();
         let source = pointer(range.start()).cast_const();
         // SAFETY: the range lies in this part, which is mapped as long as it is pinned, and is as long as the slice.
-        unsafe { arch::copy(cpu, bytes.as_mut_ptr(), source, bytes.len(), StoreKind::Cached) };
+        unsafe { self.set().platform.read(bytes.as_mut_ptr(), source, bytes.len()) };
         Ok(())
     }
 
@@ -197,8 +217,9 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     pub fn as_ptr(&self, offset: usize, length_bytes: usize) -> Result<*mut u8, PersistError> {
-        let range = self.piece(offset, length_bytes)?;
-        Ok(range.map_or(ptr::dangling_mut(), |range| pointer(range.start())))
+        let Some(range) = self.piece(offset, length_bytes)? else { return Ok(ptr::dangling_mut()) };
+        self.set().platform.lend(range);
+        Ok(pointer(range.start()))
     }
 
     /// Returns `length_bytes` bytes from `offset` on, as they lie in the part.

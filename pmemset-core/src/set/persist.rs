@@ -4,6 +4,7 @@
 use super::Set;
 use super::books::Segment;
 use super::lines::Runs;
+use super::memory::called;
 use super::part::Part;
 use crate::error::{DeepFlushError, Errno, PersistError};
 use crate::event::Event;
@@ -30,7 +31,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn persist(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
+        called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         self.pinned(range)?.persist_piece(range)
     }
@@ -42,7 +45,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn flush(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
+        called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         self.pinned(range)?.flush_piece(range)
     }
@@ -51,7 +56,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     ///
     /// Tells [`Drain`](Event::Drain) after. Does not fail, in an empty set either.
     #[inline]
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn drain(&self) {
+        called!();
         self.platform.fence();
         self.tell(&Event::Drain);
     }
@@ -65,7 +72,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`PersistError`]. When a range is refused, nothing of any range has been flushed.
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn persist_many(&self, ranges: &[Extent]) -> Result<(), PersistError> {
+        called!();
         for range in ranges {
             self.pinned(*range)?;
         }
@@ -109,7 +118,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`DeepFlushError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn deep_flush(&self, address: usize, length_bytes: usize) -> Result<DeepFlush, DeepFlushError> {
+        called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(DeepFlush::NotNeeded) };
         self.pinned(range)?.deep_flush_piece(range)
     }
@@ -183,7 +194,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     #[inline]
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn persist(&self, offset: usize, length_bytes: usize) -> Result<(), PersistError> {
+        called!();
         match self.extent().slice(offset, length_bytes) {
             Some(range) => self.persist_piece(range),
             None => self.piece(offset, length_bytes)?.map_or(Ok(()), |range| self.persist_piece(range)),
@@ -196,7 +209,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     #[inline]
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn flush(&self, offset: usize, length_bytes: usize) -> Result<(), PersistError> {
+        called!();
         self.piece(offset, length_bytes)?.map_or(Ok(()), |range| self.flush_piece(range))
     }
 
@@ -205,7 +220,9 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
     /// # Errors
     ///
     /// See [`DeepFlushError`].
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn deep_flush(&self, offset: usize, length_bytes: usize) -> Result<DeepFlush, DeepFlushError> {
+        called!();
         let Some(range) = self.piece(offset, length_bytes)? else { return Ok(DeepFlush::NotNeeded) };
         self.deep_flush_piece(range)
     }

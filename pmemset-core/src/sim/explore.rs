@@ -13,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::line::Line;
 use super::source::{self, Medium};
-use super::{Call, Hardware, Machine, SimReplay};
+use super::{Call, Hardware, Machine, Origin, SimReplay};
 use crate::Span;
 
 /// What a machine could leave behind at one step.
@@ -21,6 +21,7 @@ use crate::Span;
 pub(super) struct Cut {
     step: usize,
     call: Call,
+    origin: Origin,
     acknowledged: u64,
     kept: Vec<u8>,
     sources: Vec<SourceCut>,
@@ -42,7 +43,8 @@ impl Cut {
             lines: source.image.lines.clone(),
             bad: source.bad.clone(),
         };
-        Self { step, call, acknowledged, kept: kept.to_vec(), sources: sources.iter().map(cut).collect() }
+        let origin = super::CALLER.get().filter(|_| call.is_made_by_a_part());
+        Self { step, call, origin, acknowledged, kept: kept.to_vec(), sources: sources.iter().map(cut).collect() }
     }
 
     /// Returns a number for all that a check can find after this cut, `bytes` among it: 128 bits, so that no two agree.
@@ -119,6 +121,8 @@ pub struct Failure {
     pub step: usize,
     /// The call that was about to be made.
     pub call: Call,
+    /// Who made it, if it was made through a set or a part.
+    pub origin: Option<&'static core::panic::Location<'static>>,
     /// The seed of the exploration.
     pub seed: u64,
     /// The lines that were lost.
@@ -132,7 +136,11 @@ pub struct Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.message)?;
-        writeln!(f, "power cut at step {}, before {:?}; seed {}", self.step, self.call, self.seed)?;
+        write!(f, "power cut at step {}, before {:?}", self.step, self.call)?;
+        if let Some(origin) = self.origin {
+            write!(f, " at {origin}")?;
+        }
+        writeln!(f, "; seed {}", self.seed)?;
         for line in &self.lost {
             writeln!(f, "  source {}, line at {:#x} is old in whole or in part:", line.source, line.offset)?;
             writeln!(f, "    stored   {:02x?}", line.stored)?;
@@ -354,7 +362,7 @@ impl<C: Fn(&Machine) -> Result<(), String>> Walk<'_, C> {
             }
         }
         let replay = SimReplay { path: path.to_vec() };
-        Failure { step: cut.step, call: cut.call, seed: self.explore.seed, lost, replay, message }
+        Failure { step: cut.step, call: cut.call, origin: cut.origin, seed: self.explore.seed, lost, replay, message }
     }
 }
 

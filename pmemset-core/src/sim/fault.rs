@@ -53,6 +53,11 @@ pub enum Call {
 }
 
 impl Call {
+    /// Returns whether parts and sets make the call for one who stores or flushes.
+    pub(super) const fn is_made_by_a_part(self) -> bool {
+        matches!(self, Self::WriteBack | Self::Fence | Self::Copy | Self::Fill | Self::Sync | Self::DeepFlush)
+    }
+
     /// Returns whether the call has a way to fail.
     #[must_use]
     pub const fn can_fail(self) -> bool {

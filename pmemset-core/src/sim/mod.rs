@@ -98,6 +98,18 @@ use self::space::{Memory, Space};
 use crate::lock::SpinRwLock;
 use crate::{Errno, Extent};
 
+/// Where something was called, if through a set or a part.
+type Origin = Option<&'static core::panic::Location<'static>>;
+
+std::thread_local! {
+    static CALLER: core::cell::Cell<Origin> = const { core::cell::Cell::new(None) };
+}
+
+/// Remembers who stores or flushes next.
+pub(crate) fn called_by(caller: &'static core::panic::Location<'static>) {
+    CALLER.set(Some(caller));
+}
+
 /// Every instruction of this lock is compiled with its user, so that `ThreadSanitizer` sees it.
 type Guard<'m> = lock_api::RwLockWriteGuard<'m, SpinRwLock, State>;
 
