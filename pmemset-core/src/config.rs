@@ -55,7 +55,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
         self
     }
 
-    /// Makes each reservation of the set's own at least `length_bytes` long, room for coalescing in place.
+    /// Reserves at least `length_bytes` bytes for each new part: room for coalescing in place.
     ///
     /// Costs address space only. Without it, coalescing ends where other mappings of the process begin.
     #[must_use]

@@ -150,7 +150,7 @@ pub unsafe trait Platform: Sync {
     /// `Errno::EXIST` when something else is there; nothing is reserved then.
     fn reserve_at(&self, window: Extent) -> Result<(), Errno>;
 
-    /// Gives back `window`: a reservation, or the tail of one.
+    /// Gives back `window`: any piece of what was reserved; the rest stays as it is.
     ///
     /// # Errors
     ///
@@ -158,7 +158,7 @@ pub unsafe trait Platform: Sync {
     ///
     /// # Safety
     ///
-    /// The caller holds the reservation, and no source is mapped in `window`.
+    /// The caller has reserved all of `window`, in one call or several, and no source is mapped in it.
     unsafe fn release(&self, window: Extent) -> Result<(), Errno>;
 
     /// Writes back every cache line that `range` touches, once each; not ordered until [`fence`](Self::fence).

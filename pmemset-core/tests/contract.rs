@@ -93,6 +93,7 @@ enum Fault {
     ReleaseFails,
     ReleasesNothing,
     TailReleasesAll,
+    PieceReleasesTail,
     Infinite,
     CopyLosesTheLastByte,
     CopyForwardOnly,
@@ -188,7 +189,7 @@ unsafe impl Platform for Port {
         }
     }
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        let start = self.machine.pages().iter().find(|(run, _)| run.covers(window)).map_or(0, |(run, _)| run.start());
+        let run = self.machine.pages().iter().find(|(run, _)| run.covers(window)).map_or(window, |(run, _)| *run);
         let window = match self.fault {
             Some(Fault::ReleaseFails) => return Err(Errno::NOMEM),
             Some(Fault::ReleasesNothing) => return Ok(()),
@@ -197,9 +198,11 @@ unsafe impl Platform for Port {
                 Fault::ReserveAtTakesWhatIsTaken
                 | Fault::ReservesTwice
                 | Fault::TailReleasesAll
+                | Fault::PieceReleasesTail
                 | Fault::UnmapLeavesHole,
             ) if !self.is_reserved(window) => return Ok(()),
-            Some(Fault::TailReleasesAll) => Extent::between(start, window.end()).unwrap_or(window),
+            Some(Fault::TailReleasesAll) => Extent::between(run.start(), window.end()).unwrap_or(window),
+            Some(Fault::PieceReleasesTail) => Extent::between(window.start(), run.end()).unwrap_or(window),
             _ => window,
         };
         // SAFETY: passed on; the simulator checks it.
@@ -361,6 +364,7 @@ const FINDERS: &[(Fault, &str)] = &[
     (Fault::ReleaseFails, "released_space_can_be_reserved_again"),
     (Fault::ReleasesNothing, "released_space_can_be_reserved_again"),
     (Fault::TailReleasesAll, "tail_can_be_released_and_extended"),
+    (Fault::PieceReleasesTail, "any_piece_can_be_released"),
     (Fault::Infinite, "impossible_reservation_is_refused"),
     (Fault::CopyLosesTheLastByte, "copy_moves_every_byte"),
     (Fault::CopyForwardOnly, "copy_moves_every_byte"),

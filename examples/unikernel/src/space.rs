@@ -3,7 +3,7 @@
 use heapless::Vec;
 use pmemset_core::{Errno, Extent};
 
-/// The reservations of one window of addresses, in the order of their addresses; room for `N`.
+/// The reserved runs of one window of addresses, in the order of their addresses, apart from each other; room for `N`.
 #[derive(Debug)]
 pub struct Space<const N: usize> {
     window: Extent,
@@ -46,29 +46,48 @@ impl<const N: usize> Space<N> {
         self.insert(wanted)
     }
 
-    /// Gives back `window`, which may cover several reservations that were made one behind the other.
+    /// Gives back `window`, all of which is reserved: whole reservations, or any piece of them.
     ///
     /// # Errors
     ///
-    /// `EINVAL` when it is not made of whole reservations and at most one tail; nothing has changed then.
+    /// `EINVAL` when not all of it is reserved, `ENOMEM` when a run would be cut in two and the table is full; nothing has
+    /// changed then.
     pub fn release(&mut self, window: Extent) -> Result<(), Errno> {
-        let cuts = |taken: &&Extent| taken.overlaps(window);
-        let covered: usize =
-            self.taken.iter().filter(cuts).filter_map(|taken| taken.intersect(window)).map(Extent::length_bytes).sum();
-        let ends_inside = self.taken.iter().filter(cuts).any(|taken| taken.end() > window.end());
-        if covered != window.length_bytes() || ends_inside {
-            return Err(Errno::INVAL);
+        let at = self.taken.iter().position(|taken| taken.covers(window)).ok_or(Errno::INVAL)?;
+        let run = *self.taken.get(at).ok_or(Errno::INVAL)?;
+        match (run.before(window.start()), run.from(window.end())) {
+            (Some(front), Some(rest)) => {
+                self.taken.insert(at.saturating_add(1), rest).map_err(|_| Errno::NOMEM)?;
+                self.put(at, front);
+            }
+            (Some(left), None) | (None, Some(left)) => self.put(at, left),
+            (None, None) => drop(self.taken.remove(at)),
         }
-        for taken in self.taken.iter_mut().filter(|taken| taken.start() < window.start()) {
-            *taken = taken.before(window.start()).unwrap_or(*taken);
-        }
-        self.taken.retain(|taken| !window.covers(*taken));
         Ok(())
     }
 
+    fn put(&mut self, at: usize, run: Extent) {
+        self.taken.get_mut(at).into_iter().for_each(|place| *place = run);
+    }
+
+    /// Enters what is not reserved yet.
     fn insert(&mut self, extent: Extent) -> Result<(), Errno> {
         let at = self.taken.partition_point(|taken| taken.start() < extent.start());
-        self.taken.insert(at, extent).map_err(|_| Errno::NOMEM)
+        let below =
+            at.checked_sub(1).filter(|&below| self.taken.get(below).is_some_and(|run| run.end() == extent.start()));
+        let above = self.taken.get(at).filter(|run| run.start() == extent.end()).map(|run| run.end());
+        let start = below.and_then(|below| self.taken.get(below)).map_or(extent.start(), |run| run.start());
+        let run = Extent::between(start, above.unwrap_or(extent.end())).unwrap_or(extent);
+        match (below, above) {
+            (Some(below), Some(_)) => {
+                self.taken.remove(at);
+                self.put(below, run);
+            }
+            (Some(below), None) => self.put(below, run),
+            (None, Some(_)) => self.put(at, run),
+            (None, None) => self.taken.insert(at, run).map_err(|_| Errno::NOMEM)?,
+        }
+        Ok(())
     }
 }
 
@@ -97,20 +116,29 @@ mod tests {
         assert_eq!(space.reserve_at(extent(0x3000, 0x1000)), Ok(()));
         assert_eq!(space.reserve_at(extent(0x2000, 0x2000)), Err(Errno::EXIST));
         assert_eq!(space.reserve_at(extent(0x8000, 0x2000)), Err(Errno::EXIST));
+        assert_eq!(space.reserve_at(extent(0x5000, 0x1000)), Ok(()));
+        assert_eq!(space.reserve_at(extent(0x7000, 0x1000)), Err(Errno::NOMEM));
+        // What lies directly beside others needs no room of its own.
         assert_eq!(space.reserve_at(extent(0x4000, 0x1000)), Ok(()));
-        assert_eq!(space.reserve_at(extent(0x6000, 0x1000)), Err(Errno::NOMEM));
+        assert_eq!(space.reserve_at(extent(0x7000, 0x1000)), Ok(()));
     }
 
     #[test]
-    fn whole_extensions_and_tails_are_given_back_and_nothing_else() {
-        let mut space = Space::<4>::new(extent(0x1000, 0x8000));
+    fn any_piece_is_given_back_and_nothing_that_is_free() {
+        let mut space = Space::<2>::new(extent(0x1000, 0x8000));
         space.reserve_at(extent(0x1000, 0x2000)).unwrap();
         space.reserve_at(extent(0x3000, 0x2000)).unwrap();
-        assert_eq!(space.release(extent(0x2000, 0x2000)), Err(Errno::INVAL));
         assert_eq!(space.release(extent(0x4000, 0x2000)), Err(Errno::INVAL));
+        assert_eq!(space.release(extent(0x2000, 0x2000)), Ok(()));
+        assert_eq!(space.release(extent(0x1000, 0x2000)), Err(Errno::INVAL));
+        assert_eq!(space.reserve_at(extent(0x2000, 0x3000)), Err(Errno::EXIST));
+        assert_eq!(space.reserve_at(extent(0x2000, 0x2000)), Ok(()));
+        assert_eq!(space.reserve_at(extent(0x7000, 0x1000)), Ok(()));
+        // Cut in two, this would be three runs.
+        assert_eq!(space.release(extent(0x2000, 0x1000)), Err(Errno::NOMEM));
+        assert_eq!(space.release(extent(0x1000, 0x1000)), Ok(()));
         assert_eq!(space.release(extent(0x2000, 0x3000)), Ok(()));
-        assert_eq!(space.reserve_at(extent(0x2000, 0x3000)), Ok(()));
-        assert_eq!(space.release(extent(0x1000, 0x4000)), Ok(()));
+        assert_eq!(space.release(extent(0x7000, 0x1000)), Ok(()));
         assert_eq!(space.reserve(0x8000, 0x1000), Ok(extent(0x1000, 0x8000)));
     }
 }

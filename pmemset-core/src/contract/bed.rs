@@ -25,6 +25,16 @@ impl<'p, P: Platform> Reserved<'p, P> {
         }
     }
 
+    /// Returns a piece of address space that is reserved.
+    pub(super) const fn of(platform: &'p P, extent: Extent) -> Self {
+        Self { platform, extent }
+    }
+
+    /// Returns what is reserved, which is somebody else's to release from now on.
+    pub(super) fn keep(self) -> Extent {
+        core::mem::ManuallyDrop::new(self).extent
+    }
+
     /// Releases the piece from `at` on.
     pub(super) fn shorten(&mut self, at: usize) -> Result<(), Breach> {
         let (Some(rest), Some(tail)) = (self.extent.before(at), self.extent.from(at)) else { return Ok(()) };

@@ -114,6 +114,7 @@ pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, 
         released_space_can_be_reserved_again(platform);
         reservation_is_refused_where_one_is(platform);
         tail_can_be_released_and_extended(platform);
+        any_piece_can_be_released(platform);
         impossible_reservation_is_refused(platform);
         copy_moves_every_byte(platform);
         fill_sets_every_byte(platform);

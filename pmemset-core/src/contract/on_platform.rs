@@ -6,7 +6,7 @@ use lock_api::RawRwLock as _;
 use super::bed::{Reserved, ensure_taken};
 use super::{Breach, ensure};
 use crate::arch::StoreKind;
-use crate::{Errno, Platform};
+use crate::{Errno, Extent, Platform};
 
 /// [`Platform::page_size_bytes`]: a power of two that never changes.
 pub fn page_size_is_a_power_of_two_and_stays<P: Platform>(platform: &P) -> Result<(), Breach> {
@@ -133,6 +133,27 @@ pub fn tail_can_be_released_and_extended<P: Platform>(platform: &P) -> Result<()
     reserved.lengthen(whole.end())?;
     ensure_taken(platform, whole)?;
     reserved.release()
+}
+
+/// [`Platform::release`]: any piece of a reservation, and only that piece.
+pub fn any_piece_can_be_released<P: Platform>(platform: &P) -> Result<(), Breach> {
+    let page_bytes = platform.page_size_bytes();
+    let whole = Reserved::new(platform, page_bytes.saturating_mul(5), page_bytes)?.keep();
+    let at = |pages: usize| whole.start().saturating_add(page_bytes.saturating_mul(pages));
+    let piece = |from, to| Extent::between(at(from), at(to)).map(|extent| Reserved::of(platform, extent));
+    let (Some(front), Some(one), Some(middle), Some(rest)) = (piece(0, 1), piece(1, 2), piece(2, 3), piece(3, 5))
+    else {
+        return Ok(());
+    };
+    for gone in [middle, front] {
+        let extent = gone.extent;
+        gone.release()?;
+        ensure_taken(platform, one.extent)?;
+        ensure_taken(platform, rest.extent)?;
+        Reserved::at(platform, extent)?.release()?;
+    }
+    one.release()?;
+    rest.release()
 }
 
 /// [`Platform::reserve`]: more than there is is an error.

@@ -33,8 +33,8 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// [`BadBlock`](Event::BadBlock), [`BadBlocksCleared`](Event::BadBlocksCleared) and
     /// [`SdsUpdate`](Event::SdsUpdate), in this order.
     ///
-    /// Costs O(log N), one query of the source, one call that maps; a set without the caller's reservation makes one
-    /// of its own for each new part.
+    /// Costs O(log N), one query of the source, one call that maps; a set without the caller's reservation
+    /// reserves addresses of its own for each new part.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, Farewell, NONE, PartEntry, Place, Segment};
+use super::books::{Books, Farewell, PartEntry, Place, Segment};
 use crate::error::{MapError, RemoveError};
 use crate::extent::align_up;
 use crate::reservation::ClaimError;
@@ -34,7 +34,8 @@ pub(crate) enum Plan {
     /// Directly behind the previous part, merged with it.
     Behind {
         window: Extent,
-        reservation: u32,
+        /// Bytes reserved there already.
+        spare_bytes: usize,
         /// What to do if the addresses turn out to be taken.
         must: bool,
     },
@@ -47,9 +48,9 @@ pub(crate) enum Plan {
 struct Claim {
     window: Extent,
     joins: bool,
-    /// The set's own reservation that the window lies in, if it is there already.
-    reservation: u32,
-    /// Address space newly reserved: a whole reservation, or the tail of one.
+    /// Bytes behind the window that are reserved too.
+    spare_bytes: usize,
+    /// Address space newly reserved: the window and what is spare, or what was missing of it.
     reserved: Option<Extent>,
 }
 
@@ -66,10 +67,10 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         }
         let must = books.coalescing == Coalescing::Full;
         if books.coalescing != Coalescing::None
-            && let Some((part, reservation)) = books.previous()
+            && let Some((part, spare_bytes)) = books.previous()
         {
             match self.window_behind(books, part, request) {
-                Some(window) => return Ok(Plan::Behind { window, reservation, must }),
+                Some(window) => return Ok(Plan::Behind { window, spare_bytes, must }),
                 None if must => return Err(MapError::CannotCoalesce { at: part.extent.end() }),
                 None => {}
             }
@@ -106,7 +107,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     ) -> Result<(Extent, PartEntry), MapError> {
         let claim = match self.plan(books, request)? {
             Plan::Anywhere => self.claim_anywhere(request)?,
-            Plan::Behind { window, reservation, must } => match self.claim_behind(books, window, reservation) {
+            Plan::Behind { window, spare_bytes, must } => match self.claim_behind(window, spare_bytes) {
                 Some(claim) => claim,
                 None if must => return Err(MapError::CannotCoalesce { at: window.start() }),
                 None => self.claim_anywhere(request)?,
@@ -131,16 +132,8 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 
     #[inline(never)]
     fn commit(&self, books: &mut Books<S, N>, request: &Request, source: &S, claim: &Claim) -> Option<PartEntry> {
-        let reservation = match claim.reserved {
-            Some(reserved) if claim.reservation == NONE => books.enter_reservation(reserved)?,
-            Some(tail) => {
-                books.resize_reservation(claim.reservation, tail.end());
-                claim.reservation
-            }
-            None => claim.reservation,
-        };
-        let (extent, offset, source) = (claim.window, request.offset, source.clone());
-        let part = books.enter(Segment { extent, offset, source, reservation, failed: false }, claim.joins)?;
+        let (extent, offset, source, spare_bytes) = (claim.window, request.offset, source.clone(), claim.spare_bytes);
+        let part = books.enter(Segment { extent, offset, source, spare_bytes, failed: false }, claim.joins)?;
         books.granularity = Some(request.granularity);
         Some(part)
     }
@@ -153,7 +146,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
                 None => reservation.claim_first_fit(length_bytes, request.alignment_bytes),
             };
             return match claimed {
-                Ok(window) => Ok(Claim { window, joins: false, reservation: NONE, reserved: None }),
+                Ok(window) => Ok(Claim { window, joins: false, spare_bytes: 0, reserved: None }),
                 Err(error) => Err(refused(request, error)),
             };
         }
@@ -168,20 +161,22 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         }
         .map_err(|cause| MapError::AddressSpace { cause })?;
         let window = reserved.slice(0, length_bytes).ok_or_else(|| cannot_fit(request))?;
-        Ok(Claim { window, joins: false, reservation: NONE, reserved: Some(reserved) })
+        let spare_bytes = reserved.end().wrapping_sub(window.end());
+        Ok(Claim { window, joins: false, spare_bytes, reserved: Some(reserved) })
     }
 
-    /// Claims the addresses behind the previous part; `None` where somebody else has them.
-    fn claim_behind(&self, books: &Books<S, N>, window: Extent, reservation: u32) -> Option<Claim> {
-        let mut claim = Claim { window, joins: true, reservation, reserved: None };
+    /// Claims the addresses behind the previous part, of which `spare_bytes` are the set's; `None` where somebody else
+    /// has one of the others.
+    fn claim_behind(&self, window: Extent, spare_bytes: usize) -> Option<Claim> {
+        let length_bytes = window.length_bytes();
+        let missing = window.from(window.start().saturating_add(spare_bytes));
+        let spare_bytes = spare_bytes.saturating_sub(length_bytes);
+        let mut claim = Claim { window, joins: true, spare_bytes, reserved: None };
         if let Some(shared) = self.config.reservation {
             shared.claim_at(window).ok()?;
-            return Some(claim);
-        }
-        let held = books.reservation(reservation)?;
-        if let Some(tail) = window.from(held.end()) {
-            self.platform.reserve_at(tail).ok()?;
-            claim.reserved = Some(tail);
+        } else if let Some(missing) = missing {
+            self.platform.reserve_at(missing).ok()?;
+            claim.reserved = Some(missing);
         }
         Some(claim)
     }
@@ -190,10 +185,8 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     fn abandon(&self, claim: &Claim) {
         if let Some(reservation) = self.config.reservation {
             reservation.give_back(claim.window);
-        } else if let Some(reserved) = claim.reserved {
-            // A platform that does not take address space back keeps it: nothing of the set is in there.
-            // SAFETY: reserved for this claim, and nothing is mapped in it.
-            let _ = unsafe { self.platform.release(reserved) };
+        } else {
+            self.release(claim.reserved);
         }
     }
 
@@ -234,22 +227,22 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             }
             current = Some((part, goes_whole, true));
             let announced = (goes_whole && !told).then_some(part);
-            let reservation = books.strike(&place, extent.end() == part.end(), announced, farewell);
-            match (self.config.reservation, reservation) {
-                (Some(shared), _) => shared.give_back(extent),
-                (None, Some(index)) => self.release_if_empty(books, index),
-                (None, None) => {}
+            let spare_bytes = books.strike(&place, extent.end() == part.end(), announced, farewell).unwrap_or(0);
+            match self.config.reservation {
+                Some(shared) => shared.give_back(extent),
+                None => self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes))),
             }
             next = range.from(extent.end()).and_then(|rest| books.find_from(rest.start()));
         }
         Ok(())
     }
 
-    fn release_if_empty(&self, books: &mut Books<S, N>, index: u32) {
-        if let Some(extent) = books.strike_empty_reservation(index) {
+    /// Gives back address space of the set's in which nothing is mapped.
+    fn release(&self, window: Option<Extent>) {
+        if let Some(window) = window {
             // A platform that does not take address space back keeps it: nothing of the set is in there.
-            // SAFETY: the set's own reservation, and the books say that nothing is mapped in it.
-            let _ = unsafe { self.platform.release(extent) };
+            // SAFETY: the set has reserved it, and nothing is mapped in it: not yet, or not any more.
+            let _ = unsafe { self.platform.release(window) };
         }
     }
 }

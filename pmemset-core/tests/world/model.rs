@@ -12,6 +12,8 @@ use super::{Ground, Op, Outcome, PAGE, Plan, Told, is_free};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Segment {
     pub(crate) extent: Extent,
+    /// The end of what the set has reserved behind it.
+    pub(crate) held_to: usize,
     pub(crate) source: usize,
     pub(crate) offset: usize,
     pub(crate) head: bool,
@@ -54,8 +56,6 @@ pub(crate) struct Model {
     coalescing: Coalescing,
     /// The caller's reservation.
     window: Option<Extent>,
-    /// The set's own reservations.
-    own: Vec<Extent>,
     /// For each handle, an address of its part.
     pins: Vec<usize>,
     ahead_bytes: usize,
@@ -79,7 +79,6 @@ impl Model {
             previous: None,
             coalescing: Coalescing::None,
             window: ground.reservation.as_ref().map(|reservation| reservation.extent()),
-            own: Vec::new(),
             pins: Vec::new(),
             ahead_bytes: plan.ahead_pages * PAGE,
         }
@@ -134,7 +133,9 @@ impl Model {
         for start in (space.start()..space.end()).step_by(PAGE) {
             let page = if self.segments.iter().any(|segment| segment.extent.contains(start)) {
                 Page::Mapped
-            } else if self.window.iter().chain(&self.own).chain(&self.leaked).any(|reserved| reserved.contains(start)) {
+            } else if self.window.iter().chain(&self.leaked).any(|reserved| reserved.contains(start))
+                || self.segments.iter().any(|segment| (segment.extent.end()..segment.held_to).contains(&start))
+            {
                 Page::Reserved
             } else if self.occupied.iter().any(|page| page.contains(start)) {
                 Page::Occupied
@@ -173,8 +174,9 @@ impl Model {
                 Vec::new()
             }
             (Op::Map { source, offset, .. }, Outcome::Map(Ok(extent)), _) => {
-                let joins = self.check_place(extent, expected);
-                vec![self.enter(source % self.sources.len(), offset * PAGE, extent, joins)]
+                let (joins, held_to) = self.check_place(extent, expected);
+                let (source, offset) = (source % self.sources.len(), offset * PAGE);
+                vec![self.enter(Segment { extent, held_to, source, offset, head: !joins })]
             }
             (Op::Remove { .. } | Op::RemoveRange { .. }, Outcome::Remove(Err(error)), _) => {
                 assert_eq!(Expected::NotRemoved(error), *expected);
@@ -224,40 +226,41 @@ impl Model {
         }
     }
 
-    /// Checks that a segment is where it must be, notes new address space, and returns whether it joins a part.
-    fn check_place(&mut self, extent: Extent, expected: &Expected) -> bool {
+    /// Checks that a segment is where it must be; returns whether it joins a part, and the end of what is reserved then.
+    fn check_place(&mut self, extent: Extent, expected: &Expected) -> (bool, usize) {
         match *expected {
             Expected::Behind(window) => {
                 assert_eq!(extent, window, "behind the previous part");
-                let held = self.own.iter_mut().find(|held| held.contains(window.start() - 1));
-                if let Some(held) = held {
-                    *held = Extent::between(held.start(), held.end().max(window.end())).unwrap();
-                }
-                true
+                let before = self.segments.iter_mut().find(|before| before.extent.end() == window.start()).unwrap();
+                // What was spare behind the part is the new segment's.
+                let spare_to = core::mem::replace(&mut before.held_to, window.start());
+                (true, spare_to.max(window.end()))
             }
             Expected::Hole(window) => {
                 assert_eq!(extent, window, "the lowest hole");
-                false
+                (false, extent.end())
             }
             Expected::New { length_bytes, alignment_bytes } => {
                 assert_eq!(extent.length_bytes(), length_bytes);
                 assert!(extent.is_aligned(alignment_bytes), "{extent} is not aligned");
                 let reserved = Extent::new(extent.start(), length_bytes.max(self.ahead_bytes)).unwrap();
-                let mut others = self.own.iter().chain(&self.occupied).chain(&self.leaked);
+                let held =
+                    self.segments.iter().map(|other| Extent::between(other.extent.start(), other.held_to).unwrap());
+                let mut others = held.chain(self.occupied.iter().chain(&self.leaked).copied());
                 assert!(others.all(|other| !other.overlaps(reserved)), "{reserved} is not new");
-                self.own.push(reserved);
-                false
+                (false, reserved.end())
             }
             ref other => panic!("mapped at {extent}, and expected {other:?}"),
         }
     }
 
-    fn enter(&mut self, source: usize, offset: usize, extent: Extent, joins: bool) -> Told {
-        let length_bytes = &mut self.sources[source].length_bytes;
-        *length_bytes = (*length_bytes).max((offset + extent.length_bytes()) as u64);
-        self.segments.push(Segment { extent, source, offset, head: !joins });
+    fn enter(&mut self, segment: Segment) -> Told {
+        let extent = segment.extent;
+        let length_bytes = &mut self.sources[segment.source].length_bytes;
+        *length_bytes = (*length_bytes).max((segment.offset + extent.length_bytes()) as u64);
+        self.segments.push(segment);
         self.segments.sort_unstable_by_key(|segment| segment.extent);
-        if !joins {
+        if segment.head {
             self.previous = Some(extent.start());
         }
         Told::Add(extent, self.part_of(extent.start()).unwrap())
@@ -282,9 +285,6 @@ impl Model {
             let higher = || starts().filter(|start| *start > previous.start()).min();
             self.previous = left(previous).map(|segment| segment.extent.start()).or_else(lower).or_else(higher);
         }
-        let gone = parts.iter().filter(|part| left(part).is_none()).map(|part| Told::Remove(*part)).collect();
-        let segments = &self.segments;
-        self.own.retain(|held| segments.iter().any(|segment| held.covers(segment.extent)));
-        gone
+        parts.iter().filter(|part| left(part).is_none()).map(|part| Told::Remove(*part)).collect()
     }
 }

@@ -1,7 +1,6 @@
-//! The books of a set: which segment is where, which segments are one part, which address space is whose.
+//! The books of a set: which segment is where, which segments are one part, how much address space is behind them.
 
 mod farewell;
-mod own;
 
 use portable_atomic::{AtomicBool, Ordering};
 
@@ -9,10 +8,6 @@ use crate::arch::prefetch;
 use crate::table::{Arrays, Found, Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
 pub(crate) use farewell::Farewell;
-use own::Record;
-
-/// No slot, no reservation.
-pub(crate) const NONE: u32 = u32::MAX;
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.
@@ -59,8 +54,8 @@ pub(crate) struct Segment<S> {
     /// Its first byte in the source.
     pub(crate) offset: u64,
     pub(crate) source: S,
-    /// The set's own reservation that it lies in; `NONE` in the caller's.
-    pub(crate) reservation: u32,
+    /// Bytes reserved behind it, which are nobody else's: room for the part to grow. 0 but for a part's last segment.
+    pub(crate) spare_bytes: usize,
     /// A synchronisation of it has failed.
     pub(crate) failed: bool,
 }
@@ -84,44 +79,36 @@ pub(crate) struct PartEntry {
 #[derive(Debug)]
 pub(crate) struct Place(Found<Tag>);
 
-/// A segment's slot. `source` is `None` in a free one, whose `link` leads to the next.
+/// A segment's slot; all bytes are zero in one that was never used, so that many of them take no room in a program file,
+/// if `None` of a source is zero bytes too, as it is of a reference and of an `Arc`.
 #[derive(Debug)]
 struct Slot<S> {
     end: usize,
     offset: u64,
-    link: u32,
+    /// [`Segment::spare_bytes`]. Where no segment is: the next slot of the same chain, its index plus 1, or 0.
+    spare: usize,
     failed: bool,
     /// It has not been deep-flushed since it was mapped; stored to under the read lock too.
     fresh: AtomicBool,
     source: Option<S>,
 }
 
-/// Free records of an array: those given back, in a chain, and those never used.
-#[derive(Debug)]
-struct Free {
-    chain: u32,
-    fresh: u32,
+impl<S> Slot<S> {
+    const fn free() -> Self {
+        Self { end: 0, offset: 0, spare: 0, failed: false, fresh: AtomicBool::new(false), source: None }
+    }
 }
 
-impl Free {
-    const fn new() -> Self {
-        Self { chain: NONE, fresh: 0 }
-    }
+/// A slot, its index plus 1; 0 is none.
+type Link = usize;
 
-    /// Takes the index of a free record; `link` returns what follows a chained one.
-    fn take(&mut self, capacity: usize, link: impl FnOnce(u32) -> u32) -> Option<u32> {
-        if self.chain != NONE {
-            let taken = self.chain;
-            self.chain = link(taken);
-            return Some(taken);
-        }
-        let taken = self.fresh;
-        if (taken as usize) < capacity {
-            self.fresh = taken.wrapping_add(1);
-            return Some(taken);
-        }
-        None
-    }
+/// Returns the slot of a link.
+fn linked<S>(slots: &[Slot<S>], link: Link) -> Option<&Slot<S>> {
+    slots.get(link.wrapping_sub(1))
+}
+
+fn linked_mut<S>(slots: &mut [Slot<S>], link: Link) -> Option<&mut Slot<S>> {
+    slots.get_mut(link.wrapping_sub(1))
 }
 
 /// Everything that the lock of a set guards.
@@ -129,9 +116,10 @@ impl Free {
 pub(crate) struct Books<S, const N: usize> {
     table: Table<Arrays<Tag, N>, 1>,
     slots: [Slot<S>; N],
-    free_slots: Free,
-    records: [Record; N],
-    free_records: Free,
+    /// The first free slot of those used before.
+    freed: Link,
+    /// How many slots have ever been used.
+    touched: usize,
     /// Slots in use: segments in the table, and removed ones still to be told.
     used: usize,
     /// Where the part starts that coalescing extends.
@@ -145,12 +133,9 @@ impl<S: Clone, const N: usize> Books<S, N> {
         const { assert!(N > 0 && N <= 65_536, "a set has room for 1 to 65,536 segments") };
         Self {
             table: Table::over(Arrays::new::<1>(), N),
-            slots: [const {
-                Slot { end: 0, offset: 0, link: NONE, failed: false, fresh: AtomicBool::new(false), source: None }
-            }; N],
-            free_slots: Free::new(),
-            records: [Record::FREE; N],
-            free_records: Free::new(),
+            slots: [const { Slot::free() }; N],
+            freed: 0,
+            touched: 0,
             used: 0,
             previous: None,
             granularity: None,
@@ -274,7 +259,7 @@ impl<S: Clone, const N: usize> Books<S, N> {
             extent: Extent::between(start, slot.end)?,
             offset: slot.offset,
             source: slot.source.clone()?,
-            reservation: slot.link,
+            spare_bytes: slot.spare,
             failed: slot.failed,
         })
     }
@@ -324,31 +309,47 @@ impl<S: Clone, const N: usize> Books<S, N> {
         self.part_of(start, tag, self.table.after(start))
     }
 
-    /// Returns the part that coalescing extends, and the set's own reservation that it ends in.
-    pub(crate) fn previous(&self) -> Option<(PartEntry, u32)> {
+    /// Returns the part that coalescing extends, and how many bytes are reserved behind it.
+    pub(crate) fn previous(&self) -> Option<(PartEntry, usize)> {
         let part = self.part_at(self.previous?)?;
         let (_, last) = self.table.at_or_before(part.extent.end().wrapping_sub(1))?;
-        Some((part, self.slot(last.slot())?.link))
+        Some((part, self.slot(last.slot())?.spare))
+    }
+
+    /// Takes the index of a free slot.
+    fn take_slot(&mut self) -> Option<usize> {
+        match self.freed.checked_sub(1) {
+            Some(index) => {
+                self.freed = self.slots.get(index)?.spare;
+                // The next call will read its link.
+                linked(&self.slots, self.freed).into_iter().for_each(prefetch);
+                Some(index)
+            }
+            None => {
+                let index = self.touched;
+                self.touched = index.wrapping_add(usize::from(index < self.slots.len()));
+                (index < self.slots.len()).then_some(index)
+            }
+        }
     }
 
     /// Enters a segment; `joins` where it continues the part below it, which is then the previous part.
     ///
-    /// `None`, and nothing entered, where the books are full; the caller has looked before.
+    /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing entered, where the books
+    /// are full; the caller has looked before.
     pub(crate) fn enter(&mut self, segment: Segment<S>, joins: bool) -> Option<PartEntry> {
         if self.is_full() {
             return None;
         }
-        let slots = &self.slots;
-        let slot = self.free_slots.take(N, |index| slots.get(index as usize).map_or(NONE, |slot| slot.link))?;
-        // The next call will read its link.
-        slots.get(self.free_slots.chain as usize).into_iter().for_each(prefetch);
+        let index = self.take_slot()?;
+        let slot = u32::try_from(index).ok()?;
         let start = segment.extent.start();
         self.table.insert(start, Tag::new(slot, !joins, segment.extent), None).ok()?;
-        if let Some(place) = self.slots.get_mut(slot as usize) {
+        if let Some(place) = self.slots.get_mut(index) {
             *place = Slot {
                 end: segment.extent.end(),
                 offset: segment.offset,
-                link: segment.reservation,
+                spare: segment.spare_bytes,
                 failed: segment.failed,
                 fresh: AtomicBool::new(true),
                 source: Some(segment.source),
@@ -356,6 +357,8 @@ impl<S: Clone, const N: usize> Books<S, N> {
         }
         self.used = self.used.saturating_add(1);
         if joins {
+            let before = self.table.at_or_before(start.wrapping_sub(1))?;
+            self.slots.get_mut(before.1.slot() as usize)?.spare = 0;
             return self.part_at(start);
         }
         self.previous = Some(start);
@@ -366,14 +369,14 @@ impl<S: Clone, const N: usize> Books<S, N> {
     /// goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows that the
     /// segment `ends` its part.
     ///
-    /// Returns the set's own reservation that the segment lay in.
+    /// Returns how many bytes are reserved behind it.
     pub(crate) fn strike(
         &mut self,
         place: &Place,
         ends: bool,
         part: Option<Extent>,
         farewell: &mut Farewell,
-    ) -> Option<u32> {
+    ) -> Option<usize> {
         let found = &place.0;
         let (start, tag) = (found.key, found.value);
         let end = self.end_of(start, tag);

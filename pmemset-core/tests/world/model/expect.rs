@@ -158,12 +158,12 @@ impl Model {
         }
     }
 
-    /// Returns whether the set's own reservation that ends or goes on at `window` can hold it.
+    /// Returns whether the set can have `window`, which is behind a part.
     fn can_extend(&self, window: Extent, machine: &Machine) -> bool {
-        let held = self.own.iter().find(|held| held.contains(window.start() - 1)).unwrap();
-        match window.from(held.end()) {
+        let before = self.segments.iter().find(|before| before.extent.end() == window.start()).unwrap();
+        match window.from(before.held_to) {
             None => true,
-            Some(tail) => machine.address_space().covers(tail) && is_free(&machine.pages(), tail),
+            Some(missing) => machine.address_space().covers(missing) && is_free(&machine.pages(), missing),
         }
     }
 }
