@@ -218,10 +218,12 @@ pub enum RemoveError {
         cause: Errno,
     },
     /// The platform would not take out `segment`: it and all above it are still mapped and in the set, everything of
-    /// the range below it is removed.
+    /// the range below it is removed. [`RemoveRange`](crate::Event::RemoveRange) has told so.
     Unmap {
         /// The mapping that is still there.
         segment: Extent,
+        /// The addresses from the first segment that is gone to the last; `None` where nothing has changed.
+        removed: Option<Extent>,
         /// The platform's reason.
         cause: Errno,
     },
@@ -252,7 +254,10 @@ impl fmt::Display for RemoveError {
             Self::DeepFlush { segment, cause } => {
                 write!(f, "the bytes at {segment} could not be made durable: {cause}")
             }
-            Self::Unmap { segment, cause } => write!(f, "the mapping at {segment} could not be taken out: {cause}"),
+            Self::Unmap { segment, removed, cause } => {
+                write!(f, "the mapping at {segment} could not be taken out: {cause}")?;
+                removed.map_or(Ok(()), |removed| write!(f, "; {removed} is removed"))
+            }
         }
     }
 }

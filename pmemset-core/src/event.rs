@@ -63,9 +63,10 @@ pub enum Event<'e, S> {
         /// The addresses that it had.
         part: Extent,
     },
-    /// [`Set::remove_range`] has removed something; comes before the `PartRemove` of each whole part.
+    /// [`Set::remove_range`] has removed something, or a removal has failed half-way; comes before the `PartRemove` of
+    /// each whole part that has gone.
     RemoveRange {
-        /// The range as it was given.
+        /// The range as it was given; after a failure, the addresses from the first segment that is gone to the last.
         range: Extent,
     },
     /// The shutdown record of a source has changed and has to be kept, durably, before the event returns.

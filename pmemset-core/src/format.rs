@@ -49,7 +49,9 @@ mod by_hand {
                 Self::DeepFlush { segment, cause } => {
                     write!(f, "DeepFlush {{ segment: {}, cause: {} }}", segment, cause);
                 }
-                Self::Unmap { segment, cause } => write!(f, "Unmap {{ segment: {}, cause: {} }}", segment, cause),
+                Self::Unmap { segment, removed, cause } => {
+                    write!(f, "Unmap {{ segment: {}, removed: {}, cause: {} }}", segment, removed, cause);
+                }
             }
         }
     }

@@ -64,8 +64,8 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
                 assert_ne!(error.code(), 0, "an error has a code");
                 Vec::new()
             }
-            Outcome::Remove(Err(RemoveError::Unmap { segment, .. })) if failed => {
-                removed_below(&mut world, op, segment)
+            Outcome::Remove(Err(RemoveError::Unmap { segment, removed, .. })) if failed => {
+                removed_below(&mut world, op, segment, removed)
             }
             Outcome::Remove(Err(_)) if failed => Vec::new(),
             outcome => {
@@ -88,8 +88,9 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
     failed
 }
 
-/// Takes out of the model what a removal has removed before it failed, and returns the events.
-fn removed_below(world: &mut World<'_>, op: Op, segment: Extent) -> Vec<Told> {
+/// Takes out of the model what a removal has removed before it failed, and returns the events; the error has to have
+/// said the same.
+fn removed_below(world: &mut World<'_>, op: Op, segment: Extent, removed: Option<Extent>) -> Vec<Told> {
     let range = match op {
         Op::Remove { part } => world.model.nth_part(part).unwrap(),
         Op::RemoveRange { segment, delta, length_bytes } => {
@@ -97,12 +98,14 @@ fn removed_below(world: &mut World<'_>, op: Op, segment: Extent) -> Vec<Told> {
         }
         _ => panic!("{op:?} removes nothing"),
     };
-    let Some(below) = range.before(segment.start()) else { return Vec::new() };
-    let count = world.model.segments.len();
-    let mut told = world.model.strike(below);
-    if matches!(op, Op::RemoveRange { .. }) && world.model.segments.len() < count {
-        told.insert(0, Told::Range(range));
-    }
+    let below = range.before(segment.start());
+    let extents = world.model.segments.iter().map(|segment| segment.extent);
+    let mut gone: Vec<Extent> = extents.filter(|extent| below.is_some_and(|below| below.overlaps(*extent))).collect();
+    gone.sort_unstable();
+    let expected = gone.first().zip(gone.last()).and_then(|(one, last)| Extent::between(one.start(), last.end()));
+    assert_eq!(removed, expected, "what the error says is gone");
+    let mut told = below.map_or_else(Vec::new, |below| world.model.strike(below));
+    told.splice(0..0, removed.map(Told::Range));
     told
 }
 

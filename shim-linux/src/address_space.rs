@@ -19,6 +19,12 @@ const GIB: usize = 1 << 30;
 /// A Linux process as the place where parts live.
 ///
 /// Has no state of its own: every value is the same platform, and a set that uses it can be a `static`.
+///
+/// # Forks and signal handlers
+///
+/// The locks of sets and sources belong to one process. A child forked (`fork(2)`) while another thread is in a call of
+/// the set may find a lock taken for ever: it hangs at its first call. Fork before there are other threads, or `exec` at
+/// once. A signal handler must not call a set: it hangs when the call that it has interrupted holds the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linux;
 

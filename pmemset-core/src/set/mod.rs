@@ -23,10 +23,11 @@ pub use remove::Refused;
 
 use crate::atomic::AtomicU32;
 use crate::config::Config;
+use crate::error::RemoveError;
 use crate::event::{Answer, Event};
 use crate::pins::Pins;
 use crate::{Coalescing, Extent, Granularity, Platform, Source};
-use books::{Books, Farewell};
+use books::{Books, Farewell, Gone};
 
 /// A set of parts with one granularity (`pmemset`).
 ///
@@ -35,8 +36,21 @@ use books::{Books, Farewell};
 ///
 /// # Dropping
 ///
-/// A set that is dropped unmaps its parts and gives back its address space. It does not make stores durable, and it
-/// reports nothing: persist first, or [`remove`](Self::remove) the parts.
+/// A set that is dropped unmaps its parts and gives back its address space; what the platform will not unmap stays, with
+/// its address space. It does not make stores durable, it reports nothing, and it leaves shutdown records dirty, also
+/// after a persist: [`remove`](Self::remove) the parts first, or all of them with
+/// [`remove_range(0, usize::MAX)`](Self::remove_range).
+///
+/// # Handles to sources
+///
+/// A handle is cloned while the books are locked, so `S::clone` must not call the set. Handles are dropped under no lock:
+/// the `Drop` of a source may call the set.
+///
+/// # Forks and signals
+///
+/// The locks of a set are those of one process. A child that is forked while another thread is in a call of the set may
+/// find a lock taken for ever, and hangs at its first call: fork before there are other threads, or let the child only
+/// `exec`. A signal handler that calls the set hangs likewise when it has interrupted a call.
 ///
 /// # Cost
 ///
@@ -102,35 +116,70 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     }
 
     /// Unlocks the books and tells what has been removed, of `range` if it was one; the slots become free one by one.
-    fn tell_removed<'s>(&'s self, mut books: Writing<'s, P, S, N>, mut farewell: Farewell, mut range: Option<Extent>) {
-        while let Some(gone) = books.tell(&mut farewell) {
-            drop(books);
+    fn tell_removed<'s>(&'s self, books: Writing<'s, P, S, N>, farewell: Farewell, mut range: Option<Extent>) {
+        let mut telling = Telling::new(self, books, farewell);
+        while let Some(gone) = &telling.gone {
             if let Some(range) = range.take() {
                 self.tell(&Event::RemoveRange { range });
             }
             if let Some(part) = gone.part {
                 self.tell(&Event::PartRemove { part });
             }
-            self.unmapped(&gone.source);
-            if farewell.is_empty() {
-                return;
+            if let Some(gone) = telling.gone.take() {
+                self.unmapped(&gone.source);
             }
-            books = self.books.write();
+            telling.next();
+        }
+    }
+}
+
+/// Removed segments that are told of one by one, under no lock.
+///
+/// When it is dropped, as by an observer that panics, the slots of those left become free without a word, and the
+/// shutdown records of their sources stay dirty.
+struct Telling<'s, 'a, P: Platform, S: Source + Clone, const N: usize> {
+    set: &'s Set<'a, P, S, N>,
+    farewell: Farewell,
+    /// The one whose turn it is.
+    gone: Option<Gone<S>>,
+}
+
+impl<'s, 'a, P: Platform, S: Source + Clone, const N: usize> Telling<'s, 'a, P, S, N> {
+    fn new(set: &'s Set<'a, P, S, N>, mut books: Writing<'s, P, S, N>, mut farewell: Farewell) -> Self {
+        let gone = books.tell(&mut farewell);
+        Self { set, farewell, gone }
+    }
+
+    fn next(&mut self) {
+        if !self.farewell.is_empty() {
+            self.gone = self.set.books.write().tell(&mut self.farewell);
+        }
+    }
+}
+
+impl<P: Platform, S: Source + Clone, const N: usize> Drop for Telling<'_, '_, P, S, N> {
+    fn drop(&mut self) {
+        while let Some(gone) = self.gone.take() {
+            checks::dropped(&gone.source);
+            drop(gone);
+            self.next();
         }
     }
 }
 
 impl<P: Platform, S: Source + Clone, const N: usize> Drop for Set<'_, P, S, N> {
     fn drop(&mut self) {
-        let everything = Extent::between(0, usize::MAX);
-        if let Some(everything) = everything {
+        let mut rest = Extent::between(0, usize::MAX);
+        while let Some(range) = rest {
             let mut farewell = Farewell::new();
-            // What cannot be unmapped stays mapped: its address space is not given back either.
             let mut books = self.books.write();
-            let _ = self.unmap_range(&mut books, everything, None, &mut farewell);
-            while let Some(gone) = books.tell(&mut farewell) {
-                checks::dropped(&gone.source);
-            }
+            let result = self.unmap_range(&mut books, range, None, &mut farewell);
+            drop(Telling::new(self, books, farewell));
+            rest = match result {
+                // It stays mapped, and its address space is not given back either; what lies above it goes.
+                Err(RemoveError::Unmap { segment, .. }) => range.from(segment.end()),
+                _ => None,
+            };
         }
     }
 }

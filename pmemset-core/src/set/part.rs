@@ -96,7 +96,8 @@ impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Part<'_, P, 
 
 /// The parts of a set in the order of their addresses; each is pinned while its handle lives.
 ///
-/// Sees what is added and removed meanwhile above the part that it returned last.
+/// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
+/// since it was returned does not come again.
 pub struct Parts<'s, P: Platform, S: Source + Clone, const N: usize> {
     set: &'s Set<'s, P, S, N>,
     from: Option<usize>,
@@ -107,7 +108,11 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Iterator for Parts<'s, 
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.from?;
-        let part = self.set.pin_with(|books| books.part_from(from)).ok().flatten();
+        let beginning = |books: &Books<S, N>| match books.part_from(from)? {
+            grown if grown.extent.start() < from => books.part_from(grown.extent.end()),
+            part => Some(part),
+        };
+        let part = self.set.pin_with(beginning).ok().flatten();
         self.from = part.as_ref().map(|part| part.extent.end());
         part
     }

@@ -322,7 +322,10 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
         let mut at = range.start();
         while let Some(rest) = range.from(at) {
             let part = self.set().part_at(at).map_err(PersistError::from)?;
-            let Some(piece) = part.extent().intersect(rest) else { break };
+            let Some(piece) = part.extent().intersect(rest) else {
+                debug_assert!(false, "a part that is found by an address has it");
+                return Err(PersistError::NotMapped { address: at }.into());
+            };
             each(&part, piece)?;
             at = piece.end();
         }
@@ -330,7 +333,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
     }
 
     /// Calls `each` with the segments that `range`, which lies in this part, touches, and its piece of each.
-    fn over_segments<E>(
+    fn over_segments<E: From<PersistError>>(
         &self,
         range: Extent,
         mut each: impl FnMut(&Segment<S>, Extent) -> Result<(), E>,
@@ -338,8 +341,11 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
         let mut rest = Some(range);
         while let Some(left) = rest {
             let segment = self.set().books.read().segment_from(left.start());
-            let Some(segment) = segment else { break };
-            let Some(piece) = segment.extent.intersect(left) else { break };
+            let found = segment.and_then(|segment| Some((segment.extent.intersect(left)?, segment)));
+            let Some((piece, segment)) = found.filter(|(piece, _)| piece.start() == left.start()) else {
+                debug_assert!(false, "a pinned part stays");
+                return Err(PersistError::NotMapped { address: left.start() }.into());
+            };
             each(&segment, piece)?;
             rest = left.from(piece.end());
         }

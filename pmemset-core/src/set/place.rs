@@ -6,7 +6,7 @@ use super::books::{Books, Farewell, PartEntry, Place, Segment};
 use crate::error::{MapError, RemoveError};
 use crate::extent::align_up;
 use crate::reservation::ClaimError;
-use crate::{Coalescing, Extent, Granularity, Platform, Source, Span};
+use crate::{Coalescing, Errno, Extent, Granularity, Platform, Source, Span};
 
 /// A map call after everything that can be checked without the books has been checked.
 #[derive(Clone, Copy, Debug)]
@@ -121,7 +121,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         match self.commit(books, request, source, &claim) {
             Some(part) => Ok((claim.window, part)),
             None => {
-                // Not reached: the plan has found room in the books, and they have been locked since.
+                debug_assert!(false, "the plan has found room in the books, and they have been locked since");
                 // SAFETY: mapped just above, and nobody has been told of it.
                 let _ = unsafe { source.unmap(claim.window, request.offset) };
                 self.abandon(&claim);
@@ -193,7 +193,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
     ///
     /// `whole` is given where the range is known to be one part: where that is in the books. The caller has made sure
-    /// that nobody uses the range. On failure the books say what is still mapped.
+    /// that nobody uses the range. On failure the error says what is gone, and the books what is still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<S, N>,
@@ -203,29 +203,35 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     ) -> Result<(), RemoveError> {
         // The part at hand, whether it goes as a whole, and whether that has been entered already.
         let mut current = whole.is_some().then_some((range, true, false));
+        let mut removed: Option<Extent> = None;
         let mut next = whole.or_else(|| books.find_from(range.start()));
         while let Some(place) = next {
-            let Some(segment) = books.segment_at(&place) else { break };
-            let extent = segment.extent;
+            let Some((extent, offset, source)) = books.mapping_at(&place) else {
+                debug_assert!(false, "a segment of the table has a source");
+                return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
+            };
             if !extent.overlaps(range) {
                 break;
             }
-            // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
-            let unmapped = unsafe { segment.source.unmap(extent, segment.offset) };
             let (part, goes_whole, told) = match current {
                 Some((part, goes_whole, told)) if part.covers(extent) => (part, goes_whole, told),
                 _ => {
-                    let Some(part) = books.part_at(extent.start()) else { break };
+                    let Some(part) = books.part_at(extent.start()) else {
+                        debug_assert!(false, "a segment of the table is in a part");
+                        return Err(RemoveError::Unmap { segment: extent, removed, cause: Errno::FAULT });
+                    };
                     (part.extent, books.goes_whole(part.extent, range), false)
                 }
             };
-            if let Err(cause) = unmapped {
+            // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
+            if let Err(cause) = unsafe { source.unmap(extent, offset) } {
                 if goes_whole && told {
                     books.not_whole(farewell);
                 }
-                return Err(RemoveError::Unmap { segment: extent, cause });
+                return Err(RemoveError::Unmap { segment: extent, removed, cause });
             }
             current = Some((part, goes_whole, true));
+            removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
             let announced = (goes_whole && !told).then_some(part);
             let spare_bytes = books.strike(&place, extent.end() == part.end(), announced, farewell).unwrap_or(0);
             match self.config.reservation {

@@ -7,7 +7,7 @@ use super::books::{Books, Farewell, PartEntry, Segment};
 use super::checks::deep_flushed;
 use super::part::Part;
 use crate::error::{LookupError, RemoveError};
-use crate::{Extent, Granularity, Platform, Source};
+use crate::{Errno, Extent, Granularity, Platform, Source};
 
 /// A handle given back because its part could not be removed.
 #[derive(Debug)]
@@ -28,7 +28,8 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// Removes a part as a whole, and its handle with it (`pmemset_remove_part_map`).
     ///
     /// What was stored before the call is deep-flushed first. Ends with the event
-    /// [`PartRemove`](crate::Event::PartRemove).
+    /// [`PartRemove`](crate::Event::PartRemove), or with [`RemoveRange`](crate::Event::RemoveRange) where only the first
+    /// segments of the part could be unmapped.
     ///
     /// # Errors
     ///
@@ -46,7 +47,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             }
             let books = self.books.write();
             let Some(found) = books.find_part(part.extent().start()) else {
-                // Not reached: a pinned part stays.
+                debug_assert!(false, "a pinned part stays");
                 return Err(Refused { part, error: RemoveError::OtherSet });
             };
             // Another thread may have made the part longer meanwhile.
@@ -59,6 +60,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
         }
         let result = self.unmap_range(&mut books, entry.extent, Some(place), &mut farewell);
+        let gone = removed_by(result, None);
         let outcome = match result {
             Ok(()) => {
                 part.forget();
@@ -66,7 +68,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             }
             Err(error) => Err(Refused { part: self.hand_over(&books, part, entry), error }),
         };
-        self.tell_removed(books, farewell, None);
+        self.tell_removed(books, farewell, gone);
         outcome
     }
 
@@ -91,7 +93,8 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// # Errors
     ///
     /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::Pinned`]: nothing has changed.
-    /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not.
+    /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
+    ///   what has gone then, not of the range as it was given.
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         if length_bytes == 0 {
             return Ok(());
@@ -108,7 +111,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             }
         };
         let result = self.unmap_range(&mut books, range, None, &mut farewell);
-        self.tell_removed(books, farewell, Some(range));
+        self.tell_removed(books, farewell, removed_by(result, Some(range)));
         result
     }
 
@@ -158,8 +161,10 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
                 books.segment_from(left.start())
             };
             drop(books);
-            // Not reached without one: a pinned part stays.
-            let Some(segment) = segment else { break };
+            let Some(segment) = segment else {
+                debug_assert!(false, "a pinned part stays");
+                return Err(RemoveError::DeepFlush { segment: left, cause: Errno::FAULT });
+            };
             self.deep_flush_whole(&segment, pinned.granularity())?;
             rest = left.from(segment.extent.end());
         }
@@ -171,5 +176,14 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         let answer = flushed.map_err(|cause| RemoveError::DeepFlush { segment: segment.extent, cause })?;
         deep_flushed(&segment.source, answer);
         Ok(())
+    }
+}
+
+/// Returns the range to tell of after a removal, all of which is `whole` where it was one of a range.
+fn removed_by(result: Result<(), RemoveError>, whole: Option<Extent>) -> Option<Extent> {
+    match result {
+        Ok(()) => whole,
+        Err(RemoveError::Unmap { removed, .. }) => removed,
+        Err(_) => None,
     }
 }

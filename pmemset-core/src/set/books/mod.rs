@@ -7,7 +7,7 @@ use portable_atomic::{AtomicBool, Ordering};
 use crate::arch::prefetch;
 use crate::table::{Arrays, Found, Table, Weigh};
 use crate::{Coalescing, Extent, Granularity};
-pub(crate) use farewell::Farewell;
+pub(crate) use farewell::{Farewell, Gone};
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.
@@ -277,9 +277,17 @@ impl<S: Clone, const N: usize> Books<S, N> {
         self.table.find(start).map(Place)
     }
 
-    /// Returns the segment at a place.
-    pub(crate) fn segment_at(&self, place: &Place) -> Option<Segment<S>> {
-        self.segment_in(place.0.value.slot(), place.0.key)
+    /// Returns the segment at a place: its addresses, its first byte in the source, and the source.
+    pub(crate) fn mapping_at(&self, place: &Place) -> Option<(Extent, u64, &S)> {
+        let slot = self.slot(place.0.value.slot())?;
+        Some((Extent::between(place.0.key, slot.end)?, slot.offset, slot.source.as_ref()?))
+    }
+
+    /// Loses the source of the segment at `start`, which cannot be, for tests of what happens then.
+    #[cfg(test)]
+    pub(crate) fn corrupt(&mut self, start: usize) -> Option<S> {
+        let tag = self.tag_at(start)?;
+        self.slots.get_mut(tag.slot() as usize)?.source.take()
     }
 
     /// Returns the part that has `address`, or else the next one above it.

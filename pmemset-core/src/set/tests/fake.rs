@@ -125,8 +125,24 @@ pub(super) struct FakeSource<'p> {
     pub(super) refuse_map: AtomicU32,
     /// Refuse to unmap after this many more.
     pub(super) unmaps_left: AtomicU32,
+    /// Refuse to unmap what is mapped from this offset on.
+    pub(super) stays: Mutex<Option<u64>>,
+    /// What to do when the last handle goes.
+    pub(super) _goodbye: Goodbye,
     pub(super) refuse_flush: AtomicU32,
     pub(super) flushes: AtomicU32,
+}
+
+/// Calls a function when it is dropped.
+#[derive(Debug)]
+pub(super) struct Goodbye(pub(super) Option<fn()>);
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        if let Some(say) = self.0 {
+            say();
+        }
+    }
 }
 
 impl<'p> FakeSource<'p> {
@@ -144,6 +160,8 @@ impl<'p> FakeSource<'p> {
             offsets: Mutex::default(),
             refuse_map: AtomicU32::new(0),
             unmaps_left: AtomicU32::new(u32::MAX),
+            stays: Mutex::default(),
+            _goodbye: Goodbye(None),
             refuse_flush: AtomicU32::new(0),
             flushes: AtomicU32::new(0),
         }
@@ -201,7 +219,7 @@ unsafe impl Source for FakeSource<'_> {
         Ok(())
     }
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        if self.unmaps_left.load(Ordering::Relaxed) == 0 {
+        if self.unmaps_left.load(Ordering::Relaxed) == 0 || *self.stays.lock().unwrap() == Some(offset) {
             return Err(Errno::NOMEM);
         }
         self.unmaps_left.fetch_sub(1, Ordering::Relaxed);

@@ -8,6 +8,7 @@ mod memory;
 mod persist;
 mod place;
 mod range;
+mod remains;
 mod shutdown;
 mod world;
 

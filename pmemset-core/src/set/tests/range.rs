@@ -122,8 +122,10 @@ fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
         let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
         let told = Mutex::new(Vec::new());
         let observer = from_fn(|_: &Set<'_, &Fake, &FakeSource<'_>, 16>, event| {
-            if let Event::PartRemove { part } = event {
-                told.lock().unwrap().push(*part);
+            match event {
+                Event::PartRemove { part } => told.lock().unwrap().push(("part", *part)),
+                Event::RemoveRange { range } => told.lock().unwrap().push(("range", *range)),
+                _ => {}
             }
             Answer::Proceed
         });
@@ -138,15 +140,15 @@ fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
         let handle = set.part_at(base).unwrap();
         let refused = set.remove(handle).unwrap_err();
         let at = base + left as usize * PAGE;
-        assert_eq!(
-            refused.error,
-            RemoveError::Unmap { segment: Extent::new(at, PAGE).unwrap(), cause: crate::Errno::NOMEM }
-        );
+        let (segment, removed) = (Extent::new(at, PAGE).unwrap(), Extent::between(base, at));
+        assert_eq!(refused.error, RemoveError::Unmap { segment, removed, cause: crate::Errno::NOMEM });
         assert_eq!(refused.part.descriptor(), Extent::between(at, base + 4 * PAGE).unwrap());
         assert_eq!(platform.mapped_bytes(), (4 - left as usize) * PAGE);
-        assert!(told.lock().unwrap().is_empty());
+        let half: Vec<_> = removed.map(|removed| ("range", removed)).into_iter().collect();
+        assert_eq!(core::mem::take(&mut *told.lock().unwrap()), half, "what is gone is told of");
         source.unmaps_left.store(u32::MAX, Ordering::Relaxed);
+        let rest = refused.part.descriptor();
         set.remove(refused.part).unwrap();
-        assert_eq!((set.segments(), told.lock().unwrap().len()), (0, 1));
+        assert_eq!((set.segments(), &told.lock().unwrap()[..]), (0, &[("part", rest)][..]));
     }
 }
