@@ -313,6 +313,8 @@ fn every_public_type<P: crate::Platform, S: crate::Source + Clone + defmt::Forma
     is::<Granularity>();
     #[cfg(feature = "contract")]
     is::<contract::Breach>();
+    #[cfg(feature = "contract")]
+    is::<contract::Outcome>();
     #[cfg(feature = "critical-section")]
     is::<lock::CriticalSectionRwLock>();
     #[cfg(feature = "spin")]

@@ -3,26 +3,40 @@
 use std::sync::{Mutex, PoisonError};
 
 use pmemset_core::Source;
-use pmemset_core::contract::{self, Breach};
+use pmemset_core::contract::{self, Finding, Outcome};
 use rustix::fs::{Mode, OFlags, ftruncate, open, statfs};
 use shim_linux::{FileSource, Linux, OpenOptions};
 
 const TMPFS: u64 = 0x0102_1994;
 const EXT4: u64 = 0xef53;
 
+/// What a file of the page cache does not show: its mappings share their memory, and no power is cut here.
+const UNSEEN: [&str; 3] = ["fixed_address_is_aligned", "write_back_reaches_the_medium", "sync_reaches_the_medium"];
+const UNSEEN_FIXED: [&str; 4] = [
+    "fixed_address_is_aligned",
+    "growth_in_use_is_not_undone",
+    "write_back_reaches_the_medium",
+    "sync_reaches_the_medium",
+];
+/// What depends on the machine that this runs on.
+const BELOW: [&str; 2] = ["device_stays", "bad_blocks_are_in_order"];
+
 /// The suite wants the address space for itself.
 static ADDRESS_SPACE: Mutex<()> = Mutex::new(());
 
-fn broken_duties(source: &impl Source) -> Vec<String> {
+/// Returns the duties that are broken; those that were not checked have to be `skipped`.
+fn broken_duties(source: &impl Source, skipped: &[&str]) -> Vec<String> {
     let _alone = ADDRESS_SPACE.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut broken = Vec::new();
-    let mut report = |duty: &str, result: Result<(), Breach>| {
-        if let Err(breach) = result {
-            broken.push(format!("{duty}: {breach}"));
-        }
+    let (mut broken, mut unseen) = (Vec::new(), Vec::new());
+    let mut report = |duty: &'static str, finding: Finding| match finding {
+        Ok(Outcome::Kept) => {}
+        Ok(Outcome::Skipped(_)) => unseen.push(duty),
+        Err(breach) => broken.push(format!("{duty}: {breach}")),
     };
     contract::platform(&Linux::new(), &mut report);
     contract::source(&Linux::new(), source, &mut report);
+    unseen.retain(|duty| !BELOW.contains(duty));
+    assert_eq!(unseen, skipped, "not checked");
     broken
 }
 
@@ -35,7 +49,7 @@ fn check_on(kind: u64, name: &str, folders: &[&str]) {
     };
     let growing = FileSource::temporary(*folder).unwrap();
     growing.prepare(pmemset_core::Span::new(0, 1 << 16).unwrap()).unwrap();
-    assert_eq!(broken_duties(&growing), [""; 0], "a temporary file on {name}");
+    assert_eq!(broken_duties(&growing, &UNSEEN), [""; 0], "a temporary file on {name}");
 
     let path = format!("{folder}/pmemset-contract-{}", std::process::id());
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
@@ -43,9 +57,13 @@ fn check_on(kind: u64, name: &str, folders: &[&str]) {
     let named = FileSource::open(path.as_str(), OpenOptions::new());
     std::fs::remove_file(&path).unwrap();
     ftruncate(&fixed, 20_000).unwrap();
-    assert_eq!(broken_duties(&named.unwrap()), [""; 0], "a named file on {name}");
+    assert_eq!(broken_duties(&named.unwrap(), &UNSEEN), [""; 0], "a named file on {name}");
     ftruncate(&fixed, 1 << 16).unwrap();
-    assert_eq!(broken_duties(&FileSource::from_owned_fd(fixed).unwrap()), [""; 0], "a descriptor on {name}");
+    assert_eq!(
+        broken_duties(&FileSource::from_owned_fd(fixed).unwrap(), &UNSEEN_FIXED),
+        [""; 0],
+        "a descriptor on {name}"
+    );
 }
 
 #[test]

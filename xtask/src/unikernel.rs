@@ -188,12 +188,15 @@ fn streamed(kernel: &Path) -> Result<(), String> {
 /// duties.
 fn duties(kernel: &Path) -> Result<(), String> {
     const MACHINE: usize = 12;
-    const SOURCES: usize = 20 * 3;
+    const SOURCES: usize = 27 * 3;
+    // No source of it grows, is at one address, lists bad blocks or copies past them; the disk has no device.
+    const SKIPPED: usize = 6 + 6 + 8;
     let bench = Bench::new(kernel, "contract")?;
     let lines = bench.boot("max", "", "", &format!("{STATE} contract"))?;
-    let kept = lines.iter().filter(|line| line.starts_with("duty kept ")).count();
-    if kept < MACHINE + SOURCES {
-        return Err(format!("only {kept} duties were checked:\n{}", lines.join("\n")));
+    let count = |what: &str| lines.iter().filter(|line| line.starts_with(what)).count();
+    let (kept, skipped) = (count("duty kept "), count("duty skipped "));
+    if kept + skipped < MACHINE + SOURCES || skipped > SKIPPED {
+        return Err(format!("{kept} duties were checked and {skipped} were not:\n{}", lines.join("\n")));
     }
     let (status, lines) = bench.start("max", "", "", &format!("{STATE} contract flawed"))?.finish()?;
     let told = |what: &str| lines.iter().any(|line| line.starts_with(&format!("duty broken {what}: ")));

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::contract::{self, Breach};
+use pmemset_core::contract::{self, Finding, Outcome};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
 
 use crate::journal::Handle;
@@ -36,9 +36,10 @@ pub fn check(machine: &Machine, sources: impl Iterator<Item = Handle>, flawed: b
 }
 
 /// Says the outcome of each duty.
-fn report(whose: impl fmt::Display, good: &mut bool) -> impl FnMut(&'static str, Result<(), Breach>) {
-    move |duty, result| match result {
-        Ok(()) => say!("duty kept {whose} {duty}"),
+fn report(whose: impl fmt::Display, good: &mut bool) -> impl FnMut(&'static str, Finding) {
+    move |duty, finding| match finding {
+        Ok(Outcome::Kept) => say!("duty kept {whose} {duty}"),
+        Ok(Outcome::Skipped(reason)) => say!("duty skipped {whose} {duty}: {reason}"),
         Err(breach) => {
             say!("duty broken {whose} {duty}: {breach}");
             *good = false;

@@ -1,29 +1,34 @@
 //! The duties of a source that tells its device, its bad blocks, or copies past them; one that does not has none.
 
-use super::bed::{Bed, length_of, unit_bytes};
-use super::{Breach, ensure};
+use super::bed::{Bed, UNITS, length_of, unit_bytes};
+use super::{Breach, Finding, KEPT, ensure, skipped};
 use crate::badblock::{BadBlocks, McsafeError};
 use crate::shutdown::{DeviceError, DeviceId};
 use crate::{Platform, Source, Span};
 
 /// [`Source::device`]: the same id and count twice; an id where there is a count.
-pub fn device_stays<S: Source + ?Sized>(source: &S) -> Result<(), Breach> {
+pub fn device_stays<S: Source + ?Sized>(source: &S) -> Finding {
     let (mut first, mut second) = (DeviceId::new(), DeviceId::new());
     let (one, other) = (source.device(&mut first), source.device(&mut second));
     match (one, other) {
-        (Err(DeviceError::Unsupported), Err(DeviceError::Unsupported)) => Ok(()),
+        (Err(DeviceError::Unsupported), Err(DeviceError::Unsupported)) => skipped("the source names no device"),
         (Ok(one), Ok(other)) => {
             ensure(one == other && first.as_bytes() == second.as_bytes(), Breach::of("the same device").number(other))?;
-            ensure(!first.as_bytes().is_empty(), Breach::of("the id of a device that counts").number(one))
+            ensure(!first.as_bytes().is_empty(), Breach::of("the id of a device that counts").number(one))?;
+            KEPT
         }
         _ => Err(Breach::of("a device, always or never")),
     }
 }
 
 /// [`Source::bad_blocks`]: ascending, apart, each touching the range; no more than there is room for, which is said.
-pub fn bad_blocks_are_in_order<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+pub fn bad_blocks_are_in_order<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let length_bytes = length_of(source)?;
     let unit_bytes = unit_bytes(platform, source) as u64;
+    let whole = Span::new(0, length_bytes).ok_or(Breach::of("bytes that could be bad"))?;
+    if let BadBlocks::Unknown(_) = source.bad_blocks(whole, &mut [whole]) {
+        return skipped("the source cannot list its bad blocks");
+    }
     for range in [Span::new(0, length_bytes), Span::new(unit_bytes, unit_bytes)].into_iter().flatten() {
         let mut whole = [range; 8];
         let whole_count = blocks_of(source.bad_blocks(range, &mut whole), whole.len())?;
@@ -44,7 +49,7 @@ pub fn bad_blocks_are_in_order<P: Platform, S: Source + ?Sized>(platform: &P, so
             ensure(said, Breach::of("a list that was cut short to say so"))?;
         }
     }
-    Ok(())
+    KEPT
 }
 
 fn blocks_of(answer: BadBlocks, room: usize) -> Result<usize, Breach> {
@@ -58,26 +63,72 @@ fn blocks_of(answer: BadBlocks, room: usize) -> Result<usize, Breach> {
     }
 }
 
-/// [`Source::read_mcsafe`], [`Source::write_mcsafe`]: the bytes asked for, seen through a mapping, and none outside.
-pub fn mcsafe_copies_stay_inside<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+/// [`Source::read_mcsafe`], [`Source::write_mcsafe`]: none outside, and a refusal that names the length.
+pub fn mcsafe_copies_stay_inside<P: Platform, S: Source + ?Sized>(_: &P, source: &S) -> Finding {
     let length_bytes = length_of(source)?;
-    let mut bytes = [0; 100];
-    match source.read_mcsafe(0, &mut bytes) {
-        Err(McsafeError::Unsupported) => return Ok(()),
-        Err(_) => return Err(Breach::of("the first bytes to be read")),
-        Ok(()) => {}
+    let mut bytes = [0; PIECE_BYTES];
+    if let Some(reason) = no_copies(source, &mut bytes)? {
+        return skipped(reason);
     }
-    for offset in [length_bytes.saturating_sub(99), length_bytes, u64::MAX] {
+    let ends_behind = length_bytes.saturating_sub(PIECE_BYTES as u64).saturating_add(1);
+    for offset in [ends_behind, length_bytes, u64::MAX] {
         let refused = [source.read_mcsafe(offset, &mut bytes), source.write_mcsafe(offset, &bytes)];
         let named = refused.iter().all(|result| *result == Err(McsafeError::OutOfRange { length_bytes }));
         ensure(named, Breach::of("bytes behind the end to be refused").number(offset))?;
     }
-    let bed = Bed::new(platform, source, 1)?;
-    let mapping = bed.map(0, 1)?;
-    mapping.store(61);
-    source.read_mcsafe(0, &mut bytes).map_err(|_| Breach::of("mapped bytes to be read"))?;
-    let changed = source.write_mcsafe(0, &[0; 100]).is_ok() && mapping.holds(61).is_err();
-    ensure(changed, Breach::of("written bytes to be seen by a mapping"))?;
-    source.write_mcsafe(0, &bytes).map_err(|_| Breach::of("bytes to be written"))?;
-    mapping.holds(61)
+    ensure(length_of(source)? == length_bytes, Breach::of("a refused copy to leave the length").number(length_bytes))?;
+    KEPT
+}
+
+/// [`Source::read_mcsafe`], [`Source::write_mcsafe`]: the bytes at the offset, as a mapping of them shows; no others
+/// change, and the length stays.
+pub fn mcsafe_copies_go_where_they_are_told<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+    let (mut before, mut after) = ([0; PIECE_BYTES], [0; PIECE_BYTES]);
+    if let Some(reason) = no_copies(source, &mut before)? {
+        return skipped(reason);
+    }
+    let length_bytes = length_of(source)?;
+    let bed = Bed::new(platform, source, UNITS)?;
+    bed.paint(61)?;
+    // Neither at the beginning nor at the end of the second unit, and at no multiple of anything.
+    let offset = (bed.unit_bytes as u64).saturating_add(bed.unit_bytes as u64 / 2).saturating_sub(37);
+    let piece = Span::new(offset, PIECE_BYTES as u64).ok_or(Breach::of("an offset that fits").number(offset))?;
+    let mapping = bed.map(1, 1)?;
+    copied(source.read_mcsafe(offset, &mut before), offset)?;
+    for byte in &mut before {
+        *byte = !*byte;
+    }
+    copied(source.write_mcsafe(offset, &before), offset)?;
+    bed.ensure_length(length_bytes)?;
+    mapping.holds_outside(61, piece)?;
+    ensure(mapping.holds(61).is_err(), Breach::of("written bytes to be seen by a mapping").number(offset))?;
+    copied(source.read_mcsafe(offset, &mut after), offset)?;
+    ensure(before == after, Breach::of("the written bytes to be read").number(offset))?;
+    for byte in &mut before {
+        *byte = !*byte;
+    }
+    copied(source.write_mcsafe(offset, &before), offset)?;
+    mapping.holds(61)?;
+    mapping.unmap()?;
+    bed.ensure_units([61; UNITS])?;
+    KEPT
+}
+
+const PIECE_BYTES: usize = 100;
+
+/// Returns why no copies can be checked, if they cannot.
+fn no_copies<S: Source + ?Sized>(source: &S, bytes: &mut [u8]) -> Result<Option<&'static str>, Breach> {
+    match source.read_mcsafe(0, bytes) {
+        Ok(()) => Ok(None),
+        Err(McsafeError::Unsupported) => Ok(Some("the source has no copies that survive damaged memory")),
+        Err(_) => Err(Breach::of("the first bytes to be read")),
+    }
+}
+
+fn copied(result: Result<(), McsafeError>, offset: u64) -> Result<(), Breach> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(McsafeError::Failed(errno)) => Err(Breach::of("bytes to be copied").number(offset).because(errno)),
+        Err(_) => Err(Breach::of("bytes to be copied").number(offset)),
+    }
 }

@@ -1,47 +1,67 @@
 //! The duties of a source.
 #![allow(unsafe_code, reason = "the checks do with a port what a set does")]
 
-use super::bed::{Bed, ensure_length, ensure_taken, length_of, unit_bytes};
-use super::{Breach, ensure};
+use super::bed::{Bed, UNITS, ensure_length, ensure_taken, length_of, unit_bytes};
+use super::{Breach, Finding, KEPT, ensure, skipped};
 use crate::error::PrepareError;
-use crate::{Errno, Extent, Granularity, Platform, Source, Span};
+use crate::{Granularity, Platform, Source, Span};
 
 /// [`Source::alignment_bytes`]: a power of two that stays.
-pub fn alignment_is_a_power_of_two_and_stays<S: Source + ?Sized>(source: &S) -> Result<(), Breach> {
+pub fn alignment_is_a_power_of_two_and_stays<S: Source + ?Sized>(source: &S) -> Finding {
     let alignment_bytes = source.alignment_bytes();
     ensure(alignment_bytes.is_power_of_two(), Breach::of("a power of two").number(alignment_bytes as u64))?;
-    ensure(source.alignment_bytes() == alignment_bytes, Breach::of("always the same alignment"))
+    ensure(source.alignment_bytes() == alignment_bytes, Breach::of("always the same alignment"))?;
+    KEPT
 }
 
 /// [`Source::granularity`]: an answer, and the same one twice.
-pub fn granularity_stays<S: Source + ?Sized>(source: &S) -> Result<(), Breach> {
+pub fn granularity_stays<S: Source + ?Sized>(source: &S) -> Finding {
     let ask = || source.granularity().map_err(|errno| Breach::of("a granularity").because(errno));
-    ensure(ask()? == ask()?, Breach::of("always the same granularity"))
+    ensure(ask()? == ask()?, Breach::of("always the same granularity"))?;
+    KEPT
 }
 
-/// [`Source::write_granule_bytes`]: a power of two.
-pub fn write_granule_is_a_power_of_two<S: Source + ?Sized>(source: &S) -> Result<(), Breach> {
+/// [`Source::granularity`]: no cache lines where the processor cannot write them back ([`Cpu::can_write_back`]).
+///
+/// [`Cpu::can_write_back`]: crate::arch::Cpu::can_write_back
+pub fn granularity_suits_the_processor<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+    let granularity = source.granularity().map_err(|errno| Breach::of("a granularity").because(errno))?;
+    let suits = granularity != Granularity::CacheLine || platform.cpu().can_write_back();
+    ensure(suits, Breach::of("a processor that writes back cache lines, or page granularity"))?;
+    KEPT
+}
+
+/// [`Source::write_granule_bytes`]: a power of two, and no wider than what the platform's copies store at once
+/// ([`Cpu::narrowest_store_bytes`]): no set maps the source otherwise.
+///
+/// [`Cpu::narrowest_store_bytes`]: crate::arch::Cpu::narrowest_store_bytes
+pub fn write_granule_can_be_stored<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let granule_bytes = source.write_granule_bytes();
-    ensure(granule_bytes.is_power_of_two(), Breach::of("a power of two").number(granule_bytes as u64))
+    ensure(granule_bytes.is_power_of_two(), Breach::of("a power of two").number(granule_bytes as u64))?;
+    let stored = granule_bytes <= platform.cpu().narrowest_store_bytes();
+    ensure(stored, Breach::of("a granule that the platform's copies can store").number(granule_bytes as u64))?;
+    KEPT
 }
 
 /// [`Source::fixed_address`]: on a multiple of the alignment and of the page size.
-pub fn fixed_address_is_aligned<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+pub fn fixed_address_is_aligned<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let mask = unit_bytes(platform, source).wrapping_sub(1);
-    let address = source.fixed_address().unwrap_or(0);
-    ensure(address & mask == 0, Breach::of("an aligned fixed address").number(address as u64))
+    let Some(address) = source.fixed_address() else { return skipped("the source can be at any address") };
+    ensure(address & mask == 0, Breach::of("an aligned fixed address").number(address as u64))?;
+    KEPT
 }
 
 /// [`Source::length_bytes`]: enough for these checks, and the same twice.
-pub fn length_is_enough_and_stays<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+pub fn length_is_enough_and_stays<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let length_bytes = length_of(source)?;
     let needed_bytes = unit_bytes(platform, source).saturating_mul(4) as u64;
     ensure(length_bytes >= needed_bytes, Breach::of("4 units to check with").number(length_bytes))?;
-    ensure_length(source, length_bytes)
+    ensure_length(source, length_bytes)?;
+    KEPT
 }
 
 /// [`Source::prepare`] of bytes that are there: nothing grows.
-pub fn prepare_leaves_what_is_there<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+pub fn prepare_leaves_what_is_there<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let length_bytes = length_of(source)?;
     let unit_bytes = unit_bytes(platform, source) as u64;
     for range in [Span::new(0, unit_bytes), Span::new(unit_bytes, unit_bytes), Span::new(0, length_bytes)] {
@@ -52,7 +72,7 @@ pub fn prepare_leaves_what_is_there<P: Platform, S: Source + ?Sized>(platform: &
             Err(error) => return Err(refusal(error, "bytes that are there to be ready")),
         }
     }
-    Ok(())
+    KEPT
 }
 
 fn refusal(error: PrepareError, expected: &'static str) -> Breach {
@@ -71,10 +91,7 @@ fn unit_behind<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Res
 
 /// [`Source::prepare`] of bytes behind the end, which it does not claim to [hold](Source::holds): it grows to cover them
 /// and says so, or refuses and keeps its length; [`Source::undo_growth`] takes it back.
-pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(
-    platform: &P,
-    source: &S,
-) -> Result<(), Breach> {
+pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let from_bytes = length_of(source)?;
     let behind = unit_behind(platform, source)?;
     ensure(!source.holds(behind), Breach::of("no bytes behind the end").number(behind.end()))?;
@@ -91,28 +108,31 @@ pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(
             source.undo_growth(growth);
         }
     }
-    ensure_length(source, from_bytes)
+    ensure_length(source, from_bytes)?;
+    KEPT
 }
 
 /// [`Source::prepare`] of more than any medium has: an error, and the length stays.
-pub fn impossible_growth_is_refused<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+pub fn impossible_growth_is_refused<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let length_bytes = length_of(source)?;
     let unit_bytes = unit_bytes(platform, source) as u64;
     let most_bytes = i64::MAX.unsigned_abs() & !unit_bytes.wrapping_sub(1);
-    let Some(range) = Span::new(0, most_bytes) else { return Ok(()) };
-    match source.prepare(range) {
-        Ok(_) => Err(Breach::of("8 EiB to be refused").number(range.end())),
-        Err(_) => ensure_length(source, length_bytes),
-    }
+    let range = Span::new(0, most_bytes).ok_or(Breach::of("units of less than 8 EiB").number(unit_bytes))?;
+    ensure(source.prepare(range).is_err(), Breach::of("8 EiB to be refused").number(range.end()))?;
+    ensure_length(source, length_bytes)?;
+    KEPT
 }
 
 /// [`Source::undo_growth`]: not once somebody else has asked for the grown bytes; they are readable and writable then.
 ///
 /// Leaves a source that grows one unit longer.
-pub fn growth_in_use_is_not_undone<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
+pub fn growth_in_use_is_not_undone<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let from_bytes = length_of(source)?;
     let behind = unit_behind(platform, source)?;
-    let Ok(Some(growth)) = source.prepare(behind) else { return ensure_length(source, from_bytes) };
+    let Ok(Some(growth)) = source.prepare(behind) else {
+        ensure_length(source, from_bytes)?;
+        return skipped("the source does not grow");
+    };
     // The second to ask, as another thread would.
     let again = source.prepare(behind);
     ensure(again == Ok(None), Breach::of("bytes that have just grown to be there").number(behind.start()))?;
@@ -127,14 +147,12 @@ pub fn growth_in_use_is_not_undone<P: Platform, S: Source + ?Sized>(platform: &P
     bed.ensure_length(growth.to_bytes)?;
     mapping.store(9);
     mapping.holds(9)?;
-    mapping.unmap()
+    mapping.unmap()?;
+    KEPT
 }
 
 /// [`Source::map`], [`Source::unmap`]: what was stored is there when the bytes are mapped again, also elsewhere.
-pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source + ?Sized>(
-    platform: &P,
-    source: &S,
-) -> Result<(), Breach> {
+pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let first = Bed::new(platform, source, 2)?;
     let mapping = first.map(0, 2)?;
     mapping.store(1);
@@ -145,12 +163,12 @@ pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source + ?Sized>(
     if source.fixed_address().is_none() {
         Bed::new(platform, source, 2)?.map(0, 2)?.holds(2)?;
     }
-    Ok(())
+    KEPT
 }
 
 /// [`Source::map`]: the offset says which bytes.
-pub fn offset_selects_the_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
-    let bed = Bed::new(platform, source, 4)?;
+pub fn offset_selects_the_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+    let bed = Bed::new(platform, source, UNITS)?;
     for (unit, seed) in [(0, 10), (1, 11), (2, 12), (3, 13)] {
         let mapping = bed.map(unit, 1)?;
         mapping.store(seed);
@@ -167,27 +185,36 @@ pub fn offset_selects_the_bytes<P: Platform, S: Source + ?Sized>(platform: &P, s
         third.unmap()?;
         first.holds(10)?;
     }
-    Ok(())
+    KEPT
 }
 
-/// [`Source::map`], [`Source::unmap`]: nothing outside of the window changes.
-pub fn mapping_leaves_its_neighbours<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
-    let bed = Bed::new(platform, source, 4)?;
-    let neighbour = bed.map(1, 1)?;
-    neighbour.store(21);
-    let mapping = bed.map(2, 1)?;
+/// [`Source::map`], [`Source::unmap`]: nothing outside of the window changes, before it or behind it.
+///
+/// A source whose mappings are rounded up to more than [`Source::alignment_bytes`] breaks it.
+pub fn mapping_leaves_its_neighbours<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+    let bed = Bed::new(platform, source, UNITS)?;
+    bed.paint(20)?;
+    // Neighbours that are not those of the mapped bytes in the source too, where that can be had.
+    let (first, last) = if source.fixed_address().is_some() { (0, 2) } else { (3, 0) };
+    let (before, behind) = (bed.map_at(0, first, 1)?, bed.map_at(2, last, 1)?);
+    before.store(21);
+    behind.store(23);
+    let mapping = bed.map(1, 1)?;
+    let still = || {
+        before.holds(21)?;
+        behind.holds(23)?;
+        ensure_taken(platform, bed.reserved.extent)
+    };
+    still()?;
     mapping.store(22);
-    ensure_taken(platform, bed.reserved.extent)?;
+    still()?;
     mapping.unmap()?;
-    ensure_taken(platform, bed.reserved.extent)?;
-    neighbour.holds(21)
+    still()?;
+    KEPT
 }
 
 /// [`Source::unmap`]: the window is a placeholder again, and can be mapped once more.
-pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source + ?Sized>(
-    platform: &P,
-    source: &S,
-) -> Result<(), Breach> {
+pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
     let bed = Bed::new(platform, source, 2)?;
     for _ in 0..3 {
         let mapping = bed.map(0, 2)?;
@@ -195,79 +222,39 @@ pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source + ?Sized>(
         mapping.unmap()?;
         ensure_taken(platform, bed.reserved.extent)?;
     }
-    bed.reserved.release()
+    bed.reserved.release()?;
+    KEPT
+}
+
+/// [`Source::unmap`]: the bytes of the window are what was stored there, and all others of the source what they were.
+pub fn unmapping_changes_no_other_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+    let bed = Bed::new(platform, source, UNITS)?;
+    bed.paint(24)?;
+    let mapping = bed.map(1, 2)?;
+    mapping.store(25);
+    mapping.unmap()?;
+    bed.ensure_units([24, 25, 25, 24])?;
+    KEPT
 }
 
 /// [`Source::map`] of bytes behind the end: an error, and the placeholder stays.
 pub fn mapping_past_the_end_fails_and_keeps_the_placeholder<P: Platform, S: Source + ?Sized>(
     platform: &P,
     source: &S,
-) -> Result<(), Breach> {
+) -> Finding {
     if source.fixed_address().is_some() {
-        return Ok(());
+        return skipped("behind a source with one address may be something else");
     }
     let behind = unit_behind(platform, source)?;
     let bed = Bed::new(platform, source, 1)?;
     let window = bed.window(0, 1)?;
     // SAFETY: the window was reserved just now.
     match unsafe { source.map(window, behind.start()) } {
-        Err(_) => ensure_taken(platform, window),
+        Err(_) => ensure_taken(platform, window).and(KEPT),
         Ok(()) => {
             // SAFETY: mapped just now, and nobody knows of it.
             let _ = unsafe { source.unmap(window, behind.start()) };
             Err(Breach::of("bytes behind the end to be refused").number(behind.start()))
         }
     }
-}
-
-/// [`Source::sync`]: of the whole mapping, and of one page in it; `EOPNOTSUPP` where it is never called.
-pub fn sync_takes_any_page<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
-    let bed = Bed::new(platform, source, 3)?;
-    let mapping = bed.map(1, 2)?;
-    mapping.store(31);
-    let last = mapping.extent.end().saturating_sub(platform.page_size_bytes());
-    for range in [Some(mapping.extent), mapping.extent.from(last)].into_iter().flatten() {
-        let offset = mapping.offset.saturating_add(distance(mapping.extent, range));
-        match source.sync(range, offset) {
-            Err(Errno::OPNOTSUPP) if source.granularity() != Ok(Granularity::Page) => {}
-            result => result.map_err(|errno| Breach::of("a sync").at(range).because(errno))?,
-        }
-    }
-    mapping.holds(31)
-}
-
-fn distance(mapping: Extent, range: Extent) -> u64 {
-    range.start().saturating_sub(mapping.start()) as u64
-}
-
-/// Returns pieces of `mapping` that begin and end at odd places.
-fn odd_pieces(mapping: Extent) -> impl Iterator<Item = Extent> {
-    let length_bytes = mapping.length_bytes();
-    let pieces = [(0, length_bytes), (0, 1), (1, 63), (63, 2), (65, 200), (length_bytes.saturating_sub(1), 1)];
-    pieces.into_iter().filter_map(move |(offset, length_bytes)| mapping.slice(offset, length_bytes))
-}
-
-/// [`Platform::write_back`], [`Platform::fence`]: of any range of a mapping, and the bytes stay.
-pub fn write_back_takes_any_range<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
-    let bed = Bed::new(platform, source, 2)?;
-    let mapping = bed.map(0, 2)?;
-    mapping.store(41);
-    for range in odd_pieces(mapping.extent) {
-        // SAFETY: the range lies in the mapping.
-        unsafe { platform.write_back(range) };
-        platform.fence();
-    }
-    mapping.holds(41)
-}
-
-/// [`Source::deep_flush`]: of any range of a mapping, whatever the answer.
-pub fn deep_flush_takes_any_range<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<(), Breach> {
-    let bed = Bed::new(platform, source, 3)?;
-    let mapping = bed.map(1, 2)?;
-    mapping.store(51);
-    for range in odd_pieces(mapping.extent) {
-        let offset = mapping.offset.saturating_add(distance(mapping.extent, range));
-        source.deep_flush(range, offset).map_err(|errno| Breach::of("a deep flush").at(range).because(errno))?;
-    }
-    mapping.holds(51)
 }

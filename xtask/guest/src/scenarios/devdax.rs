@@ -87,15 +87,14 @@ fn wrong_sizes(source: Arc<DaxSource>, device_bytes: u64) -> Result<(), Failure>
     check(matches!(any, Ok(AnySource::Dax(_))), format!("as what it is: {any:?}"))
 }
 
-fn contract_suite(_: &mut Lab) -> Result<(), Failure> {
-    let (mut duties, mut breaches) = (0, Vec::new());
-    contract::source(&Linux::new(), &*device(0)?, &mut |duty, result| {
-        duties += 1;
-        if let Err(breach) = result {
-            breaches.push(format!("{duty}: {breach}"));
-        }
+fn contract_suite(lab: &mut Lab) -> Result<(), Failure> {
+    let (mut kept, mut breaches) = (0, Vec::new());
+    contract::source(&Linux::new(), &*device(0)?, &mut |duty, finding| match finding {
+        Ok(contract::Outcome::Kept) => kept += 1,
+        Ok(contract::Outcome::Skipped(reason)) => lab.say(format!("note skipped {duty}: {reason}")),
+        Err(breach) => breaches.push(format!("{duty}: {breach}")),
     });
-    check(duties > 10, "all duties were checked")?;
+    check(kept > 18, "all duties were checked")?;
     if breaches.is_empty() { Ok(()) } else { Err(breaches.join("; ").into()) }
 }
 

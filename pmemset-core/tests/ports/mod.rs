@@ -1,0 +1,5 @@
+//! Ports that keep their duties, or break one each.
+
+pub(crate) mod board;
+pub(crate) mod liar;
+pub(crate) mod simulated;
