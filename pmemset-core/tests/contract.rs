@@ -137,6 +137,7 @@ fn broken_port_fails_in_the_expected_place() {
 /// Every flaw of the port that stages, and the first duty that finds it.
 const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::LinesLongerThanPages, "cache_line_fits_the_page"),
+    (Flaw::ReadsWholeWords, "read_copies_every_byte"),
     (Flaw::LinesWithoutInstructions, "granularity_suits_the_processor"),
     (Flaw::BytesOverCopies, "write_back_reaches_the_medium"),
     (Flaw::WideGranule, "write_granule_can_be_stored"),

@@ -143,6 +143,7 @@ pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, 
         any_piece_can_be_released(platform);
         impossible_reservation_is_refused(platform);
         copy_moves_every_byte(platform);
+        read_copies_every_byte(platform);
         fill_sets_every_byte(platform);
     }
 }

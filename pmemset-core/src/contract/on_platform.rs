@@ -212,6 +212,26 @@ pub fn copy_moves_every_byte<P: Platform>(platform: &P) -> Finding {
     KEPT
 }
 
+/// [`Platform::read`]: every byte and no other.
+pub fn read_copies_every_byte<P: Platform>(platform: &P) -> Finding {
+    let source = Buffer::numbered();
+    for (from, to) in [(0, 0), (1, 0), (0, 1), (7, 8), (8, 3)] {
+        for length_bytes in 0..BUFFER_BYTES.saturating_sub(16) {
+            let (mut buffer, mut model) = (Buffer([0; BUFFER_BYTES]), Buffer([0; BUFFER_BYTES]));
+            let read = source.0.iter().skip(from).take(length_bytes);
+            model.0.iter_mut().skip(to).zip(read).for_each(|(to, from)| *to = *from);
+            // SAFETY: offset and length stay in the buffer.
+            let start = unsafe { source.0.as_ptr().add(from) };
+            // SAFETY: as above.
+            let dest = unsafe { buffer.0.as_mut_ptr().add(to) };
+            // SAFETY: both ranges lie in their buffers, 16 bytes of which are left free.
+            unsafe { platform.read(dest, start, length_bytes) };
+            ensure(buffer.0 == model.0, Breach::of("this many bytes to be read").number(length_bytes as u64))?;
+        }
+    }
+    KEPT
+}
+
 /// [`Platform::fill`]: every byte and no other.
 pub fn fill_sets_every_byte<P: Platform>(platform: &P) -> Finding {
     for kind in [StoreKind::Cached, StoreKind::Streaming] {

@@ -19,6 +19,7 @@ const MEDIUM_BYTES: usize = 6 * UNIT;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Flaw {
     LinesLongerThanPages,
+    ReadsWholeWords,
     LinesWithoutInstructions,
     BytesOverCopies,
     WideGranule,
@@ -136,6 +137,11 @@ unsafe impl Platform for Board {
             }
         }
         Err(Errno::INVAL)
+    }
+    unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
+        let length_bytes = if self.is(Flaw::ReadsWholeWords) { length_bytes & !7 } else { length_bytes };
+        // SAFETY: passed on.
+        unsafe { dest.copy_from(source, length_bytes) }
     }
     unsafe fn write_back(&self, range: Extent) {
         if self.is(Flaw::WriteBackLosesBytes) {

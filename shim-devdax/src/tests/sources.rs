@@ -170,12 +170,16 @@ fn the_contract_is_kept_at_every_alignment() {
         alone(&format!("sources::the_contract_is_kept_at_every_alignment {alignment}"), || {
             let tree = Tree::sized(alignment, 16 * MIB);
             let source = tree.source().unwrap();
-            let mut duties = 0;
-            contract::source(&Linux, &source, &mut |duty, result| {
-                duties += 1;
-                result.unwrap_or_else(|breach| panic!("{duty}: {breach}"));
+            let mut skipped = Vec::new();
+            contract::source(&Linux, &source, &mut |duty, finding| match finding {
+                Ok(contract::Outcome::Kept) => {}
+                Ok(contract::Outcome::Skipped(_)) => skipped.push(duty),
+                Err(breach) => panic!("{duty}: {breach}"),
             });
-            assert!(duties > 15);
+            // Devices do not grow, their granularity is finer than a page, and this tree has no memory modules.
+            let unseen =
+                ["fixed_address_is_aligned", "growth_in_use_is_not_undone", "sync_reaches_the_medium", "device_stays"];
+            assert_eq!(skipped, unseen, "not checked");
         });
     }
 }
