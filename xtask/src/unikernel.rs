@@ -187,7 +187,7 @@ fn streamed(kernel: &Path) -> Result<(), String> {
 /// Runs the contract suite on the machine, both modules of the ring and the disk; then with a port that breaks some
 /// duties.
 fn duties(kernel: &Path) -> Result<(), String> {
-    const MACHINE: usize = 13;
+    const MACHINE: usize = 14;
     const SOURCES: usize = 27 * 3;
     // No source of it grows, is at one address, lists bad blocks or copies past them; the disk has no device.
     const SKIPPED: usize = 6 + 6 + 8;
