@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: benchmarks, each beside its peers in the same process.
 
 use crate::packages;
+use crate::progress;
 use crate::tools::{self, Outcome};
 
 /// What is measured: programs of shim-linux, in `shim-linux/benches`.
@@ -41,9 +42,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
             Bench::Persist => "persist",
         };
         let mut command = tools::cargo();
-        command.args(["bench", "--quiet", "--package", "shim-linux", "--bench", name, "--"]);
+        command.args(["bench", "--package", "shim-linux", "--bench", name, "--"]);
         command.args(args.quick.then_some("--quick")).args(args.json.then_some("--json"));
-        if !tools::succeeds(&mut command)? {
+        if !progress::during(&format!("bench {name}"), || tools::succeeds(&mut command))? {
             return Ok(false);
         }
     }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::progress;
 use crate::tools::{Outcome, cargo, root, succeeds};
 
 #[derive(clap::Args)]
@@ -27,7 +28,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
         let mut demo = cargo();
         demo.args(["run", "--quiet", "--release", "--package", "hosted", "--bin", "demo", "--", verb]);
         let force = (args.force && verb == "store").then_some("--force");
-        if !succeeds(demo.arg(path).arg(stamp.to_string()).args(force))? {
+        demo.arg(path).arg(stamp.to_string()).args(force);
+        if !progress::during(&format!("demo {verb}"), || succeeds(&mut demo))? {
             println!("{}", if verb == "store" { "nothing was stored" } else { "the records are NOT there" });
             return Ok(false);
         }

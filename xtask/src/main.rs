@@ -24,7 +24,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
-#[command(name = "cargo xtask", about = "The developer commands of pmemset")]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "The developer commands of pmemset")]
 struct Cli {
     #[command(subcommand)]
     verb: Verb,
@@ -73,6 +73,21 @@ fn main() -> ExitCode {
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usage_says_what_to_type() {
+        let mut cli = <Cli as clap::CommandFactory>::command();
+        cli.build();
+        for verb in cli.get_subcommands_mut() {
+            let (usage, name) = (verb.render_usage().to_string(), verb.get_name().to_owned());
+            assert!(usage.starts_with(&format!("Usage: cargo xtask {name}")) || name == "help", "{usage}");
         }
     }
 }

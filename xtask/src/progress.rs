@@ -1,33 +1,55 @@
 //! Lines about what is under way, on standard error: nothing is silent for long.
 
+use core::cell::RefCell;
 use core::time::Duration;
 use std::io::{IsTerminal, Write};
 use std::process::Command;
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// How long something may take before a line tells of it, and between two such lines.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Does `work`, and says every few seconds that `what` is under way.
+thread_local! {
+    /// What this thread is about, the whole first, if somebody tells of it.
+    static UNDER_WAY: RefCell<Option<Arc<Mutex<Vec<String>>>>> = const { RefCell::new(None) };
+}
+
+/// Does `work`, and says every few seconds that `what` is under way; as a piece of what this thread is at already.
 pub(crate) fn during<T>(what: &str, work: impl FnOnce() -> T) -> T {
-    watching(|| what.to_owned(), work)
+    let Some(pieces) = UNDER_WAY.with_borrow(Clone::clone) else {
+        return watching(|| what.to_owned(), work);
+    };
+    lock(&pieces).push(what.to_owned());
+    let result = work();
+    lock(&pieces).pop();
+    result
 }
 
 /// Does `work`, and asks every few seconds what is under way, to say it.
 pub(crate) fn watching<T>(what: impl Fn() -> String + Send, work: impl FnOnce() -> T) -> T {
     let (done, wait) = channel::<()>();
-    std::thread::scope(|scope| {
+    let pieces = Arc::new(Mutex::new(Vec::new()));
+    let before = UNDER_WAY.replace(Some(pieces.clone()));
+    let result = std::thread::scope(|scope| {
         scope.spawn(move || {
             let begin = Instant::now();
             while wait.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
-                tell(&format!("{}: {} s", what(), begin.elapsed().as_secs()));
+                let line = lock(&pieces).iter().fold(what(), |line, piece| line + ": " + piece);
+                tell(&format!("{line}: {} s", begin.elapsed().as_secs()));
             }
         });
         let result = work();
         drop(done);
         result
-    })
+    });
+    UNDER_WAY.set(before);
+    result
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shows one line of passing interest: on a terminal the next takes its place.
@@ -49,4 +71,19 @@ pub(crate) fn short(command: &Command) -> String {
         words.drain(at..words.len().min(at + 2));
     }
     words.iter().take(7).fold(program.into_owned(), |line, word| line + " " + word)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_under_way_is_named_from_the_whole_to_the_piece() {
+        let pieces = || UNDER_WAY.with_borrow(|pieces| pieces.as_ref().map(|pieces| lock(pieces).join(": ")));
+        assert_eq!(pieces(), None);
+        let seen = during("whole", || (pieces(), during("piece", || (pieces(), during("more", pieces))), pieces()));
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(seen, (some(""), (some("piece"), some("piece: more")), some("")));
+        assert_eq!(pieces(), None);
+    }
 }

@@ -66,8 +66,9 @@ fn controller(tally: &mut Tally) {
             Ok(compiler) => {
                 let mut cargo = compiler.cargo(&root().join("examples/cortex-m"), "build", "core");
                 cargo.args(["--release", "--quiet", "--locked", "--bin", program]).args(features);
-                let built = run_command(&mut cargo);
-                tally.check(name, built.and_then(|_| boot(&compiler.release_program(program))).map(drop));
+                tally.run(name, || {
+                    run_command(&mut cargo).and_then(|_| boot(&compiler.release_program(program))).map(drop)
+                });
             }
         }
     }
@@ -87,7 +88,7 @@ fn build(tally: &mut Tally, name: &str, target: &'static str, arguments: &[&str]
         Ok(compiler) => {
             let mut cargo = compiler.cargo(&root(), "build", "core");
             cargo.args(["--quiet", "--locked"]).args(arguments);
-            tally.check(name, run_command(&mut cargo).map(drop));
+            tally.run(name, || run_command(&mut cargo).map(drop));
         }
         Err(reason) => tally.skip(name, &reason),
     }

@@ -7,6 +7,7 @@ use std::time::Instant;
 use crate::appliance;
 use crate::fuzz;
 use crate::lab;
+use crate::progress;
 use crate::sanitizer;
 use crate::size;
 use crate::targets;
@@ -89,13 +90,15 @@ pub(crate) fn counted_by(cargo: &mut Command) -> Tally {
         }
     };
     let mut shown = false;
-    if let Some(output) = child.stdout.take() {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            count(&line, &mut tally);
-            shown = show(&line, shown);
+    let success = progress::during(&progress::short(cargo), || {
+        if let Some(output) = child.stdout.take() {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                count(&line, &mut tally);
+                shown = show(&line, shown);
+            }
         }
-    }
-    let success = child.wait().is_ok_and(|status| status.success());
+        child.wait().is_ok_and(|status| status.success())
+    });
     if !success && tally.failed == 0 {
         tally.check(&format!("{cargo:?}"), Err("did not run to its end".into()));
     }

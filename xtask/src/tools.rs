@@ -5,6 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::progress;
+
 /// Whether a verb succeeded; `Err` is for what kept it from running at all.
 pub(crate) type Outcome = Result<bool, Box<dyn core::error::Error>>;
 
@@ -29,6 +31,12 @@ impl Tally {
                 println!("FAILED  {name}: {reason}");
             }
         }
+    }
+
+    /// Does one check, counts it and prints it.
+    pub(crate) fn run(&mut self, name: &str, check: impl FnOnce() -> Result<(), String>) {
+        let result = progress::during(name, check);
+        self.check(name, result);
     }
 
     /// Counts one check that cannot run here, and prints why.

@@ -13,6 +13,7 @@ use self::bench::{Bench, STATE, expect};
 use crate::bare::{Compiler, run as run_command};
 use crate::disassembly;
 use crate::packages;
+use crate::progress;
 use crate::test::counted;
 use crate::tools::{self, Outcome, Tally, root};
 
@@ -56,25 +57,25 @@ pub(crate) fn check() -> Tally {
 fn boots(tally: &mut Tally, kernel: &Path) {
     match packages::install(&["binutils"]) {
         Ok(()) => {
-            tally.check("the kernel has streaming copies, fences and no vector register", disassembly::check(kernel));
-            tally.check("a record is streamed and fenced, and not written back", streamed(kernel));
-            tally.check("half of the stack is never used", state::stack(kernel));
+            tally.run("the kernel has streaming copies, fences and no vector register", || disassembly::check(kernel));
+            tally.run("a record is streamed and fenced, and not written back", || streamed(kernel));
+            tally.run("half of the stack is never used", || state::stack(kernel));
         }
         Err(reason) => tally.skip("disassembly of the kernel", &reason),
     }
     for (processor, durable_caches, instruction) in PROCESSORS {
         let caches = if durable_caches { ", durable caches" } else { "" };
         let name = format!("records survive reboots on {processor}{caches}");
-        tally.check(&name, two_boots(kernel, processor, durable_caches, instruction));
+        tally.run(&name, || two_boots(kernel, processor, durable_caches, instruction));
     }
-    tally.check("a module that is not armed is left alone", not_armed(kernel));
-    tally.check(&format!("{CUTS} power cuts lose no acknowledged record"), cuts(kernel));
-    for (name, result) in state::check(kernel) {
+    tally.run("a module that is not armed is left alone", || not_armed(kernel));
+    tally.run(&format!("{CUTS} power cuts lose no acknowledged record"), || cuts(kernel));
+    for (name, result) in progress::during("shutdown state", || state::check(kernel)) {
         tally.check(name, result);
     }
     loss::check(tally, kernel);
-    tally.check("the port keeps every duty, in place", duties(kernel));
-    tally.check("the log on the second line can be decoded", log(kernel));
+    tally.run("the port keeps every duty, in place", || duties(kernel));
+    tally.run("the log on the second line can be decoded", || log(kernel));
 }
 
 fn folder() -> PathBuf {

@@ -13,8 +13,8 @@ mod vm;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use self::kernel::Kernel;
@@ -22,6 +22,7 @@ use self::machine::{Cut, Expect, Machine};
 use self::parts::{Qemu, home};
 use self::vm::{Bench, Boot, End};
 use crate::appliance;
+use crate::progress;
 use crate::tools::{Outcome, Tally, cargo, output_of};
 
 /// Where a static program for the machines is built.
@@ -124,7 +125,7 @@ fn build() -> Result<Bench, String> {
     let folder = home().join("build");
     fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let status = cargo()
-        .args(["build", "--quiet", "--target", TARGET, "--package", "lab-guest", "--package", "hosted"])
+        .args(["build", "--target", TARGET, "--package", "lab-guest", "--package", "hosted"])
         .env("CARGO_TARGET_DIR", &folder)
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
@@ -207,18 +208,33 @@ struct Report {
 
 /// Runs scenarios, one for each processor at a time, and prints a line for each.
 fn run_all(bench: &Bench, machines: &[Machine], keep: bool) -> Tally {
-    let parts = Parts::get(machines);
+    let parts = progress::during("getting kernels and QEMU", || Parts::get(machines));
+    let running = Mutex::new(Vec::new());
+    let under_way =
+        || running.lock().map_or_else(|_| String::new(), |names: MutexGuard<'_, Vec<String>>| names.join(", "));
+    progress::watching(under_way, || run_jobs(bench, machines, keep, &parts, &running))
+}
+
+fn run_jobs(bench: &Bench, machines: &[Machine], keep: bool, parts: &Parts, running: &Mutex<Vec<String>>) -> Tally {
     let jobs = machines.iter().flat_map(|machine| machine.kernels.iter().map(move |kernel| (machine, kernel)));
     let jobs = Mutex::new(jobs);
     let (sender, reports) = channel();
     let mut tally = Tally::default();
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
-            let (sender, jobs, parts) = (sender.clone(), &jobs, &parts);
+            let (sender, jobs) = (sender.clone(), &jobs);
             scope.spawn(move || {
                 let next = || jobs.lock().ok()?.next();
                 while let Some((machine, kernel)) = next() {
+                    let name = format!("lab {} on {kernel}", machine.name);
+                    let change = |change: &dyn Fn(&mut Vec<String>)| {
+                        if let Ok(mut names) = running.lock() {
+                            change(&mut names);
+                        }
+                    };
+                    change(&|names| names.push(name.clone()));
                     let _ = sender.send(one(bench, parts, machine, kernel, keep));
+                    change(&|names| names.retain(|other| *other != name));
                 }
             });
         }

@@ -20,10 +20,9 @@ pub(super) fn check(tally: &mut Tally, kernel: &Path) {
     match plugged() {
         Err(reason) => [whole.as_str(), careless].into_iter().for_each(|name| tally.skip(name, &reason)),
         Ok(plugged) => {
-            let lost = rounds(kernel, &plugged, "forever");
-            tally.check(&whole, lost.and_then(|lost| lost.map_or(Ok(()), Err)));
-            let lost = rounds(kernel, &plugged, "forever careless");
-            tally.check(careless, lost.and_then(|lost| lost.map(drop).ok_or_else(|| "it has lost nothing".into())));
+            tally.run(&whole, || rounds(kernel, &plugged, "forever")?.map_or(Ok(()), Err));
+            let found = || rounds(kernel, &plugged, "forever careless")?.map(drop).ok_or("it has lost nothing".into());
+            tally.run(careless, found);
         }
     }
 }
