@@ -1,10 +1,12 @@
 //! The first process of a machine: mounts what the kernel shows, loads modules, runs the scenario, leaves.
 
 use core::panic::AssertUnwindSafe;
+use core::time::Duration;
 use std::fs::{self, File};
 use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::Command;
+use std::time::Instant;
 
 use rustix::mount::{MountFlags, mount};
 use rustix::system::finit_module;
@@ -59,23 +61,45 @@ fn load_modules() -> Result<(), Failure> {
 
 /// Mounts the file systems of the regions in order, at `/mnt0` and `/mnt1`.
 pub(crate) fn mount_file_systems(machine: &Machine) -> Result<(), Failure> {
+    // What is behind CXL is made into a disk by the scenario.
     if machine.fs == "none" || matches!(machine.device, "none" | "cxl") {
         return Ok(());
     }
-    let options = std::ffi::CString::new(machine.options)?;
-    let flags = if machine.armed { MountFlags::NOATIME } else { MountFlags::RDONLY };
     for (index, _) in machine.modes.split(',').enumerate().filter(|(_, mode)| *mode == "fsdax") {
-        let device = format!("/dev/pmem{index}");
-        wait_for(&device);
-        mount(&device, format!("/mnt{index}"), machine.fs, flags, Some(options.as_c_str()))
-            .map_err(|error| format!("mounting {device}: {error}"))?;
+        mount_file_system(machine, index)?;
     }
     Ok(())
 }
 
-/// Devices are probed in threads of the kernel; the host's limit ends this if one never comes.
-pub(crate) fn wait_for(path: &str) {
-    while !Path::new(path).exists() {
+/// Mounts the file system of region `index`.
+pub(crate) fn mount_file_system(machine: &Machine, index: usize) -> Result<(), Failure> {
+    let options = std::ffi::CString::new(machine.options)?;
+    let flags = if machine.armed { MountFlags::NOATIME } else { MountFlags::RDONLY };
+    let device = format!("/dev/pmem{index}");
+    wait_for(&device)?;
+    mount(&device, format!("/mnt{index}"), machine.fs, flags, Some(options.as_c_str()))
+        .map_err(|error| format!("mounting {device}: {error}"))?;
+    Ok(())
+}
+
+/// How long the kernel may take for what it does in threads of its own: half of what the host allows.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a file or device: devices are probed in threads of the kernel.
+pub(crate) fn wait_for(path: &str) -> Result<(), Failure> {
+    until(path, || Path::new(path).exists().then_some(()))
+}
+
+/// Asks until there is an answer, and gives up with a word about `what` never came.
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> Result<T, Failure> {
+    let begin = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        if begin.elapsed() > PATIENCE {
+            return Err(format!("{what} never came").into());
+        }
         std::thread::yield_now();
     }
 }

@@ -97,7 +97,7 @@ impl Scenario {
 /// The machine of a scenario.
 #[derive(Clone, Copy)]
 pub(crate) struct Machine {
-    /// `nfit`, `qemu`, `virtio`, `cxl`, `legacy` or `none`.
+    /// `nfit`, `qemu`, `virtio`, `cxl`, `legacy`, `soft` or `none`.
     pub(crate) device: &'static str,
     /// NVDIMMs: 1 or 2, each its own region unless interleaved.
     pub(crate) dimms: u32,

@@ -28,8 +28,11 @@ pub(crate) fn namespace(length_bytes: u64, align: u64) -> Namespace {
     Namespace { data_offset, pages: (end - data_offset) / PAGE }
 }
 
-/// Returns the block that tells the kernel what a namespace is (`struct nd_pfn_sb` version 1.4).
-fn info_block(mode: Mode, length_bytes: u64, align: u64, number: u64) -> Vec<u8> {
+/// The namespace behind CXL, which the test program makes and gives this UUID. Others have none: no labels name them.
+const CXL_NAMESPACE: u128 = 0x6b3a_d91c_5a1c_4a0f_9f3c_2f6f_1c9d_0e01;
+
+/// Returns the block that tells the kernel what the namespace `parent` is (`struct nd_pfn_sb` version 1.4).
+fn info_block(mode: Mode, length_bytes: u64, align: u64, number: u64, parent: u128) -> Vec<u8> {
     let layout = namespace(length_bytes, align);
     let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
     let mut block = vec![0; 4096];
@@ -37,6 +40,7 @@ fn info_block(mode: Mode, length_bytes: u64, align: u64, number: u64) -> Vec<u8>
     put(0, if mode == Mode::DevDax { b"NVDIMM_DAX_INFO" } else { b"NVDIMM_PFN_INFO" });
     put(16, b"pmemset lab ns \0");
     put(31, &[u8::try_from(number).unwrap_or(0)]);
+    put(32, &parent.to_be_bytes());
     put(52, &1_u16.to_le_bytes());
     put(54, &4_u16.to_le_bytes());
     put(56, &layout.data_offset.to_le_bytes());
@@ -108,7 +112,8 @@ fn lay_out(machine: &Machine, path: &Path) -> Result<(), String> {
     let file = File::options().read(true).write(true).create_new(true).open(path).map_err(say)?;
     file.set_len(SIZE).map_err(say)?;
     let length_bytes = if machine.device == Device::Nfit { machine.region_bytes() } else { SIZE };
-    let prepared = matches!(machine.device, Device::Nfit | Device::Qemu);
+    let prepared = matches!(machine.device, Device::Nfit | Device::Qemu | Device::Cxl);
+    let parent = if machine.device == Device::Cxl { CXL_NAMESPACE } else { 0 };
     for region in 0..machine.regions() {
         let start = region * length_bytes;
         let mode = machine.modes.get(usize::try_from(region).unwrap_or(0)).or(machine.modes.last());
@@ -116,7 +121,8 @@ fn lay_out(machine: &Machine, path: &Path) -> Result<(), String> {
         let mut data = Namespace { data_offset: 0, pages: length_bytes / PAGE };
         // What virtio-pmem and legacy memory hold is a disk; only as a character device they need a block that says so.
         if (prepared && mode != Mode::Raw) || mode == Mode::DevDax {
-            file.write_all_at(&info_block(mode, length_bytes, machine.align, region), start + 4096).map_err(say)?;
+            let block = info_block(mode, length_bytes, machine.align, region, parent);
+            file.write_all_at(&block, start + 4096).map_err(say)?;
             data = namespace(length_bytes, machine.align);
         }
         if let Some(fs) = &machine.fs
@@ -169,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_info_block_sums_up() {
-        let mut block = info_block(Mode::FsDax, 496 << 20, 2 << 20, 0);
+        let mut block = info_block(Mode::FsDax, 496 << 20, 2 << 20, 0, 0);
         let sum = block.split_off(4088);
         block.extend([0; 8]);
         assert_eq!(sum, fletcher64(&block).to_le_bytes());

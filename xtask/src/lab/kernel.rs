@@ -17,7 +17,7 @@ pub(crate) struct Kernel {
 }
 
 /// Every module that a scenario may name; what they depend on comes along.
-const MODULES: [&str; 17] = [
+const MODULES: [&str; 18] = [
     "crc32c_generic",
     "nfit",
     "nd_pmem",
@@ -35,6 +35,7 @@ const MODULES: [&str; 17] = [
     "cxl_port",
     "cxl_mem",
     "cxl_pmem",
+    "dax_hmem",
 ];
 
 impl Kernel {

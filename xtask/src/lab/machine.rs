@@ -17,6 +17,8 @@ pub(crate) enum Device {
     Cxl,
     /// Ordinary memory set apart on the kernel's command line.
     Legacy,
+    /// The same, as if the firmware had set it apart for a purpose ("soft-reserved").
+    Soft,
 }
 
 /// What the platform says about power failure.
@@ -182,6 +184,7 @@ fn device(value: &str) -> Option<Device> {
         ("virtio", Device::Virtio),
         ("cxl", Device::Cxl),
         ("legacy", Device::Legacy),
+        ("soft", Device::Soft),
     ];
     one_of(value, &table)
 }

@@ -226,6 +226,7 @@ impl Boot<'_> {
                 &["cxl_acpi", "cxl_pci", "cxl_port", "cxl_mem", "cxl_pmem", "nd_pmem", "device_dax", "dax_pmem"]
             }
             Device::Legacy => &["nd_e820", "nd_pmem", "device_dax", "dax_pmem"],
+            Device::Soft => &["dax_hmem", "device_dax"],
         });
         names.extend(self.machine.fs.as_deref());
         names.extend(self.machine.modules.iter().map(String::as_str));
@@ -243,7 +244,8 @@ impl Boot<'_> {
             "-accel",
             "tcg",
             "-cpu",
-            "max",
+            // Linux makes no CXL regions under a hypervisor: it cannot be sure that caches are emptied there.
+            if self.machine.device == Device::Cxl { "max,-hypervisor" } else { "max" },
             "-smp",
             "1",
             "-display",
@@ -258,6 +260,10 @@ impl Boot<'_> {
         match self.machine.device {
             Device::Nfit => words.push_str(&format!(" memmap={SIZE:#x}${BASE:#x}")),
             Device::Legacy => words.push_str(&format!(" memmap={SIZE:#x}!{BASE:#x}")),
+            // From type 1, ordinary memory, to that of a purpose (E820_TYPE_SOFT_RESERVED).
+            Device::Soft => words.push_str(&format!(" memmap={SIZE:#x}%{BASE:#x}-1+0xefffffff")),
+            // QEMU 7.2 has no interrupts for CXL events and does not say so; kernels from 6.3 on then refuse the device.
+            Device::Cxl => words.push_str(" pci=nomsi"),
             _ => {}
         }
         command.args(["-append", &format!("{words} {}", self.words)]);
@@ -302,7 +308,7 @@ fn memory_arguments(machine: &Machine) -> Vec<String> {
             arguments.extend(nodes);
             arguments.extend(["-acpitable", "file=nfit.aml", "-acpitable", "file=ssdt.aml"].map(str::to_owned));
         }
-        Device::Legacy => arguments.extend(nodes),
+        Device::Legacy | Device::Soft => arguments.extend(nodes),
         Device::Qemu => {
             let persistence = match machine.domain {
                 Domain::None => "",

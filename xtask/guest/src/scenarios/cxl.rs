@@ -1,24 +1,36 @@
-//! Persistent memory behind CXL: made into a region, a namespace and a device by hand, as `cxl(1)` and `ndctl(1)` do.
+//! Persistent memory behind CXL: made into a region, a namespace and a device by hand, as `cxl(1)` and `ndctl(1)` do; and
+//! memory that the firmware has set apart for a purpose, which a DAX device shows too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlocks, Errno, Granularity, MapConfig, Source, Span};
-use shim_devdax::Durability;
+use shim_devdax::{DaxError, DaxSource, Doubt, Durability};
+use shim_linux::GranularityReason;
 use shim_linux::nd::PersistenceDomain;
 
 use super::devdax::device;
-use crate::boot::wait_for;
-use crate::lab::{Lab, same};
+use super::refusals::granularity;
+use crate::boot::{mount_file_system, until, wait_for};
+use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{load, map, set, store};
+use crate::sets::{file, load, map, set, store};
 
 const CXL: Machine = Machine { device: "cxl", domain: "none", modes: "raw", fs: "none", ..Machine::NFIT };
 
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new("cxl-devdax", cxl).on(CXL).once()];
+const CXL_FILE: Machine = Machine { modes: "fsdax", fs: "ext4", ..CXL };
+const SOFT: Machine = Machine { device: "soft", ..CXL };
 
-const BYTES: &str = "0x10000000";
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario::new("cxl-devdax", cxl).on(CXL),
+    Scenario::new("cxl-file", cxl_file).on(CXL_FILE),
+    Scenario::new("soft-reserved", soft_reserved).on(SOFT),
+];
+
+/// All of the device.
+const BYTES: &str = "0x20000000";
+/// The same as in the image that the host makes: a namespace without labels of its own is known by it.
 const UUID: &str = "6b3ad91c-5a1c-4a0f-9f3c-2f6f1c9d0e01";
 
 fn write(path: impl AsRef<Path>, text: &str) -> Result<(), Failure> {
@@ -33,23 +45,32 @@ fn read(path: impl AsRef<Path>) -> Result<String, Failure> {
     Ok(text.trim().to_owned())
 }
 
-/// Returns the device of the CXL bus that has all these attributes.
+/// Returns a name that the kernel fills in when it has made the device.
+fn name(path: impl AsRef<Path>) -> Result<String, Failure> {
+    let path = path.as_ref();
+    until(&format!("the name in {}", path.display()), || read(path).ok().filter(|name| !name.is_empty()))
+}
+
+/// Returns the first device of the CXL bus that has all these attributes: the kernel uses decoders by their numbers.
 fn with(attributes: &[&str]) -> Result<PathBuf, Failure> {
-    loop {
-        for entry in fs::read_dir("/sys/bus/cxl/devices")?.flatten() {
-            if attributes.iter().all(|name| entry.path().join(name).exists()) {
-                return Ok(entry.path());
-            }
-        }
-        std::thread::yield_now();
-    }
+    until(&format!("a CXL device with {}", attributes.join(" and ")), || {
+        let all = fs::read_dir("/sys/bus/cxl/devices").ok()?.flatten().map(|entry| entry.path());
+        let fitting = all.filter(|path| attributes.iter().all(|attribute| path.join(attribute).exists()));
+        fitting.min_by_key(|path| numbers(path))
+    })
+}
+
+/// Returns the numbers in the name of a device: `decoder2.10` comes behind `decoder2.9`.
+fn numbers(path: &Path) -> Vec<u32> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|digits| digits.parse().ok()).collect()
 }
 
 /// Makes the memory of the only CXL device a region of the nd bus.
 fn make_region() -> Result<(), Failure> {
     let root = with(&["create_pmem_region"])?;
     let endpoint = with(&["dpa_size", "mode"])?;
-    let name = read(root.join("create_pmem_region"))?;
+    let name = name(root.join("create_pmem_region"))?;
     write(root.join("create_pmem_region"), &name)?;
     write(endpoint.join("mode"), "pmem")?;
     write(endpoint.join("dpa_size"), BYTES)?;
@@ -69,24 +90,40 @@ fn make_region() -> Result<(), Failure> {
     write("/sys/bus/cxl/drivers/cxl_region/bind", &name)
 }
 
-/// Makes the whole region one namespace, and that a character device.
-fn make_device() -> Result<(), Failure> {
+/// Makes the whole region one namespace, and returns its name.
+fn make_namespace() -> Result<String, Failure> {
     let bus = Path::new("/sys/bus/nd/devices");
-    wait_for("/sys/bus/nd/devices/region0/namespace_seed");
-    let namespace = read(bus.join("region0/namespace_seed"))?;
+    let namespace = name(bus.join("region0/namespace_seed"))?;
     write(bus.join(&namespace).join("uuid"), UUID)?;
     write(bus.join(&namespace).join("size"), BYTES)?;
-    let dax = read(bus.join("region0/dax_seed"))?;
-    for (attribute, value) in [("mode", "pmem"), ("align", "2097152"), ("uuid", UUID), ("namespace", &*namespace)] {
+    Ok(namespace)
+}
+
+/// Makes the namespace a character device.
+fn make_device(namespace: &str) -> Result<(), Failure> {
+    let bus = Path::new("/sys/bus/nd/devices");
+    let dax = name(bus.join("region0/dax_seed"))?;
+    for (attribute, value) in [("mode", "pmem"), ("align", "2097152"), ("uuid", UUID), ("namespace", namespace)] {
         write(bus.join(&dax).join(attribute), value)?;
     }
     write("/sys/bus/nd/drivers/dax_pmem/bind", &dax)
 }
 
+/// Makes the namespace a disk whose file system maps files directly, as the block in the image says.
+fn make_disk(namespace: &str) -> Result<(), Failure> {
+    // The driver finds that block, makes another device, and leaves this one: the error that it says so with is none.
+    let _ = write("/sys/bus/nd/drivers/nd_pmem/bind", namespace);
+    // The namespace itself may have been the disk of that name before.
+    until("the disk with a page map", || {
+        let device = fs::read_link("/sys/block/pmem0").ok()?;
+        device.to_string_lossy().contains("/pfn").then_some(())
+    })
+}
+
 /// Stores are durable once they have left the caches; the memory counts nothing, and Linux is told of nothing bad.
 fn cxl(_: &mut Lab) -> Result<(), Failure> {
     make_region()?;
-    make_device()?;
+    make_device(&make_namespace()?)?;
     let source = device(0)?;
     same("durability", source.durability(), Durability::WriteBack(PersistenceDomain::MemoryController))?;
     let set = set(Granularity::CacheLine);
@@ -99,4 +136,41 @@ fn cxl(_: &mut Lab) -> Result<(), Failure> {
     same("count of unsafe shutdowns", source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported))?;
     let all = Span::new(0, 4 << 20).ok_or("no span")?;
     same("bad blocks", source.bad_blocks(all, &mut [all]), BadBlocks::Unknown(Errno::OPNOTSUPP))
+}
+
+/// Files behind CXL are flushed by cache lines.
+fn cxl_file(_: &mut Lab) -> Result<(), Failure> {
+    make_region()?;
+    make_disk(&make_namespace()?)?;
+    mount_file_system(&CXL_FILE, 0)?;
+    granularity(Granularity::CacheLine, GranularityReason::Domain(PersistenceDomain::MemoryController))?;
+    let count = file("/mnt0/file")?.device(&mut DeviceId::new());
+    same("count of unsafe shutdowns", count, Err(DeviceError::Unsupported))
+}
+
+/// Memory that the firmware has set apart is a DAX device without being persistent: refused without a driver, and with one.
+fn soft_reserved(_: &mut Lab) -> Result<(), Failure> {
+    const DRIVER: &str = "/sys/bus/dax/drivers/device_dax";
+    wait_for("/sys/bus/dax/devices/dax0.0")?;
+    wait_for(DRIVER)?;
+    // Some kernels give it to this driver by themselves.
+    let _ = write(format!("{DRIVER}/unbind"), "dax0.0");
+    check(!Path::new("/sys/bus/dax/devices/dax0.0/driver").exists(), "no driver has the device")?;
+    same("without a driver", DaxSource::open("/dev/dax0.0").map(drop), Err(DaxError::NoDriver))?;
+    write(format!("{DRIVER}/new_id"), "dax0.0")?;
+    wait_for("/sys/bus/dax/devices/dax0.0/driver")?;
+    let refused = DaxSource::open("/dev/dax0.0").map(drop);
+    same("with a driver", refused, Err(DaxError::NotPersistent(Doubt::NoRegion)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn decoders_go_by_their_numbers() {
+        let mut paths = ["decoder2.10", "decoder10.0", "decoder2.9"].map(Path::new);
+        paths.sort_by_key(|path| numbers(path));
+        assert_eq!(paths, ["decoder2.9", "decoder2.10", "decoder10.0"].map(Path::new));
+    }
 }

@@ -19,7 +19,7 @@ fn on_file(_: &mut Lab) -> Result<(), Failure> {
 }
 
 fn on_device(_: &mut Lab) -> Result<(), Failure> {
-    wait_for("/dev/dax0.0");
+    wait_for("/dev/dax0.0")?;
     demo("/dev/dax0.0")
 }
 
@@ -43,7 +43,7 @@ fn recorder_on_file(_: &mut Lab) -> Result<(), Failure> {
 }
 
 fn recorder_on_device(_: &mut Lab) -> Result<(), Failure> {
-    wait_for("/dev/dax0.0");
+    wait_for("/dev/dax0.0")?;
     recorder("/dev/dax0.0")
 }
 

@@ -41,7 +41,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 /// Opens `/dev/daxN.0`.
 pub(crate) fn device(number: u32) -> Result<Arc<DaxSource>, Failure> {
     let path = format!("/dev/dax{number}.0");
-    wait_for(&path);
+    wait_for(&path)?;
     Ok(Arc::new(DaxSource::open(&*path).map_err(|error| format!("{path}: {error}"))?))
 }
 
@@ -169,24 +169,25 @@ fn plain(_: &mut Lab) -> Result<(), Failure> {
     same("durability", device(0)?.durability(), Durability::WriteBack(PersistenceDomain::Unknown))
 }
 
-fn refusal() -> Option<DaxError> {
-    wait_for("/dev/dax0.0");
-    DaxSource::open("/dev/dax0.0").map(drop).err()
+/// Returns what opening `/dev/dax0.0` comes to.
+fn opened() -> Result<Result<(), DaxError>, Failure> {
+    wait_for("/dev/dax0.0")?;
+    Ok(DaxSource::open("/dev/dax0.0").map(drop))
 }
 
 fn not_armed(_: &mut Lab) -> Result<(), Failure> {
-    same("refusal", refusal(), Some(DaxError::NotPersistent(Doubt::ReadOnly)))
+    same("refusal", opened()?, Err(DaxError::NotPersistent(Doubt::ReadOnly)))
 }
 
 /// `MAP_SYNC` succeeds on it, and promises nothing.
 fn virtio(_: &mut Lab) -> Result<(), Failure> {
-    same("refusal", refusal(), Some(DaxError::NotPersistent(Doubt::Virtio)))
+    same("refusal", opened()?, Err(DaxError::NotPersistent(Doubt::Virtio)))
 }
 
 /// Memory that the system uses as its own is refused; so is a device that no driver has.
 fn system_ram(_: &mut Lab) -> Result<(), Failure> {
     use std::os::fd::AsFd;
-    wait_for("/dev/dax0.0");
+    wait_for("/dev/dax0.0")?;
     let device = fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
     // The descriptor stays, whatever becomes of the device's file.
     let refusal = || DaxSource::from_fd(device.as_fd()).map(drop).err();

@@ -95,7 +95,7 @@ fn mapped(name: &str, minor: u32, targets: &[(u64, u64, &str, String)]) -> Resul
     mapper::<3>(name, &[])?;
     mapper::<9>(name, targets)?;
     mapper::<6>(name, &[])?;
-    wait_for(&format!("/dev/dm-{minor}"));
+    wait_for(&format!("/dev/dm-{minor}"))?;
     number(&format!("dm-{minor}"))
 }
 
@@ -160,7 +160,7 @@ fn refuse_other_tables(file: &impl Source) -> Result<(), Failure> {
     mapper::<3>("broken", &[])?;
     mapper::<9>("broken", &[(0, HEAD, "error", String::new())])?;
     mapper::<6>("broken", &[])?;
-    wait_for("/dev/dm-2");
+    wait_for("/dev/dm-2")?;
     let sysfs = Sysfs::system().map_err(|cause| cause.to_string())?;
     let (major, minor) = number("dm-2")?.split_once(':').map(|(a, b)| (a.parse(), b.parse())).ok_or("no number")?;
     let refused = sysfs.pieces(rustix::fs::makedev(major?, minor?)).map(|pieces| pieces.as_slice().len());

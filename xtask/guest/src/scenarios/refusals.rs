@@ -28,7 +28,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 ];
 
 /// Maps a file, and checks what the granularity is and why.
-fn granularity(expected: Granularity, reason: GranularityReason) -> Result<(), Failure> {
+pub(crate) fn granularity(expected: Granularity, reason: GranularityReason) -> Result<(), Failure> {
     let source = file("/mnt0/file")?;
     same("why", source.facts()?.granularity, Ok(reason))?;
     let set = set(Granularity::Page);
