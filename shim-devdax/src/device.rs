@@ -1,13 +1,12 @@
 //! What sysfs says about a device DAX: recognised by its subsystem, asked through its own attributes.
 
 use core::ffi::CStr;
-use core::fmt;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity};
 use rustix::fs::{Dev, FileType};
 use shim_linux::Fd;
-use shim_linux::nd::{self, Attribute, Device, NdError, PersistenceDomain, Region, Sysfs};
+use shim_linux::nd::{self, Attribute, Device, Doubt, NdError, PersistenceDomain, Region, Sysfs};
 use shim_linux::text::{self, Garbage};
 
 use crate::error::DaxError;
@@ -24,40 +23,6 @@ pub enum Mode {
     NoDriver,
     /// A driver that is not known here has it.
     Other,
-}
-
-/// Why memory is not taken for persistent. The kernel accepts `MAP_SYNC` on every device DAX, which proves nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Doubt {
-    /// The device is on no nd bus: soft-reserved or CXL memory that nothing says to be persistent.
-    NoRegion,
-    /// The region is one of volatile memory (`nd_volatile`).
-    Volatile,
-    /// The region is a virtio-pmem device, whose stores become durable by a request that device DAX cannot make.
-    Virtio,
-    /// The region's bus does not say what provides it.
-    UnknownProvider,
-    /// The platform says that nothing survives a power cut.
-    NoDomain,
-    /// The region takes no stores: its modules will not save them.
-    ReadOnly,
-    /// This processor has no instruction that writes back cache lines to the memory.
-    NoWriteBack,
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::NoRegion => "the device is on no nd bus (soft-reserved or CXL memory)",
-            Self::Volatile => "the region is volatile memory",
-            Self::Virtio => "virtio-pmem becomes durable by fsync on fs-dax only, never as device DAX",
-            Self::UnknownProvider => "the region's bus does not say what provides it",
-            Self::NoDomain => "the platform says that nothing survives a power cut",
-            Self::ReadOnly => "the region takes no stores",
-            Self::NoWriteBack => "this processor cannot write back cache lines",
-        })
-    }
 }
 
 /// How stores become durable.
@@ -234,30 +199,13 @@ impl DaxDevice {
     #[inline(never)]
     pub fn durability(&self, cpu: &Cpu) -> Durability {
         let Some(region) = &self.region else { return Durability::NotGuaranteed(Doubt::NoRegion) };
-        if let Some(doubt) = doubt(region) {
-            return Durability::NotGuaranteed(doubt);
-        }
-        match region.persistence_domain() {
-            PersistenceDomain::CpuCache => Durability::CpuCache,
-            PersistenceDomain::None => Durability::NotGuaranteed(Doubt::NoDomain),
-            _ if !cpu.can_write_back() => Durability::NotGuaranteed(Doubt::NoWriteBack),
-            domain => Durability::WriteBack(domain),
+        match region.vouches() {
+            Err(doubt) => Durability::NotGuaranteed(doubt),
+            Ok(PersistenceDomain::CpuCache) => Durability::CpuCache,
+            Ok(_) if !cpu.can_write_back() => Durability::NotGuaranteed(Doubt::NoWriteBack),
+            Ok(domain) => Durability::WriteBack(domain),
         }
     }
-}
-
-/// Returns what speaks against a region, besides its persistence domain.
-fn doubt(region: &Region) -> Option<Doubt> {
-    let dir = region.dir();
-    if nd::attribute_is(dir, Attribute::DevType, c"devtype", b"nd_volatile") == Ok(true) {
-        return Some(Doubt::Volatile);
-    }
-    match nd::attribute_is(dir, Attribute::Provider, c"../provider", b"virtio-pmem") {
-        Ok(true) => return Some(Doubt::Virtio),
-        Err(_) => return Some(Doubt::UnknownProvider),
-        Ok(false) => {}
-    }
-    (region.read_only() == Ok(true)).then_some(Doubt::ReadOnly)
 }
 
 /// Returns the first answer of `ask` that is not "absent"; `paths` holds one path at least.

@@ -4,9 +4,7 @@ use core::fmt;
 
 use pmemset_core::Errno;
 use rustix::fs::FileType;
-use shim_linux::nd::NdError;
-
-use crate::device::Doubt;
+use shim_linux::nd::{Doubt, NdError};
 
 /// Why a device cannot be a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

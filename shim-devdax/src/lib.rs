@@ -37,8 +37,9 @@ mod mcsafe;
 mod source;
 
 pub use any::{AnyError, AnySource};
-pub use device::{DaxDevice, Doubt, Durability, Mode};
+pub use device::{DaxDevice, Durability, Mode};
 pub use error::DaxError;
+pub use shim_linux::nd::Doubt;
 pub use source::DaxSource;
 
 #[cfg(test)]

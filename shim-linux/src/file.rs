@@ -156,7 +156,7 @@ pub struct FileFacts {
     pub backing: Backing,
     /// Why it has its granularity; `Err` if it cannot be mapped.
     pub granularity: Result<GranularityReason, Errno>,
-    /// The region of the nd bus that it lies on, if it is mapped with `MAP_SYNC`.
+    /// The region of the nd bus that it lies on, if the kernel accepts `MAP_SYNC` for it.
     pub region: Option<u32>,
 }
 

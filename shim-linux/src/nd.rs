@@ -1,6 +1,7 @@
 //! The nd bus as sysfs shows it: which region a device is on, its memory modules, and what the region says of itself.
 
 use core::ffi::CStr;
+use core::fmt;
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Span};
@@ -31,6 +32,41 @@ pub enum PersistenceDomain {
     None,
     /// The platform does not say, or says what is not known here: write back cache lines.
     Unknown,
+}
+
+/// Why memory is not taken for persistent, whatever the kernel accepts for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Doubt {
+    /// The memory is on no nd bus that could be asked: soft-reserved or CXL memory, or a mapped device that this program
+    /// may not look through.
+    NoRegion,
+    /// The region is one of volatile memory (`nd_volatile`).
+    Volatile,
+    /// The region is a virtio-pmem device, whose stores become durable by a request of the file system only.
+    Virtio,
+    /// The region's bus does not say what provides it.
+    UnknownProvider,
+    /// The platform says that nothing survives a power cut.
+    NoDomain,
+    /// The region takes no stores: its modules will not save them.
+    ReadOnly,
+    /// This processor has no instruction that writes back cache lines to the memory.
+    NoWriteBack,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRegion => "no region of an nd bus vouches for it (soft-reserved or CXL memory, no sysfs)",
+            Self::Volatile => "the region is volatile memory",
+            Self::Virtio => "virtio-pmem becomes durable by fsync on fs-dax only, never as device DAX",
+            Self::UnknownProvider => "the region's bus does not say what provides it",
+            Self::NoDomain => "the platform says that nothing survives a power cut",
+            Self::ReadOnly => "the region takes no stores",
+            Self::NoWriteBack => "this processor cannot write back cache lines",
+        })
+    }
 }
 
 /// The device number of a block device, which a file's `st_dev` is, or of a character device: its `st_rdev`.
@@ -184,6 +220,33 @@ impl Region {
             Ok(text::persistence_domain(text))
         })
         .unwrap_or(PersistenceDomain::Unknown)
+    }
+
+    /// Returns how far stores have to get, where nothing speaks against the region: the one rule for files and for device
+    /// DAX.
+    ///
+    /// The kernel accepts `MAP_SYNC` on every device DAX, and for files on volatile regions, so that alone proves nothing.
+    ///
+    /// # Errors
+    ///
+    /// What speaks against it.
+    #[inline(never)]
+    pub fn vouches(&self) -> Result<PersistenceDomain, Doubt> {
+        if attribute_is(&self.dir, Attribute::DevType, c"devtype", b"nd_volatile") == Ok(true) {
+            return Err(Doubt::Volatile);
+        }
+        match attribute_is(&self.dir, Attribute::Provider, c"../provider", b"virtio-pmem") {
+            Ok(true) => return Err(Doubt::Virtio),
+            Err(_) => return Err(Doubt::UnknownProvider),
+            Ok(false) => {}
+        }
+        if self.read_only() == Ok(true) {
+            return Err(Doubt::ReadOnly);
+        }
+        match self.persistence_domain() {
+            PersistenceDomain::None => Err(Doubt::NoDomain),
+            domain => Ok(domain),
+        }
     }
 
     /// Returns whether the region takes no stores.

@@ -7,7 +7,7 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::Dev;
 
 use crate::address_space;
-use crate::nd::{Device, PersistenceDomain, Region, Sysfs};
+use crate::nd::{Device, Doubt, PersistenceDomain, Pieces, Region, Sysfs};
 
 /// Why a file has its granularity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ use crate::nd::{Device, PersistenceDomain, Region, Sysfs};
 pub enum GranularityReason {
     /// Page: the file system refuses `MAP_SYNC` for this file; it is not persistent memory mounted with DAX.
     NoMapSync(Errno),
+    /// Page: the kernel would accept `MAP_SYNC`, but the memory below is not taken for persistent.
+    Doubted(Doubt),
     /// Byte or cache line: the file is mapped with `MAP_SYNC`, and this is the persistence domain of its region.
     Domain(PersistenceDomain),
 }
@@ -24,7 +26,7 @@ impl GranularityReason {
     #[must_use]
     pub const fn granularity(self) -> Granularity {
         match self {
-            Self::NoMapSync(_) => Granularity::Page,
+            Self::NoMapSync(_) | Self::Doubted(_) => Granularity::Page,
             Self::Domain(PersistenceDomain::CpuCache) => Granularity::Byte,
             Self::Domain(_) => Granularity::CacheLine,
         }
@@ -35,6 +37,7 @@ impl fmt::Display for GranularityReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMapSync(cause) => write!(f, "no MAP_SYNC here: {cause}"),
+            Self::Doubted(doubt) => write!(f, "MAP_SYNC is not used: {doubt}"),
             Self::Domain(PersistenceDomain::CpuCache) => f.write_str("MAP_SYNC, and the region keeps CPU caches"),
             Self::Domain(PersistenceDomain::MemoryController) => {
                 f.write_str("MAP_SYNC, and the region keeps what has reached the memory controller")
@@ -52,7 +55,7 @@ impl fmt::Display for GranularityReason {
 pub(crate) struct Probe {
     /// `Err`: the file could not be mapped at all.
     pub(crate) reason: Result<GranularityReason, Errno>,
-    /// The region, where the file is mapped with `MAP_SYNC`.
+    /// The region that the file's block device is on, where the kernel accepts `MAP_SYNC`.
     pub(crate) region: Option<Region>,
 }
 
@@ -64,10 +67,12 @@ impl Probe {
     pub(crate) fn new(fd: BorrowedFd<'_>, device: Dev) -> Self {
         match address_space::try_map_sync(fd) {
             Ok(()) => {
-                let found = Sysfs::system().ok().and_then(|sysfs| sysfs.device(Device::Block(device)).ok());
+                let sysfs = Sysfs::system();
+                let found = sysfs.as_ref().ok().and_then(|sysfs| sysfs.device(Device::Block(device)).ok());
                 let region = found.and_then(|device| device.region);
-                let domain = region.as_ref().map_or(PersistenceDomain::Unknown, Region::persistence_domain);
-                Self { reason: Ok(GranularityReason::Domain(domain)), region }
+                let pieces = || sysfs.as_ref().ok().and_then(|sysfs| sysfs.pieces(device).ok());
+                let judged = judge(region.as_ref(), pieces);
+                Self { reason: Ok(judged.map_or_else(GranularityReason::Doubted, GranularityReason::Domain)), region }
             }
             Err(cause @ (Errno::OPNOTSUPP | Errno::INVAL)) => {
                 Self { reason: Ok(GranularityReason::NoMapSync(cause)), region: None }
@@ -81,9 +86,26 @@ impl Probe {
     }
 }
 
+/// Judges the memory below a file: the region that its block device is on, or the regions of all pieces of that device.
+fn judge(region: Option<&Region>, pieces: impl FnOnce() -> Option<Pieces>) -> Result<PersistenceDomain, Doubt> {
+    if let Some(region) = region {
+        return region.vouches();
+    }
+    let pieces = pieces().ok_or(Doubt::NoRegion)?;
+    let mut whole = None;
+    for piece in pieces.as_slice() {
+        let domain = piece.region.vouches()?;
+        whole = Some(if whole.is_none_or(|other| other == domain) { domain } else { PersistenceDomain::Unknown });
+    }
+    whole.ok_or(Doubt::NoRegion)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::format;
+
     use super::*;
+    use crate::tree::{BUS, Tree, table};
 
     #[test]
     fn only_a_positive_statement_spares_the_flush() {
@@ -93,5 +115,62 @@ mod tests {
         for domain in [MemoryController, None, Unknown] {
             assert_eq!(GranularityReason::Domain(domain).granularity(), Granularity::CacheLine);
         }
+        assert_eq!(GranularityReason::Doubted(Doubt::Volatile).granularity(), Granularity::Page);
+    }
+
+    const PMEM0: Dev = 259 << 8;
+    const MAPPED: Dev = 253 << 8;
+
+    fn judged(tree: &Tree) -> Result<PersistenceDomain, Doubt> {
+        let region = tree.open().device(Device::Block(PMEM0)).unwrap().region;
+        judge(region.as_ref(), || unreachable!("it is on a region"))
+    }
+
+    fn vouching() -> Tree {
+        let tree = Tree::two_modules().with_second_region();
+        tree.file(&format!("{BUS}/provider"), "ACPI.NFIT\n");
+        tree
+    }
+
+    #[test]
+    fn a_region_that_speaks_against_itself_is_not_believed() {
+        let tree = vouching();
+        assert_eq!(judged(&tree), Ok(PersistenceDomain::MemoryController));
+        assert_eq!(judged(tree.region("persistence_domain", "cpu_cache\n")), Ok(PersistenceDomain::CpuCache));
+        assert_eq!(judged(tree.region("devtype", "nd_pmem\n")), Ok(PersistenceDomain::CpuCache));
+        assert_eq!(judged(tree.region("devtype", "nd_volatile\n")), Err(Doubt::Volatile));
+        assert_eq!(judged(vouching().region("read_only", "1\n")), Err(Doubt::ReadOnly));
+        assert_eq!(judged(vouching().region("persistence_domain", "none\n")), Err(Doubt::NoDomain));
+        assert_eq!(judged(vouching().file(&format!("{BUS}/provider"), "virtio-pmem\n")), Err(Doubt::Virtio));
+        assert_eq!(judged(vouching().remove(&format!("{BUS}/provider"))), Err(Doubt::UnknownProvider));
+    }
+
+    #[test]
+    fn a_mapped_device_is_as_good_as_the_worst_of_its_pieces() {
+        let mapped = |tree: Tree| {
+            let tree = tree.with_mapped(0, 4096);
+            let parts = [(0, 2048, "linear", "259:0 0"), (2048, 2048, "linear", "259:1 0")];
+            let answer = table(&parts);
+            let sysfs = tree.open();
+            assert!(sysfs.device(Device::Block(MAPPED)).unwrap().region.is_none());
+            let mut read = |_: Dev, into: &mut crate::nd::Table| {
+                into.iter_mut().zip(&answer).for_each(|(to, from)| *to = *from);
+                Ok(())
+            };
+            judge(None, || sysfs.pieces_with(MAPPED, &mut read).ok())
+        };
+        let second = format!("{BUS}/region1");
+        let with = |domain: &str| {
+            let tree = vouching();
+            tree.file(&format!("{second}/persistence_domain"), domain);
+            tree
+        };
+        assert_eq!(mapped(with("memory_controller\n")), Ok(PersistenceDomain::MemoryController));
+        assert_eq!(mapped(with("cpu_cache\n")), Ok(PersistenceDomain::Unknown));
+        assert_eq!(mapped(with("none\n")), Err(Doubt::NoDomain));
+        let volatile = vouching();
+        volatile.file(&format!("{second}/devtype"), "nd_volatile\n");
+        assert_eq!(mapped(volatile), Err(Doubt::Volatile));
+        assert_eq!(judge(None, || None), Err(Doubt::NoRegion), "nobody can be asked");
     }
 }
