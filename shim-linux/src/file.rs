@@ -19,7 +19,7 @@ use crate::fd::Fd;
 use crate::grow::{self, Length};
 use crate::media;
 use crate::nd::{Region, Sysfs};
-use crate::open::{self, OpenError, OpenOptions};
+use crate::open::{self, FileSystem, OpenError, OpenOptions};
 use crate::probe::{GranularityReason, Probe};
 
 /// A regular file as the source of parts (`pmemset_source`).
@@ -52,17 +52,18 @@ impl FileSource<Fd> {
     /// See [`OpenError`]. Unless [`create_always`](OpenOptions::create_always) was given, the file is what it was.
     pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, OpenError> {
         let (fd, stat) = open::open(path, options)?;
-        Ok(Self::new(fd, &stat, options.may_grow()))
+        Self::new(fd, &stat, options.may_grow())
     }
 
     /// Takes what [`open_any`](crate::open_any) has opened with `options`.
     ///
     /// # Errors
     ///
-    /// - [`OpenError::InvalidFileType`]: it is no regular file; the descriptor is closed then.
+    /// - [`OpenError::InvalidFileType`], [`OpenError::HugePages`]: it is no regular file, or one of huge pages; the
+    ///   descriptor is closed then.
     pub fn from_opened(fd: Fd, stat: &Stat, options: OpenOptions) -> Result<Self, OpenError> {
         open::regular(stat)?;
-        Ok(Self::new(fd, stat, options.may_grow()))
+        Self::new(fd, stat, options.may_grow())
     }
 
     /// Makes an unnamed file in the directory `directory` (`pmemset_source_from_temporary`).
@@ -75,7 +76,7 @@ impl FileSource<Fd> {
     /// - [`OpenError::CannotCreateTemporary`]: it takes no file; nothing is left behind.
     pub fn temporary(directory: impl Arg) -> Result<Self, OpenError> {
         let (fd, stat) = open::temporary(directory)?;
-        Ok(Self::new(fd, &stat, true))
+        Self::new(fd, &stat, true)
     }
 
     /// Takes over a descriptor. The file never grows unless [`may_grow`](Self::may_grow) says so.
@@ -86,7 +87,7 @@ impl FileSource<Fd> {
     pub fn from_owned_fd(fd: OwnedFd) -> Result<Self, OpenError> {
         let fd = Fd::new(fd);
         let stat = open::check(fd.as_fd())?;
-        Ok(Self::new(fd, &stat, false))
+        Self::new(fd, &stat, false)
     }
 }
 
@@ -100,15 +101,16 @@ impl<'fd> FileSource<BorrowedFd<'fd>> {
     /// See [`OpenError`].
     pub fn from_fd(fd: BorrowedFd<'fd>) -> Result<Self, OpenError> {
         let stat = open::check(fd)?;
-        Ok(Self::new(fd, &stat, false))
+        Self::new(fd, &stat, false)
     }
 }
 
 impl<F: AsFd> FileSource<F> {
-    fn new(fd: F, stat: &Stat, may_grow: bool) -> Self {
+    fn new(fd: F, stat: &Stat, may_grow: bool) -> Result<Self, OpenError> {
         let device = stat.st_dev;
+        let file_system = open::file_system(fd.as_fd())?;
         let probe = Probe::new(fd.as_fd(), device);
-        Self { device, inode: stat.st_ino, length: Length::new(stat, may_grow), probe, fd }
+        Ok(Self { device, inode: stat.st_ino, length: Length::new(stat, file_system, may_grow), probe, fd })
     }
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
@@ -131,6 +133,7 @@ impl<F: AsFd> FileSource<F> {
             length_bytes,
             allocated_bytes,
             may_grow: self.length.may_grow(),
+            file_system: self.length.file_system(),
             backing: self.length.backing(),
             granularity: self.probe.reason,
             region: self.probe.region.as_ref().map(Region::id),
@@ -152,6 +155,8 @@ pub struct FileFacts {
     pub allocated_bytes: u64,
     /// Whether it grows when more of it is mapped than it has.
     pub may_grow: bool,
+    /// The kind of its file system.
+    pub file_system: FileSystem,
     /// How sure it is that a store finds storage.
     pub backing: Backing,
     /// Why it has its granularity; `Err` if it cannot be mapped.

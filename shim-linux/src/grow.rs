@@ -10,6 +10,8 @@ use rustix::io;
 use rustix_futex_sync::Mutex;
 
 use crate::address_space::errno;
+use crate::limit;
+use crate::open::FileSystem;
 use crate::return_buffer;
 
 /// How sure it is that a store to a mapping of the file finds storage.
@@ -18,8 +20,16 @@ pub enum Backing {
     /// The source may not grow, so that its file is left as it is: a store to a hole of it can raise `SIGBUS` when the
     /// file system is full.
     AsFound,
-    /// What is mapped is allocated first.
+    /// What is mapped is allocated first, and the file system stores in place: ext2, ext3, ext4, XFS, tmpfs. Extents that
+    /// XFS files share are given storage of their own.
+    ///
+    /// Until somebody takes it away: whoever punches holes into the file, or shares its extents again (`cp --reflink`),
+    /// makes a store raise `SIGBUS` when the file system is full. What is gone is allocated again by the next mapping if
+    /// the file has less storage then than when it was allocated.
     Allocated,
+    /// What is mapped is allocated first, but the file system keeps changed bytes elsewhere (btrfs, bcachefs, F2FS), or it
+    /// is not known that it does not: a store can raise `SIGBUS` when the file system is full.
+    NotInPlace,
     /// The file system cannot allocate (`fallocate(2)`): new bytes are written as zeros, holes stay holes, and a store to
     /// one can raise `SIGBUS` when the file system is full.
     WrittenWhenNew,
@@ -33,11 +43,14 @@ static FILES: [Mutex<u64>; 16] = [const { Mutex::new(0) }; 16];
 #[derive(Debug)]
 pub(crate) struct Length {
     may_grow: bool,
+    file_system: FileSystem,
     slot: usize,
     /// Bytes that were there when somebody looked; 0 when nobody has.
     known_bytes: AtomicU64,
     /// Bytes from the start that are known to be allocated; meaningful for a source that may grow.
     backed_bytes: AtomicU64,
+    /// How much storage the file had when they were, or less.
+    storage_bytes: AtomicU64,
     /// The last growth: its length, and the count of the lock then. Changed under the lock only.
     grown_bytes: AtomicU64,
     grown_count: AtomicU64,
@@ -46,14 +59,16 @@ pub(crate) struct Length {
 }
 
 impl Length {
-    pub(crate) fn new(stat: &Stat, may_grow: bool) -> Self {
+    pub(crate) fn new(stat: &Stat, file_system: FileSystem, may_grow: bool) -> Self {
         let mixed = (stat.st_ino) ^ stat.st_dev.rotate_left(32);
         let spread = mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 60;
         Self {
             may_grow,
+            file_system,
             slot: usize::try_from(spread).unwrap_or(0),
             known_bytes: AtomicU64::new(0),
             backed_bytes: AtomicU64::new(0),
+            storage_bytes: AtomicU64::new(0),
             grown_bytes: AtomicU64::new(0),
             grown_count: AtomicU64::new(0),
             cannot_allocate: AtomicBool::new(false),
@@ -69,11 +84,16 @@ impl Length {
     }
 
     pub(crate) fn backing(&self) -> Backing {
-        match (self.may_grow, self.cannot_allocate.load(Ordering::Relaxed)) {
-            (false, _) => Backing::AsFound,
-            (true, false) => Backing::Allocated,
-            (true, true) => Backing::WrittenWhenNew,
+        match self.file_system {
+            _ if !self.may_grow => Backing::AsFound,
+            _ if self.cannot_allocate.load(Ordering::Relaxed) => Backing::WrittenWhenNew,
+            FileSystem::EXT | FileSystem::XFS | FileSystem::TMPFS => Backing::Allocated,
+            _ => Backing::NotInPlace,
         }
+    }
+
+    pub(crate) const fn file_system(&self) -> FileSystem {
+        self.file_system
     }
 
     fn lock(&self) -> rustix_futex_sync::MutexGuard<'static, u64> {
@@ -90,6 +110,17 @@ impl Length {
         if length_bytes < self.backed_bytes.load(Ordering::Relaxed) {
             self.backed_bytes.fetch_min(length_bytes, Ordering::Relaxed);
         }
+    }
+
+    /// Returns whether the file, which has `storage_bytes` of storage now, has all that it was given; else forgets it.
+    #[inline]
+    pub(crate) fn keeps_storage(&self, storage_bytes: u64) -> bool {
+        let keeps = !self.may_grow || storage_bytes >= self.storage_bytes.load(Ordering::Relaxed);
+        if !keeps {
+            self.storage_bytes.store(storage_bytes, Ordering::Relaxed);
+            self.backed_bytes.store(0, Ordering::Relaxed);
+        }
+        keeps
     }
 
     /// See [`Source::prepare`](pmemset_core::Source::prepare). No system call for what is known to be there.
@@ -109,8 +140,12 @@ impl Length {
     fn prepare_slowly(&self, fd: BorrowedFd<'_>, range: Span) -> Result<Option<Growth>, PrepareError> {
         let mut count = self.lock();
         let (length_bytes, allocated_bytes) = size(fd).map_err(PrepareError::Length)?;
+        self.keeps_storage(allocated_bytes);
         if range.end() > length_bytes && !self.may_grow {
             return Err(PrepareError::TooSmall { length_bytes });
+        }
+        if range.end() > length_bytes && !limit::allows(range.end()) {
+            return Err(PrepareError::CannotGrow(Errno::FBIG));
         }
         if self.may_grow && range.end() > self.backed_bytes.load(Ordering::Relaxed) {
             // As many blocks as bytes: what holes there are can be no larger than the blocks of the file system's own
@@ -121,6 +156,8 @@ impl Length {
             if wanted.start() <= self.backed_bytes.load(Ordering::Relaxed) {
                 self.backed_bytes.fetch_max(wanted.end(), Ordering::Relaxed);
             }
+            let storage_bytes = size(fd).map_or(0, |(_, storage_bytes)| storage_bytes);
+            self.storage_bytes.store(storage_bytes, Ordering::Relaxed);
         }
         // From now on this source relies on the length, so that nobody may take back a growth that came before.
         *count = count.wrapping_add(1);
@@ -136,8 +173,7 @@ impl Length {
 
     /// Allocates the bytes of `range`; lengthens the file, which has `length_bytes`, if it is too short.
     fn allocate(&self, fd: BorrowedFd<'_>, range: Span, length_bytes: u64) -> Result<(), Errno> {
-        let result =
-            io::retry_on_intr(|| fs::fallocate(fd, FallocateFlags::empty(), range.start(), range.length_bytes()));
+        let result = in_pieces(range, |piece| self.allocate_piece(fd, piece).map(|()| piece.length_bytes()));
         let result = match result {
             Err(io::Errno::OPNOTSUPP | io::Errno::NOSYS) => {
                 self.cannot_allocate.store(true, Ordering::Relaxed);
@@ -157,6 +193,18 @@ impl Length {
         })
     }
 
+    /// Allocates `piece`; extents that are shared with other files get storage of their own.
+    fn allocate_piece(&self, fd: BorrowedFd<'_>, piece: Span) -> io::Result<()> {
+        let allocate = |flags| fs::fallocate(fd, flags, piece.start(), piece.length_bytes());
+        if self.file_system == FileSystem::XFS {
+            match allocate(FallocateFlags::UNSHARE_RANGE) {
+                Err(io::Errno::OPNOTSUPP | io::Errno::INVAL) => {}
+                other => return other,
+            }
+        }
+        allocate(FallocateFlags::empty())
+    }
+
     /// See [`Source::undo_growth`](pmemset_core::Source::undo_growth). Other processes are not seen.
     pub(crate) fn undo(&self, fd: BorrowedFd<'_>, growth: Growth) {
         let count = self.lock();
@@ -165,6 +213,8 @@ impl Length {
         if is_last && size(fd).is_ok_and(|(now, _)| now == growth.to_bytes) {
             let _ = io::retry_on_intr(|| fs::ftruncate(fd, growth.from_bytes));
             self.is_now(growth.from_bytes);
+            let storage_bytes = size(fd).map_or(0, |(_, storage_bytes)| storage_bytes);
+            self.storage_bytes.fetch_min(storage_bytes, Ordering::Relaxed);
         }
     }
 }
@@ -181,25 +231,55 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     Ok((length_bytes, allocated_bytes))
 }
 
+/// Calls `step` until all of `range` is done: for all that is left, and for ever smaller pieces while signals interrupt it.
+///
+/// `step` returns how many bytes it has done. Some file systems give up all that they have allocated when a signal comes
+/// (tmpfs up to Linux 6.1 at least), so that a large range would start over at every tick of a timer.
+///
+/// # Errors
+///
+/// `EINTR` where even the smallest piece is interrupted again and again; else what `step` says.
+#[inline(never)]
+fn in_pieces(range: Span, mut step: impl FnMut(Span) -> io::Result<u64>) -> io::Result<()> {
+    const SMALLEST_BYTES: u64 = 64 << 10;
+    const PATIENCE: u32 = 100;
+    let (mut piece_bytes, mut interrupted) = (range.length_bytes(), 0_u32);
+    let mut rest = Some(range);
+    while let Some(left) = rest {
+        let piece = left.slice(0, piece_bytes.min(left.length_bytes())).unwrap_or(left);
+        match step(piece) {
+            Ok(0) => return Err(io::Errno::IO),
+            Ok(done_bytes) => {
+                rest = left.from(left.start().saturating_add(done_bytes));
+                interrupted = 0;
+            }
+            Err(io::Errno::INTR) if interrupted < PATIENCE => {
+                interrupted = interrupted.saturating_add(1);
+                piece_bytes = ((piece.length_bytes() / 2) & !(SMALLEST_BYTES - 1)).max(SMALLEST_BYTES);
+            }
+            Err(cause) => return Err(cause),
+        }
+    }
+    Ok(())
+}
+
 /// Lengthens a file by writing zeros, which takes storage on every file system.
 #[inline(never)]
 fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
     // A few zeros many times over, so that the program need not carry more.
     let zeros = [0_u8; 1024];
     let pages = [io::IoSlice::new(&zeros); 64];
-    let mut at = range.start();
-    while let Some(rest) = range.from(at) {
-        let left = usize::try_from(rest.length_bytes()).unwrap_or(usize::MAX);
-        let written = io::retry_on_intr(|| match zeros.get(..left) {
-            Some(piece) => io::pwrite(fd, piece, at),
-            None => io::pwritev(fd, pages.get(..left.checked_div(zeros.len()).unwrap_or(0)).unwrap_or(&pages), at),
-        })?;
-        if written == 0 {
-            return Err(io::Errno::IO);
-        }
-        at = at.saturating_add(written as u64);
-    }
-    Ok(())
+    in_pieces(range, |piece| {
+        let left = usize::try_from(piece.length_bytes()).unwrap_or(usize::MAX);
+        let written = match zeros.get(..left) {
+            Some(few) => io::pwrite(fd, few, piece.start()),
+            None => {
+                let whole = left.checked_div(zeros.len()).unwrap_or(0);
+                io::pwritev(fd, pages.get(..whole).unwrap_or(&pages), piece.start())
+            }
+        };
+        written.map(|written| written as u64)
+    })
 }
 
 #[cfg(test)]
@@ -224,6 +304,55 @@ mod tests {
             let model: Vec<u8> = b"before".iter().copied().chain((0..length_bytes).map(|_| 0)).chain([7]).collect();
             assert!(found == model, "{length_bytes}");
         }
+    }
+
+    /// A kernel that is interrupted before it has allocated more than `bytes`.
+    fn interrupted(range: Span, bytes: u64) -> (io::Result<()>, Vec<Span>) {
+        let mut done = Vec::new();
+        let result = in_pieces(range, |piece| {
+            if piece.length_bytes() > bytes {
+                return Err(io::Errno::INTR);
+            }
+            done.push(piece);
+            Ok(piece.length_bytes())
+        });
+        (result, done)
+    }
+
+    #[test]
+    fn a_timer_does_not_keep_a_file_from_growing() {
+        for (start, length_bytes) in [(0, 256 << 20), (4096, (1 << 20) + 4096), (5, 1), (0, 1 << 40)] {
+            let range = Span::new(start, length_bytes).unwrap();
+            for bytes in [u64::MAX, length_bytes / 2 + 1, (length_bytes / 1000).max(64 << 10)] {
+                let (result, pieces) = interrupted(range, bytes);
+                assert_eq!(result, Ok(()), "{range}, {bytes}");
+                // All of it, each byte once, in as few pieces as may be.
+                let mut at = start;
+                for piece in &pieces {
+                    assert_eq!(piece.start(), at);
+                    at = piece.end();
+                }
+                assert_eq!(at, range.end());
+                assert!(
+                    pieces.len() as u64 <= 2 * (length_bytes / bytes + 1) + 1,
+                    "{} pieces of {range}",
+                    pieces.len()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_always_interrupted_hears_of_it() {
+        let range = Span::new(0, 1 << 40).unwrap();
+        let (result, pieces) = interrupted(range, 4096);
+        assert_eq!((result, pieces.len()), (Err(io::Errno::INTR), 0));
+        let mut calls = 0;
+        let result = in_pieces(range, |_| {
+            calls += 1;
+            Err(if calls < 3 { io::Errno::INTR } else { io::Errno::NOSPC })
+        });
+        assert_eq!((result, calls), (Err(io::Errno::NOSPC), 3));
     }
 
     #[test]

@@ -3,12 +3,13 @@
 use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError, check_bounds};
 use pmemset_core::{Errno, Span};
 use rustix::fd::BorrowedFd;
-use rustix::fs::{self, Dev};
+use rustix::fs::{self, Dev, OFlags};
 use rustix::io;
 
 use crate::auxv;
 use crate::extents;
 use crate::ioctl;
+use crate::limit;
 use crate::nd::Sysfs;
 use crate::sysfs::errno;
 
@@ -52,6 +53,7 @@ pub(crate) fn clear(
     let pages = block.align_outward(page_bytes as u64).filter(|pages| pages.end() <= length_bytes);
     let pages = pages.ok_or(ClearError::OutOfRange { length_bytes })?;
     let zeros = ZEROS.get(..page_bytes).ok_or(ClearError::Unsupported)?;
+    writes_there(fd, pages.end()).map_err(ClearError::Failed)?;
     let mut rest = Some(pages);
     while let Some(asked) = rest {
         let mut blocks = [asked; 8];
@@ -94,6 +96,16 @@ fn clear_page(fd: BorrowedFd<'_>, at: u64, zeros: &[u8]) -> Result<(), ClearErro
     }
 }
 
+/// Makes sure that bytes up to `end_bytes` are written where the caller says: no limit kills the process, and nobody has
+/// made the descriptor append since it was opened (`fcntl(2)`).
+fn writes_there(fd: BorrowedFd<'_>, end_bytes: u64) -> Result<(), Errno> {
+    if !limit::allows(end_bytes) {
+        return Err(Errno::FBIG);
+    }
+    let appends = fs::fcntl_getfl(fd).map_err(errno)?.contains(OFlags::APPEND);
+    if appends { Err(Errno::INVAL) } else { Ok(()) }
+}
+
 fn length(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     let stat = fs::fstat(fd).map_err(errno)?;
     u64::try_from(stat.st_size).map_err(|_| Errno::OVERFLOW)
@@ -128,6 +140,7 @@ pub(crate) fn read(fd: BorrowedFd<'_>, offset: u64, bytes: &mut [u8]) -> Result<
 
 /// Copies bytes into a file; they are durable only after the file is synchronised.
 pub(crate) fn write(fd: BorrowedFd<'_>, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+    writes_there(fd, offset.saturating_add(bytes.len() as u64)).map_err(McsafeError::Failed)?;
     transfer(fd, offset, bytes.len(), &mut |done, at| io::pwrite(fd, bytes.get(done..).unwrap_or_default(), at))
 }
 

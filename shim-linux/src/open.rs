@@ -82,20 +82,34 @@ impl OpenOptions {
         self.flags & DO_NOT_GROW == 0
     }
 
-    fn open_flags(self) -> OFlags {
-        if self.flags & CREATE_ALWAYS != 0 {
-            OFlags::CREATE | OFlags::TRUNC
-        } else if self.flags & CREATE_IF_NEEDED != 0 {
-            OFlags::CREATE
-        } else {
-            OFlags::empty()
-        }
+    const fn creates(self) -> bool {
+        self.flags & (CREATE_ALWAYS | CREATE_IF_NEEDED) != 0
+    }
+
+    /// Returns the flag for a file that is there.
+    fn truncation(self) -> OFlags {
+        if self.flags & CREATE_ALWAYS != 0 { OFlags::TRUNC } else { OFlags::empty() }
     }
 
     fn mode(self) -> Mode {
         let asked = Mode::from_bits_truncate(u32::try_from(self.flags >> MODE_SHIFT).unwrap_or(0) as _);
         if asked.is_empty() { Mode::from_bits_truncate(DEFAULT_MODE as _) } else { asked }
     }
+}
+
+/// A kind of file system, by its magic number (`statfs(2)`, `linux/magic.h`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileSystem(pub u64);
+
+impl FileSystem {
+    /// ext2, ext3 and ext4.
+    pub const EXT: Self = Self(0xef53);
+    /// XFS.
+    pub const XFS: Self = Self(0x5846_5342);
+    /// tmpfs, and the memory of `memfd_create(2)`.
+    pub const TMPFS: Self = Self(0x0102_1994);
+    /// Files of huge pages.
+    pub(crate) const HUGETLBFS: Self = Self(0x9584_58f6);
 }
 
 /// Why a file cannot be a source.
@@ -118,6 +132,10 @@ pub enum OpenError {
     },
     /// A device DAX: `shim-devdax` has a source for it.
     DeviceDax,
+    /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger than a page.
+    HugePages,
+    /// The descriptor appends (`O_APPEND`): the kernel writes at the end whatever offset it is told.
+    Appends,
     /// The descriptor is not open for reading.
     NotReadable,
     /// The descriptor is not open for writing.
@@ -137,7 +155,8 @@ impl OpenError {
             Self::InvalidFlags { .. } => -200_019,
             Self::CannotCreateTemporary(_) => -200_020,
             Self::NotReadable => -100_004,
-            Self::InvalidFileType { .. } | Self::DeviceDax => -100_005,
+            Self::InvalidFileType { .. } | Self::DeviceDax | Self::HugePages => -100_005,
+            Self::Appends => Errno::INVAL.code(),
             Self::NotWritable => -100_032,
             Self::Open(cause) => cause.code(),
         }
@@ -151,6 +170,8 @@ impl fmt::Display for OpenError {
             Self::InvalidFlags { flags } => write!(f, "unknown flags or permission bits in {flags:#x}"),
             Self::InvalidFileType { kind } => write!(f, "a {kind:?} cannot be mapped: only regular files can"),
             Self::DeviceDax => f.write_str("a device DAX is not a file: open it with shim-devdax"),
+            Self::HugePages => f.write_str("a file of huge pages is ordinary memory: no part of it would be durable"),
+            Self::Appends => f.write_str("the descriptor appends: open it without O_APPEND"),
             Self::NotReadable => f.write_str("the descriptor is not open for reading: open it for reading and writing"),
             Self::NotWritable => f.write_str("the descriptor is not open for writing: open it for reading and writing"),
             Self::Open(cause) => write!(f, "cannot open: {cause}"),
@@ -172,15 +193,22 @@ impl core::error::Error for OpenError {
 ///
 /// For programs that decide by the answer which source it is to be: see [`FileSource::from_opened`].
 ///
+/// Waits for the holder of a lease on a file (`F_SETLEASE`) as `open(2)` does, and for nothing else.
+///
 /// # Errors
 ///
 /// See [`OpenError`]; `Open` of `ENXIO` for a socket, and for a device without a driver.
 ///
 /// [`FileSource::from_opened`]: crate::FileSource::from_opened
 pub fn open_any(path: &CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
-    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
-    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK | options.open_flags();
-    let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, options.mode())).map_err(|cause| match cause {
+    // `fs.protected_regular` refuses `O_CREAT` for the files of others, also where they are there already.
+    let opened = match open_or_wait(path, options.truncation(), Mode::empty()) {
+        Err(io::Errno::NOENT) if options.creates() => {
+            open_or_wait(path, options.truncation() | OFlags::CREATE, options.mode())
+        }
+        other => other,
+    };
+    let fd = opened.map_err(|cause| match cause {
         io::Errno::NOENT => OpenError::InvalidPath(Errno::NOENT),
         io::Errno::ISDIR => OpenError::InvalidFileType { kind: FileType::Directory },
         other => OpenError::Open(errno(other)),
@@ -189,12 +217,23 @@ pub fn open_any(path: &CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenErr
     Ok((fd, stat))
 }
 
+fn open_or_wait(path: &CStr, flags: OFlags, mode: Mode) -> io::Result<Fd> {
+    let flags = flags | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY;
+    // `NONBLOCK`: opening what turns out to be no regular file must not wait for it.
+    match io::retry_on_intr(|| Fd::open(CWD, path, flags | OFlags::NONBLOCK, mode)) {
+        Err(io::Errno::AGAIN) if is_of_kind(path, FileType::RegularFile) => {
+            io::retry_on_intr(|| Fd::open(CWD, path, flags, mode))
+        }
+        other => other,
+    }
+}
+
 /// Opens the regular file `path`.
 pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
     let opened = path.into_with_c_str(|path| {
         let opened = open_any(path, options).and_then(|(fd, stat)| regular_or_dax(&stat).map(|()| (fd, stat)));
         Ok(match opened {
-            Err(OpenError::Open(Errno::NXIO)) if is_socket(path) => {
+            Err(OpenError::Open(Errno::NXIO)) if is_of_kind(path, FileType::Socket) => {
                 Err(OpenError::InvalidFileType { kind: FileType::Socket })
             }
             other => other,
@@ -206,8 +245,8 @@ pub(crate) fn open(path: impl Arg, options: OpenOptions) -> Result<(Fd, Stat), O
     })?
 }
 
-fn is_socket(path: &CStr) -> bool {
-    fs::statat(CWD, path, AtFlags::empty()).is_ok_and(|stat| file_type(&stat) == FileType::Socket)
+fn is_of_kind(path: &CStr, kind: FileType) -> bool {
+    fs::statat(CWD, path, AtFlags::empty()).is_ok_and(|stat| file_type(&stat) == kind)
 }
 
 pub(crate) fn file_type(stat: &Stat) -> FileType {
@@ -240,10 +279,28 @@ pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
     if flags.contains(OFlags::PATH) {
         return Err(OpenError::NotReadable);
     }
+    if flags.contains(OFlags::APPEND) {
+        return Err(OpenError::Appends);
+    }
     match flags & OFlags::RWMODE {
         OFlags::RDWR => Ok(stat),
         OFlags::WRONLY => Err(OpenError::NotReadable),
         _ => Err(OpenError::NotWritable),
+    }
+}
+
+/// Returns the kind of file system that the regular file `fd` is on (`statfs(2)`).
+///
+/// # Errors
+///
+/// - [`OpenError::HugePages`]: the kernel rounds its mappings up to huge pages, over what lies behind the window.
+pub(crate) fn file_system(fd: BorrowedFd<'_>) -> Result<FileSystem, OpenError> {
+    let facts = fs::fstatfs(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "32 bits, signed or not, by processor")]
+    let magic = facts.f_type as u64 & u64::from(u32::MAX);
+    match FileSystem(magic) {
+        FileSystem::HUGETLBFS => Err(OpenError::HugePages),
+        other => Ok(other),
     }
 }
 

@@ -2,9 +2,14 @@
 
 mod machine;
 
+use std::os::fd::AsFd;
+
 use machine::{alone, mappings};
-use pmemset_core::{Errno, Extent, Platform};
-use shim_linux::Linux;
+use pmemset_core::reservation::Reservation;
+use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Platform, Set};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use shim_linux::{FileSource, Linux};
 
 const PAGE: usize = 4096;
 
@@ -44,6 +49,25 @@ fn a_reservation_extends_in_place_and_never_over_others() {
             assert_eq!(mappings(), before);
         }
         release(window);
+    });
+}
+
+/// Address space is limited, and the file fits: the alignment for large pages is a wish.
+#[test]
+fn what_a_plain_call_maps_is_mapped() {
+    const LENGTH: usize = 5 << 29;
+    alone("what_a_plain_call_maps_is_mapped", || {
+        let file = memfd_create("long", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, LENGTH as u64).unwrap();
+        let source = FileSource::from_fd(file.as_fd()).unwrap();
+        let set: Set<Linux, &FileSource<_>, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        let limit = getrlimit(Resource::As);
+        let room = total_bytes(&mappings()) + (3 << 30);
+        setrlimit(Resource::As, Rlimit { current: Some(room as u64), ..limit }).unwrap();
+        let mapped = set.map(&source, &MapConfig::new()).map(|mapped| mapped.segment.length_bytes());
+        let reservation = Reservation::<Linux, 4>::new(Linux, 64 << 10).map(drop);
+        setrlimit(Resource::As, limit).unwrap();
+        assert_eq!((mapped, reservation), (Ok(LENGTH), Ok(())));
     });
 }
 

@@ -127,6 +127,142 @@ fn a_full_ext4_is_an_error_and_the_old_length() {
     }
 }
 
+/// A file system of its own in a file of `mebibytes` MiB, made by `mkfs`, or the reason why there is none.
+fn made(kind: &str, options: &[&str], mebibytes: u64) -> Result<(Folder, Mount), String> {
+    if !is_root() {
+        return Err("mounting needs root".into());
+    }
+    let folder = Folder::on_disk(&format!("image-{kind}"));
+    let image = folder.join("image");
+    File::create(&image).unwrap().set_len(mebibytes << 20).unwrap();
+    let made = std::process::Command::new(format!("mkfs.{kind}")).args(options).arg(&image).output();
+    if !made.is_ok_and(|output| output.status.success()) {
+        return Err(format!("no mkfs.{kind} here"));
+    }
+    let mount = Mount::new(kind, kind, image.to_str().unwrap(), "loop");
+    mount.map(|mount| (folder, mount)).ok_or_else(|| format!("no loop device or no {kind} in this kernel"))
+}
+
+/// Takes all storage that is left at `mount`.
+fn fill(mount: &Path) {
+    let rest = File::create(mount.join("rest")).unwrap();
+    let mut at = 0;
+    for piece in [1 << 20, 64 << 10, PAGE] {
+        while rustix::fs::fallocate(&rest, rustix::fs::FallocateFlags::empty(), at, piece).is_ok() {
+            at += piece;
+        }
+    }
+}
+
+/// Maps `bytes` of `source` and stores to each page; dies of `SIGBUS` where one has no storage.
+fn store_everywhere(source: &FileSource, bytes: usize) -> Result<(), MapError> {
+    let set = set();
+    let window = set.map(source, &MapConfig::new().length(bytes))?.segment;
+    for page in (window.start()..window.end()).step_by(PAGE as usize) {
+        let byte: *mut u8 = core::ptr::with_exposed_provenance_mut(page);
+        // SAFETY: mapped, and nobody else's.
+        unsafe { byte.write_volatile(1) };
+    }
+    Ok(())
+}
+
+/// Holes that somebody has punched since the file was allocated: a store to one would raise `SIGBUS` on a full disk.
+#[test]
+fn storage_that_was_taken_away_is_allocated_again_or_missed() {
+    const LENGTH: u64 = 8 << 20;
+    alone("storage_that_was_taken_away_is_allocated_again_or_missed", || {
+        let (_image, mount) = match made("ext4", &["-q", "-O", "^has_journal"], 32) {
+            Ok(made) => made,
+            Err(reason) => return skip(&reason),
+        };
+        let path = mount.join("file");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let source = FileSource::from_owned_fd(file.try_clone().unwrap().into()).unwrap().may_grow();
+        let punch = || {
+            let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+            rustix::fs::fallocate(&file, flags, 0, LENGTH).unwrap();
+        };
+        store_everywhere(&source, LENGTH as usize).unwrap();
+        punch();
+        store_everywhere(&source, LENGTH as usize).unwrap();
+        assert!(allocated(&path) >= LENGTH);
+    });
+}
+
+/// Extents that files share get storage of their own before they are mapped.
+#[test]
+fn shared_extents_of_xfs_are_made_the_files_own() {
+    const LENGTH: u64 = 32 << 20;
+    alone("shared_extents_of_xfs_are_made_the_files_own", || {
+        let (_image, mount) = match made("xfs", &["-q", "-m", "reflink=1"], 512) {
+            Ok(made) => made,
+            Err(reason) => return skip(&reason),
+        };
+        let (original, copy) = (mount.join("original"), mount.join("copy"));
+        fs::write(&original, vec![7; LENGTH as usize]).unwrap();
+        let clone = || {
+            let mut cp = std::process::Command::new("cp");
+            assert!(cp.arg("--reflink=always").args([&original, &copy]).status().unwrap().success());
+        };
+        clone();
+        let source = FileSource::open(&copy, OpenOptions::new()).unwrap();
+        assert_eq!(source.prepare(pages(0, LENGTH / PAGE)), Ok(None));
+        assert_eq!(source.facts().unwrap().backing, Backing::Allocated);
+        fill(mount.path());
+        store_everywhere(&source, LENGTH as usize).unwrap();
+        assert!(fs::read(&original).unwrap() == vec![7; LENGTH as usize]);
+        // Nothing is left for a second copy: an error, and no signal later.
+        let again = FileSource::open(&original, OpenOptions::new()).unwrap();
+        let third = mount.join("third");
+        drop(source);
+        fs::remove_file(&copy).unwrap();
+        let mut cp = std::process::Command::new("cp");
+        assert!(cp.arg("--reflink=always").args([&original, &third]).status().unwrap().success());
+        fill(mount.path());
+        let missed = MapError::CannotGrow { needed_bytes: LENGTH, cause: Errno::NOSPC };
+        assert_eq!(store_everywhere(&again, LENGTH as usize), Err(missed));
+    });
+}
+
+/// btrfs stores what is changed elsewhere: nothing that was allocated before is of use.
+#[test]
+fn a_file_system_that_does_not_store_in_place_is_not_called_allocated() {
+    let (_image, mount) = match made("btrfs", &["-q"], 128) {
+        Ok(made) => made,
+        Err(reason) => return skip(&reason),
+    };
+    let source = FileSource::open(mount.join("file"), OpenOptions::new().create_always()).unwrap();
+    assert_eq!(source.prepare(pages(0, 4)), Ok(grew(0, 4)));
+    let facts = source.facts().unwrap();
+    assert_eq!((facts.backing, facts.file_system), (Backing::NotInPlace, shim_linux::FileSystem(0x9123_683e)));
+}
+
+/// The kernel's own way to say it is a signal that ends the process.
+#[test]
+fn the_processs_limit_on_files_is_an_error_and_no_signal() {
+    use pmemset_core::badblock::McsafeError;
+    alone("the_processs_limit_on_files_is_an_error_and_no_signal", || {
+        let limit = rustix::process::Rlimit { current: Some(1 << 20), maximum: None };
+        for folder in [Folder::on_disk("limit"), Folder::in_memory("limit")] {
+            let path = folder.join("long");
+            File::create(&path).unwrap().set_len(4 << 20).unwrap();
+            let long = FileSource::open(&path, OpenOptions::new()).unwrap();
+            let source = FileSource::temporary(folder.path()).unwrap();
+            let before = rustix::process::getrlimit(rustix::process::Resource::Fsize);
+            rustix::process::setrlimit(rustix::process::Resource::Fsize, limit).unwrap();
+            let set = set();
+            let cause = Errno::FBIG;
+            let refused = set.map(&source, &MapConfig::new().length(2 << 20)).unwrap_err();
+            assert_eq!(refused, MapError::CannotGrow { needed_bytes: 2 << 20, cause });
+            assert!(set.map(&source, &MapConfig::new().length(1 << 20)).is_ok());
+            assert!(set.map(&long, &MapConfig::new()).is_ok(), "what is there already is no growth");
+            assert_eq!(long.write_mcsafe(2 << 20, b"far"), Err(McsafeError::Failed(cause)));
+            assert_eq!(long.write_mcsafe((1 << 20) - 4, b"near"), Ok(()));
+            rustix::process::setrlimit(rustix::process::Resource::Fsize, before).unwrap();
+        }
+    });
+}
+
 #[test]
 fn a_file_system_that_cannot_allocate_gets_zeros() {
     if !is_root() {

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use machine::{Folder, alone, descriptors, is_root, skip};
+use pmemset_core::badblock::McsafeError;
 use pmemset_core::{Errno, Source};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use shim_linux::{FileSource, OpenError, OpenOptions};
@@ -193,7 +194,7 @@ fn a_descriptor_must_be_open_for_both() {
         FileSource::from_fd(file.as_fd()).map(drop)
     };
     assert_eq!(check(OFlags::RDWR), Ok(()));
-    assert_eq!(check(OFlags::RDWR | OFlags::APPEND), Ok(()));
+    assert_eq!(check(OFlags::RDWR | OFlags::APPEND), Err(OpenError::Appends));
     assert_eq!(check(OFlags::RDONLY), Err(OpenError::NotWritable));
     assert_eq!(check(OFlags::WRONLY), Err(OpenError::NotReadable));
     assert_eq!(check(OFlags::PATH), Err(OpenError::NotReadable));
@@ -204,6 +205,107 @@ fn a_descriptor_must_be_open_for_both() {
     let (reader, _writer) = std::io::pipe().unwrap();
     let error = FileSource::from_fd(reader.as_fd()).map(drop).unwrap_err();
     assert_eq!(error, OpenError::InvalidFileType { kind: FileType::Fifo });
+}
+
+/// Bytes would go to the end of the file, whatever offset was asked for.
+#[test]
+fn a_descriptor_that_was_made_to_append_copies_nothing() {
+    let folder = Folder::on_disk("append");
+    let path = folder.join("file");
+    fs::write(&path, [b'.'; 8192]).unwrap();
+    let file = File::options().read(true).write(true).open(&path).unwrap();
+    let source = FileSource::from_fd(file.as_fd()).unwrap();
+    assert_eq!(source.write_mcsafe(100, b"hello"), Ok(()));
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND).unwrap();
+    assert_eq!(source.write_mcsafe(200, b"hello"), Err(McsafeError::Failed(Errno::INVAL)));
+    let text = fs::read(&path).unwrap();
+    assert_eq!((text.len(), &text[100..105], &text[200..205]), (8192, &b"hello"[..], &b"....."[..]));
+}
+
+/// The kernel rounds a mapping of such a file up to a huge page, over what lies behind the window.
+#[test]
+fn a_file_of_huge_pages_is_refused() {
+    use rustix::fs::{MemfdFlags, memfd_create};
+    match memfd_create("huge", MemfdFlags::HUGETLB | MemfdFlags::CLOEXEC) {
+        Ok(file) => {
+            assert_eq!(FileSource::from_fd(file.as_fd()).map(drop), Err(OpenError::HugePages));
+            assert_eq!(FileSource::from_owned_fd(file).map(drop), Err(OpenError::HugePages));
+            assert_eq!(OpenError::HugePages.code(), -100_005);
+        }
+        Err(cause) => skip(&format!("no files of huge pages here: {cause}")),
+    }
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let Some(mount) = machine::Mount::new("huge", "hugetlbfs", "none", "mode=0755") else {
+        return skip("no hugetlbfs can be mounted here");
+    };
+    assert_eq!(refused(mount.join("file"), KEEP.create_if_needed()), OpenError::HugePages);
+    assert_eq!(FileSource::temporary(mount.path()).map(drop), Err(OpenError::HugePages));
+}
+
+/// `fs.protected_regular` refuses `O_CREAT` for files of others in directories that all may write to, to root also.
+#[test]
+fn a_file_that_is_there_is_not_created() {
+    if !is_root() {
+        return skip("giving a file away needs root");
+    }
+    if fs::read_to_string("/proc/sys/fs/protected_regular").map_or("0", |text| if text == "0\n" { "0" } else { "1" })
+        == "0"
+    {
+        return skip("the kernel protects nothing: sysctl fs.protected_regular=1");
+    }
+    let folder = Folder::in_memory("protected");
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
+    let path = folder.join("file");
+    fs::write(&path, [1; 4096]).unwrap();
+    std::os::unix::fs::chown(&path, Some(1000), Some(1000)).unwrap();
+    let plain = File::options().read(true).write(true).create(true).open(&path).map(drop);
+    assert_eq!(plain.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied, "this is what it is about");
+    FileSource::open(&path, KEEP.create_if_needed()).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 4096);
+    FileSource::open(&path, KEEP.create_always()).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+}
+
+/// `fcntl(2)` with numbers that `rustix` does not know: leases.
+fn lease(file: &File, command: i32, kind: i32) -> i32 {
+    use std::os::fd::AsRawFd;
+    // SAFETY: changes nothing but the lease, or whom the kernel tells of it.
+    let result = unsafe { syscalls::syscall!(syscalls::Sysno::fcntl, file.as_raw_fd(), command, kind) };
+    result.map_or_else(|cause| -cause.into_raw(), |value| value as i32)
+}
+
+#[test]
+fn a_leased_file_is_opened_when_its_holder_lets_go() {
+    const SETLEASE: i32 = 1024;
+    const GETLEASE: i32 = 1025;
+    const SETOWN: i32 = 8;
+    const READ: i32 = 0;
+    const NONE: i32 = 2;
+    alone("a_leased_file_is_opened_when_its_holder_lets_go", || {
+        let folder = Folder::on_disk("lease");
+        let path = folder.join("file");
+        fs::write(&path, [0; 8192]).unwrap();
+        let holder = File::open(&path).unwrap();
+        if lease(&holder, SETLEASE, READ) != 0 {
+            return skip("no leases on this file system");
+        }
+        // Nobody is to be told by a signal.
+        assert_eq!(lease(&holder, SETOWN, 0), 0);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while lease(&holder, GETLEASE, 0) == READ {
+                    std::thread::yield_now();
+                }
+                assert_eq!(lease(&holder, SETLEASE, NONE), 0);
+            });
+            let opened = FileSource::open(&path, KEEP).map(drop);
+            // Whatever came of it, the holder ends.
+            lease(&holder, SETLEASE, NONE);
+            assert_eq!(opened, Ok(()), "open(2) waits, and works");
+        });
+    });
 }
 
 /// Pitfall: what belongs to the caller stays the caller's.

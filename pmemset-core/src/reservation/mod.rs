@@ -65,6 +65,34 @@ pub(crate) enum ClaimError {
     },
 }
 
+/// Reserves address space aligned to `wish_bytes`, or to no more than `alignment_bytes` where that much is not to be had.
+///
+/// Aligning costs more address space than is kept in the end, which limits may forbid (`RLIMIT_AS`).
+pub(crate) fn reserve(
+    platform: &impl Platform,
+    length_bytes: usize,
+    alignment_bytes: usize,
+    wish_bytes: usize,
+) -> Result<Extent, Errno> {
+    if wish_bytes > alignment_bytes
+        && let Ok(extent) = reserve_exactly(platform, length_bytes, wish_bytes)
+    {
+        return Ok(extent);
+    }
+    reserve_exactly(platform, length_bytes, alignment_bytes)
+}
+
+/// Reserves address space, and takes no answer that would place a mapping where it was not asked for.
+fn reserve_exactly(platform: &impl Platform, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    let extent = platform.reserve(length_bytes, alignment_bytes)?;
+    if extent.length_bytes() == length_bytes && extent.start() & alignment_bytes.wrapping_sub(1) == 0 {
+        return Ok(extent);
+    }
+    // SAFETY: reserved a moment ago, and nothing is mapped in it.
+    let _ = unsafe { platform.release(extent) };
+    Err(Errno::INVAL)
+}
+
 /// A window of addresses that the caller owns and sets place their parts in (`pmem2_vm_reservation`).
 ///
 /// `M` is the number of segments there is room for, 1 to 65,536, of all sets that share it together. A set borrows its
@@ -88,7 +116,7 @@ pub struct Reservation<P: Platform, const M: usize> {
 
 impl<P: Platform, const M: usize> Reservation<P, M> {
     /// Reserves `length_bytes` bytes of address space (`pmem2_vm_reservation_new`), aligned for the largest pages that
-    /// a mapping of this length can have.
+    /// a mapping of this length can have where address space is not too scarce for that.
     ///
     /// # Errors
     ///
@@ -99,8 +127,7 @@ impl<P: Platform, const M: usize> Reservation<P, M> {
         if length_bytes == 0 || length_bytes & page_bytes.wrapping_sub(1) != 0 {
             return Err(ReservationError::LengthUnaligned { length_bytes, alignment_bytes: page_bytes });
         }
-        let alignment_bytes = platform.alignment_for(length_bytes).max(page_bytes);
-        let reserved = platform.reserve(length_bytes, alignment_bytes);
+        let reserved = reserve(&platform, length_bytes, page_bytes, platform.alignment_for(length_bytes));
         let extent = reserved.map_err(|cause| ReservationError::AddressSpace { cause })?;
         Ok(Self::holding(platform, extent))
     }

@@ -36,13 +36,17 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     /// Has the dirty record kept, before anything can be stored to; looks at new memory before that.
     #[inline]
     pub(super) fn announce(&self, source: &S, growth: Option<Growth>, range: Span) -> Result<(), MapError> {
-        if let Some(new) = growth.and_then(|growth| range.from(growth.from_bytes)) {
-            self.refuse_bad_blocks(source, new)?;
-        }
+        self.refuse_bad_growth(source, growth, range)?;
         match self.step(source, Step::Announce) {
             Answer::Proceed => Ok(()),
             Answer::Refuse => Err(MapError::RecordNotKept),
         }
+    }
+
+    /// Refuses bad blocks in what `growth` has added to `range`.
+    pub(super) fn refuse_bad_growth(&self, source: &S, growth: Option<Growth>, range: Span) -> Result<(), MapError> {
+        let new = growth.and_then(|growth| range.from(growth.from_bytes));
+        new.map_or(Ok(()), |new| self.refuse_bad_blocks(source, new))
     }
 
     /// Takes back what [`judge`](Self::judge) has counted.

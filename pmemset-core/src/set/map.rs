@@ -59,21 +59,25 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     fn map_judged(&self, source: &S, request: &Request) -> Result<(Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
+        let remembered = source.holds(range);
         // Where nothing would have to be undone, the plan under the write lock is early enough.
-        let growth = if source.shutdown().is_none() && source.holds(range) {
-            None
-        } else {
+        let mut growth = None;
+        if !remembered || source.shutdown().is_some() {
             self.check_room(&self.books.read(), request)?;
-            prepare(source, range)?
-        };
-        let placed = self.announce(source, growth, range).and_then(|()| {
-            let (segment, part) = self.place(&mut self.books.write(), request, source)?;
-            Ok((segment, part.extent))
-        });
+            growth = prepare(source, range)?;
+        }
+        let announced = self.announce(source, growth, range);
+        let mut placed = announced.and_then(|()| self.place(&mut self.books.write(), request, source));
+        if remembered && matches!(placed, Err(MapError::Map { .. })) && !source.holds(range) {
+            // What it remembered was out of date: somebody has shortened the source, or taken its storage away.
+            growth = prepare(source, range)?;
+            let accepted = self.refuse_bad_growth(source, growth, range);
+            placed = accepted.and_then(|()| self.place(&mut self.books.write(), request, source));
+        }
         if let (Err(_), Some(growth)) = (&placed, growth) {
             source.undo_growth(growth);
         }
-        placed
+        placed.map(|(segment, part)| (segment, part.extent))
     }
 
     /// Checks everything that can be checked without the books.

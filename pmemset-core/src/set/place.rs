@@ -5,7 +5,7 @@ use super::Set;
 use super::books::{Books, Farewell, PartEntry, Place, Segment};
 use crate::error::{MapError, RemoveError};
 use crate::extent::align_up;
-use crate::reservation::ClaimError;
+use crate::reservation::{ClaimError, reserve};
 use crate::{Coalescing, Errno, Extent, Granularity, Platform, Source, Span};
 
 /// A map call after everything that can be checked without the books has been checked.
@@ -155,8 +155,8 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             None => {
                 let generous = align_up(self.config.reserve_ahead_bytes, self.platform.page_size_bytes());
                 let reserve_bytes = length_bytes.max(generous.unwrap_or(0));
-                let alignment_bytes = request.alignment_bytes.max(self.platform.alignment_for(length_bytes));
-                self.platform.reserve(reserve_bytes, alignment_bytes)
+                let wish = self.platform.alignment_for(length_bytes);
+                reserve(&self.platform, reserve_bytes, request.alignment_bytes, wish)
             }
         }
         .map_err(|cause| MapError::AddressSpace { cause })?;

@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "implements the unsafe traits over bookkeeping alone")]
 
 use alloc::collections::BTreeMap;
-use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use crate::arch::Cpu;
@@ -27,6 +27,12 @@ pub(super) struct Fake {
     world: Mutex<World>,
     pub(super) reservations_made: AtomicUsize,
     pub(super) refuse_reserve: AtomicU32,
+    /// The alignment that large pages would want; 0 for none.
+    pub(super) wish_bytes: AtomicUsize,
+    /// Refuse what is aligned to more than this; 0 for no such limit.
+    pub(super) refuse_above_bytes: AtomicUsize,
+    /// How far beside the alignment reservations begin: a fault of the platform.
+    pub(super) astray_bytes: AtomicUsize,
     /// Leave this many bytes free behind each reservation.
     pub(super) slack: AtomicUsize,
 }
@@ -66,13 +72,17 @@ unsafe impl Platform for Fake {
     fn cpu(&self) -> &Cpu {
         &Cpu::NONE
     }
+    fn alignment_for(&self, _: usize) -> usize {
+        self.wish_bytes.load(Ordering::Relaxed).max(PAGE)
+    }
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
-        if self.refuse_reserve.load(Ordering::Relaxed) != 0 {
+        let limit = self.refuse_above_bytes.load(Ordering::Relaxed);
+        if self.refuse_reserve.load(Ordering::Relaxed) != 0 || limit != 0 && alignment_bytes > limit {
             return Err(Errno::NOMEM);
         }
         assert!(length_bytes > 0 && length_bytes.is_multiple_of(PAGE) && alignment_bytes.is_power_of_two());
         let mut world = self.world.lock().unwrap();
-        let start = (world.next.max(FAR)).next_multiple_of(alignment_bytes);
+        let start = (world.next.max(FAR)).next_multiple_of(alignment_bytes) + self.astray_bytes.load(Ordering::Relaxed);
         world.next = start + length_bytes + PAGE + self.slack.load(Ordering::Relaxed);
         world.reserved.insert(start, start + length_bytes);
         self.reservations_made.fetch_add(1, Ordering::Relaxed);
@@ -115,6 +125,8 @@ pub(super) struct FakeSource<'p> {
     pub(super) grows: bool,
     /// It says at once that it has what is asked for.
     pub(super) holds: bool,
+    /// What it will be found to have when it is mapped next: somebody has shortened it. 0 for what it says.
+    pub(super) really_bytes: AtomicU64,
     pub(super) alignment_bytes: usize,
     pub(super) granule_bytes: usize,
     pub(super) granularity: Granularity,
@@ -152,6 +164,7 @@ impl<'p> FakeSource<'p> {
             length_bytes: Mutex::new(length_bytes),
             grows: false,
             holds: false,
+            really_bytes: AtomicU64::new(0),
             alignment_bytes: PAGE,
             granule_bytes: 1,
             granularity: Granularity::Page,
@@ -207,6 +220,13 @@ unsafe impl Source for FakeSource<'_> {
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
         if self.refuse_map.load(Ordering::Relaxed) != 0 {
             return Err(Errno::ACCES);
+        }
+        match self.really_bytes.swap(0, Ordering::Relaxed) {
+            0 => {}
+            really => *self.length_bytes.lock().unwrap() = really,
+        }
+        if self.holds && !self.holds(Span::new(offset, window.length_bytes() as u64).unwrap()) {
+            return Err(Errno::NXIO);
         }
         assert!(offset + window.length_bytes() as u64 <= self.length_bytes().unwrap());
         let mut world = self.platform.world.lock().unwrap();

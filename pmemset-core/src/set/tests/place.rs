@@ -6,7 +6,7 @@ use super::fake::{FAR, Fake, FakeSource, PAGE};
 use super::{KIB64, TestSet, bytes, extents, set_on};
 use crate::error::MapError;
 use crate::reservation::Reservation;
-use crate::{Coalescing, Config, Extent, Granularity, Set};
+use crate::{Coalescing, Config, Errno, Extent, Granularity, Set};
 
 fn in_reservation<'r, 'p>(platform: &'p Fake, reservation: &'r Reservation<&'p Fake, 16>) -> TestSet<'r, 'p> {
     Set::new(platform, Config::new(Granularity::Page).reservation(reservation))
@@ -43,6 +43,51 @@ fn failed_map_takes_back_the_extension() {
     assert_eq!((extents(&set), platform.reserved_bytes()), (vec![one.part], PAGE));
     source.refuse_map.store(0, Ordering::Relaxed);
     assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().part.length_bytes(), 2 * PAGE);
+}
+
+#[test]
+fn an_alignment_that_is_only_wished_for_refuses_nothing() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let needy = FakeSource { alignment_bytes: KIB64, ..FakeSource::new(&platform, 1 << 20) };
+    let set = set_on(&platform);
+    platform.wish_bytes.store(2 << 20, Ordering::Relaxed);
+    assert!(set.map(&source, &bytes(PAGE)).unwrap().segment.is_aligned(PAGE));
+    let aligned = set.map(&source, &bytes(KIB64)).unwrap().segment.start();
+    assert_eq!(aligned % (2 << 20), 0, "where it can be had");
+    platform.refuse_above_bytes.store(PAGE, Ordering::Relaxed);
+    assert_eq!(set.map(&source, &bytes(KIB64)).unwrap().segment.length_bytes(), KIB64);
+    assert_eq!(Reservation::<_, 4>::new(&platform, KIB64).unwrap().extent().length_bytes(), KIB64);
+    // What the source needs is not given up.
+    assert_eq!(set.map(&needy, &bytes(KIB64)), Err(MapError::AddressSpace { cause: Errno::NOMEM }));
+}
+
+#[test]
+fn a_platform_that_reserves_elsewhere_is_not_mapped_into() {
+    let platform = Fake::default();
+    let source = FakeSource { alignment_bytes: KIB64, ..FakeSource::new(&platform, 1 << 20) };
+    platform.astray_bytes.store(PAGE, Ordering::Relaxed);
+    let set = set_on(&platform);
+    assert_eq!(set.map(&source, &bytes(KIB64)), Err(MapError::AddressSpace { cause: Errno::INVAL }));
+    assert_eq!((platform.reserved_bytes(), platform.mapped_bytes()), (0, 0));
+}
+
+#[test]
+fn a_source_that_was_shortened_behind_its_back_is_prepared_once_more() {
+    let platform = Fake::default();
+    let stale = |grows| FakeSource { holds: true, grows, ..FakeSource::new(&platform, 1 << 20) };
+    let (growing, fixed, refusing) = (stale(true), stale(false), stale(true));
+    let set = set_on(&platform);
+    growing.really_bytes.store(PAGE as u64, Ordering::Relaxed);
+    assert_eq!(set.map(&growing, &bytes(KIB64)).unwrap().segment.length_bytes(), KIB64);
+    assert_eq!(*growing.length_bytes.lock().unwrap(), KIB64 as u64, "it has grown again");
+    fixed.really_bytes.store(PAGE as u64, Ordering::Relaxed);
+    let error = MapError::SourceTooSmall { needed_bytes: KIB64 as u64, length_bytes: PAGE as u64 };
+    assert_eq!(set.map(&fixed, &bytes(KIB64)), Err(error), "the error that it is");
+    // Another reason is told as it is, once.
+    refusing.refuse_map.store(1, Ordering::Relaxed);
+    assert_eq!(set.map(&refusing, &bytes(KIB64)).unwrap_err().code(), -200_008);
+    assert_eq!(set.segments(), 1);
 }
 
 #[test]
