@@ -250,17 +250,15 @@ fn a_file_that_is_there_is_not_created() {
     if !is_root() {
         return skip("giving a file away needs root");
     }
-    if fs::read_to_string("/proc/sys/fs/protected_regular").map_or("0", |text| if text == "0\n" { "0" } else { "1" })
-        == "0"
-    {
-        return skip("the kernel protects nothing: sysctl fs.protected_regular=1");
+    if !fs::read_to_string("/proc/sys/fs/protected_regular").is_ok_and(|text| text.trim() != "0") {
+        return skip("the kernel protects no files: sysctl fs.protected_regular=1");
     }
     let folder = Folder::in_memory("protected");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o1777)).unwrap();
     let path = folder.join("file");
     fs::write(&path, [1; 4096]).unwrap();
     std::os::unix::fs::chown(&path, Some(1000), Some(1000)).unwrap();
-    let plain = File::options().read(true).write(true).create(true).open(&path).map(drop);
+    let plain = File::options().read(true).write(true).create(true).truncate(false).open(&path).map(drop);
     assert_eq!(plain.unwrap_err().kind(), std::io::ErrorKind::PermissionDenied, "this is what it is about");
     FileSource::open(&path, KEEP.create_if_needed()).unwrap();
     assert_eq!(fs::metadata(&path).unwrap().len(), 4096);
@@ -269,11 +267,11 @@ fn a_file_that_is_there_is_not_created() {
 }
 
 /// `fcntl(2)` with numbers that `rustix` does not know: leases.
-fn lease(file: &File, command: i32, kind: i32) -> i32 {
+fn lease(file: &File, command: i32, kind: i32) -> Result<i32, i32> {
     use std::os::fd::AsRawFd;
     // SAFETY: changes nothing but the lease, or whom the kernel tells of it.
     let result = unsafe { syscalls::syscall!(syscalls::Sysno::fcntl, file.as_raw_fd(), command, kind) };
-    result.map_or_else(|cause| -cause.into_raw(), |value| value as i32)
+    result.map(|value| i32::try_from(value).unwrap()).map_err(syscalls::Errno::into_raw)
 }
 
 #[test]
@@ -288,21 +286,21 @@ fn a_leased_file_is_opened_when_its_holder_lets_go() {
         let path = folder.join("file");
         fs::write(&path, [0; 8192]).unwrap();
         let holder = File::open(&path).unwrap();
-        if lease(&holder, SETLEASE, READ) != 0 {
+        if lease(&holder, SETLEASE, READ).is_err() {
             return skip("no leases on this file system");
         }
         // Nobody is to be told by a signal.
-        assert_eq!(lease(&holder, SETOWN, 0), 0);
+        assert_eq!(lease(&holder, SETOWN, 0), Ok(0));
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                while lease(&holder, GETLEASE, 0) == READ {
+                while lease(&holder, GETLEASE, 0) == Ok(READ) {
                     std::thread::yield_now();
                 }
-                assert_eq!(lease(&holder, SETLEASE, NONE), 0);
+                assert_eq!(lease(&holder, SETLEASE, NONE), Ok(0));
             });
             let opened = FileSource::open(&path, KEEP).map(drop);
             // Whatever came of it, the holder ends.
-            lease(&holder, SETLEASE, NONE);
+            let _ = lease(&holder, SETLEASE, NONE);
             assert_eq!(opened, Ok(()), "open(2) waits, and works");
         });
     });
