@@ -3,7 +3,7 @@
 use crate::Errno;
 
 /// A call of the simulated platform or of a simulated source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Call {
     /// [`Platform::reserve`](crate::Platform::reserve).

@@ -6,7 +6,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::Hardware;
-use super::line::{Line, Moment, UNIT_BYTES};
+use super::line::{Line, UNIT_BYTES, Word, word};
+use super::open::{Left, Open};
 use crate::Granularity;
 
 /// The bytes of one source, as the program sees them and as a power cut may leave them.
@@ -18,6 +19,10 @@ pub(super) struct Image {
     pub(super) lines: BTreeMap<usize, Arc<Line>>,
     /// What the program reads, as last seen.
     pub(super) now: Vec<u8>,
+    /// The lines that the last power cut left in any of several ways, and that nobody has wholly read, by offset.
+    pub(super) open: Left,
+    /// For each unit that is not in `lines`, the step before which it was stored.
+    pub(super) since: Arc<Vec<u32>>,
     /// Pages that a failed `sync` has called clean, and that nobody has stored to since.
     clean: BTreeSet<usize>,
     /// The number of fences so far.
@@ -32,6 +37,8 @@ impl Image {
         Self {
             sure: Arc::new(bytes.clone()),
             lines: BTreeMap::new(),
+            open: BTreeMap::new(),
+            since: Arc::new([0].repeat(bytes.len() / UNIT_BYTES)),
             now: bytes,
             clean: BTreeSet::new(),
             epoch: 0,
@@ -45,7 +52,9 @@ impl Image {
     pub(super) fn resize(&mut self, length_bytes: usize) {
         self.now.resize(length_bytes, 0);
         Arc::make_mut(&mut self.sure).resize(length_bytes, 0);
+        Arc::make_mut(&mut self.since).resize(length_bytes / UNIT_BYTES, 0);
         self.lines.retain(|offset, _| *offset < length_bytes);
+        self.open.retain(|offset, _| *offset < length_bytes);
     }
 
     /// Takes note of what `memory`, the bytes from `offset` on, has become through ordinary stores before `step`.
@@ -57,8 +66,17 @@ impl Image {
             let (start, new) = (offset + at, &memory[at..(at + self.line_bytes).min(memory.len())]);
             let old = &mut self.now[start..start + new.len()];
             if old != new {
-                let line = self.lines.entry(start).or_insert_with(|| Arc::new(Line::new(old)));
-                Arc::make_mut(line).store(new, Moment { step, epoch: self.epoch });
+                let open = self.open.get(&start).cloned();
+                let line = self.lines.entry(start).or_insert_with(|| {
+                    let since = &self.since[start / UNIT_BYTES..(start + new.len()) / UNIT_BYTES];
+                    let unseen = |unit| open.as_ref().is_some_and(|open| open.is_unseen(unit));
+                    Arc::new(Line::new(old, since, unseen))
+                });
+                for unit in Arc::make_mut(line).store(new, step, self.epoch) {
+                    if let Some(open) = self.open.get_mut(&start) {
+                        Arc::make_mut(open).see(unit);
+                    }
+                }
                 old.copy_from_slice(new);
                 self.clean.remove(&(start / self.page_bytes));
             }
@@ -66,10 +84,23 @@ impl Image {
     }
 
     /// Notes that the lines that `range` touches are on their way to the medium.
-    pub(super) fn write_back(&mut self, range: Range<usize>) {
-        if self.granularity == Granularity::CacheLine {
+    ///
+    /// Returns whether that was of use: whether one of them has been stored to since it was last written back.
+    pub(super) fn write_back(&mut self, range: Range<usize>) -> bool {
+        let mut of_use = self.granularity != Granularity::CacheLine;
+        if !of_use {
             let mask = self.line_bytes - 1;
-            self.units(range.start & !mask..(range.end + mask) & !mask, Line::begin);
+            self.units(range.start & !mask..(range.end + mask) & !mask, |line, unit| of_use |= line.begin(unit));
+        }
+        of_use
+    }
+
+    /// Returns whether a fence would make sure of anything.
+    pub(super) fn waits_for_fence(&self) -> bool {
+        match self.granularity {
+            Granularity::Page => false,
+            Granularity::CacheLine => self.lines.values().any(|line| line.is_pending()),
+            Granularity::Byte => !self.lines.is_empty(),
         }
     }
 
@@ -79,7 +110,7 @@ impl Image {
         self.units(range, |line, unit| {
             line.stream(unit, step);
             if begins {
-                line.begin(unit);
+                line.put(unit);
             }
         });
     }
@@ -105,7 +136,7 @@ impl Image {
         match self.granularity {
             Granularity::Page => return,
             Granularity::CacheLine => {}
-            Granularity::Byte => self.units(all.clone(), Line::begin),
+            Granularity::Byte => self.units(all.clone(), Line::put),
         }
         self.arrive(all);
     }
@@ -120,14 +151,73 @@ impl Image {
                 arrived.push(*start);
             }
         }
-        if !arrived.is_empty() {
-            let sure = Arc::make_mut(&mut self.sure);
-            for start in arrived {
-                if let Some(line) = self.lines.remove(&start) {
-                    let content = line.newest_bytes();
-                    sure[start..start + content.len()].copy_from_slice(content);
+        for start in arrived {
+            let Some(line) = self.lines.remove(&start) else { continue };
+            let content = line.newest_bytes();
+            Arc::make_mut(&mut self.sure)[start..start + content.len()].copy_from_slice(content);
+            let since = &mut Arc::make_mut(&mut self.since)[start / UNIT_BYTES..];
+            for (unit, since) in since.iter_mut().take(line.units()).enumerate() {
+                *since = line.stored_at(line.newest(), unit) as u32;
+            }
+            if let Some(open) = self.open.get_mut(&start) {
+                let open = Arc::make_mut(open);
+                for unit in 0..line.units() {
+                    if !open.is_unseen(unit) {
+                        open.set(unit, word(&content[unit * UNIT_BYTES..]));
+                    }
+                }
+                if open.is_seen() {
+                    self.open.remove(&start);
                 }
             }
+        }
+    }
+
+    /// Returns the line and the unit that begins at `offset`, and what the last power cut has left there where nobody
+    /// has read or stored since.
+    fn unseen(&self, offset: usize) -> Option<(usize, usize, &Open)> {
+        let start = offset & !(self.line_bytes - 1);
+        let unit = (offset - start) / UNIT_BYTES;
+        self.open.get(&start).filter(|open| open.is_unseen(unit)).map(|open| (start, unit, &**open))
+    }
+
+    /// Returns the values that the unit at `offset` can have when it is read now, the newest first.
+    pub(super) fn values(&self, offset: usize) -> Vec<Word> {
+        match self.unseen(offset) {
+            Some((_, unit, open)) => open.values(unit),
+            None => [word(&self.now[offset..])].into(),
+        }
+    }
+
+    /// Decides that the last power cut has left `value` at `offset`; returns whether that was not decided before.
+    pub(super) fn decide(&mut self, offset: usize, value: Word) -> bool {
+        let Some((start, unit, _)) = self.unseen(offset) else { return false };
+        self.rewrite(offset, start, unit, value, true);
+        if let Some(open) = self.open.get_mut(&start) {
+            let open = Arc::make_mut(open);
+            open.refine(unit, value);
+            open.see(unit);
+            if open.is_seen() && !self.lines.contains_key(&start) {
+                self.open.remove(&start);
+            }
+        }
+        true
+    }
+
+    /// Has bytes at `offset` that `word`, which is about to be stored, differs from in each: bytes that mean nothing
+    /// because nobody has read or stored there; returns them.
+    pub(super) fn conceal(&mut self, offset: usize, word: Word) -> Option<Word> {
+        let (start, unit, _) = self.unseen(offset)?;
+        self.rewrite(offset, start, unit, !word, false);
+        Some(!word)
+    }
+
+    fn rewrite(&mut self, offset: usize, start: usize, unit: usize, value: Word, known: bool) {
+        let bytes = value.to_le_bytes();
+        self.now[offset..offset + UNIT_BYTES].copy_from_slice(&bytes);
+        Arc::make_mut(&mut self.sure)[offset..offset + UNIT_BYTES].copy_from_slice(&bytes);
+        if let Some(line) = self.lines.get_mut(&start) {
+            Arc::make_mut(line).rewrite(unit, bytes, known);
         }
     }
 
@@ -137,7 +227,7 @@ impl Image {
             let whole = page * self.page_bytes..(page + 1) * self.page_bytes;
             if !self.clean.contains(&page) {
                 let bytes = whole.start.max(range.start)..whole.end.min(range.end);
-                self.units(bytes.clone(), Line::begin);
+                self.units(bytes.clone(), Line::put);
                 self.arrive(bytes);
             }
         }
@@ -153,5 +243,6 @@ impl Image {
     pub(super) fn settle(&mut self) {
         self.clean.clear();
         self.sync(0..self.now.len());
+        self.since = Arc::new([0].repeat(self.now.len() / UNIT_BYTES));
     }
 }

@@ -72,26 +72,35 @@ macro_rules! duty {
     };
 }
 
+mod cause;
+mod cut;
+mod eager;
 mod explore;
 mod fault;
 mod line;
 mod medium;
+mod open;
+mod oracle;
 mod platform;
 mod random;
 mod replay;
+mod report;
 mod source;
 mod space;
+mod walk;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use lock_api::RwLock;
 
-pub use self::explore::{Explore, Explored, Failure, LostLine};
+pub use self::eager::Eagerly;
+pub use self::explore::Explore;
 pub use self::fault::{Call, Fault};
 pub use self::platform::SimPlatform;
 pub use self::random::Random;
 pub use self::replay::SimReplay;
+pub use self::report::{Explored, Failure, Hint, Lost, LostUnit, Place, Progress, Unordered};
 pub use self::source::{Medium, SimSource};
 pub use self::space::Page;
 use self::space::{Memory, Space};
@@ -108,6 +117,11 @@ std::thread_local! {
 /// Remembers who stores or flushes next.
 pub(crate) fn called_by(caller: &'static core::panic::Location<'static>) {
     CALLER.set(Some(caller));
+}
+
+/// Returns who makes `call`.
+fn caller(call: Call) -> Origin {
+    CALLER.get().filter(|_| call.is_made_by_a_part())
 }
 
 /// Every instruction of this lock is compiled with its user, so that `ThreadSanitizer` sees it.
@@ -180,17 +194,37 @@ struct State {
     acknowledged: u64,
     kept: Vec<u8>,
     /// What every step could leave behind, while somebody explores.
-    cuts: Option<Vec<explore::Cut>>,
+    cuts: Option<Vec<cut::Cut>>,
+    /// What decides what a power cut has left when it is read, while somebody explores.
+    oracle: Option<oracle::Oracle>,
+    /// What was done for nothing since the last [`Machine::settle`].
+    hints: Vec<Hint>,
+    /// The seed of the interleaving of threads.
+    schedule: u64,
 }
 
 impl State {
     /// Counts a step, and notes what a power cut could leave now.
     fn cut(&mut self, call: Call) {
-        let Self { cuts, sources, kept, acknowledged, steps, .. } = self;
-        if let Some(cuts) = cuts {
-            cuts.push(explore::Cut::new(*steps, call, *acknowledged, kept, sources));
+        if self.cuts.is_some() {
+            let cut = cut::Cut::new(call, self);
+            self.cuts.iter_mut().for_each(|cuts| cuts.push(cut.clone()));
         }
-        *steps += 1;
+        self.steps += 1;
+    }
+
+    /// Returns the sources that are mapped in `range`, and which bytes of them are.
+    fn mapped(&self, range: Extent) -> Vec<(usize, core::ops::Range<usize>)> {
+        let mut all = Vec::new();
+        for (index, source) in self.sources.iter().enumerate() {
+            for (window, offset) in &source.mappings {
+                if let Some(piece) = window.intersect(range) {
+                    let start = offset + (piece.start() - window.start());
+                    all.push((index, start..start + piece.length_bytes()));
+                }
+            }
+        }
+        all
     }
 }
 
@@ -208,6 +242,9 @@ impl Machine {
             acknowledged: 0,
             kept: Vec::new(),
             cuts: None,
+            oracle: None,
+            hints: Vec::new(),
+            schedule: 0,
         };
         Self { inner: Arc::new(Inner { hardware, memory, state: RwLock::new(state) }) }
     }
@@ -303,6 +340,7 @@ impl Machine {
         if let Some(cuts) = &mut state.cuts {
             cuts.clear();
         }
+        state.hints.clear();
     }
 
     /// Notes what the work has promised its user by now; the check after a cut sees it in

@@ -1,8 +1,7 @@
 //! The platform of a simulated machine.
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
-use super::medium::Image;
-use super::{Call, Machine, Page, State};
+use super::{Call, Hint, Machine, Page, State};
 use crate::arch::{Cpu, StoreKind};
 use crate::{Errno, Extent, Platform};
 
@@ -24,27 +23,37 @@ impl SimPlatform {
         &self.machine
     }
 
-    /// Tells `act` of every source that is mapped in `range`, and of the bytes of it there.
-    fn images(state: &mut State, range: Extent, mut act: impl FnMut(&mut Image, core::ops::Range<usize>)) {
-        for source in &mut state.sources {
-            for (window, offset) in source.mappings.clone() {
-                if let Some(piece) = window.intersect(range) {
-                    let start = offset + (piece.start() - window.start());
-                    act(&mut source.image, start..start + piece.length_bytes());
-                }
+    /// Stores through `store`, one step before and one after; `byte` says what.
+    fn stored(
+        &self,
+        call: Call,
+        dest: Option<Extent>,
+        kind: StoreKind,
+        byte: impl Fn(usize) -> u8,
+        store: impl FnOnce(),
+    ) {
+        let Some(dest) = dest else { return };
+        if let Ok(mut state) = self.machine.step(call) {
+            for (index, bytes) in state.mapped(dest) {
+                // A piece of what is stored, where several sources are mapped.
+                let skipped = state.sources[index].address(bytes.start).map_or(0, |at| at - dest.start());
+                self.machine.before_store(&mut state, index, bytes, |at| byte(skipped + at));
+            }
+        }
+        store();
+        if kind == StoreKind::Streaming {
+            let mut state = self.machine.lock();
+            self.machine.observe(&mut state);
+            let step = state.steps;
+            for (index, bytes) in state.mapped(dest) {
+                state.sources[index].image.stream(bytes, step);
             }
         }
     }
 
-    /// Stores through `store`, one step before and one after.
-    fn stored(&self, call: Call, dest: *mut u8, length_bytes: usize, kind: StoreKind, store: impl FnOnce()) {
-        drop(self.machine.step(call));
-        store();
-        if let (StoreKind::Streaming, Some(range)) = (kind, Extent::new(dest.addr(), length_bytes)) {
-            let mut state = self.machine.lock();
-            self.machine.observe(&mut state);
-            let step = state.steps;
-            Self::images(&mut state, range, |image, bytes| image.stream(bytes, step));
+    fn hint(state: &mut State, call: Call, hint: impl FnOnce(super::Origin) -> Hint) {
+        if state.cuts.is_some() {
+            state.hints.push(hint(super::caller(call)));
         }
     }
 }
@@ -84,27 +93,59 @@ unsafe impl Platform for SimPlatform {
         if let Ok(mut state) = self.machine.step(Call::WriteBack) {
             let pages = range.align_outward(self.page_size_bytes()).expect("a range in the address space");
             duty!(state.space.all(pages, Page::Mapped), "{range} is written back, and is not all mapped");
-            Self::images(&mut state, range, Image::write_back);
+            let mut of_use = false;
+            for (index, bytes) in state.mapped(range) {
+                of_use |= state.sources[index].image.write_back(bytes);
+            }
+            if !of_use {
+                Self::hint(&mut state, Call::WriteBack, Hint::FlushedTwice);
+            }
         }
     }
 
     fn fence(&self) {
         if let Ok(mut state) = self.machine.step(Call::Fence) {
+            if !state.sources.iter().any(|source| source.image.waits_for_fence()) {
+                Self::hint(&mut state, Call::Fence, Hint::NothingToFence);
+            }
             state.sources.iter_mut().for_each(|source| source.image.fence());
         }
     }
 
+    unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
+        if let Some(range) = Extent::new(source.addr(), length_bytes) {
+            self.lend(range);
+        }
+        // SAFETY: the caller promises both ranges.
+        unsafe { core::ptr::copy(source, dest, length_bytes) }
+    }
+
+    fn lend(&self, range: Extent) {
+        self.machine.look_at(&mut self.machine.lock(), range);
+    }
+
     unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-        self.stored(Call::Copy, dest, length_bytes, kind, || {
+        if let Some(range) = Extent::new(source.addr(), length_bytes) {
+            self.lend(range);
+        }
+        // SAFETY: the caller promises the source, and `at` is below its length.
+        let byte = |at| unsafe { source.wrapping_add(at).read() };
+        self.stored(Call::Copy, Extent::new(dest.addr(), length_bytes), kind, byte, || {
             // SAFETY: the caller promises both ranges.
             unsafe { core::ptr::copy(source, dest, length_bytes) }
         });
     }
 
     unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-        self.stored(Call::Fill, dest, length_bytes, kind, || {
-            // SAFETY: the caller promises the range.
-            unsafe { core::ptr::write_bytes(dest, value, length_bytes) }
-        });
+        self.stored(
+            Call::Fill,
+            Extent::new(dest.addr(), length_bytes),
+            kind,
+            |_| value,
+            || {
+                // SAFETY: the caller promises the range.
+                unsafe { core::ptr::write_bytes(dest, value, length_bytes) }
+            },
+        );
     }
 }

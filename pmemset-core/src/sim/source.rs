@@ -3,8 +3,9 @@
 
 use alloc::vec::Vec;
 
-use super::line::UNIT_BYTES;
+use super::line::{UNIT_BYTES, Word};
 use super::medium::Image;
+use super::space::Memory;
 use super::{Call, Hardware, Machine, Page};
 use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::error::PrepareError;
@@ -77,6 +78,10 @@ impl Medium {
         self
     }
 
+    pub(super) const fn of_granularity(&self) -> Granularity {
+        self.granularity
+    }
+
     /// Returns what the medium is after the power has been cut.
     pub(super) const fn after_cut(mut self) -> Self {
         self.unsafe_shutdowns = self.unsafe_shutdowns.saturating_add(1);
@@ -115,6 +120,19 @@ impl State {
         Self { medium, image, mappings: Vec::new(), bad: Vec::new(), relied: 0, grown: 0 }
     }
 
+    /// Returns the address that the byte at `offset` is mapped at.
+    pub(super) fn address(&self, offset: usize) -> Option<usize> {
+        let mapped = |(window, start): &&(Extent, usize)| (*start..start + window.length_bytes()).contains(&offset);
+        self.mappings.iter().find(mapped).map(|(window, start)| window.start() + (offset - start))
+    }
+
+    /// Puts a unit to where it is mapped.
+    pub(super) fn put(&self, memory: &Memory, offset: usize, unit: Word) {
+        if let Some(at) = self.address(offset).and_then(|address| Extent::new(address, UNIT_BYTES)) {
+            memory.write(at, &unit.to_le_bytes());
+        }
+    }
+
     fn resize(&mut self, length_bytes: u64, page_bytes: usize) {
         self.medium.length_bytes = length_bytes;
         self.image.resize((length_bytes as usize).next_multiple_of(page_bytes));
@@ -150,6 +168,7 @@ impl SimSource {
     pub fn bytes(&self, offset: usize, length_bytes: usize) -> Vec<u8> {
         let mut state = self.machine.lock();
         self.machine.observe(&mut state);
+        self.machine.look(&mut state, self.index, offset..offset + length_bytes);
         state.sources[self.index].image.now[offset..offset + length_bytes].to_vec()
     }
 
@@ -192,6 +211,7 @@ impl SimSource {
 
     /// Stores `bytes` at `offset`, durably in the end; a power cut may come before that.
     fn overwrite(&self, state: &mut super::State, call: Call, offset: usize, bytes: &[u8]) {
+        self.machine.before_store(state, self.index, offset..offset + bytes.len(), |at| bytes[at]);
         let step = state.steps;
         let source = &mut state.sources[self.index];
         let memory = &self.machine.inner.memory;
@@ -373,6 +393,8 @@ unsafe impl Source for SimSource {
         if source.bad.iter().any(|bad| bad.overlaps(range)) {
             return Err(McsafeError::IoFail);
         }
+        self.machine.look(&mut state, self.index, range.start() as usize..range.end() as usize);
+        let source = &state.sources[self.index];
         bytes.copy_from_slice(&source.image.now[range.start() as usize..range.end() as usize]);
         Ok(())
     }
