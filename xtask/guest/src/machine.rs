@@ -68,8 +68,9 @@ impl Scenario {
 
     /// Returns the line that the host reads.
     pub(crate) fn line(&self) -> String {
-        let Machine { device, dimms, interleave, armed, domain, modes, align, fs, bad, counts, modules, .. } =
-            self.machine;
+        let Machine {
+            device, dimms, interleave, armed, volatile, domain, modes, align, fs, bad, counts, modules, ..
+        } = self.machine;
         let (cut, rounds, canary) = match self.cut {
             Cut::Never => ("none", 0, false),
             Cut::Kill(rounds) => ("kill", rounds, false),
@@ -81,13 +82,15 @@ impl Scenario {
         let expect = format!("{:?}", self.expect).to_lowercase();
         let counts = counts.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         format!(
-            "name={} list={list} kernels={} device={device} dimms={dimms} interleave={} armed={} domain={domain} \
+            "name={} list={list} kernels={} device={device} dimms={dimms} interleave={} armed={} volatile={} \
+             domain={domain} \
              modes={modes} align={align} fs={fs} bad={bad} counts={counts} modules={modules} limit={} expect={expect} \
              cut={cut} rounds={rounds} canary={}",
             self.name,
             self.kernels,
             u8::from(interleave),
             u8::from(armed),
+            u8::from(volatile),
             self.limit_seconds,
             u8::from(canary),
         )
@@ -104,6 +107,8 @@ pub(crate) struct Machine {
     pub(crate) interleave: bool,
     /// Whether the modules will save their content.
     pub(crate) armed: bool,
+    /// Whether the firmware says that the memory is volatile; it has no modules then.
+    pub(crate) volatile: bool,
     /// What the platform says about power failure: `none`, `memory` or `cpu`.
     pub(crate) domain: &'static str,
     /// What each region is: `fsdax`, `devdax` or `raw`.
@@ -129,6 +134,7 @@ impl Machine {
         dimms: 1,
         interleave: false,
         armed: true,
+        volatile: false,
         domain: "memory",
         modes: "fsdax",
         align: 2 << 20,

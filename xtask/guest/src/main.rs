@@ -6,6 +6,7 @@
 mod boot;
 mod lab;
 mod machine;
+mod mapper;
 mod scenarios;
 mod sets;
 

@@ -39,16 +39,23 @@ impl Table {
 const PERSISTENT_MEMORY: [u8; 16] =
     [0x79, 0xd3, 0xf0, 0x66, 0xf3, 0xb4, 0x74, 0x40, 0xac, 0x43, 0x0d, 0x33, 0x18, 0xb7, 0x8c, 0xdb];
 
+/// Volatile memory, 7305944f-fdda-44e3-b16c-3f22d252e5d0.
+const VOLATILE_MEMORY: [u8; 16] =
+    [0x4f, 0x94, 0x05, 0x73, 0xda, 0xfd, 0xe3, 0x44, 0xb1, 0x6c, 0x3f, 0x22, 0xd2, 0x52, 0xe5, 0xd0];
+
 /// Returns the NVDIMM firmware interface table of `machine` (ACPI 6.5, 5.2.26).
 pub(crate) fn nfit(machine: &Machine) -> Vec<u8> {
     let mut table = Table::default();
     let dimm_bytes = machine.region_bytes() / if machine.interleave { machine.dimms } else { 1 };
     for region in 0..machine.regions() {
         // System physical address range: proximity domain valid, write-back and non-volatile memory.
-        table.u16(0).u16(56).u16(number(region) + 1).u16(2).u32(0).u32(1).bytes(&PERSISTENT_MEMORY);
+        let kind = if machine.volatile { &VOLATILE_MEMORY } else { &PERSISTENT_MEMORY };
+        table.u16(0).u16(56).u16(number(region) + 1).u16(2).u32(0).u32(1).bytes(kind);
         table.u64(BASE + region * machine.region_bytes()).u64(machine.region_bytes()).u64(0x8008);
     }
-    for dimm in 0..machine.dimms {
+    // Volatile ranges have no modules.
+    let dimms = if machine.volatile { 0 } else { machine.dimms };
+    for dimm in 0..dimms {
         let (range, offset, ways) = match machine.interleave {
             true => (1, 256 * dimm, number(machine.dimms)),
             false => (number(dimm) + 1, 0, 1),
@@ -57,12 +64,12 @@ pub(crate) fn nfit(machine: &Machine) -> Vec<u8> {
         table.u16(1).u16(48).u32(u32::from(number(dimm)) + 1).u16(number(dimm)).u16(0).u16(range).u16(number(dimm) + 1);
         table.u64(dimm_bytes).u64(offset).u64(0).u16(0).u16(ways).u16(if machine.armed { 0 } else { 8 }).u16(0);
     }
-    for dimm in 0..machine.dimms {
+    for dimm in 0..dimms {
         // Control region: vendor, device, revision, the same of the subsystem, manufactured where and when, serial number.
         table.u16(4).u16(32).u16(number(dimm) + 1).u16(0x8680).u16(0x4c41).u16(1).u16(0x8680).u16(0x4c41).u16(1);
         table.u8(1).u8(0x0a).u16(0x2620).u16(0).u32(0x1000 + u32::from(number(dimm))).u16(0x0301).u16(0);
     }
-    for dimm in 0..machine.dimms {
+    for dimm in 0..dimms {
         // Flush hint address: one page for each module.
         table.u16(6).u16(24).u32(u32::from(number(dimm)) + 1).u16(1).bytes(&[0; 6]).u64(BASE + HINTS + 0x1000 * dimm);
     }
@@ -138,5 +145,13 @@ mod tests {
         let machine = Machine::parse("name=x device=nfit dimms=2 interleave=1 domain=none").unwrap();
         let kinds: Vec<u16> = structures(&nfit(&machine)).into_iter().map(|structure| structure.0).collect();
         assert_eq!(kinds, [0, 1, 1, 4, 4, 6, 6]);
+    }
+
+    #[test]
+    fn volatile_memory_has_a_range_and_no_modules() {
+        let machine = Machine::parse("name=x device=nfit dimms=2 volatile=1 domain=memory").unwrap();
+        let table = nfit(&machine);
+        assert_eq!(structures(&table), [(0, 56), (0, 56), (7, 16)]);
+        assert_eq!(table[56..60], [0x4f, 0x94, 0x05, 0x73]);
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Machine {
     pub(crate) dimms: u64,
     pub(crate) interleave: bool,
     pub(crate) armed: bool,
+    /// Whether the firmware says that the memory is volatile.
+    pub(crate) volatile: bool,
     pub(crate) domain: Domain,
     pub(crate) modes: Vec<Mode>,
     pub(crate) align: u64,
@@ -100,6 +102,7 @@ impl Machine {
             dimms: 1,
             interleave: false,
             armed: true,
+            volatile: false,
             domain: Domain::None,
             modes: vec![Mode::FsDax],
             align: 2 << 20,
@@ -132,6 +135,7 @@ impl Machine {
             "dimms" => self.dimms = value.parse().ok()?,
             "interleave" => self.interleave = flag(value)?,
             "armed" => self.armed = flag(value)?,
+            "volatile" => self.volatile = flag(value)?,
             "domain" => {
                 self.domain =
                     one_of(value, &[("none", Domain::None), ("memory", Domain::Memory), ("cpu", Domain::Cpu)])?;

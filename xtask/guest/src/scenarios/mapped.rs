@@ -6,15 +6,15 @@ use std::sync::Arc;
 
 use pmemset_core::shutdown::PartState;
 use pmemset_core::{BadBlocks, Checked, Granularity, MapConfig, ShutdownRecord, Source};
-use rustix::ioctl::{Setter, Updater, ioctl, opcode};
+use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use shim_linux::StripedRwLock;
 use shim_linux::nd::{Attribute, NdError, Sysfs};
 
 use super::badblocks::{PAGE, listed, page, scrub, source, spoil, text, write_pages};
-use crate::boot::wait_for;
 use crate::lab::{Lab, same};
 use crate::machine::{Failure, Machine, Scenario};
+use crate::mapper::{self, number};
 
 const MAPPED: Machine = Machine { modules: "dm_mod", counts: &[5], ..Machine::NFIT };
 
@@ -51,58 +51,6 @@ fn add_partition(disk: &File, number: i32, start: u64, count: u64) -> Result<(),
     Ok(())
 }
 
-/// Calls `/dev/mapper/control` for the mapped device `name` (`linux/dm-ioctl.h`).
-fn mapper<const NUMBER: u8>(name: &str, targets: &[(u64, u64, &str, String)]) -> Result<(), Failure> {
-    const HEADER: usize = 312;
-    let mut bytes = vec![0_u8; HEADER];
-    for (start, count, kind, parameters) in targets {
-        let at = bytes.len();
-        bytes.extend([*start, *count].iter().flat_map(|number| number.to_ne_bytes()));
-        bytes.resize(at + 40, 0);
-        bytes[at + 24..at + 24 + kind.len()].copy_from_slice(kind.as_bytes());
-        bytes.extend(parameters.as_bytes());
-        bytes.push(0);
-        bytes.resize(bytes.len().next_multiple_of(8), 0);
-        let next = u32::try_from(bytes.len() - at)?;
-        bytes[at + 20..at + 24].copy_from_slice(&next.to_ne_bytes());
-    }
-    let words = [4, 0, 0, 2048, u32::try_from(HEADER)?, u32::try_from(targets.len())?];
-    for (slot, word) in bytes.chunks_mut(4).zip(words) {
-        slot.copy_from_slice(&word.to_ne_bytes());
-    }
-    bytes[48..48 + name.len()].copy_from_slice(name.as_bytes());
-    bytes.resize(2048, 0);
-    let mut request = [0_u8; 2048];
-    request.copy_from_slice(&bytes);
-    let control = File::options().read(true).write(true).open("/dev/mapper/control")?;
-    match NUMBER {
-        3 => call::<{ opcode::read_write::<[u64; 39]>(0xfd, 3) }>(&control, &mut request),
-        6 => call::<{ opcode::read_write::<[u64; 39]>(0xfd, 6) }>(&control, &mut request),
-        _ => call::<{ opcode::read_write::<[u64; 39]>(0xfd, 9) }>(&control, &mut request),
-    }
-}
-
-fn call<const CODE: u32>(control: &File, request: &mut [u8; 2048]) -> Result<(), Failure> {
-    // SAFETY: the number is one of the device mapper's, and the request says how long it is.
-    let call = unsafe { Updater::<CODE, [u8; 2048]>::new(request) };
-    // SAFETY: these calls write to the request alone.
-    unsafe { ioctl(control, call) }?;
-    Ok(())
-}
-
-/// Makes a mapped device, and returns its number.
-fn mapped(name: &str, minor: u32, targets: &[(u64, u64, &str, String)]) -> Result<String, Failure> {
-    mapper::<3>(name, &[])?;
-    mapper::<9>(name, targets)?;
-    mapper::<6>(name, &[])?;
-    wait_for(&format!("/dev/dm-{minor}"))?;
-    number(&format!("dm-{minor}"))
-}
-
-fn number(block_device: &str) -> Result<String, Failure> {
-    Ok(fs::read_to_string(format!("/sys/class/block/{block_device}/dev"))?.trim().to_owned())
-}
-
 /// Cuts the disk in two partitions, and puts it together again behind two mapped devices, the pieces swapped twice.
 fn build() -> Result<(), Failure> {
     unmount("/mnt0", UnmountFlags::empty())?;
@@ -113,9 +61,12 @@ fn build() -> Result<(), Failure> {
     drop(disk);
     let (tail, head) = (number("pmem0p1")?, number("pmem0p2")?);
     let cut = whole - HEAD;
-    let swapped =
-        mapped("swapped", 0, &[(0, cut, "linear", format!("{tail} 0")), (cut, HEAD, "linear", format!("{head} 0"))])?;
-    mapped(
+    let swapped = mapper::make(
+        "swapped",
+        0,
+        &[(0, cut, "linear", format!("{tail} 0")), (cut, HEAD, "linear", format!("{head} 0"))],
+    )?;
+    mapper::make(
         "again",
         1,
         &[(0, HEAD, "linear", format!("{swapped} {cut}")), (HEAD, cut, "linear", format!("{swapped} 0"))],
@@ -152,15 +103,12 @@ fn behind_linear(lab: &mut Lab) -> Result<(), Failure> {
 /// The same device behind a table that is not linear to the last sector says nothing of its bad blocks.
 fn refuse_other_tables(file: &impl Source) -> Result<(), Failure> {
     let device = number("pmem0p1")?;
-    mapper::<9>("again", &[(0, HEAD, "linear", format!("{device} 0"))])?;
+    mapper::load("again", &[(0, HEAD, "linear", format!("{device} 0"))])?;
     let mut blocks = [page(0)?; 4];
     // A table that is loaded and not yet live is not the one that counts.
     same("with a table in waiting", file.bad_blocks(page(0)?, &mut blocks), BadBlocks::None)?;
     unmount("/mnt0", UnmountFlags::DETACH)?;
-    mapper::<3>("broken", &[])?;
-    mapper::<9>("broken", &[(0, HEAD, "error", String::new())])?;
-    mapper::<6>("broken", &[])?;
-    wait_for("/dev/dm-2")?;
+    mapper::make("broken", 2, &[(0, HEAD, "error", String::new())])?;
     let sysfs = Sysfs::system().map_err(|cause| cause.to_string())?;
     let (major, minor) = number("dm-2")?.split_once(':').map(|(a, b)| (a.parse(), b.parse())).ok_or("no number")?;
     let refused = sysfs.pieces(rustix::fs::makedev(major?, minor?)).map(|pieces| pieces.as_slice().len());
