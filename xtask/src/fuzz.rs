@@ -19,13 +19,12 @@ const FUZZERS: &[Fuzzer] = &[
     ("texts", "shim-linux", "texts of sysfs"),
     ("tables", "shim-linux", "tables of the device mapper"),
     ("fiemap", "shim-linux", "extents of files and lists of bad sectors"),
-    ("nfit", UNIKERNEL, "NVDIMM firmware tables against what was written into them"),
+    ("nfit", "bare", "NVDIMM firmware tables against what was written into them"),
+    ("acpi", "bare", "memory with ACPI's root and tables in it, and what they name mapped"),
+    ("virtio", "bare", "virtio-pmem disks whose configuration and registers lie"),
     ("canary", "pmemset-core", "power cuts in programs without some fences: has to fail"),
-    ("nfit-canary", UNIKERNEL, "the tables, believing only the last module of a range: has to fail"),
+    ("nfit-canary", "bare", "the tables, believing only the last module of a range: has to fail"),
 ];
-
-/// The unikernel's package, which is a workspace of its own.
-const UNIKERNEL: &str = "unikernel";
 
 /// What the names of fuzzers end with that have to fail.
 const CANARY: &str = "canary";
@@ -74,13 +73,7 @@ fn watched(command: &mut Command) -> Outcome {
 
 fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>) -> Command {
     let mut command = cargo();
-    command.args(["test", "--package", package]);
-    if package == UNIKERNEL {
-        command.args(["--locked", "--manifest-path", "examples/unikernel/Cargo.toml", "--example", "fuzz"]);
-    } else {
-        command.args(["--test", "fuzz"]);
-    }
-    command.args(["--", name]);
+    command.args(["test", "--package", package, "--test", "fuzz", "--", name]);
     for (option, value) in [("--seed", seed), ("--seconds", seconds)] {
         if let Some(value) = value {
             command.args([option, &value.to_string()]);

@@ -4,6 +4,8 @@
 
 use core::arch::global_asm;
 
+use pmemset_core::Span;
+
 global_asm!(
     r#"
     .section .note.Xen, "a", @note
@@ -93,6 +95,26 @@ pub struct StartInfo {
     pub command_line: u64,
     /// Physical address of ACPI's root pointer.
     pub rsdp: u64,
+    /// What the loader says of memory.
+    memory: &'static [Memory],
+}
+
+/// A range of physical addresses, as the loader describes it.
+#[derive(Debug, Clone, Copy)]
+#[repr(C)]
+struct Memory {
+    start: u64,
+    length_bytes: u64,
+    kind: u32,
+    reserved: u32,
+}
+
+/// Kinds of memory (ACPI 6.5, section 15.1): ordinary and persistent. All others are the firmware's and devices'.
+const MEMORY: [u32; 3] = [1, 7, 12];
+
+unsafe extern "C" {
+    /// The end of this kernel and its stack.
+    static image_end: u8;
 }
 
 const MAGIC: u32 = 0x336e_c578;
@@ -110,6 +132,23 @@ impl StartInfo {
             u64::from_le_bytes(unsafe { core::ptr::read_unaligned((address + offset) as *const [u8; 8]) })
         };
         #[allow(clippy::cast_possible_truncation, reason = "the magic is the low half")]
-        (word(0) as u32 == MAGIC).then(|| Self { command_line: word(24), rsdp: word(32) })
+        let is_known = word(0) as u32 == MAGIC && word(0) >> 32 >= 1;
+        if !is_known || word(40) == 0 {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "the count is the low half")]
+        let count = word(48) as u32 as usize;
+        // SAFETY: version 1 has the table, which is in memory that is mapped one to one and stays as it is.
+        let memory = unsafe { core::slice::from_raw_parts(word(40) as *const Memory, count) };
+        Some(Self { command_line: word(24), rsdp: word(32), memory })
+    }
+
+    /// Returns whether some of `range` is this kernel, or what the firmware has kept for itself. The rest of ordinary
+    /// memory is used for nothing.
+    #[must_use]
+    pub fn is_in_use(&self, range: Span) -> bool {
+        let kept = self.memory.iter().filter(|memory| !MEMORY.contains(&memory.kind));
+        let mut kept = kept.filter_map(|memory| Span::new(memory.start, memory.length_bytes));
+        range.start() < (&raw const image_end) as u64 || kept.any(|kept| kept.overlaps(range))
     }
 }

@@ -6,42 +6,27 @@ mod boot;
 mod duties;
 mod journal;
 mod log;
-mod nvdimm;
 mod orders;
 mod paging;
-mod pci;
 mod platform;
 mod port;
 mod state;
-mod virtio;
 
 use core::fmt;
 use core::panic::PanicInfo;
 
-use firmware::ledger::LedgerError;
-use firmware::{acpi, nfit};
+use bare::flush_queue::Rings;
+use bare::ledger::LedgerError;
+use bare::{Kernel as _, VirtioPmem, nfit, pci};
 use heapless::Vec;
 use journal::{Handle, Journal, Parts, SEGMENTS_MAX};
 use orders::Orders;
-use platform::Machine;
+use platform::{Machine, Own};
 use pmemset_core::error::{MapError, PersistError, RemoveError, RepairError};
 use pmemset_core::shutdown::PartStates;
 use pmemset_core::{Answer, Coalescing, Config, CopyFlags, Errno, Event, Granularity, MapConfig, Platform as _, Set};
 use spin::Once;
 use state::Dimm;
-use virtio::VirtioPmem;
-
-/// The first 4 GiB, mapped one to one.
-struct Low;
-
-impl acpi::Memory for Low {
-    fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
-        let start = usize::try_from(address).ok()?;
-        let end = start.checked_add(length)?;
-        // SAFETY: memory below 4 GiB is mapped; firmware tables are there, and nobody changes them.
-        (start != 0 && end <= 1 << 32).then(|| unsafe { core::slice::from_raw_parts(start as *const u8, length) })
-    }
-}
 
 /// Called in 64-bit mode with the address of the start info.
 #[unsafe(no_mangle)]
@@ -94,10 +79,14 @@ impl fmt::Display for Stop {
     }
 }
 
-static MACHINE: Once<Machine> = Once::new();
+/// A disk of this kernel.
+type Disk = VirtioPmem<Own, pci::Function>;
+
+/// What the disk reads and writes.
+static mut RINGS: Rings = Rings::new();
 /// Each is made where it stays: all of them would fill the stack.
 static DIMMS: [Once<Dimm>; SEGMENTS_MAX] = [const { Once::new() }; SEGMENTS_MAX];
-static DISK: Once<VirtioPmem> = Once::new();
+static DISK: Once<Disk> = Once::new();
 static DIMM_PARTS: Once<Parts> = Once::new();
 static DISK_PARTS: Once<Parts> = Once::new();
 
@@ -105,14 +94,16 @@ fn run(start_info: usize) -> Result<(), Stop> {
     // SAFETY: called once, with what the loader left.
     let info = unsafe { boot::StartInfo::read(start_info) }.ok_or(Stop::NoStartInfo)?;
     let orders = Orders::read(&info).map_err(Stop::Order)?;
-    let machine = MACHINE.call_once(Machine::new);
+    let (own, machine) = (Own::new(info), platform::machine());
     defmt::info!("booted; cache lines are written back with {=str}", machine.cpu().method().name());
     say!("cpu {}", machine.cpu().method());
 
-    find_dimms(machine, info.rsdp, &orders)?;
-    let disk = match pci::find(virtio::IDENTITY).next() {
+    find_dimms(machine, own, &orders)?;
+    let disk = match pci::find(Disk::IDENTITY).next() {
         Some(function) => {
-            let disk = VirtioPmem::start(function).map_err(Stop::Disk)?;
+            let rings = &raw mut RINGS;
+            // SAFETY: the kernel runs this once, and takes the first disk.
+            let disk = VirtioPmem::start(own, function, unsafe { &mut *rings }, rings as u64).map_err(Stop::Disk)?;
             Some(DISK.call_once(|| disk) as Handle)
         }
         None => None,
@@ -159,8 +150,8 @@ fn work(mut journals: Vec<(&str, Journal<'static>), 2>, orders: &Orders) -> Resu
 }
 
 /// Finds the usable ranges of persistent memory; the others are said and left alone.
-fn find_dimms(machine: &'static Machine, rsdp: u64, orders: &Orders) -> Result<(), Stop> {
-    let table = match acpi::find(&Low, rsdp, *b"NFIT").map(nfit::parse) {
+fn find_dimms(machine: &'static Machine, own: Own, orders: &Orders) -> Result<(), Stop> {
+    let table = match own.nfit() {
         Some(Ok(table)) => table,
         Some(Err(error)) => {
             say!("nfit refused {error:?}");
@@ -171,11 +162,11 @@ fn find_dimms(machine: &'static Machine, rsdp: u64, orders: &Orders) -> Result<(
     let is_state = |range: &&nfit::Range| orders.state == Some(range.handle);
     if orders.state.is_some() {
         let range = table.ranges.iter().find(is_state).ok_or(Stop::NoState)?;
-        state::keep_in(machine, &table, range)?;
+        state::keep_in(machine, own, &table, range)?;
     }
     let ranges = table.ranges.iter().filter(|range| !is_state(range));
     for (place, (range, dimm)) in ranges.zip(&DIMMS).enumerate() {
-        match state::attach(&table, range, place) {
+        match state::attach(own, &table, range, place) {
             Ok(source) => {
                 say!("dimm {} usable at {:#x}", range.handle, range.base);
                 dimm.call_once(|| source);

@@ -2,12 +2,9 @@
 
 use core::arch::asm;
 
+use bare::{LARGE_BYTES, PAGE_BYTES};
 use pmemset_core::{Errno, Extent};
 
-/// Size of an ordinary page in bytes.
-pub const PAGE_BYTES: usize = 4096;
-/// Size of a large page in bytes.
-pub const LARGE_BYTES: usize = 2 << 20;
 /// The window: the second entry of the root table, 512 GiB of addresses.
 pub const WINDOW_START: usize = 1 << 39;
 /// Length of the window in bytes.

@@ -1,80 +1,78 @@
-//! The platform: the window's addresses, its page tables, and the processor's cache instructions.
+//! This kernel as the library sees it: its addresses, its page tables, and what memory is its own.
 
-use firmware::space::Space;
-use pmemset_core::arch::Cpu;
-use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{Errno, Extent, Platform};
-use spin::Mutex;
+use bare::{Addresses, Kernel, PAGE_BYTES};
+use pmemset_core::{Errno, Extent, Span};
+use spin::{Mutex, Once};
 
-use crate::paging::{self, Cache, PAGE_BYTES, Tables};
+use crate::boot::StartInfo;
+use crate::paging::{self, Cache, Tables};
 
-const RESERVATIONS_MAX: usize = 32;
+/// The platform of this kernel's sets: the window, with room for 32 reservations.
+pub type Machine = Addresses<32>;
 
 const WINDOW: Extent = match Extent::new(paging::WINDOW_START, paging::WINDOW_BYTES) {
     Some(window) => window,
     None => panic!("the window is not empty"),
 };
 
-static SPACE: Mutex<Space<RESERVATIONS_MAX>> = Mutex::new(Space::new(WINDOW));
+static MACHINE: Once<Machine> = Once::new();
 static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
 
-/// This machine.
-#[derive(Debug)]
-pub struct Machine {
-    cpu: Cpu,
+/// Returns the platform.
+pub fn machine() -> &'static Machine {
+    MACHINE.call_once(|| Addresses::new(WINDOW))
 }
 
-impl Machine {
-    /// Returns the machine.
-    pub fn new() -> Self {
-        Self { cpu: Cpu::detect() }
+/// This kernel: the first 4 GiB are mapped one to one, and the window is for parts and registers.
+#[derive(Debug, Clone, Copy)]
+pub struct Own {
+    info: StartInfo,
+}
+
+impl Own {
+    /// Returns the kernel that was started with `info`.
+    pub const fn new(info: StartInfo) -> Self {
+        Self { info }
     }
 
-    /// Maps device registers and returns their address.
-    pub fn map_device(physical: u64, length_bytes: usize) -> Result<usize, Errno> {
-        let inside = physical as usize % PAGE_BYTES;
-        let whole = (inside + length_bytes).next_multiple_of(PAGE_BYTES);
-        let window = SPACE.lock().reserve(whole, PAGE_BYTES)?;
-        map(window, physical - inside as u64, Cache::Device)?;
+    fn map(window: Extent, physical: u64, cache: Cache) -> Result<(), Errno> {
+        TABLES.lock().map(window, physical, cache)
+    }
+}
+
+// SAFETY: `Tables` changes the window's entries and no others; there is one processor. Registers get addresses that are
+// never given back. Firmware tables are not changed.
+unsafe impl Kernel for Own {
+    fn bytes(&self, physical: u64, length_bytes: usize) -> Option<&[u8]> {
+        let start = usize::try_from(physical).ok()?;
+        let end = start.checked_add(length_bytes)?;
+        // SAFETY: memory below 4 GiB is mapped; firmware tables are there, and nobody changes them.
+        let bytes = || unsafe { core::slice::from_raw_parts(start as *const u8, length_bytes) };
+        (start != 0 && end <= 1 << 32).then(bytes)
+    }
+
+    fn acpi_root(&self) -> Option<u64> {
+        Some(self.info.rsdp)
+    }
+
+    fn is_in_use(&self, range: Span) -> bool {
+        self.info.is_in_use(range)
+    }
+
+    unsafe fn map(&self, window: Extent, physical: u64) -> Result<(), Errno> {
+        Self::map(window, physical, Cache::Memory)
+    }
+
+    unsafe fn unmap(&self, window: Extent) -> Result<(), Errno> {
+        TABLES.lock().unmap(window);
+        Ok(())
+    }
+
+    fn map_registers(&self, physical: u64, length_bytes: usize) -> Result<usize, Errno> {
+        let inside = (physical % PAGE_BYTES as u64) as usize;
+        let whole = inside.checked_add(length_bytes).and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
+        let window = machine().reserve_pages(whole.ok_or(Errno::OVERFLOW)?)?;
+        Self::map(window, physical - inside as u64, Cache::Device)?;
         Ok(window.start() + inside)
-    }
-}
-
-/// Maps `window`, which the caller has reserved, to physical memory.
-pub fn map(window: Extent, physical: u64, cache: Cache) -> Result<(), Errno> {
-    TABLES.lock().map(window, physical, cache)
-}
-
-/// Unmaps `window`; nobody may use it any more.
-pub fn unmap(window: Extent) {
-    TABLES.lock().unmap(window);
-}
-
-// SAFETY: `Space` hands out no address twice, and maps nothing there by itself.
-unsafe impl Platform for Machine {
-    type Lock = SpinRwLock;
-
-    fn page_size_bytes(&self) -> usize {
-        PAGE_BYTES
-    }
-
-    fn cpu(&self) -> &Cpu {
-        &self.cpu
-    }
-
-    fn alignment_for(&self, length_bytes: usize) -> usize {
-        if length_bytes >= paging::LARGE_BYTES { paging::LARGE_BYTES } else { PAGE_BYTES }
-    }
-
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
-        SPACE.lock().reserve(length_bytes, alignment_bytes)
-    }
-
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
-        SPACE.lock().reserve_at(window)
-    }
-
-    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        SPACE.lock().release(window)
     }
 }

@@ -25,28 +25,6 @@ pub unsafe fn read8(port: u16) -> u8 {
     value
 }
 
-/// Writes 32 bits to a port.
-///
-/// # Safety
-///
-/// The device behind `port` must take them.
-pub unsafe fn write32(port: u16, value: u32) {
-    // SAFETY: the caller answers for the device.
-    unsafe { asm!("out dx, eax", in("dx") port, in("eax") value, options(nomem, nostack, preserves_flags)) }
-}
-
-/// Reads 32 bits from a port.
-///
-/// # Safety
-///
-/// The device behind `port` must bear it.
-pub unsafe fn read32(port: u16) -> u32 {
-    let value;
-    // SAFETY: the caller answers for the device.
-    unsafe { asm!("in eax, dx", in("dx") port, out("eax") value, options(nomem, nostack, preserves_flags)) }
-    value
-}
-
 /// A 16550 serial line.
 #[derive(Debug, Clone, Copy)]
 pub struct Serial(u16);

@@ -5,8 +5,9 @@
 //! nobody saw is not counted: one while the kernel was starting, or while the machine ran another system. One that the
 //! firmware goes on to show after a restart is counted again, and the state is worse than it need be.
 
-use firmware::ledger::{Ledger, LedgerError};
-use firmware::nfit::{Nfit, Range};
+use bare::ledger::{Ledger, LedgerError};
+use bare::nfit::{Nfit, Range};
+use bare::{Device, Nvdimm};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::DeviceId;
 use pmemset_core::{Answer, Checked, Config, Granularity, MapConfig, Set, ShutdownRecord};
@@ -14,19 +15,18 @@ use spin::{Mutex, Once};
 
 use crate::Stop;
 use crate::journal::{Handle, Parts, SEGMENTS_MAX};
-use crate::nvdimm::{Device, Nvdimm};
-use crate::platform::Machine;
+use crate::platform::{Machine, Own};
 
 /// A range of persistent memory, judged before it is mapped if its records are kept.
-pub type Dimm = Checked<Nvdimm, SpinRwLock>;
+pub type Dimm = Checked<Nvdimm<Own>, SpinRwLock>;
 
-static MEMORY: Once<Nvdimm> = Once::new();
+static MEMORY: Once<Nvdimm<Own>> = Once::new();
 static PARTS: Once<Parts> = Once::new();
 static LEDGER: Once<Mutex<Ledger<'static, &'static Machine, Handle, SEGMENTS_MAX>>> = Once::new();
 
 /// Keeps records in `range` from here on.
-pub fn keep_in(machine: &'static Machine, table: &Nfit, range: &Range) -> Result<(), Stop> {
-    let memory = Nvdimm::new(table, *range, None).map_err(Stop::State)?;
+pub fn keep_in(machine: &'static Machine, own: Own, table: &Nfit, range: &Range) -> Result<(), Stop> {
+    let memory = Nvdimm::new(own, table, *range, None).map_err(Stop::State)?;
     let memory = MEMORY.call_once(|| memory);
     let set = PARTS.call_once(|| Set::new(machine, Config::new(Granularity::CacheLine)));
     set.map(memory, &MapConfig::new()).map_err(Stop::Map)?;
@@ -36,9 +36,9 @@ pub fn keep_in(machine: &'static Machine, table: &Nfit, range: &Range) -> Result
 }
 
 /// Returns `range` as a source; if records are kept, with that of place `place`.
-pub fn attach(table: &Nfit, range: &Range, place: usize) -> Result<Dimm, Stop> {
+pub fn attach(own: Own, table: &Nfit, range: &Range, place: usize) -> Result<Dimm, Stop> {
     let Some(ledger) = LEDGER.get() else {
-        return Nvdimm::new(table, *range, None).map(Checked::new).map_err(Stop::Range);
+        return Nvdimm::new(own, table, *range, None).map(Checked::new).map_err(Stop::Range);
     };
     let mut id = DeviceId::new();
     // A range without an id is refused when it is mapped: it was asked to be judged, and cannot be.
@@ -50,7 +50,7 @@ pub fn attach(table: &Nfit, range: &Range, place: usize) -> Result<Dimm, Stop> {
             (Some(Device { place, id, unsafe_shutdowns }), record)
         }
     };
-    let dimm = Nvdimm::new(table, *range, device).map_err(Stop::Range)?;
+    let dimm = Nvdimm::new(own, table, *range, device).map_err(Stop::Range)?;
     Ok(Checked::new(dimm).shutdown_record(record))
 }
 

@@ -146,7 +146,8 @@ fn other_modules(kernel: &Path) -> Result<(), String> {
 
 fn no_pages(kernel: &Path) -> Result<(), String> {
     let bench = Bench::new(kernel, "no pages")?;
-    for (shift, said) in [(0x800, "dimm 5 refused: "), (1 << 53, "stopped cannot map: ")] {
+    let said = "dimm 5 refused: ";
+    for shift in [0x800, 1 << 53] {
         let (status, lines) = boot(&bench, Firmware { shift, ..Firmware::default() }, "records=1")?;
         if status != Some(BAD) || !lines.iter().any(|line| line.starts_with(said) && line.ends_with("(errno 22)")) {
             return Err(format!("{shift:#x}: {status:?}\n{}", lines.join("\n")));

@@ -1,12 +1,18 @@
 //! NVDIMM ranges as sources: memory that keeps its bytes, written back line by line.
+#![allow(unsafe_code, reason = "a source is an unsafe duty, and flush hints are registers")]
 
-use firmware::nfit::{MODULES_MAX, Nfit, Range};
+use core::sync::atomic::{Ordering, fence};
+
 use heapless::Vec;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source, Span};
 
-use crate::paging::{Cache, PAGE_BYTES};
-use crate::platform::{self, Machine};
+use crate::PAGE_BYTES;
+use crate::kernel::{self, Kernel};
+use crate::nfit::{MODULES_MAX, Nfit, Range};
+
+/// Length of a flush hint's register.
+const HINT_BYTES: u32 = 8;
 
 /// What is known of the modules behind a range whose shutdown record is kept.
 #[derive(Debug)]
@@ -21,35 +27,44 @@ pub struct Device {
 
 /// A range of persistent memory that the firmware has named.
 #[derive(Debug)]
-pub struct Nvdimm {
-    range: Range,
+pub struct Nvdimm<K> {
+    kernel: K,
+    memory: Span,
     granularity: Granularity,
     /// Addresses of the flush hints' registers, one for each module that has any, mapped as a device.
     hints: Vec<usize, MODULES_MAX>,
     device: Option<Device>,
 }
 
-impl Nvdimm {
+impl<K: Kernel> Nvdimm<K> {
     /// Returns `range` of `table` as a source that is `device`, if that is known.
     ///
     /// # Errors
     ///
     /// - `EROFS`: a module is not armed, so stores would not survive a power cut.
-    /// - `EINVAL`: the range does not start on a page.
+    /// - `EINVAL`: the range is not on pages, or is beyond what a processor can address; a flush hint is not 8 bytes on
+    ///   their boundary.
+    /// - `EFAULT`: the range or a flush hint lies in memory that the kernel uses, or a flush hint in persistent memory.
     /// - The reason why a flush hint could not be mapped.
-    pub fn new(table: &Nfit, range: Range, device: Option<Device>) -> Result<Self, Errno> {
+    pub fn new(kernel: K, table: &Nfit, range: Range, device: Option<Device>) -> Result<Self, Errno> {
         if !range.is_usable() {
             return Err(Errno::ROFS);
         }
-        if range.base % PAGE_BYTES as u64 != 0 {
-            return Err(Errno::INVAL);
-        }
+        let memory = kernel::foreign_memory(&kernel, range.base, range.length_bytes)?;
         let granularity = if table.caches_are_durable { Granularity::Byte } else { Granularity::CacheLine };
         let mut hints = Vec::new();
         for address in table.modules_of(&range).filter_map(|module| module.flush_hint) {
-            hints.extend([Machine::map_device(address, 8)?]);
+            let hint = Span::new(address, HINT_BYTES.into())
+                .filter(|hint| hint.is_aligned(HINT_BYTES.into()))
+                .ok_or(Errno::INVAL)?;
+            let is_in =
+                |range: &Range| Span::new(range.base, range.length_bytes).is_some_and(|range| range.overlaps(hint));
+            if table.ranges.iter().any(is_in) {
+                return Err(Errno::FAULT);
+            }
+            hints.extend([kernel::registers(&kernel, address, HINT_BYTES)?]);
         }
-        Ok(Self { range, granularity, hints, device })
+        Ok(Self { kernel, memory, granularity, hints, device })
     }
 
     /// Returns where the range's shutdown record is kept.
@@ -58,10 +73,20 @@ impl Nvdimm {
     }
 }
 
+/// Has stores made before reach the memory controller before those made later.
+fn store_fence() {
+    fence(Ordering::SeqCst);
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: a fence has no precondition on a processor with SSE2, as all 64-bit ones have.
+    unsafe {
+        core::arch::x86_64::_mm_sfence();
+    }
+}
+
 // SAFETY: `map` puts exactly the window's pages onto the range's memory, which the firmware says is memory.
-unsafe impl Source for Nvdimm {
+unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
     fn length_bytes(&self) -> Result<u64, Errno> {
-        Ok(self.range.length_bytes)
+        Ok(self.memory.length_bytes())
     }
 
     fn alignment_bytes(&self) -> usize {
@@ -72,17 +97,18 @@ unsafe impl Source for Nvdimm {
         Ok(self.granularity)
     }
 
+    fn fixed_address(&self) -> Option<usize> {
+        self.kernel.fixed_address(self.memory.start())
+    }
+
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        let end = offset.checked_add(window.length_bytes() as u64).ok_or(Errno::OVERFLOW)?;
-        if end > self.range.length_bytes {
-            return Err(Errno::NXIO);
-        }
-        platform::map(window, self.range.base + offset, Cache::Memory)
+        // SAFETY: the caller has reserved the window, and nothing is mapped there.
+        unsafe { kernel::map(&self.kernel, self.memory, window, offset) }
     }
 
     unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
-        platform::unmap(window);
-        Ok(())
+        // SAFETY: nobody uses the window any more.
+        unsafe { self.kernel.unmap(window) }
     }
 
     fn sync(&self, _range: Extent, _offset: u64) -> Result<(), Errno> {
@@ -94,14 +120,12 @@ unsafe impl Source for Nvdimm {
         if self.hints.is_empty() {
             return Ok(DeepFlush::NotNeeded);
         }
-        // SAFETY: a fence has no precondition on a processor with SSE2, as all 64-bit ones have.
-        unsafe { core::arch::x86_64::_mm_sfence() };
+        store_fence();
         for hint in &self.hints {
             // SAFETY: the register is mapped, and takes any value.
             unsafe { core::ptr::write_volatile(*hint as *mut u64, 1) };
         }
-        // SAFETY: as above.
-        unsafe { core::arch::x86_64::_mm_sfence() };
+        store_fence();
         Ok(DeepFlush::Done)
     }
 
@@ -111,3 +135,7 @@ unsafe impl Source for Nvdimm {
         Ok(device.unsafe_shutdowns)
     }
 }
+
+#[cfg(test)]
+#[path = "nvdimm_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 //!
 //! One request is under way at a time. A request that the device does not answer leaves the queue *lost* for good: the
 //! device may still write its answer, so neither its memory nor the queue is ever used again.
+#![allow(unsafe_code, reason = "the device reads and writes the rings")]
 
 use core::mem::offset_of;
 use core::sync::atomic::{Ordering, fence};
@@ -27,7 +28,7 @@ const FLUSH: u32 = 0;
 /// Status that no device answers: shows that none was written.
 const UNANSWERED: u32 = 0xffff_ffff;
 
-/// The memory that the device reads and writes: 16-byte aligned, mapped one to one, never moved once in use.
+/// The memory that the device reads and writes: 16-byte aligned, in one piece also physically, never moved once in use.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct Rings {
@@ -83,24 +84,28 @@ pub struct Addresses {
 #[derive(Debug)]
 pub struct FlushQueue {
     rings: *mut Rings,
+    /// Where the device finds them.
+    physical: u64,
     requests: u16,
     lost: bool,
 }
 
 // SAFETY: the queue owns its rings, and every use of it is exclusive.
 unsafe impl Send for FlushQueue {}
+// SAFETY: what a shared queue is asked for is not in the rings.
+unsafe impl Sync for FlushQueue {}
 
 impl FlushQueue {
-    /// Returns a queue over `rings`, whose physical address is their address.
+    /// Returns a queue over `rings`, which are at the address `physical` for the device.
     #[must_use]
-    pub fn new(rings: &'static mut Rings) -> Self {
-        Self { rings, requests: 0, lost: false }
+    pub fn new(rings: &'static mut Rings, physical: u64) -> Self {
+        Self { rings, physical, requests: 0, lost: false }
     }
 
     /// Returns what the device must be told.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        let field = |offset: usize| (self.rings as usize + offset) as u64;
+        let field = |offset: usize| self.physical.wrapping_add(offset as u64);
         Addresses {
             descriptors: field(offset_of!(Rings, descriptors)),
             available: field(offset_of!(Rings, available)),
@@ -148,8 +153,7 @@ impl FlushQueue {
     }
 
     fn submit(&mut self) {
-        let base = self.rings as usize;
-        let address = |offset: usize| (base + offset) as u64;
+        let address = |offset: usize| self.physical.wrapping_add(offset as u64);
         let request = Descriptor { address: address(offset_of!(Rings, request)), length: 4, flags: NEXT, next: 1 };
         let status =
             Descriptor { address: address(offset_of!(Rings, status)), length: 4, flags: DEVICE_WRITES, next: 0 };
@@ -171,8 +175,10 @@ impl FlushQueue {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use core::ptr;
+    use std::boxed::Box;
+
+    use super::*;
 
     /// Answers the newest request with `status`, as the device would.
     fn answer(rings: *mut Rings, status: u32) {
@@ -190,7 +196,9 @@ mod tests {
     }
 
     fn queue() -> (FlushQueue, *mut Rings) {
-        let queue = FlushQueue::new(Box::leak(Box::new(Rings::new())));
+        let rings = Box::leak(Box::new(Rings::new()));
+        let physical = core::ptr::from_ref(rings) as u64;
+        let queue = FlushQueue::new(rings, physical);
         let rings = queue.rings;
         (queue, rings)
     }

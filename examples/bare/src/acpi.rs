@@ -1,10 +1,6 @@
 //! Finds a table through ACPI's root pointer (ACPI 6.5, section 5.2.5 to 5.2.8).
 
-/// Physical memory, as far as firmware tables are read from it.
-pub trait Memory {
-    /// Returns `length` bytes at the physical address `address`, if they can be read.
-    fn bytes(&self, address: u64, length: usize) -> Option<&[u8]>;
-}
+use crate::Kernel;
 
 const HEADER_BYTES: usize = 36;
 
@@ -21,39 +17,33 @@ fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
 }
 
 /// Returns the whole table at `address`, its header included; `None` if its length or checksum is wrong.
-fn table<M: Memory>(memory: &M, address: u64) -> Option<&[u8]> {
-    let length = usize::try_from(u32_at(memory.bytes(address, HEADER_BYTES)?, 4)?).ok()?;
-    memory.bytes(address, length).filter(|bytes| length >= HEADER_BYTES && sums_to_zero(bytes))
+fn table<K: Kernel>(kernel: &K, address: u64) -> Option<&[u8]> {
+    let length = usize::try_from(u32_at(kernel.bytes(address, HEADER_BYTES)?, 4)?).ok()?;
+    kernel.bytes(address, length).filter(|bytes| length >= HEADER_BYTES && sums_to_zero(bytes))
 }
 
-/// Returns the first table with the signature `signature` that the root pointer at `rsdp` leads to.
-pub fn find<M: Memory>(memory: &M, rsdp: u64, signature: [u8; 4]) -> Option<&[u8]> {
-    let root = memory.bytes(rsdp, 20).filter(|root| root.starts_with(b"RSD PTR ") && sums_to_zero(root))?;
-    let extended = if root[15] >= 2 { memory.bytes(rsdp, 36).filter(|root| sums_to_zero(root)) } else { None };
+/// Returns the first table with the signature `signature` that the root pointer at the physical address `rsdp` leads to.
+pub fn find<K: Kernel>(kernel: &K, rsdp: u64, signature: [u8; 4]) -> Option<&[u8]> {
+    let root = kernel.bytes(rsdp, 20).filter(|root| root.starts_with(b"RSD PTR ") && sums_to_zero(root))?;
+    let extended = if root[15] >= 2 { kernel.bytes(rsdp, 36).filter(|root| sums_to_zero(root)) } else { None };
     let wide = extended.and_then(|root| u64_at(root, 24)).filter(|address| *address != 0);
     let (index, entry_bytes) = match wide {
-        Some(address) => (table(memory, address).filter(|table| table.starts_with(b"XSDT"))?, 8),
-        None => (table(memory, u32_at(root, 16)?.into()).filter(|table| table.starts_with(b"RSDT"))?, 4),
+        Some(address) => (table(kernel, address).filter(|table| table.starts_with(b"XSDT"))?, 8),
+        None => (table(kernel, u32_at(root, 16)?.into()).filter(|table| table.starts_with(b"RSDT"))?, 4),
     };
     index[HEADER_BYTES..].chunks_exact(entry_bytes).find_map(|entry| {
         let address = if entry_bytes == 8 { u64_at(entry, 0)? } else { u32_at(entry, 0)?.into() };
-        memory.bytes(address, 4).filter(|head| **head == signature)?;
-        table(memory, address)
+        kernel.bytes(address, 4).filter(|head| **head == signature)?;
+        table(kernel, address)
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec;
+
     use super::*;
-
-    struct Ram(std::vec::Vec<u8>);
-
-    impl Memory for Ram {
-        fn bytes(&self, address: u64, length: usize) -> Option<&[u8]> {
-            let start = usize::try_from(address).ok()?;
-            self.0.get(start..start.checked_add(length)?)
-        }
-    }
+    use crate::fake::Ram;
 
     fn seal(ram: &mut [u8], start: usize, length: usize, at: usize) {
         ram[start + at] = 0;
@@ -83,7 +73,7 @@ mod tests {
         put(&mut ram, 512, b"XSDT", &[1024u64.to_le_bytes(), 2048u64.to_le_bytes()].concat());
         put(&mut ram, 1024, b"APIC", &[1, 2, 3]);
         put(&mut ram, 2048, b"NFIT", &[4, 5, 6, 7]);
-        Ram(ram)
+        Ram::new(ram)
     }
 
     #[test]
@@ -101,11 +91,11 @@ mod tests {
     fn damaged_tables_are_not_found() {
         for at in [3, 260, 516, 2050, 2053, 2086] {
             let mut ram = machine(if at == 260 { 0 } else { 2 });
-            ram.0[at] ^= 0x41;
+            ram.bytes[at] ^= 0x41;
             assert_eq!(find(&ram, 0, *b"NFIT"), None, "{at}");
         }
         let mut ram = machine(2);
-        ram.0[2052..2056].copy_from_slice(&u32::MAX.to_le_bytes());
+        ram.bytes[2052..2056].copy_from_slice(&u32::MAX.to_le_bytes());
         assert_eq!(find(&ram, 0, *b"NFIT"), None);
     }
 }

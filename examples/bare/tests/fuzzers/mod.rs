@@ -1,10 +1,14 @@
-//! What the fuzzer of the firmware table reader does with the choices of a generator: a seeded one by
-//! `cargo xtask fuzz`, bytes by `cargo fuzz`.
+//! What the fuzzers of tables and devices do with the choices of a generator: a seeded one by `cargo xtask fuzz`, bytes by
+//! `cargo fuzz`.
 
-use firmware::nfit::{self, Nfit};
+use bare::flush_queue::Rings;
+use bare::nfit::{self, Nfit};
+use bare::{Kernel as _, Nvdimm, VirtioPmem};
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::Random;
+use pmemset_core::{Extent, Source as _};
 
+use crate::fake::{Disk, Ram};
 use crate::tables;
 
 /// A memory module, as it is written.
@@ -53,26 +57,30 @@ fn fuzz(random: &mut Random, join: fn(u16, u16) -> u16) {
     (0..8).for_each(|_| damaged(random, &bytes));
 }
 
+fn half(random: &mut Random) -> u32 {
+    u32::from_le_bytes(*random.word().to_le_bytes().first_chunk().unwrap())
+}
+
 /// Ranges in the order of their addresses, which may touch.
 fn ranges(random: &mut Random) -> Vec<Range> {
     let mut base = random.word() >> (1 + random.below(60));
     let mut handle = 0;
     let mut ranges = Vec::new();
-    for at in 0..random.below(6) {
+    for at in 0..u16::try_from(random.below(6)).unwrap() {
         base += (random.word() % 3) << 12;
         let length_bytes = 1 + (random.word() >> (24 + random.below(39)));
         let mut modules = Vec::new();
         for _ in 0..random.below(5) {
-            handle += 1 + random.word() as u32 % 1000;
+            handle += 1 + half(random) % 1000;
             modules.push(Module {
                 handle,
-                serial: (!random.one_in(4)).then(|| random.word() as u32),
+                serial: (!random.one_in(4)).then(|| half(random)),
                 state: if random.one_in(2) { 1 << random.below(7) } else { 0 },
                 flush_hint: random.one_in(2).then(|| random.word()),
             });
         }
         // Numbers of ranges are in no order.
-        ranges.push(Range { index: (7 * at as u16 + 3) % 16, base, length_bytes, modules });
+        ranges.push(Range { index: (7 * at + 3) % 16, base, length_bytes, modules });
         base += length_bytes;
     }
     ranges
@@ -153,5 +161,97 @@ fn damaged(random: &mut Random, whole: &[u8]) {
         let _ = read.device(range, &mut DeviceId::new());
         let holds = |word: u64| bytes.windows(8).any(|window| window == word.to_le_bytes());
         assert!(holds(range.base) && holds(range.length_bytes), "a range that the table does not name");
+    }
+}
+
+/// Memory with a root pointer, indices and tables in it, some of it changed: no panic, no endless loop, and a table that is
+/// found is whole. What it names is mapped nowhere but where it says, and never over the kernel's own memory.
+pub(crate) fn acpi(random: &mut Random) {
+    const ROOT: usize = 0;
+    let mut bytes = vec![0; 2048];
+    let seal = |bytes: &mut [u8], sum: usize| {
+        bytes[sum] = 0;
+        bytes[sum] = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
+    };
+    let header = |bytes: &mut [u8], signature: &[u8; 4], entries: &[u64], entry_bytes: usize| {
+        bytes[..4].copy_from_slice(signature);
+        let length = 36 + entry_bytes * entries.len();
+        bytes[4..8].copy_from_slice(&u32::try_from(length).unwrap().to_le_bytes());
+        for (slot, entry) in bytes[36..length].chunks_mut(entry_bytes).zip(entries) {
+            slot.copy_from_slice(&entry.to_le_bytes()[..entry_bytes]);
+        }
+        seal(&mut bytes[..length], 9);
+    };
+    let ranges = ranges(random);
+    let table = tables::table(&structures(random, &ranges));
+    bytes.resize(2048 + table.len(), 0);
+    bytes[2048..].copy_from_slice(&table);
+    header(&mut bytes[512..], b"XSDT", &[random.word() % 4096, 2048], 8);
+    header(&mut bytes[1024..], b"RSDT", &[2048, random.word() % 4096], 4);
+    bytes[ROOT..ROOT + 8].copy_from_slice(b"RSD PTR ");
+    bytes[15] = if random.one_in(2) { 2 } else { 0 };
+    bytes[16..20].copy_from_slice(&1024_u32.to_le_bytes());
+    bytes[24..32].copy_from_slice(&512_u64.to_le_bytes());
+    seal(&mut bytes[ROOT..ROOT + 20], 8);
+    seal(&mut bytes[ROOT..ROOT + 36], 32);
+    let is_damaged = random.one_in(2);
+    for _ in 0..if is_damaged { 1 + random.below(4) } else { 0 } {
+        let at = random.below(bytes.len());
+        bytes[at] = random.word().to_le_bytes()[0];
+    }
+    let ram = Ram::new(bytes);
+    let found = ram.nfit();
+    assert!(is_damaged || found.is_some(), "what is whole is found");
+    let Some(Ok(found)) = found else { return };
+    for range in &found.ranges {
+        let Ok(dimm) = Nvdimm::new(&ram, &found, *range, None) else { continue };
+        assert!(range.base >= Ram::END && range.base.checked_add(range.length_bytes).is_some());
+        let offset = random.word() >> random.below(64);
+        let window = Extent::new(0x1000, 0x1000 * (1 + random.below(8))).unwrap();
+        // SAFETY: the fake maps nothing.
+        if unsafe { dimm.map(window, offset) }.is_ok() {
+            let (_, physical) = ram.mapped.lock().unwrap().pop().unwrap();
+            let end = physical + window.length_bytes() as u64;
+            assert!(physical == range.base + offset && end <= range.base + range.length_bytes);
+        }
+    }
+}
+
+/// A disk whose registers and configuration space hold anything: it is refused, or it is used where it may be.
+pub(crate) fn virtio(random: &mut Random) {
+    let disk = Disk::new();
+    for _ in 0..random.below(4) {
+        let (at, value) = (random.below(256), random.word().to_le_bytes()[0]);
+        disk.configure(|space| space[at] = value);
+    }
+    for at in [24, 30] {
+        if random.one_in(3) {
+            disk.register(at, &random.word().to_le_bytes()[..2]);
+        }
+    }
+    let (start, length) = Disk::MEMORY;
+    if random.one_in(2) {
+        disk.memory((random.word() >> random.below(64)) & !0xfff, (random.word() >> random.below(64)) & !0xfff);
+    } else {
+        disk.memory(start, length);
+    }
+    let ram = Ram::default();
+    let rings = Box::leak(Box::new(Rings::new()));
+    let physical = core::ptr::from_ref(rings) as u64;
+    let started = VirtioPmem::start(&ram, &disk, rings, physical);
+    if let Ok(source) = &started {
+        let window = Extent::new(0x1000, 0x1000).unwrap();
+        let _ = source.sync(window, 0);
+        let offset = (random.word() >> random.below(64)) & !0xfff;
+        // SAFETY: the fake maps nothing.
+        if unsafe { source.map(window, offset) }.is_ok() {
+            let (_, physical) = ram.mapped.lock().unwrap().pop().unwrap();
+            assert!(physical >= Ram::END, "the kernel's own memory");
+        }
+    }
+    let registers = ram.registers.lock().unwrap();
+    assert!(registers.iter().all(|registers| registers.start() as u64 >= Ram::END), "the kernel's own memory");
+    for stray in disk.strays() {
+        assert!(registers.iter().any(|registers| registers.contains(stray)), "{stray:#x} is in no structure");
     }
 }
