@@ -1,6 +1,7 @@
 //! All scenarios, by subject.
 
 mod badblocks;
+mod broken;
 mod cuts;
 mod cxl;
 mod demo;
@@ -14,13 +15,14 @@ mod state;
 
 use crate::machine::Scenario;
 
-const SUBJECTS: [&[Scenario]; 11] = [
+const SUBJECTS: [&[Scenario]; 12] = [
     itself::SCENARIOS,
     demo::SCENARIOS,
     files::SCENARIOS,
     refusals::SCENARIOS,
     state::SCENARIOS,
     badblocks::SCENARIOS,
+    broken::SCENARIOS,
     mapped::SCENARIOS,
     devdax::SCENARIOS,
     devdax_damage::SCENARIOS,
