@@ -89,8 +89,10 @@
 //! let heap = vec![0_u8; (PAGES + 1) * PAGE].leak().as_mut_ptr().expose_provenance();
 //! let memory = Extent::new(heap.next_multiple_of(PAGE), PAGES * PAGE).unwrap();
 //! let (toy, fram) = (Toy { memory, taken: Mutex::new([false; PAGES]) }, Fram(memory));
-//! let mut report = |duty: &str, result: Result<(), contract::Breach>| {
-//!     result.unwrap_or_else(|breach| panic!("{duty}: {breach}"));
+//! let mut report = |duty: &str, finding: contract::Finding| match finding {
+//!     Ok(contract::Outcome::Kept) => {}
+//!     Ok(contract::Outcome::Skipped(reason)) => println!("{duty} is not checked: {reason}"),
+//!     Err(breach) => panic!("{duty}: {breach}"),
 //! };
 //! contract::platform(&toy, &mut report);
 //! contract::source(&toy, &fram, &mut report);
