@@ -87,6 +87,7 @@ mod replay;
 mod report;
 mod source;
 mod space;
+mod threads;
 mod walk;
 
 use alloc::sync::Arc;
@@ -104,6 +105,7 @@ pub use self::report::{Explored, Failure, Hint, Lost, LostUnit, Place, Progress,
 pub use self::source::{Medium, SimSource};
 pub use self::space::Page;
 use self::space::{Memory, Space};
+pub use self::threads::SimLock;
 use crate::lock::SpinRwLock;
 use crate::{Errno, Extent};
 
@@ -376,6 +378,7 @@ impl Machine {
 
     /// Takes one step: notes what has been stored before it, and fails where the script says so.
     fn step(&self, call: Call) -> Result<Guard<'_>, Errno> {
+        threads::pass(false);
         let mut state = self.lock();
         self.observe(&mut state);
         state.cut(call);

@@ -60,7 +60,7 @@ impl SimPlatform {
 
 // SAFETY: `Space` hands out free pages only, and keeps them until they are released.
 unsafe impl Platform for SimPlatform {
-    type Lock = crate::lock::SpinRwLock;
+    type Lock = super::SimLock;
 
     fn page_size_bytes(&self) -> usize {
         self.machine.inner.hardware.page_bytes

@@ -129,6 +129,9 @@ impl fmt::Display for Failure {
             writeln!(f, "{what} at step {}, before {}", cut.before.step, cut.before)?;
             cut.units.iter().try_for_each(|unit| writeln!(f, "  {unit}"))?;
         }
+        if self.lost().is_empty() {
+            writeln!(f, "  nothing was lost of what was stored by then: the order of the stores is wrong")?;
+        }
         write!(f, "to see it again: explore.replay(&\"{}\".parse()?, work, check)", self.replay)
     }
 }

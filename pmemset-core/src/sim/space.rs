@@ -4,7 +4,9 @@
 use alloc::alloc::{alloc_zeroed, dealloc};
 use alloc::vec::Vec;
 use core::alloc::Layout;
+use core::cell::Cell;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::{Errno, Extent};
 
@@ -13,12 +15,40 @@ const BASE_ALIGNMENT_BYTES: usize = 1 << 16;
 
 static ZEROES: [u8; 1024] = [0; 1024];
 
+/// Memory from the heap, all 0 when it is got.
+#[derive(Debug)]
+struct Allocation {
+    start: NonNull<u8>,
+    layout: Layout,
+}
+
+impl Allocation {
+    fn new(layout: Layout) -> Self {
+        // SAFETY: the size is not 0.
+        let Some(start) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { panic!("out of memory") };
+        Self { start, layout }
+    }
+}
+
+impl Drop for Allocation {
+    fn drop(&mut self) {
+        // SAFETY: allocated by `new` with this layout, and nothing refers to it any more.
+        unsafe { dealloc(self.start.as_ptr(), self.layout) }
+    }
+}
+
+std::thread_local! {
+    /// What the last machine of this thread had, all 0 again: an exploration starts machines by the thousands.
+    static SPARE: Cell<Option<Allocation>> = const { Cell::new(None) };
+}
+
 /// Memory for the whole address space; every byte that no source is mapped over is 0.
 #[derive(Debug)]
 pub(super) struct Memory {
-    allocation: NonNull<u8>,
-    layout: Layout,
+    allocation: Option<Allocation>,
     extent: Extent,
+    /// The end of what was ever written to.
+    touched: AtomicUsize,
 }
 
 // SAFETY: the allocation belongs to this value, whose methods lend it out by address only.
@@ -29,10 +59,11 @@ unsafe impl Sync for Memory {}
 impl Memory {
     pub(super) fn new(length_bytes: usize) -> Self {
         let layout = Layout::from_size_align(length_bytes + BASE_ALIGNMENT_BYTES, 16).expect("a small address space");
-        // SAFETY: the size is not 0.
-        let Some(allocation) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { panic!("out of memory") };
-        let start = allocation.as_ptr().expose_provenance().next_multiple_of(BASE_ALIGNMENT_BYTES);
-        Self { allocation, layout, extent: Extent::new(start, length_bytes).expect("allocated memory does not wrap") }
+        let spare = SPARE.try_with(Cell::take).unwrap_or_default().filter(|spare| spare.layout == layout);
+        let allocation = spare.unwrap_or_else(|| Allocation::new(layout));
+        let start = allocation.start.as_ptr().expose_provenance().next_multiple_of(BASE_ALIGNMENT_BYTES);
+        let extent = Extent::new(start, length_bytes).expect("allocated memory does not wrap");
+        Self { allocation: Some(allocation), extent, touched: AtomicUsize::new(start) }
     }
 
     pub(super) fn extent(&self) -> Extent {
@@ -61,6 +92,7 @@ impl Memory {
 
     pub(super) fn write(&self, range: Extent, bytes: &[u8]) {
         assert_eq!(range.length_bytes(), bytes.len());
+        self.touched.fetch_max(range.end(), Ordering::Relaxed);
         // SAFETY: the range lies in the allocation and `bytes` is as long; nobody has a reference into a placeholder.
         unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), self.pointer(range), bytes.len()) }
     }
@@ -79,8 +111,12 @@ impl Memory {
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: allocated by `new` with this layout, and nothing refers to it any more.
-        unsafe { dealloc(self.allocation.as_ptr(), self.layout) }
+        // Programs store only where a source was mapped, and so its bytes were written.
+        if let Some(touched) = Extent::between(self.extent.start(), *self.touched.get_mut()) {
+            self.clear(touched);
+        }
+        let allocation = self.allocation.take();
+        let _ = SPARE.try_with(|spare| spare.set(allocation));
     }
 }
 

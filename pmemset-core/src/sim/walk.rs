@@ -34,6 +34,14 @@ pub(super) struct Level {
     pub(super) trace: Vec<(At, Word)>,
 }
 
+/// The cuts of a run of the check that are still to be explored: those after it had read so much.
+#[derive(Debug)]
+struct Later {
+    levels: Vec<Level>,
+    cuts: Cuts,
+    from_reads: usize,
+}
+
 impl Level {
     pub(super) fn cut(&self) -> &Cut {
         &self.cuts[self.point]
@@ -57,6 +65,7 @@ pub(super) struct Walk<'w, C> {
     /// How many runs of the check there may be before this cut point is left.
     runs_until: usize,
     pub(super) progress: Option<Progress>,
+    later: Vec<Later>,
     pub(super) found: Explored,
 }
 
@@ -82,6 +91,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
             places: HashSet::new(),
             runs_until: 0,
             progress: None,
+            later: Vec::new(),
             found: Explored::default(),
         }
     }
@@ -141,12 +151,16 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
         };
         let outer = core::mem::take(&mut self.told);
         levels.push(Level { cuts: Rc::clone(cuts), point, trace: Vec::new() });
-        let whole = self.follow(root, root, &mut base, levels)?;
+        let mut whole = self.follow(root, root, &mut base, levels)?;
         if levels.len() == 1 {
             self.run_decided(&base, levels)?;
         }
         levels.pop();
         self.told = outer;
+        // Only then the cuts of the check: what fails without one is told without one.
+        for Later { mut levels, cuts, from_reads } in core::mem::take(&mut self.later) {
+            whole &= self.cuts(&cuts, from_reads, &mut levels)?;
+        }
         Ok(whole)
     }
 
@@ -210,7 +224,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
                     whole = false;
                     break;
                 }
-                whole &= self.execute(root, node, base, levels)?;
+                self.execute(root, node, base, levels)?;
             }
             let (at, mut values) = match &self.nodes[node] {
                 Node::Reads(at, children) => (*at, children.iter().map(|(value, _)| *value).collect::<Vec<_>>()),
@@ -267,7 +281,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
     }
 
     /// Runs the check along the way that leads to `node`, and to an end from there.
-    fn execute(&mut self, root: usize, node: usize, base: &Base, levels: &mut Vec<Level>) -> Result<bool, Failure> {
+    fn execute(&mut self, root: usize, node: usize, base: &Base, levels: &mut [Level]) -> Result<(), Failure> {
         let depth = levels.len() - 1;
         let deeper = levels.len() <= self.explore.depth;
         let begun = levels[depth].trace.len();
@@ -295,12 +309,11 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
             Node::Reads(..) => panic!("{READS_OTHERWISE}"),
             _ => self.nodes[at_node] = Node::Accepts,
         }
-        let mut whole = true;
         if deeper {
+            let mut levels = levels.to_vec();
             levels[depth].trace = run.trace;
-            whole = self.cuts(&run.cuts, begun, levels)?;
-            levels[depth].trace.truncate(begun);
+            self.later.push(Later { levels, cuts: run.cuts, from_reads: begun });
         }
-        Ok(whole)
+        Ok(())
     }
 }
