@@ -182,9 +182,10 @@ pub unsafe trait Platform: Sync {
 
     /// Copies bytes, ascending where `dest` is below `source` or the ranges are apart, else descending.
     ///
-    /// Units of 8 bytes that are aligned in `dest` are stored by one instruction on 64-bit processors, and so is each
-    /// half of them on 32-bit ones: what one instruction stores never tears. Memory that takes no narrower stores than
-    /// words gets [whole words](Cpu::storing_whole_words).
+    /// Words (8 bytes on 64-bit processors, 4 on 32-bit ones) that are aligned in `dest` are stored by one instruction:
+    /// they never tear. Memory that takes no narrower stores than words gets [whole words](Cpu::storing_whole_words).
+    /// Both ranges may be in parts that others read and store meanwhile: no access is one that could race in the sense
+    /// of the language.
     ///
     /// # Safety
     ///
@@ -200,8 +201,10 @@ pub unsafe trait Platform: Sync {
         unsafe { arch::copy(cpu, dest, source, length_bytes, kind) }
     }
 
-    /// Copies `length_bytes` bytes of a part to `dest`, which is ordinary memory; units are read as
-    /// [`copy`](Self::copy) reads them.
+    /// Copies `length_bytes` bytes of a part to `dest`, which is ordinary memory of the caller's.
+    ///
+    /// Words that are aligned in `source` are loaded by one instruction, wherever they go, and others may store to the
+    /// part meanwhile, as for [`copy`](Self::copy).
     ///
     /// # Safety
     ///
@@ -209,7 +212,7 @@ pub unsafe trait Platform: Sync {
     #[inline]
     unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
         // SAFETY: the caller's promise is passed on as it is.
-        unsafe { arch::copy(self.cpu(), dest, source, length_bytes, StoreKind::Cached) }
+        unsafe { arch::read(self.cpu(), dest, source, length_bytes) }
     }
 
     /// Learns that the program gets a pointer to `range`, and may read and store there from now on.

@@ -14,7 +14,7 @@ pub(crate) struct Args {}
 
 const KILLS: usize = 20;
 /// The program with shutdown state and bad blocks.
-const FILE_BYTES_MAX: u64 = 40 << 10;
+const FILE_BYTES_MAX: u64 = 48 << 10;
 /// Memory that the running program has besides the mapped parts.
 const MEMORY_KIB_MAX: u64 = 64;
 

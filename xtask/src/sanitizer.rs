@@ -1,4 +1,4 @@
-//! The threads of a set, and the lock of Linux, under `ThreadSanitizer`, standard library and all.
+//! The threads of a set, readers beside writers, and the lock of Linux, under `ThreadSanitizer`, standard library and all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,11 @@ fn main() {
 ";
 
 /// What runs: arguments of `cargo test`.
-const PROGRAMS: [&[&str]; 2] =
-    [&["--package", "pmemset-core", "--test", "threads"], &["--package", "shim-linux", "--lib", "lock::"]];
+const PROGRAMS: [&[&str]; 3] = [
+    &["--package", "pmemset-core", "--test", "threads"],
+    &["--package", "shim-linux", "--lib", "lock::"],
+    &["--package", "shim-linux", "--test", "beside"],
+];
 
 /// Runs the threaded tests of the core and of the shim's lock under `ThreadSanitizer`.
 ///

@@ -6,6 +6,8 @@ use core::fmt;
 use crate::Extent;
 
 mod aarch64;
+pub(crate) mod access;
+mod load;
 mod riscv64;
 mod store;
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -13,6 +15,7 @@ mod wide;
 mod words;
 mod x86_64;
 
+pub use load::read;
 pub use store::{copy, fill};
 pub use words::{copy_words, fill_words};
 pub use x86_64::CpuidFacts;
@@ -110,7 +113,7 @@ impl Cpu {
     /// Returns the width in bytes of the narrowest store that copies and fills make: 1, or that of a register.
     #[must_use]
     pub const fn narrowest_store_bytes(&self) -> usize {
-        if cfg!(not(target_arch = "x86_64")) && self.whole_words { words::WORD_BYTES } else { 1 }
+        if cfg!(not(target_arch = "x86_64")) && self.whole_words { access::WORD_BYTES } else { 1 }
     }
 
     /// Returns whether stores can be made durable without the source's help.

@@ -1,5 +1,5 @@
-//! Copying and filling with stores that never tear an aligned unit of 8 bytes (on 32-bit processors, a half of it), around
-//! the cache or through it.
+//! Copying and filling with stores that never tear an aligned word (8 bytes; on 32-bit processors 4), around the cache or
+//! through it.
 //!
 //! Integer registers, so that it may run in an interrupt handler and where no vector state is saved; wider ones in
 //! [`wide`](super::wide) only.
@@ -7,15 +7,15 @@
 //! A range is cut at the boundaries of blocks (cache lines), and each block is stored in one way only: a line that is
 //! streamed in part and stored through the cache in part costs four times as much as either.
 
+use super::access::{self, WORD_BYTES};
 use super::{Cpu, StoreKind};
 use crate::Extent;
 
-pub(super) const UNIT_BYTES: usize = 8;
 pub(super) const BLOCK_BYTES: usize = 64;
-const FOUR_BYTES: usize = 4 * UNIT_BYTES;
+const FOUR_BYTES: usize = 4 * WORD_BYTES;
 
 /// From how many bytes on wider registers are worth it: measured, see `cargo xtask bench copy`.
-const WIDE_FROM_BYTES: usize = 256;
+pub(super) const WIDE_FROM_BYTES: usize = 256;
 
 /// Copies bytes; see [`Platform::copy`](crate::Platform::copy).
 ///
@@ -40,12 +40,12 @@ pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kin
 
 /// Where the bytes come from.
 pub(super) trait Feed: Copy {
-    /// Returns the 8 bytes from `at` on.
+    /// Returns the word from `at` on.
     ///
     /// # Safety
     ///
     /// They are readable.
-    unsafe fn unit(self, at: usize) -> u64;
+    unsafe fn word(self, at: usize) -> usize;
 
     /// Returns the byte at `at`.
     ///
@@ -70,15 +70,24 @@ struct Bytes(*const u8);
 
 impl Feed for Bytes {
     #[inline(always)]
-    unsafe fn unit(self, at: usize) -> u64 {
-        // SAFETY: the caller promises the 8 bytes.
-        unsafe { self.0.wrapping_add(at).cast::<u64>().read_unaligned() }
+    unsafe fn word(self, at: usize) -> usize {
+        let from = self.0.wrapping_add(at);
+        if access::LOADS_ANYWHERE || from.addr().is_multiple_of(WORD_BYTES) {
+            // SAFETY: the caller promises the word.
+            return unsafe { access::load_word(from.cast()) };
+        }
+        let mut bytes = [0; WORD_BYTES];
+        for (offset, byte) in bytes.iter_mut().enumerate() {
+            // SAFETY: the caller promises the word.
+            *byte = unsafe { access::load_byte(from.wrapping_add(offset)) };
+        }
+        usize::from_ne_bytes(bytes)
     }
 
     #[inline(always)]
     unsafe fn byte(self, at: usize) -> u8 {
         // SAFETY: the caller promises the byte.
-        unsafe { self.0.wrapping_add(at).read_volatile() }
+        unsafe { access::load_byte(self.0.wrapping_add(at)) }
     }
 
     #[inline(always)]
@@ -97,8 +106,8 @@ struct Value(u8);
 
 impl Feed for Value {
     #[inline(always)]
-    unsafe fn unit(self, _at: usize) -> u64 {
-        u64::from_ne_bytes([self.0; UNIT_BYTES])
+    unsafe fn word(self, _at: usize) -> usize {
+        usize::from_ne_bytes([self.0; WORD_BYTES])
     }
 
     #[inline(always)]
@@ -181,7 +190,7 @@ unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
     let streams = cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back();
     let wide = run.length_bytes >= WIDE_FROM_BYTES && cpu.wide_stores();
     let way = Way { down, streams, wide };
-    if (wide && run.is_whole(BLOCK_BYTES)) || (!wide && run.is_whole(UNIT_BYTES)) {
+    if (wide && run.is_whole(BLOCK_BYTES)) || (!wide && run.is_whole(WORD_BYTES)) {
         // SAFETY: the caller promises both ranges.
         unsafe { whole(run, way) }
     } else {
@@ -210,7 +219,7 @@ unsafe fn cut_up<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize
     unsafe { edge(cpu, last.dest, last.feed, last.length_bytes, way) };
 }
 
-/// Stores whole aligned units, if in wide registers then whole blocks.
+/// Stores whole aligned words, if in wide registers then whole blocks.
 #[inline(always)]
 unsafe fn whole<F: Feed>(run: Run<F>, way: Way) {
     #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
@@ -219,11 +228,11 @@ unsafe fn whole<F: Feed>(run: Run<F>, way: Way) {
         return unsafe { wide_blocks(run, way) };
     }
     if way.streams {
-        // SAFETY: the caller promises the units.
-        unsafe { units::<F, true>(run.dest, run.feed, run.length_bytes, way.down) }
+        // SAFETY: the caller promises the words.
+        unsafe { words::<F, true>(run.dest, run.feed, run.length_bytes, way.down) }
     } else {
-        // SAFETY: the caller promises the units.
-        unsafe { units::<F, false>(run.dest, run.feed, run.length_bytes, way.down) }
+        // SAFETY: the caller promises the words.
+        unsafe { words::<F, false>(run.dest, run.feed, run.length_bytes, way.down) }
     }
 }
 
@@ -244,19 +253,19 @@ unsafe fn wide_blocks<F: Feed>(run: Run<F>, way: Way) {
     }
 }
 
-/// Stores a piece of one block: streamed where it is made of whole units, else through the cache.
+/// Stores a piece of one block: streamed where it is made of whole words, else through the cache.
 #[inline]
 unsafe fn edge<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
     let run = Run { dest, feed, length_bytes };
-    if run.is_whole(UNIT_BYTES) {
+    if run.is_whole(WORD_BYTES) {
         // SAFETY: the caller promises the piece; it is aligned.
         return unsafe { whole(run, Way { wide: false, ..way }) };
     }
-    let (first, middle, last) = run.cut(UNIT_BYTES, way.down);
+    let (first, middle, last) = run.cut(WORD_BYTES, way.down);
     // SAFETY: the caller promises the piece.
     unsafe { bytes(first.dest, first.feed, first.length_bytes, way.down) };
     // SAFETY: the caller promises the piece.
-    unsafe { units::<F, false>(middle.dest, middle.feed, middle.length_bytes, way.down) };
+    unsafe { words::<F, false>(middle.dest, middle.feed, middle.length_bytes, way.down) };
     // SAFETY: the caller promises the piece.
     unsafe { bytes(last.dest, last.feed, last.length_bytes, way.down) };
     if way.streams {
@@ -265,49 +274,49 @@ unsafe fn edge<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, 
     }
 }
 
-/// Stores whole aligned units, as many as possible 4 at a time: more need more registers than a function has for free.
+/// Stores whole aligned words, as many as possible 4 at a time: more need more registers than a function has for free.
 #[inline(never)]
-unsafe fn units<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
+unsafe fn words<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
     let mut done = 0_usize;
     while !down && length_bytes.wrapping_sub(done) >= FOUR_BYTES {
-        // SAFETY: the caller promises the units.
+        // SAFETY: the caller promises the words.
         unsafe { four::<F, STREAM>(dest.wrapping_add(done), feed.skip(done)) };
         done = done.wrapping_add(FOUR_BYTES);
     }
     while done < length_bytes {
-        let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(UNIT_BYTES) } else { done };
-        // SAFETY: the caller promises the units.
-        let value = unsafe { feed.unit(at) };
-        // SAFETY: the caller promises the units.
-        unsafe { unit::<STREAM>(dest.wrapping_add(at), value) };
-        done = done.wrapping_add(UNIT_BYTES);
+        let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(WORD_BYTES) } else { done };
+        // SAFETY: the caller promises the words.
+        let value = unsafe { feed.word(at) };
+        // SAFETY: the caller promises the words.
+        unsafe { word::<STREAM>(dest.wrapping_add(at), value) };
+        done = done.wrapping_add(WORD_BYTES);
     }
 }
 
-/// Stores 4 units, all of which are read before any of them may be overwritten.
+/// Stores 4 words, all of which are read before any of them may be overwritten.
 #[inline(always)]
 unsafe fn four<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F) {
-    let mut values = [0_u64; FOUR_BYTES / UNIT_BYTES];
+    let mut values = [0_usize; FOUR_BYTES / WORD_BYTES];
     for (index, value) in values.iter_mut().enumerate() {
-        // SAFETY: the caller promises the units.
-        *value = unsafe { feed.unit(index.wrapping_mul(UNIT_BYTES)) };
+        // SAFETY: the caller promises the words.
+        *value = unsafe { feed.word(index.wrapping_mul(WORD_BYTES)) };
     }
     for (index, value) in values.iter().enumerate() {
-        // SAFETY: the caller promises the units.
-        unsafe { unit::<STREAM>(dest.wrapping_add(index.wrapping_mul(UNIT_BYTES)), *value) };
+        // SAFETY: the caller promises the words.
+        unsafe { word::<STREAM>(dest.wrapping_add(index.wrapping_mul(WORD_BYTES)), *value) };
     }
 }
 
 #[inline(always)]
-unsafe fn unit<const STREAM: bool>(dest: *mut u8, value: u64) {
-    let dest = dest.cast::<u64>();
+unsafe fn word<const STREAM: bool>(dest: *mut u8, value: usize) {
+    let dest = dest.cast::<usize>();
     #[cfg(target_arch = "x86_64")]
     if STREAM {
-        // SAFETY: the caller promises the unit.
+        // SAFETY: the caller promises the word.
         return unsafe { super::x86_64::movnti(dest, value) };
     }
-    // SAFETY: the caller promises the unit; volatile, so that it is one store.
-    unsafe { dest.write_volatile(value) }
+    // SAFETY: the caller promises the word, which is aligned.
+    unsafe { access::store_word(dest, value) }
 }
 
 #[inline]
@@ -317,7 +326,7 @@ unsafe fn bytes<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool
         // SAFETY: the caller promises the bytes.
         let value = unsafe { feed.byte(at) };
         // SAFETY: the caller promises the bytes.
-        unsafe { dest.wrapping_add(at).write_volatile(value) };
+        unsafe { access::store_byte(dest.wrapping_add(at), value) };
     }
 }
 

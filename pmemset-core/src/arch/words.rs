@@ -2,10 +2,9 @@
 //!
 //! A word is as wide as a register. What lies beside the range in its first and last word is read and stored again.
 
+use super::access::{self, WORD_BYTES};
 use super::{Cpu, StoreKind};
 use crate::Extent;
-
-pub(super) const WORD_BYTES: usize = size_of::<usize>();
 
 /// Copies bytes in whole words; see [`Platform::copy`](crate::Platform::copy).
 ///
@@ -16,7 +15,7 @@ pub(super) const WORD_BYTES: usize = size_of::<usize>();
 pub unsafe fn copy_words(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     // SAFETY: the caller promises the byte.
-    let byte = |at| unsafe { source.wrapping_add(at).read_volatile() };
+    let byte = |at| unsafe { access::load_byte(source.wrapping_add(at)) };
     // SAFETY: the caller promises the words.
     unsafe { store(cpu, dest, length_bytes, kind, down, byte) }
 }
@@ -52,15 +51,15 @@ unsafe fn store(
         let at = index.wrapping_mul(WORD_BYTES).wrapping_sub(before);
         let word = dest.wrapping_add(at).cast::<usize>();
         // SAFETY: the caller promises the word; `at` is such that it is aligned.
-        let mut bytes = unsafe { word.read_volatile() }.to_ne_bytes();
+        let mut bytes = unsafe { access::load_word(word) }.to_ne_bytes();
         for (offset, place) in bytes.iter_mut().enumerate() {
             let at = at.wrapping_add(offset);
             if at < length_bytes {
                 *place = byte(at);
             }
         }
-        // SAFETY: as above; volatile, so that it is one store.
-        unsafe { word.write_volatile(usize::from_ne_bytes(bytes)) };
+        // SAFETY: as above.
+        unsafe { access::store_word(word, usize::from_ne_bytes(bytes)) };
     }
     if kind == StoreKind::Streaming {
         // SAFETY: the caller promises the range.

@@ -128,15 +128,15 @@ pub(super) fn sfence() {
     unsafe { asm!("sfence", options(nostack, preserves_flags)) }
 }
 
-/// Stores 8 bytes around the cache.
+/// Stores a word around the cache.
 ///
 /// # Safety
 ///
 /// `dest` is writable.
 #[cfg(target_arch = "x86_64")]
 #[inline(always)]
-pub(super) unsafe fn movnti(dest: *mut u64, value: u64) {
-    // SAFETY: the caller promises the 8 bytes.
+pub(super) unsafe fn movnti(dest: *mut usize, value: usize) {
+    // SAFETY: the caller promises the word.
     unsafe { asm!("movnti [{}], {}", in(reg) dest, in(reg) value, options(nostack, preserves_flags)) }
 }
 

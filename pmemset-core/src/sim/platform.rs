@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
 use super::{Call, Hint, Machine, Page, State};
-use crate::arch::{Cpu, StoreKind};
+use crate::arch::{self, Cpu, StoreKind};
 use crate::{Errno, Extent, Platform};
 
 /// The address space and the processor of a [`Machine`].
@@ -117,7 +117,7 @@ unsafe impl Platform for SimPlatform {
             self.lend(range);
         }
         // SAFETY: the caller promises both ranges.
-        unsafe { core::ptr::copy(source, dest, length_bytes) }
+        unsafe { arch::read(&Cpu::NONE, dest, source, length_bytes) }
     }
 
     fn lend(&self, range: Extent) {
@@ -132,7 +132,7 @@ unsafe impl Platform for SimPlatform {
         let byte = |at| unsafe { source.wrapping_add(at).read() };
         self.stored(Call::Copy, Extent::new(dest.addr(), length_bytes), kind, byte, || {
             // SAFETY: the caller promises both ranges.
-            unsafe { core::ptr::copy(source, dest, length_bytes) }
+            unsafe { arch::copy(&Cpu::NONE, dest, source, length_bytes, StoreKind::Cached) }
         });
     }
 
@@ -144,7 +144,7 @@ unsafe impl Platform for SimPlatform {
             |_| value,
             || {
                 // SAFETY: the caller promises the range.
-                unsafe { core::ptr::write_bytes(dest, value, length_bytes) }
+                unsafe { arch::fill(&Cpu::NONE, dest, value, length_bytes, StoreKind::Cached) }
             },
         );
     }

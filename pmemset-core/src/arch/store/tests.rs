@@ -63,13 +63,13 @@ fn fills_agree_with_a_byte_model() {
 }
 
 /// Returns what has to be written back of `length_bytes` bytes at `dest` that are streamed: pieces of a block which are
-/// not made of whole units.
+/// not made of whole words.
 #[cfg(target_arch = "x86_64")]
 fn not_streamed(dest: usize, length_bytes: usize) -> std::vec::Vec<Extent> {
     let whole = Extent::new(dest, length_bytes);
     let blocks = (dest / BLOCK_BYTES..=(dest + length_bytes) / BLOCK_BYTES).map(|block| block * BLOCK_BYTES);
     let pieces = blocks.filter_map(|block| Extent::new(block, BLOCK_BYTES)?.intersect(whole?));
-    pieces.filter(|piece| !piece.is_aligned(UNIT_BYTES)).collect()
+    pieces.filter(|piece| !piece.is_aligned(WORD_BYTES)).collect()
 }
 
 #[cfg(target_arch = "x86_64")]

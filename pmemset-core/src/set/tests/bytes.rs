@@ -84,6 +84,22 @@ fn flags_decide_how_bytes_become_durable() {
 }
 
 #[test]
+fn a_read_gets_whole_words_wherever_the_buffer_lies() {
+    const WORD: usize = size_of::<usize>();
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::Page);
+    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+    let part = set.map(&source, &pages(1)).unwrap().part;
+    let handle = set.part_at(part.start()).unwrap();
+    for skew in 0..WORD {
+        let mut buffer = [0_u8; 80];
+        let loaded = crate::arch::access::notes::loads(|| handle.read(64, &mut buffer[skew..skew + 64]).unwrap());
+        let words: Vec<_> = (64..128).step_by(WORD).map(|at| (part.start() + at, WORD)).collect();
+        assert_eq!(loaded, words, "each word at once, for a buffer {skew} bytes into a word");
+    }
+}
+
+#[test]
 fn outside_the_part_nothing_is_stored() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::CacheLine);
