@@ -23,6 +23,11 @@ pub enum BadBlocks {
     Unknown(Errno),
 }
 
+impl BadBlocks {
+    /// What a source answers that knows nothing of bad blocks.
+    pub const UNKNOWN: Self = Self::Unknown(Errno::OPNOTSUPP);
+}
+
 /// When bad blocks keep a source from being mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]

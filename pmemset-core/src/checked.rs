@@ -3,11 +3,10 @@
 
 use lock_api::RawRwLock;
 
-use crate::Source;
-use crate::badblock::BadBlockPolicy;
+use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
 use crate::cell::{Shutdown, ShutdownCell};
-use crate::forward::forward_to;
-use crate::shutdown::ShutdownRecord;
+use crate::shutdown::{DeviceError, DeviceId, ShutdownRecord};
+use crate::{Health, Source, Span, forward_source};
 
 /// A source with checks: each is off until switched on here, and costs nothing then.
 ///
@@ -61,13 +60,43 @@ impl<S: Source, L: RawRwLock> Checked<S, L> {
 
 // SAFETY: every call goes to the source inside, which keeps the promises.
 unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
-    forward_to!(self, self.source);
+    type Space = S::Space;
 
+    forward_source!(self { Self { source, .. } => source } except health);
+
+    #[inline]
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+/// What was switched on here; everything else is asked of the source inside.
+impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
     fn shutdown(&self) -> Option<Shutdown<'_>> {
         self.shutdown.as_ref().map(ShutdownCell::handle)
     }
 
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+        self.source.health().map_or(Err(DeviceError::Unsupported), |health| health.device(id))
+    }
+
     fn bad_block_policy(&self) -> BadBlockPolicy {
         self.policy
+    }
+
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
+        self.source.health().map_or(BadBlocks::UNKNOWN, |health| health.bad_blocks(range, blocks))
+    }
+
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        self.source.health().map_or(Err(ClearError::Unsupported), |health| health.clear_bad_block(block))
+    }
+
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        self.source.health().map_or(Err(McsafeError::Unsupported), |health| health.read_mcsafe(offset, bytes))
+    }
+
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        self.source.health().map_or(Err(McsafeError::Unsupported), |health| health.write_mcsafe(offset, bytes))
     }
 }

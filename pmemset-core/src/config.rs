@@ -22,15 +22,15 @@ pub enum Coalescing {
 }
 
 /// What a set is told when it is made.
-pub struct Config<'a, P: Platform, S: Source + Clone, const N: usize> {
+pub struct Config<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     pub(crate) required: Granularity,
     pub(crate) observer: Option<&'a dyn Observer<P, S, N>>,
-    pub(crate) reservation: Option<&'a dyn Window>,
+    pub(crate) reservation: Option<&'a dyn Window<Space = P::Space>>,
     pub(crate) reserve_ahead_bytes: usize,
     pub(crate) acceptable: PartStates,
 }
 
-impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
+impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Config<'a, P, S, N> {
     /// Returns the configuration of a set that accepts sources of `required` granularity or finer
     /// (`pmemset_config_set_required_store_granularity`).
     #[must_use]
@@ -48,9 +48,10 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
 
     /// Keeps all parts inside `reservation`, which is never resized (`pmemset_config_set_reservation`).
     ///
-    /// Several sets may share it.
+    /// Several sets may share it. It has to be of the same address space as the set's platform: another kind does not
+    /// compile, and another one of the same kind is refused when something is mapped.
     #[must_use]
-    pub const fn reservation(mut self, reservation: &'a dyn Window) -> Self {
+    pub const fn reservation(mut self, reservation: &'a dyn Window<Space = P::Space>) -> Self {
         self.reservation = Some(reservation);
         self
     }
@@ -74,7 +75,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Config<'a, P, S, N> {
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Config<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Config<'_, P, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("required", &self.required)

@@ -40,6 +40,8 @@ pub(crate) struct Strategy {
     pub(crate) write_back: bool,
     /// Have the source synchronise the pages of the destination.
     pub(crate) sync: bool,
+    /// The bytes are to become durable, now or with the next fence.
+    pub(crate) flush: bool,
     /// Fence at the end.
     pub(crate) fence: bool,
     /// Tell that the bytes have arrived.
@@ -53,7 +55,7 @@ impl Strategy {
     pub(crate) const fn new(granularity: Granularity, flags: CopyFlags) -> Self {
         let flush = !flags.contains(CopyFlags::NOFLUSH);
         let drained = flush && !flags.contains(CopyFlags::NODRAIN);
-        let cached = Self { kind: StoreKind::Cached, write_back: false, sync: false, fence: false, drained };
+        let cached = Self { kind: StoreKind::Cached, write_back: false, sync: false, flush, fence: false, drained };
         if !flush {
             return cached;
         }

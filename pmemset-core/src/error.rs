@@ -210,11 +210,20 @@ pub enum RemoveError {
         /// The length in bytes.
         length_bytes: usize,
     },
-    /// The bytes could not be made durable first. Everything is still mapped.
+    /// The bytes could not be made durable first. Everything is still mapped; from now on every segment of the source
+    /// answers [`FailedBefore`](Self::FailedBefore).
     DeepFlush {
         /// The mapping whose flush failed.
         segment: Extent,
         /// The platform's reason.
+        cause: Errno,
+    },
+    /// A synchronisation or a deep flush of the segment's source has failed before, here or in another set, so that its
+    /// bytes cannot be called durable. Everything is still mapped; [discarding](crate::Set::discard) gives it up.
+    FailedBefore {
+        /// The mapping.
+        segment: Extent,
+        /// The platform's reason then.
         cause: Errno,
     },
     /// The platform would not take out `segment`: it and all above it are still mapped and in the set, everything of
@@ -237,7 +246,7 @@ impl RemoveError {
             Self::Pinned { .. } => -200_022,
             Self::OtherSet => -200_016,
             Self::RangeOutOfRange { .. } => -200_033,
-            Self::DeepFlush { .. } => -200_018,
+            Self::DeepFlush { .. } | Self::FailedBefore { .. } => -200_018,
             Self::Unmap { cause, .. } => cause.code(),
         }
     }
@@ -254,6 +263,9 @@ impl fmt::Display for RemoveError {
             Self::DeepFlush { segment, cause } => {
                 write!(f, "the bytes at {segment} could not be made durable: {cause}")
             }
+            Self::FailedBefore { segment, cause } => {
+                write!(f, "the source of {segment} has lost bytes before ({cause}): discard what is mapped of it")
+            }
             Self::Unmap { segment, removed, cause } => {
                 write!(f, "the mapping at {segment} could not be taken out: {cause}")?;
                 removed.map_or(Ok(()), |removed| write!(f, "; {removed} is removed"))
@@ -265,7 +277,7 @@ impl fmt::Display for RemoveError {
 impl core::error::Error for RemoveError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::DeepFlush { cause, .. } | Self::Unmap { cause, .. } => Some(cause),
+            Self::DeepFlush { cause, .. } | Self::FailedBefore { cause, .. } | Self::Unmap { cause, .. } => Some(cause),
             _ => None,
         }
     }

@@ -83,7 +83,7 @@ pub enum Event<'e, S> {
         sequence: u64,
     },
     /// A block of the bytes to be mapped is bad. The observer may clear it with
-    /// [`clear_bad_block`](Source::clear_bad_block), or refuse the mapping; a block that is left bad refuses it too.
+    /// [`clear_bad_block`](crate::Health::clear_bad_block), or refuse the mapping; a block that is left bad refuses it too.
     BadBlock {
         /// The source.
         source: &'e S,
@@ -113,7 +113,7 @@ pub enum Answer {
 /// The caller, told what happens to its set.
 ///
 /// Called in the thread that caused the event and never under a lock of the set, so it may call the set.
-pub trait Observer<P: Platform, S: Source + Clone, const N: usize>: Sync {
+pub trait Observer<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize>: Sync {
     /// Takes note of `event`.
     fn event(&self, set: &Set<'_, P, S, N>, event: &Event<'_, S>) -> Answer;
 }
@@ -121,7 +121,7 @@ pub trait Observer<P: Platform, S: Source + Clone, const N: usize>: Sync {
 impl<P, S, const N: usize, F> Observer<P, S, N> for F
 where
     P: Platform,
-    S: Source + Clone,
+    S: Source<Space = P::Space> + Clone,
     F: Fn(&Set<'_, P, S, N>, &Event<'_, S>) -> Answer + Sync,
 {
     fn event(&self, set: &Set<'_, P, S, N>, event: &Event<'_, S>) -> Answer {
@@ -133,7 +133,7 @@ where
 ///
 /// ```
 /// use pmemset_core::{Answer, Event, Observer, Platform, Source};
-/// # fn of<P: Platform, S: Source + Clone>() -> impl Observer<P, S, 8> {
+/// # fn of<P: Platform, S: Source<Space = P::Space> + Clone>() -> impl Observer<P, S, 8> {
 /// pmemset_core::event::from_fn(|set, event| {
 ///     if let Event::PartAdd { segment, .. } = event {
 ///         println!("{segment} of {} segments", set.segments());
@@ -145,7 +145,7 @@ where
 pub const fn from_fn<P, S, const N: usize, F>(observer: F) -> F
 where
     P: Platform,
-    S: Source + Clone,
+    S: Source<Space = P::Space> + Clone,
     F: Fn(&Set<'_, P, S, N>, &Event<'_, S>) -> Answer + Sync,
 {
     observer

@@ -11,7 +11,8 @@ mod by_hand {
     use crate::error::{LookupError, MapError, PersistError, RemoveError};
     use crate::set::{Part, Parts, Refused, Set};
     use crate::shutdown::DeviceId;
-    use crate::{Checked, Config, MapConfig, Platform, Reservation, ReservationError, ShutdownCell, Source, WithLock};
+    use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationError};
+    use crate::{ShutdownCell, Source, WithLock};
 
     impl Format for LookupError {
         fn format(&self, f: Formatter<'_>) {
@@ -32,7 +33,9 @@ mod by_hand {
                 }
                 Self::TooManyHandles => write!(f, "TooManyHandles"),
                 Self::Sync { segment, cause } => write!(f, "Sync {{ segment: {}, cause: {} }}", segment, cause),
-                Self::FailedBefore { segment } => write!(f, "FailedBefore {{ segment: {} }}", segment),
+                Self::FailedBefore { segment, cause } => {
+                    write!(f, "FailedBefore {{ segment: {}, cause: {} }}", segment, cause);
+                }
             }
         }
     }
@@ -48,6 +51,9 @@ mod by_hand {
                 }
                 Self::DeepFlush { segment, cause } => {
                     write!(f, "DeepFlush {{ segment: {}, cause: {} }}", segment, cause);
+                }
+                Self::FailedBefore { segment, cause } => {
+                    write!(f, "FailedBefore {{ segment: {}, cause: {} }}", segment, cause);
                 }
                 Self::Unmap { segment, removed, cause } => {
                     write!(f, "Unmap {{ segment: {}, removed: {}, cause: {} }}", segment, removed, cause);
@@ -135,6 +141,8 @@ mod by_hand {
                 }
                 Self::AddressSpace { cause } => write!(f, "AddressSpace {{ cause: {} }}", cause),
                 Self::Source { cause } => write!(f, "Source {{ cause: {} }}", cause),
+                Self::OtherSpace => write!(f, "OtherSpace"),
+                Self::FailedBefore { cause } => write!(f, "FailedBefore {{ cause: {} }}", cause),
                 Self::ShutdownUnsupported => write!(f, "ShutdownUnsupported"),
                 Self::DeviceIdTooLong => write!(f, "DeviceIdTooLong"),
                 Self::UndesirablePartState { verdict } => {
@@ -192,7 +200,7 @@ mod by_hand {
         }
     }
 
-    impl<P: Platform, S: Source + Clone, const N: usize> Format for Config<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Config<'_, P, S, N> {
         fn format(&self, f: Formatter<'_>) {
             let reservation = self.reservation.map(crate::reservation::Window::extent);
             let (required, ahead) = (self.required, self.reserve_ahead_bytes as u64);
@@ -205,25 +213,25 @@ mod by_hand {
         }
     }
 
-    impl<P: Platform, S: Source + Clone, const N: usize> Format for Set<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Set<'_, P, S, N> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Set {{ capacity: {=u64}, .. }}", self.capacity() as u64);
         }
     }
 
-    impl<P: Platform, S: Source + Clone, const N: usize> Format for Part<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Part<'_, P, S, N> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Part {{ extent: {}, granularity: {} }}", self.extent(), self.granularity());
         }
     }
 
-    impl<P: Platform, S: Source + Clone, const N: usize> Format for Parts<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Parts<'_, P, S, N> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Parts {{ .. }}");
         }
     }
 
-    impl<P: Platform, S: Source + Clone, const N: usize> Format for Refused<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Refused<'_, P, S, N> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Refused {{ part: {}, error: {} }}", self.part, self.error);
         }
@@ -238,6 +246,12 @@ mod by_hand {
     impl<P: Platform, L: RawRwLock> Format for WithLock<P, L> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "WithLock {{ .. }}");
+        }
+    }
+
+    impl Format for FailedWriteBack {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "FailedWriteBack({})", self.first());
         }
     }
 
@@ -277,7 +291,12 @@ mod by_hand {
 /// Does not compile where a public type has no `Format`.
 #[cfg(feature = "defmt")]
 #[allow(dead_code, reason = "to be compiled is all that it is for")]
-fn every_public_type<P: crate::Platform, S: crate::Source + Clone + defmt::Format, L: lock_api::RawRwLock>() {
+fn every_public_type<P, S, L>()
+where
+    P: crate::Platform,
+    S: crate::Source<Space = P::Space> + Clone + defmt::Format,
+    L: lock_api::RawRwLock,
+{
     use crate::*;
     fn is<T: defmt::Format + ?Sized>() {}
     is::<arch::CpuidFacts>();
@@ -319,8 +338,9 @@ fn every_public_type<P: crate::Platform, S: crate::Source + Clone + defmt::Forma
     is::<lock::CriticalSectionRwLock>();
     #[cfg(feature = "spin")]
     is::<lock::SpinRwLock>();
-    is::<platform::DeepFlush>();
-    is::<platform::Growth>();
+    is::<DeepFlush>();
+    is::<Growth>();
+    is::<FailedWriteBack>();
     is::<reservation::Reservation<P, 1>>();
     is::<reservation::ReservationError>();
     is::<set::Mapped>();

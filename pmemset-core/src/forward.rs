@@ -6,93 +6,226 @@ use core::marker::PhantomData;
 use lock_api::RawRwLock;
 
 use crate::arch::{Cpu, StoreKind};
-use crate::badblock::BadBlockPolicy;
-use crate::cell::Shutdown;
 use crate::{Errno, Extent, Platform, Source};
 
-/// Forwards every method of [`Source`] but `shutdown` and `bad_block_policy` to `$source`.
-macro_rules! forward_to {
-    ($self:ident, $source:expr) => {
+/// Forwards the methods of [`Source`] to the source inside of an adapter: all of them, or all but those that follow
+/// `except` in the trait's order, which the adapter writes itself.
+///
+/// The arms are those of a `match`: one for each kind of source that there may be.
+///
+/// ```
+/// use pmemset_core::{Errno, Extent, Source, forward_source};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// /// Counts how often its source is synchronised; health and everything else are that of the source.
+/// struct Counting<S> {
+///     source: S,
+///     syncs: AtomicU64,
+/// }
+///
+/// // SAFETY: every call goes on to the source inside.
+/// unsafe impl<S: Source> Source for Counting<S> {
+///     type Space = S::Space;
+///
+///     forward_source!(self { Self { source, .. } => source } except sync);
+///
+///     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
+///         self.syncs.fetch_add(1, Ordering::Relaxed);
+///         self.source.sync(range, offset)
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! forward_source {
+    ($self:ident { $($arms:tt)+ } $(except $($own:ident),+)?) => {
+        $crate::forward_source! { @each $self { $($arms)+ } [
+            space length_bytes alignment_bytes granularity fixed_address write_granule_bytes prepare holds
+            undo_growth map unmap sync deep_flush failed_write_back health
+        ] [$($($own)+)?] }
+    };
+    (@each $self:ident $arms:tt [] []) => {};
+    (@each $self:ident $arms:tt [] [$own:ident $($rest:ident)*]) => {
+        compile_error!(concat!("`", stringify!($own), "` is no method of `Source`, or out of the trait's order"));
+    };
+    (@each $self:ident $arms:tt [space $($rest:ident)*] [space $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [length_bytes $($rest:ident)*] [length_bytes $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [alignment_bytes $($rest:ident)*] [alignment_bytes $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [granularity $($rest:ident)*] [granularity $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [fixed_address $($rest:ident)*] [fixed_address $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [write_granule_bytes $($rest:ident)*] [write_granule_bytes $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [prepare $($rest:ident)*] [prepare $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [holds $($rest:ident)*] [holds $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [undo_growth $($rest:ident)*] [undo_growth $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [map $($rest:ident)*] [map $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [unmap $($rest:ident)*] [unmap $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [sync $($rest:ident)*] [sync $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [deep_flush $($rest:ident)*] [deep_flush $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [failed_write_back $($rest:ident)*] [failed_write_back $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [health $($rest:ident)*] [health $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [$method:ident $($rest:ident)*] $own:tt) => {
+        $crate::forward_source! { @method $method $self $arms }
+        $crate::forward_source! { @each $self $arms [$($rest)*] $own }
+    };
+    (@method space $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn space(&$self) -> Self::Space {
+            match $self {
+                $($pattern => $to.space()),+
+            }
+        }
+    };
+    (@method length_bytes $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn length_bytes(&$self) -> Result<u64, $crate::Errno> {
-            $source.length_bytes()
+            match $self {
+                $($pattern => $to.length_bytes()),+
+            }
         }
+    };
+    (@method alignment_bytes $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn alignment_bytes(&$self) -> usize {
-            $source.alignment_bytes()
+            match $self {
+                $($pattern => $to.alignment_bytes()),+
+            }
         }
+    };
+    (@method granularity $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn granularity(&$self) -> Result<$crate::Granularity, $crate::Errno> {
-            $source.granularity()
+            match $self {
+                $($pattern => $to.granularity()),+
+            }
         }
+    };
+    (@method fixed_address $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn fixed_address(&$self) -> Option<usize> {
-            $source.fixed_address()
+            match $self {
+                $($pattern => $to.fixed_address()),+
+            }
         }
+    };
+    (@method write_granule_bytes $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn write_granule_bytes(&$self) -> usize {
-            $source.write_granule_bytes()
+            match $self {
+                $($pattern => $to.write_granule_bytes()),+
+            }
         }
+    };
+    (@method prepare $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn prepare(&$self, range: $crate::Span) -> Result<Option<$crate::Growth>, $crate::error::PrepareError> {
-            $source.prepare(range)
+            match $self {
+                $($pattern => $to.prepare(range)),+
+            }
         }
+    };
+    (@method holds $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn holds(&$self, range: $crate::Span) -> bool {
-            $source.holds(range)
+            match $self {
+                $($pattern => $to.holds(range)),+
+            }
         }
+    };
+    (@method undo_growth $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn undo_growth(&$self, growth: $crate::Growth) {
-            $source.undo_growth(growth);
+            match $self {
+                $($pattern => $to.undo_growth(growth)),+
+            }
         }
+    };
+    (@method map $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         unsafe fn map(&$self, window: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $source.map(window, offset) }
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.map(window, offset) }),+
+            }
         }
+    };
+    (@method unmap $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         unsafe fn unmap(&$self, window: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $source.unmap(window, offset) }
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.unmap(window, offset) }),+
+            }
         }
+    };
+    (@method sync $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn sync(&$self, range: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
-            $source.sync(range, offset)
+            match $self {
+                $($pattern => $to.sync(range, offset)),+
+            }
         }
+    };
+    (@method deep_flush $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn deep_flush(&$self, range: $crate::Extent, offset: u64) -> Result<$crate::DeepFlush, $crate::Errno> {
-            $source.deep_flush(range, offset)
+            match $self {
+                $($pattern => $to.deep_flush(range, offset)),+
+            }
         }
-        fn device(&$self, id: &mut $crate::shutdown::DeviceId) -> Result<u64, $crate::shutdown::DeviceError> {
-            $source.device(id)
+    };
+    (@method failed_write_back $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn failed_write_back(&$self) -> &$crate::FailedWriteBack {
+            match $self {
+                $($pattern => $to.failed_write_back()),+
+            }
         }
-        fn bad_blocks(&$self, range: $crate::Span, blocks: &mut [$crate::Span]) -> $crate::badblock::BadBlocks {
-            $source.bad_blocks(range, blocks)
-        }
-        fn clear_bad_block(&$self, block: $crate::Span) -> Result<(), $crate::badblock::ClearError> {
-            $source.clear_bad_block(block)
-        }
-        fn read_mcsafe(&$self, offset: u64, bytes: &mut [u8]) -> Result<(), $crate::badblock::McsafeError> {
-            $source.read_mcsafe(offset, bytes)
-        }
-        fn write_mcsafe(&$self, offset: u64, bytes: &[u8]) -> Result<(), $crate::badblock::McsafeError> {
-            $source.write_mcsafe(offset, bytes)
+    };
+    (@method health $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn health(&$self) -> Option<&dyn $crate::Health> {
+            match $self {
+                $($pattern => $to.health()),+
+            }
         }
     };
 }
-pub(crate) use forward_to;
 
-macro_rules! forward_source {
+macro_rules! forward_handles {
     ($($handle:ty),*) => {$(
         // SAFETY: every call goes to the source behind the handle, which keeps the promises.
         unsafe impl<T: Source + ?Sized> Source for $handle {
-            forward_to!(self, (**self));
+            type Space = T::Space;
 
-            fn shutdown(&self) -> Option<Shutdown<'_>> {
-                (**self).shutdown()
-            }
-            fn bad_block_policy(&self) -> BadBlockPolicy {
-                (**self).bad_block_policy()
-            }
+            forward_source!(self { _ => (**self) });
         }
     )*};
 }
 
-forward_source!(&T);
+forward_handles!(&T);
 #[cfg(feature = "alloc")]
-forward_source!(alloc::sync::Arc<T>, alloc::boxed::Box<T>);
+forward_handles!(alloc::sync::Arc<T>, alloc::boxed::Box<T>);
 
 /// Forwards every method of [`Platform`] to `$platform`.
 macro_rules! forward_platform {
     ($self:ident, $platform:expr) => {
+        fn space(&$self) -> Self::Space {
+            $platform.space()
+        }
         fn page_size_bytes(&$self) -> usize {
             $platform.page_size_bytes()
         }
@@ -140,6 +273,7 @@ macro_rules! forward_platform {
 // SAFETY: every call goes to the platform behind the reference, which keeps the promises.
 unsafe impl<T: Platform> Platform for &T {
     type Lock = T::Lock;
+    type Space = T::Space;
 
     forward_platform!(self, (**self));
 }
@@ -150,7 +284,7 @@ unsafe impl<T: Platform> Platform for &T {
 /// # #[cfg(feature = "spin")] {
 /// use pmemset_core::lock::SpinRwLock;
 /// use pmemset_core::{Config, Granularity, Platform, Set, Source, WithLock};
-/// # fn make<P: Platform, S: Source + Clone>(platform: P, config: Config<'_, WithLock<P, SpinRwLock>, S, 16>) {
+/// # fn make<P: Platform, S: Source<Space = P::Space> + Clone>(platform: P, config: Config<'_, WithLock<P, SpinRwLock>, S, 16>) {
 /// let set: Set<'_, WithLock<P, SpinRwLock>, S, 16> = Set::new(WithLock::new(platform), config);
 /// # }
 /// # }
@@ -177,6 +311,7 @@ impl<P: core::fmt::Debug, L> core::fmt::Debug for WithLock<P, L> {
 // SAFETY: every call goes to the platform inside, which keeps the promises.
 unsafe impl<P: Platform, L: RawRwLock> Platform for WithLock<P, L> {
     type Lock = L;
+    type Space = P::Space;
 
     forward_platform!(self, self.platform);
 }

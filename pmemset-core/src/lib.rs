@@ -30,10 +30,12 @@ pub mod copy;
 pub mod error;
 pub mod event;
 mod extent;
+mod failed;
 #[cfg(any(feature = "defmt", test))]
 mod format;
 mod forward;
 mod granularity;
+mod health;
 #[cfg(any(feature = "spin", feature = "critical-section"))]
 pub mod lock;
 mod pins;
@@ -43,6 +45,7 @@ pub mod set;
 pub mod shutdown;
 #[cfg(feature = "sim")]
 pub mod sim;
+mod source;
 mod table;
 
 // By this name, so that a model of `pins.rs` can put others in their place.
@@ -56,9 +59,12 @@ pub use copy::CopyFlags;
 pub use error::Errno;
 pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
+pub use failed::FailedWriteBack;
 pub use forward::WithLock;
 pub use granularity::Granularity;
-pub use platform::{DeepFlush, Growth, Platform, Source};
+pub use health::Health;
+pub use platform::Platform;
 pub use reservation::{Reservation, ReservationError};
 pub use set::{Mapped, Part, Set};
 pub use shutdown::{PartState, PartStates, ShutdownRecord};
+pub use source::{DeepFlush, Growth, Source};

@@ -1,4 +1,4 @@
-//! The two roles that a port fills: [`Platform`], the address space and the processor, and [`Source`], where bytes come from.
+//! The address space and the processor, [`Platform`]: with [`Source`](crate::Source) the two roles that a port fills.
 //!
 //! # Porting guide
 //! A port is one implementation of each trait, and one test that calls the [contract suite](crate::contract), which
@@ -10,7 +10,8 @@
 //!
 //! use pmemset_core::arch::Cpu;
 //! use pmemset_core::lock::SpinRwLock;
-//! use pmemset_core::{Config, DeepFlush, Errno, Extent, Granularity, MapConfig, Platform, Set, Source, contract};
+//! use pmemset_core::{Config, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health};
+//! use pmemset_core::{MapConfig, Platform, Set, Source, contract};
 //!
 //! const PAGE: usize = 512;
 //! const PAGES: usize = 64;
@@ -31,10 +32,18 @@
 //!     }
 //! }
 //!
+//! /// The chip's addresses: sources of other address spaces do not compile.
+//! #[derive(Clone, Copy, PartialEq, Eq)]
+//! struct Addresses;
+//!
 //! // SAFETY: `mark` gives no page away twice.
 //! unsafe impl Platform for Toy {
 //!     type Lock = SpinRwLock;
+//!     type Space = Addresses;
 //!
+//!     fn space(&self) -> Addresses {
+//!         Addresses
+//!     }
 //!     fn page_size_bytes(&self) -> usize {
 //!         PAGE
 //!     }
@@ -55,12 +64,20 @@
 //! }
 //!
 //! /// The memory: stores are durable at once, at one address only.
-//! struct Fram(Extent);
+//! struct Fram {
+//!     memory: Extent,
+//!     failed: FailedWriteBack,
+//! }
 //!
 //! // SAFETY: the memory is always there, readable and writable.
 //! unsafe impl Source for Fram {
+//!     type Space = Addresses;
+//!
+//!     fn space(&self) -> Addresses {
+//!         Addresses
+//!     }
 //!     fn length_bytes(&self) -> Result<u64, Errno> {
-//!         Ok(self.0.length_bytes() as u64)
+//!         Ok(self.memory.length_bytes() as u64)
 //!     }
 //!     fn alignment_bytes(&self) -> usize {
 //!         PAGE
@@ -69,10 +86,10 @@
 //!         Ok(Granularity::Byte)
 //!     }
 //!     fn fixed_address(&self) -> Option<usize> {
-//!         Some(self.0.start())
+//!         Some(self.memory.start())
 //!     }
 //!     unsafe fn map(&self, window: Extent, _: u64) -> Result<(), Errno> {
-//!         if self.0.covers(window) { Ok(()) } else { Err(Errno::NXIO) }
+//!         if self.memory.covers(window) { Ok(()) } else { Err(Errno::NXIO) }
 //!     }
 //!     unsafe fn unmap(&self, _: Extent, _: u64) -> Result<(), Errno> {
 //!         Ok(())
@@ -83,12 +100,19 @@
 //!     fn deep_flush(&self, _: Extent, _: u64) -> Result<DeepFlush, Errno> {
 //!         Ok(DeepFlush::NotNeeded)
 //!     }
+//!     fn failed_write_back(&self) -> &FailedWriteBack {
+//!         &self.failed
+//!     }
+//!     fn health(&self) -> Option<&dyn Health> {
+//!         None // has no bad blocks, and no power cut loses a store
+//!     }
 //! }
 //!
 //! // Some heap stands in for the chip here.
 //! let heap = vec![0_u8; (PAGES + 1) * PAGE].leak().as_mut_ptr().expose_provenance();
 //! let memory = Extent::new(heap.next_multiple_of(PAGE), PAGES * PAGE).unwrap();
-//! let (toy, fram) = (Toy { memory, taken: Mutex::new([false; PAGES]) }, Fram(memory));
+//! let toy = Toy { memory, taken: Mutex::new([false; PAGES]) };
+//! let fram = Fram { memory, failed: FailedWriteBack::new() };
 //! let mut report = |duty: &str, finding: contract::Finding| match finding {
 //!     Ok(contract::Outcome::Kept) => {}
 //!     Ok(contract::Outcome::Skipped(reason)) => println!("{duty} is not checked: {reason}"),
@@ -101,14 +125,11 @@
 //! let mapped = set.map(&fram, &MapConfig::new().length(4 * PAGE)).unwrap();
 //! assert_eq!(mapped.part, memory.slice(0, 4 * PAGE).unwrap());
 //! ```
-#![allow(unsafe_code, reason = "the traits' duties are what the memory safety of a set rests on")]
+#![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
+use crate::Extent;
 use crate::arch::{self, Cpu, StoreKind};
-use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use crate::cell::Shutdown;
-use crate::error::{Errno, PrepareError};
-use crate::shutdown::{DeviceError, DeviceId};
-use crate::{Extent, Granularity, Span};
+use crate::error::Errno;
 
 /// The address space that parts live in, and how stores of this processor reach the medium.
 ///
@@ -116,12 +137,23 @@ use crate::{Extent, Granularity, Span};
 ///
 /// A reservation returned by [`reserve`](Self::reserve) or accepted by [`reserve_at`](Self::reserve_at) belongs to the
 /// caller alone until it is released: nothing else is ever placed there.
+///
+/// Platforms whose [`space`](Self::space) is of one type and equal have one address space, and reserve in it in one way:
+/// sources of that space can map into the reservations of each. A platform that reserves in a way of its own has a type
+/// of its own.
 pub unsafe trait Platform: Sync {
+    /// The kind of address space. A set maps sources of the same kind only, so that bytes are never mapped into addresses
+    /// that are not theirs; a type without content, where there is one such space, costs nothing.
+    type Space: Copy + Eq + Send + Sync;
+
     /// The lock that keeps the books of a set consistent.
     ///
     /// [`lock`](crate::lock) has one that spins and one that masks interrupts; a platform whose threads can sleep
     /// brings one whose waiters do.
     type Lock: lock_api::RawRwLock;
+
+    /// Returns which address space it is, where there are several of the kind; always the same.
+    fn space(&self) -> Self::Space;
 
     /// Returns the unit of address space in bytes, a power of two that never changes.
     fn page_size_bytes(&self) -> usize;
@@ -152,11 +184,12 @@ pub unsafe trait Platform: Sync {
     /// `Errno::EXIST` when something else is there; nothing is reserved then.
     fn reserve_at(&self, window: Extent) -> Result<(), Errno>;
 
-    /// Gives back `window`: any piece of what was reserved; the rest stays as it is.
+    /// Gives back `window`: any piece of what was reserved; the rest stays as it is. A platform that cannot take a piece
+    /// refuses it.
     ///
     /// # Errors
     ///
-    /// The platform's reason; the address space then stays reserved.
+    /// The platform's reason; all of `window` then stays reserved.
     ///
     /// # Safety
     ///
@@ -237,203 +270,5 @@ pub unsafe trait Platform: Sync {
         }
         // SAFETY: the caller's promise is passed on as it is.
         unsafe { arch::fill(cpu, dest, value, length_bytes, kind) }
-    }
-}
-
-/// What [`Source::prepare`] did to the length of a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Growth {
-    /// Length in bytes before.
-    pub from_bytes: u64,
-    /// Length in bytes after.
-    pub to_bytes: u64,
-}
-
-/// What a deep flush came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub enum DeepFlush {
-    /// The bytes are in the most reliable domain that software can reach.
-    Done,
-    /// The medium says that there is nothing beyond an ordinary flush.
-    NotNeeded,
-    /// The medium has a deep flush, and this program may not use it.
-    NotPermitted,
-}
-
-/// Where the bytes of parts come from.
-///
-/// # Safety
-///
-/// After [`map`](Self::map) has returned `Ok`, every byte of the window is readable and writable memory of the source,
-/// until [`unmap`](Self::unmap) returns `Ok` for it. Neither touches an address outside its window.
-pub unsafe trait Source: Send + Sync {
-    /// Returns the length in bytes, asked anew.
-    ///
-    /// # Errors
-    ///
-    /// The platform's reason.
-    fn length_bytes(&self) -> Result<u64, Errno>;
-
-    /// Returns the alignment in bytes, a power of two, of offset, length and address of its mappings.
-    fn alignment_bytes(&self) -> usize;
-
-    /// Returns how stores to its mappings become durable; never finer than what is proven.
-    ///
-    /// # Errors
-    ///
-    /// The platform's reason why it could not be found out.
-    fn granularity(&self) -> Result<Granularity, Errno>;
-
-    /// Returns the address of its first byte where the source can be at no other (memory without an MMU).
-    fn fixed_address(&self) -> Option<usize> {
-        None
-    }
-
-    /// Returns the width in bytes, a power of two, of the narrowest store that the medium takes; 1 where any will do.
-    ///
-    /// A set refuses a source whose granule is wider than the narrowest store of its platform's copies:
-    /// [`Cpu::narrowest_store_bytes`]. Stores that the program makes itself, through a pointer or a slice, are its own
-    /// duty.
-    fn write_granule_bytes(&self) -> usize {
-        1
-    }
-
-    /// Makes sure that the bytes of `range` exist and are backed, growing the source if it may grow.
-    ///
-    /// May answer from memory when [`map`](Self::map) checks again. Only ever enlarges, also when called by several
-    /// threads at once. After a power cut in the middle the source has the old or the new length.
-    ///
-    /// # Errors
-    ///
-    /// See [`PrepareError`]; the length is the old one then.
-    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
-        let length_bytes = self.length_bytes().map_err(PrepareError::Length)?;
-        if range.end() <= length_bytes { Ok(None) } else { Err(PrepareError::TooSmall { length_bytes }) }
-    }
-
-    /// Returns whether [`prepare`](Self::prepare) of `range` would have nothing to do; may answer from memory, like it.
-    ///
-    /// `false` where that takes more than a glance. The set then looks whether there is room before it prepares.
-    fn holds(&self, range: Span) -> bool {
-        let _ = range;
-        false
-    }
-
-    /// Takes back `growth`, unless something has come to need it since.
-    fn undo_growth(&self, growth: Growth) {
-        let _ = growth;
-    }
-
-    /// Maps the bytes from `offset` on into `window`, in place of the reservation's placeholder.
-    ///
-    /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of
-    /// [`alignment_bytes`](Self::alignment_bytes). On failure the placeholder is there again.
-    ///
-    /// # Errors
-    ///
-    /// The platform's reason; also when the source has become too short meanwhile.
-    ///
-    /// # Safety
-    ///
-    /// The caller holds the reservation.
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno>;
-
-    /// Takes the mapping out of `window` and puts the placeholder back.
-    ///
-    /// # Errors
-    ///
-    /// The platform's reason; the mapping is still there then.
-    ///
-    /// # Safety
-    ///
-    /// `window` was mapped by one call of [`map`](Self::map) with this `offset`, and nobody uses it any more.
-    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno>;
-
-    /// Makes the bytes of `range` durable at page granularity; `range` is on page boundaries, `offset` is its first
-    /// byte in the source. Interrupted calls are repeated, failed ones are not.
-    ///
-    /// # Errors
-    ///
-    /// The platform's reason; the bytes may be lost then. `EOPNOTSUPP` where the granularity is finer than a page and
-    /// the medium has no such call.
-    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno>;
-
-    /// Pushes the bytes of `range` to the most reliable domain that software can reach.
-    ///
-    /// The core has already made them durable in the ordinary way: written back cache lines and fenced, or called
-    /// [`sync`](Self::sync). `range` lies in one mapping of this source, `offset` is its first byte in the source;
-    /// neither need be aligned.
-    ///
-    /// # Errors
-    ///
-    /// The platform's reason why the flush failed.
-    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno>;
-
-    /// Returns the live shutdown record, where one was attached: see [`Checked`](crate::Checked).
-    ///
-    /// Without one, nobody asks for the [`device`](Self::device).
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
-        None
-    }
-
-    /// Appends to the empty `id` the ids of the memory modules behind the source, in an order that does not change,
-    /// and returns how often they have lost power in a way that may have lost stores.
-    ///
-    /// # Errors
-    ///
-    /// See [`DeviceError`]. A count that cannot be had is not 0, and a source without modules is not supported.
-    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
-        let _ = id;
-        Err(DeviceError::Unsupported)
-    }
-
-    /// Returns when bad blocks keep the source from being mapped: see [`Checked`](crate::Checked).
-    fn bad_block_policy(&self) -> BadBlockPolicy {
-        BadBlockPolicy::Off
-    }
-
-    /// Lists the bad blocks that touch `range`, the lowest first, as many as `blocks` has room for.
-    ///
-    /// You must list them in ascending order, none touching another; each may reach beyond `range`, since it is
-    /// rounded to what can be cleared. [`Collector`](crate::badblock::Collector) does this.
-    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
-        let _ = (range, blocks);
-        BadBlocks::Unknown(Errno::OPNOTSUPP)
-    }
-
-    /// Clears what is bad in `block`, and makes sure that it is: these bytes are 0 then. Good ones keep their contents.
-    ///
-    /// After a power cut in the middle some of it is cleared.
-    ///
-    /// # Errors
-    ///
-    /// See [`ClearError`].
-    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
-        let _ = block;
-        Err(ClearError::Unsupported)
-    }
-
-    /// Copies bytes from `offset` on out of the source, and survives damaged memory
-    /// (`pmemset_source_pread_mcsafe`).
-    ///
-    /// # Errors
-    ///
-    /// See [`McsafeError`].
-    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
-        let _ = (offset, bytes);
-        Err(McsafeError::Unsupported)
-    }
-
-    /// Copies bytes into the source from `offset` on, and survives damaged memory
-    /// (`pmemset_source_pwrite_mcsafe`).
-    ///
-    /// # Errors
-    ///
-    /// See [`McsafeError`].
-    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
-        let _ = (offset, bytes);
-        Err(McsafeError::Unsupported)
     }
 }

@@ -4,7 +4,7 @@
 use pmemset_core::arch::StoreKind;
 use pmemset_core::badblock::BadBlocks;
 use pmemset_core::sim::{Call, Explore, Explored, Failure, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
-use pmemset_core::{Extent, Granularity, Platform, Source, Span};
+use pmemset_core::{Extent, Granularity, Health as _, Platform, Source, Span};
 
 const PAGE_BYTES: usize = 256;
 

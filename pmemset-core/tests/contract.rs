@@ -15,7 +15,7 @@ use ports::liar::Liar;
 use ports::simulated::{Fault, Port};
 
 /// Returns the duties that are broken; a panic of the simulator, which guards itself, ends the list.
-fn broken_duties(platform: &impl Platform, source: &impl Source) -> Vec<&'static str> {
+fn broken_duties<P: Platform>(platform: &P, source: &impl Source<Space = P::Space>) -> Vec<&'static str> {
     let mut broken = Vec::new();
     let checks = AssertUnwindSafe(|| check_duties(platform, source, &mut broken));
     if catch_unwind(checks).is_err() {
@@ -24,7 +24,7 @@ fn broken_duties(platform: &impl Platform, source: &impl Source) -> Vec<&'static
     broken
 }
 
-fn check_duties(platform: &impl Platform, source: &impl Source, broken: &mut Vec<&'static str>) {
+fn check_duties<P: Platform>(platform: &P, source: &impl Source<Space = P::Space>, broken: &mut Vec<&'static str>) {
     let mut report = |duty, finding: Finding| {
         if let Err(breach) = finding {
             println!("{duty}: {breach}");

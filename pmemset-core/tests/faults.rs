@@ -79,8 +79,12 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
             world.model.note_leaks(&machine);
         }
         world.check(&told);
-        world.step(op);
-        world.step(REMOVE);
+        if let Outcome::Remove(Err(RemoveError::DeepFlush { .. })) = outcome {
+            give_up(&mut world, op);
+        } else {
+            world.step(op);
+            world.step(REMOVE);
+        }
         failed
     };
     drop(ground);
@@ -88,17 +92,45 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
     failed
 }
 
-/// Takes out of the model what a removal has removed before it failed, and returns the events; the error has to have
-/// said the same.
-fn removed_below(world: &mut World<'_>, op: Op, segment: Extent, removed: Option<Extent>) -> Vec<Told> {
-    let range = match op {
+/// What could not be flushed stays refused until it is discarded, or for as long as somebody has a handle.
+fn give_up(world: &mut World<'_>, op: Op) {
+    let again = world.act(op);
+    assert!(matches!(again, Outcome::Remove(Err(RemoveError::FailedBefore { .. }))), "{again:?}");
+    world.check(&[]);
+    let range = range_of(world, op);
+    let whole = matches!(op, Op::Remove { .. });
+    let discarded = if whole {
+        let handle = world.set.part_at(range.start()).unwrap();
+        world.set.discard(handle).map_err(|refused| refused.error)
+    } else {
+        world.set.discard_range(range.start(), range.length_bytes())
+    };
+    let told = match discarded {
+        Ok(()) => {
+            let mut told = world.model.strike(range);
+            told.splice(0..0, (!whole).then_some(Told::Range(range)));
+            told
+        }
+        Err(RemoveError::Pinned { .. }) if !world.pins.is_empty() => Vec::new(),
+        other => panic!("{other:?}"),
+    };
+    world.check(&told);
+}
+
+fn range_of(world: &World<'_>, op: Op) -> Extent {
+    match op {
         Op::Remove { part } => world.model.nth_part(part).unwrap(),
         Op::RemoveRange { segment, delta, length_bytes } => {
             Extent::new(world.model.range_start(segment, delta), length_bytes).unwrap()
         }
         _ => panic!("{op:?} removes nothing"),
-    };
-    let below = range.before(segment.start());
+    }
+}
+
+/// Takes out of the model what a removal has removed before it failed, and returns the events; the error has to have
+/// said the same.
+fn removed_below(world: &mut World<'_>, op: Op, segment: Extent, removed: Option<Extent>) -> Vec<Told> {
+    let below = range_of(world, op).before(segment.start());
     let extents = world.model.segments.iter().map(|segment| segment.extent);
     let mut gone: Vec<Extent> = extents.filter(|extent| below.is_some_and(|below| below.overlaps(*extent))).collect();
     gone.sort_unstable();

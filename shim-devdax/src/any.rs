@@ -5,13 +5,13 @@ use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
-use pmemset_core::error::PrepareError;
+use pmemset_core::cell::Shutdown;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+use pmemset_core::{BadBlockPolicy, DeepFlush, Errno, Extent, Health, Source, Span, forward_source};
 use rustix::fs::FileType;
 use rustix::path::Arg;
 use shim_linux::nd::{Attribute, NdError};
-use shim_linux::{FileSource, OpenError, OpenOptions, open_any};
+use shim_linux::{FileSource, OpenError, OpenOptions, Process, open_any};
 
 use crate::error::DaxError;
 use crate::source::{DaxSource, errno, refusal};
@@ -133,54 +133,60 @@ macro_rules! each {
 
 // SAFETY: every call goes to the source inside, which keeps the promises.
 unsafe impl Source for AnySource {
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        each!(self, source => source.length_bytes())
-    }
+    type Space = Process;
+
+    forward_source!(self { Self::File(source) => source, Self::Dax(source) => source } except alignment_bytes, map, deep_flush, health);
+
     #[inline(never)]
     fn alignment_bytes(&self) -> usize {
         each!(self, source => source.alignment_bytes())
     }
-    fn granularity(&self) -> Result<Granularity, Errno> {
-        each!(self, source => source.granularity())
-    }
-    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
-        each!(self, source => source.prepare(range))
-    }
 
-    fn holds(&self, range: Span) -> bool {
-        each!(self, source => source.holds(range))
-    }
-    fn undo_growth(&self, growth: Growth) {
-        each!(self, source => source.undo_growth(growth));
-    }
     #[inline(never)]
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
         // SAFETY: the caller's promise is passed on as it is.
         each!(self, source => unsafe { source.map(window, offset) })
     }
-    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        each!(self, source => unsafe { source.unmap(window, offset) })
-    }
-    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
-        each!(self, source => source.sync(range, offset))
-    }
+
     #[inline(never)]
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         each!(self, source => source.deep_flush(range, offset))
     }
+
+    #[inline]
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+/// That of the source inside. Without a choice between two, the compiler sees which of it a program does not use.
+impl Health for AnySource {
+    #[inline]
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        each!(self, source => source.shutdown())
+    }
+
+    #[inline]
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        each!(self, source => source.bad_block_policy())
+    }
+
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         each!(self, source => source.device(id))
     }
+
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
         each!(self, source => source.bad_blocks(range, blocks))
     }
+
     fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
         each!(self, source => source.clear_bad_block(block))
     }
+
     fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
         each!(self, source => source.read_mcsafe(offset, bytes))
     }
+
     fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
         each!(self, source => source.write_mcsafe(offset, bytes))
     }

@@ -4,7 +4,7 @@
 use core::slice;
 
 use pmemset_core::badblock::{BadBlocks, McsafeError, check_bounds};
-use pmemset_core::{Errno, Extent, Platform as _, Source, Span};
+use pmemset_core::{Errno, Extent, Health as _, Platform as _, Source, Span};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};

@@ -3,15 +3,16 @@
 
 use core::fmt;
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
+use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
+use pmemset_core::cell::Shutdown;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform as _, Source, Span};
+use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform as _, Source, Span};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
 use rustix::io;
 use rustix::path::Arg;
 use shim_linux::nd::{Region, Sysfs};
-use shim_linux::{Fd, Linux, map_file, put_placeholder};
+use shim_linux::{Fd, Linux, Process, map_file, put_placeholder};
 
 use crate::clear;
 use crate::device::{DaxDevice, Durability, Mode};
@@ -36,6 +37,7 @@ pub struct DaxSource<F = Fd> {
     fd: F,
     device: DaxDevice,
     durability: Durability,
+    failed: FailedWriteBack,
 }
 
 impl DaxSource<Fd> {
@@ -132,7 +134,7 @@ impl<F: AsFd> DaxSource<F> {
             return Err(DaxError::InvalidAlignment { alignment_bytes: device.alignment_bytes() as u64 });
         }
         let durability = device.durability(Linux.cpu());
-        Ok(Self { fd, device, durability })
+        Ok(Self { fd, device, durability, failed: FailedWriteBack::new() })
     }
 
     /// Refuses memory that is not known to be persistent.
@@ -233,6 +235,13 @@ fn check(fd: BorrowedFd<'_>) -> Result<Dev, DaxError> {
 // SAFETY: `map` has the kernel map the device over the window and nothing else, wholly inside the device, whose length
 // cannot change while its driver has it.
 unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
+    type Space = Process;
+
+    #[inline]
+    fn space(&self) -> Process {
+        Process
+    }
+
     /// The whole units of the alignment: what lies behind the last one cannot be mapped.
     fn length_bytes(&self) -> Result<u64, Errno> {
         self.device.length_bytes().map_err(|error| error.errno())
@@ -277,6 +286,28 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
     /// Flushes the device's region; one that is on no nd bus has nothing to flush.
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         self.device.region().map_or(Ok(DeepFlush::NotNeeded), Region::deep_flush)
+    }
+
+    #[inline]
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+
+    #[inline]
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl<F: AsFd + Send + Sync> Health for DaxSource<F> {
+    #[inline]
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+
+    #[inline]
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
     }
 
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {

@@ -36,9 +36,20 @@ impl Linux {
     }
 }
 
-// SAFETY: a reservation is a mapping of the process, which the kernel gives to nobody else until it is unmapped.
+/// The address space of this process, reserved with inaccessible placeholders that the kernel maps over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Process;
+
+// SAFETY: a reservation is a mapping of the process, which the kernel gives to nobody else until it is unmapped; every
+// platform with the space `Process` makes them so.
 unsafe impl Platform for Linux {
     type Lock = StripedRwLock;
+    type Space = Process;
+
+    #[inline]
+    fn space(&self) -> Process {
+        Process
+    }
 
     #[inline]
     fn page_size_bytes(&self) -> usize {

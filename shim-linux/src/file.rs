@@ -3,17 +3,18 @@
 
 use core::fmt;
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
+use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
+use pmemset_core::cell::Shutdown;
 use pmemset_core::error::PrepareError;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dev, Stat};
 use rustix::path::Arg;
 
 pub use crate::grow::Backing;
 
-use crate::address_space::{self, map_file, put_placeholder};
+use crate::address_space::{self, Process, map_file, put_placeholder};
 use crate::auxv;
 use crate::fd::Fd;
 use crate::grow::{self, Length};
@@ -42,6 +43,7 @@ pub struct FileSource<F = Fd> {
     inode: u64,
     length: Length,
     probe: Probe,
+    failed: FailedWriteBack,
 }
 
 impl FileSource<Fd> {
@@ -110,7 +112,8 @@ impl<F: AsFd> FileSource<F> {
         let device = stat.st_dev;
         let file_system = open::file_system(fd.as_fd())?;
         let probe = Probe::new(fd.as_fd(), device);
-        Ok(Self { device, inode: stat.st_ino, length: Length::new(stat, file_system, may_grow), probe, fd })
+        let length = Length::new(stat, file_system, may_grow);
+        Ok(Self { device, inode: stat.st_ino, length, probe, failed: FailedWriteBack::new(), fd })
     }
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
@@ -179,6 +182,13 @@ impl<F: AsFd> fmt::Debug for FileSource<F> {
 // SAFETY: `map` has the kernel map a regular file of sufficient length over the window and nothing else, and both kinds
 // of descriptor that a source can have refer to one file as long as it lives.
 unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
+    type Space = Process;
+
+    #[inline]
+    fn space(&self) -> Process {
+        Process
+    }
+
     fn length_bytes(&self) -> Result<u64, Errno> {
         let (length_bytes, _) = grow::size(self.fd.as_fd())?;
         self.length.is_now(length_bytes);
@@ -251,6 +261,28 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
             DeepFlush::NotPermitted => Ok(DeepFlush::Done),
             answer => Ok(answer),
         }
+    }
+
+    #[inline]
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+
+    #[inline]
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl<F: AsFd> Health for FileSource<F> {
+    #[inline]
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+
+    #[inline]
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
     }
 
     /// Asks the nd bus about the block device that the file system is on: partitions, and linear mappings too.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use pmemset_core::Source;
 use pmemset_core::contract::{self, Finding, Outcome};
 use rustix::fs::{Mode, OFlags, ftruncate, open, statfs};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use shim_linux::{FileSource, Linux, OpenOptions, Process};
 
 const TMPFS: u64 = 0x0102_1994;
 const EXT4: u64 = 0xef53;
@@ -25,7 +25,7 @@ const BELOW: [&str; 2] = ["device_stays", "bad_blocks_are_in_order"];
 static ADDRESS_SPACE: Mutex<()> = Mutex::new(());
 
 /// Returns the duties that are broken; those that were not checked have to be `skipped`.
-fn broken_duties(source: &impl Source, skipped: &[&str]) -> Vec<String> {
+fn broken_duties(source: &impl Source<Space = Process>, skipped: &[&str]) -> Vec<String> {
     let _alone = ADDRESS_SPACE.lock().unwrap_or_else(PoisonError::into_inner);
     let (mut broken, mut unseen) = (Vec::new(), Vec::new());
     let mut report = |duty: &'static str, finding: Finding| match finding {

@@ -11,7 +11,7 @@ use std::sync::Barrier;
 
 use machine::{Folder, Mount, alone, is_root, skip};
 use pmemset_core::error::{MapError, PrepareError};
-use pmemset_core::{Config, Errno, Granularity, Growth, MapConfig, Platform, Set, Source, Span};
+use pmemset_core::{Config, Errno, Granularity, Growth, Health as _, MapConfig, Platform, Set, Source, Span};
 use shim_linux::{Backing, FileSource, Linux, OpenOptions};
 
 const PAGE: u64 = 4096;

@@ -9,8 +9,10 @@ use std::path::Path;
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
 use pmemset_core::error::{MapError, PrepareError};
 use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span};
-use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions, map_file};
+use pmemset_core::{
+    Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span, forward_source,
+};
+use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions, Process, map_file};
 
 #[test]
 fn a_part_is_the_bytes_of_its_file() {
@@ -112,15 +114,10 @@ struct Shrinking<'a> {
 
 // SAFETY: every call goes to the file source, which keeps the promises.
 unsafe impl Source for Shrinking<'_> {
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        self.source.length_bytes()
-    }
-    fn alignment_bytes(&self) -> usize {
-        self.source.alignment_bytes()
-    }
-    fn granularity(&self) -> Result<Granularity, Errno> {
-        self.source.granularity()
-    }
+    type Space = Process;
+
+    forward_source!(self { Self { source, .. } => source } except prepare, holds);
+
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
         let prepared = self.source.prepare(range);
         if self.now.swap(false, Ordering::Relaxed) {
@@ -128,22 +125,8 @@ unsafe impl Source for Shrinking<'_> {
         }
         prepared
     }
-    fn undo_growth(&self, growth: Growth) {
-        self.source.undo_growth(growth);
-    }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.source.map(window, offset) }
-    }
-    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.source.unmap(window, offset) }
-    }
-    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
-        self.source.sync(range, offset)
-    }
-    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
-        self.source.deep_flush(range, offset)
+    fn holds(&self, _: Span) -> bool {
+        false
     }
 }
 

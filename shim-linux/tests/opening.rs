@@ -11,7 +11,7 @@ use std::path::Path;
 
 use machine::{Folder, alone, descriptors, is_root, skip};
 use pmemset_core::badblock::McsafeError;
-use pmemset_core::{Errno, Source};
+use pmemset_core::{Errno, Health as _, Source};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
 use shim_linux::{FileSource, OpenError, OpenOptions};
 

@@ -83,7 +83,8 @@ fn open(path: &CStr) -> Result<AnySource, Stop> {
 /// Switches on what the medium has: bad blocks where they are known, the shutdown state where modules count; with the
 /// record that the last run has kept, or a new one.
 fn checked(source: ManuallyDrop<AnySource>, keeper: &Keeper) -> Result<recorder::Source, Stop> {
-    let record = if matches!(source.device(&mut DeviceId::new()), Err(DeviceError::Unsupported)) {
+    let device = source.health().map(|health| health.device(&mut DeviceId::new()));
+    let record = if matches!(device, None | Some(Err(DeviceError::Unsupported))) {
         Line::new("shutdown state unknown: no memory modules behind it").print();
         None
     } else {

@@ -42,9 +42,18 @@ impl<const N: usize> Addresses<N> {
     }
 }
 
+/// The address space of a kernel, or of firmware: there is one, and its page tables are for every source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelSpace;
+
 // SAFETY: `Space` gives no address away twice, and nothing is mapped there.
 unsafe impl<const N: usize> Platform for Addresses<N> {
     type Lock = SpinRwLock;
+    type Space = KernelSpace;
+
+    fn space(&self) -> KernelSpace {
+        KernelSpace
+    }
 
     fn page_size_bytes(&self) -> usize {
         PAGE_BYTES

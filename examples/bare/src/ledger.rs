@@ -96,13 +96,13 @@ struct Place {
 
 /// The shutdown records of some sources, in a pinned part.
 #[derive(Debug)]
-pub struct Ledger<'s, P: Platform, S: Source + Clone, const N: usize> {
+pub struct Ledger<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     part: Part<'s, P, S, N>,
     is_sound: bool,
     places: Vec<Option<Place>, PLACES_MAX>,
 }
 
-impl<'s, P: Platform, S: Source + Clone, const N: usize> Ledger<'s, P, S, N> {
+impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Ledger<'s, P, S, N> {
     /// Returns the ledger in `part`; `is_sound` says that its own memory has not been cut badly.
     pub fn new(part: Part<'s, P, S, N>, is_sound: bool) -> Self {
         Self { part, is_sound, places: Vec::new() }

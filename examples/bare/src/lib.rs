@@ -76,7 +76,7 @@ pub mod pci;
 pub mod space;
 mod virtio;
 
-pub use addresses::{Addresses, LARGE_BYTES, PAGE_BYTES};
+pub use addresses::{Addresses, KernelSpace, LARGE_BYTES, PAGE_BYTES};
 pub use kernel::Kernel;
 pub use nvdimm::{Device, Nvdimm};
 pub use virtio::VirtioPmem;

@@ -4,10 +4,13 @@
 use core::sync::atomic::{Ordering, fence};
 
 use heapless::Vec;
+use pmemset_core::cell::Shutdown;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source, Span};
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Source, Span,
+};
 
-use crate::PAGE_BYTES;
+use crate::addresses::{KernelSpace, PAGE_BYTES};
 use crate::kernel::{self, Kernel};
 use crate::nfit::{MODULES_MAX, Nfit, Range};
 
@@ -34,6 +37,7 @@ pub struct Nvdimm<K> {
     /// Addresses of the flush hints' registers, one for each module that has any, mapped as a device.
     hints: Vec<usize, MODULES_MAX>,
     device: Option<Device>,
+    failed: FailedWriteBack,
 }
 
 impl<K: Kernel> Nvdimm<K> {
@@ -64,7 +68,7 @@ impl<K: Kernel> Nvdimm<K> {
             }
             hints.extend([kernel::registers(&kernel, address, HINT_BYTES)?]);
         }
-        Ok(Self { kernel, memory, granularity, hints, device })
+        Ok(Self { kernel, memory, granularity, hints, device, failed: FailedWriteBack::new() })
     }
 
     /// Returns where the range's shutdown record is kept.
@@ -85,6 +89,12 @@ fn store_fence() {
 
 // SAFETY: `map` puts exactly the window's pages onto the range's memory, which the firmware says is memory.
 unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
+    type Space = KernelSpace;
+
+    fn space(&self) -> KernelSpace {
+        KernelSpace
+    }
+
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(self.memory.length_bytes())
     }
@@ -127,6 +137,29 @@ unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
         }
         store_fence();
         Ok(DeepFlush::Done)
+    }
+
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+/// Knows the device; looks for no bad blocks.
+impl<K: Kernel + Send> Health for Nvdimm<K> {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
+    }
+
+    fn bad_blocks(&self, _range: Span, _blocks: &mut [Span]) -> BadBlocks {
+        BadBlocks::UNKNOWN
     }
 
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {

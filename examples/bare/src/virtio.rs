@@ -3,9 +3,9 @@
 
 use lock_api::RwLock;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source, Span};
+use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Source, Span};
 
-use crate::PAGE_BYTES;
+use crate::addresses::{KernelSpace, PAGE_BYTES};
 use crate::flush_queue::{ENTRIES, FlushQueue, Rings};
 use crate::kernel::{self, Kernel};
 use crate::pci::{self, Configuration, Structure};
@@ -45,6 +45,7 @@ pub struct VirtioPmem<K, F> {
     memory: Span,
     bell: usize,
     queue: RwLock<SpinRwLock, FlushQueue>,
+    failed: FailedWriteBack,
 }
 
 /// The common configuration of a device, mapped.
@@ -162,7 +163,10 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
         let common = Common { function: &function, address };
         common.reset()?;
         match Self::set_up(&kernel, &common, bells, own, FlushQueue::new(rings, rings_physical)) {
-            Ok((memory, bell, queue)) => Ok(Self { kernel, function, memory, bell, queue: RwLock::new(queue) }),
+            Ok((memory, bell, queue)) => {
+                let failed = FailedWriteBack::new();
+                Ok(Self { kernel, function, memory, bell, queue: RwLock::new(queue), failed })
+            }
             Err(cause) => {
                 common.set_status(status::FAILED);
                 Err(cause)
@@ -215,6 +219,12 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
 
 // SAFETY: `map` puts exactly the window's pages onto the disk's memory, which is none that the kernel uses.
 unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, F> {
+    type Space = KernelSpace;
+
+    fn space(&self) -> KernelSpace {
+        KernelSpace
+    }
+
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(self.memory.length_bytes())
     }
@@ -248,6 +258,15 @@ unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, 
 
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         self.flush().map(|()| DeepFlush::Done)
+    }
+
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+
+    /// The device tells nothing of what is behind it.
+    fn health(&self) -> Option<&dyn Health> {
+        None
     }
 }
 

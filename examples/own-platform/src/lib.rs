@@ -9,16 +9,27 @@ pub mod os;
 use os::{Disk, PAGE_BYTES};
 use pmemset_core::arch::Cpu;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
+use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
 /// The operating system's addresses.
 #[derive(Clone, Copy, Debug)]
 pub struct Os;
 
+/// The kind of address space: the system has one, so there is nothing to tell apart.
+///
+/// A type of your own, so that sources of another platform do not compile here, nor yours elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Addresses;
+
 // SAFETY: the system gives no address away twice.
 unsafe impl Platform for Os {
     /// Where threads can sleep, bring a lock whose waiters do.
     type Lock = SpinRwLock;
+    type Space = Addresses;
+
+    fn space(&self) -> Addresses {
+        Addresses
+    }
 
     fn page_size_bytes(&self) -> usize {
         PAGE_BYTES
@@ -45,21 +56,37 @@ unsafe impl Platform for Os {
 
 /// A disk as a source; map any of its bytes only once at a time, because each mapping is a copy.
 #[derive(Debug)]
-pub struct DiskSource(pub Disk);
+pub struct DiskSource {
+    /// The disk.
+    pub disk: Disk,
+    failed: FailedWriteBack,
+}
 
 impl DiskSource {
+    /// Returns the disk as a source that has not failed yet.
+    #[must_use]
+    pub const fn new(disk: Disk) -> Self {
+        Self { disk, failed: FailedWriteBack::new() }
+    }
+
     fn write(&self, range: Extent, offset: u64) -> Result<(), Errno> {
         let at = usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?;
         // SAFETY: the range is mapped: memory that this source has filled.
         let bytes = unsafe { core::slice::from_raw_parts(range.start() as *const u8, range.length_bytes()) };
-        if self.0.write(at, bytes) { Ok(()) } else { Err(Errno::IO) }
+        if self.disk.write(at, bytes) { Ok(()) } else { Err(Errno::IO) }
     }
 }
 
 // SAFETY: the system's addresses have memory behind them; this source touches that of its windows only.
 unsafe impl Source for DiskSource {
+    type Space = Addresses;
+
+    fn space(&self) -> Addresses {
+        Addresses
+    }
+
     fn length_bytes(&self) -> Result<u64, Errno> {
-        Ok(self.0.length_bytes() as u64)
+        Ok(self.disk.length_bytes() as u64)
     }
 
     fn alignment_bytes(&self) -> usize {
@@ -74,7 +101,7 @@ unsafe impl Source for DiskSource {
         let at = usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?;
         // SAFETY: the window is reserved and not in use: its memory is this call's.
         let bytes = unsafe { core::slice::from_raw_parts_mut(window.start() as *mut u8, window.length_bytes()) };
-        if self.0.read(at, bytes) { Ok(()) } else { Err(Errno::NXIO) }
+        if self.disk.read(at, bytes) { Ok(()) } else { Err(Errno::NXIO) }
     }
 
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
@@ -87,5 +114,14 @@ unsafe impl Source for DiskSource {
 
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         self.write(range, offset).map(|()| DeepFlush::Done)
+    }
+
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+
+    /// The disk keeps its broken blocks to itself, and counts no power cuts.
+    fn health(&self) -> Option<&dyn Health> {
+        None
     }
 }

@@ -17,7 +17,7 @@ const SKIPPED: [&str; 7] = [
 
 #[test]
 fn every_duty_is_kept() {
-    let source = DiskSource(Disk::new(64 * PAGE_BYTES));
+    let source = DiskSource::new(Disk::new(64 * PAGE_BYTES));
     let (mut breaches, mut skipped) = (Vec::new(), Vec::new());
     let mut report = |duty: &'static str, finding: contract::Finding| match finding {
         Ok(contract::Outcome::Kept) => {}
@@ -32,7 +32,7 @@ fn every_duty_is_kept() {
 
 #[test]
 fn bytes_are_on_the_disk_after_the_part_is_gone() {
-    let source = DiskSource(Disk::new(4 * PAGE_BYTES));
+    let source = DiskSource::new(Disk::new(4 * PAGE_BYTES));
     let set: Set<'_, _, &DiskSource, 4> = Set::new(Os, Config::new(Granularity::Page));
     set.set_coalescing(Coalescing::Full);
     for page in 0..4 {
@@ -46,6 +46,6 @@ fn bytes_are_on_the_disk_after_the_part_is_gone() {
     unsafe { (last as *mut u8).write_volatile(77) };
     set.remove(part).unwrap();
     let mut byte = [0];
-    assert!(source.0.read(4 * PAGE_BYTES - 1, &mut byte));
+    assert!(source.disk.read(4 * PAGE_BYTES - 1, &mut byte));
     assert_eq!(byte, [77]);
 }

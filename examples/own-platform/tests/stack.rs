@@ -9,12 +9,13 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use pmemset_core::arch::Cpu;
+use pmemset_core::cell::Shutdown;
 use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Coalescing, Config, CopyFlags, DeepFlush, Errno, Extent, Granularity,
-    MapConfig, Platform, Reservation, Set, ShutdownRecord, Source, Span,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Coalescing, Config, CopyFlags, DeepFlush, Errno, Extent,
+    FailedWriteBack, Granularity, Health, MapConfig, Platform, Reservation, Set, ShutdownRecord, Source, Span,
 };
 
 /// What no call of a release build may exceed, in bytes.
@@ -86,7 +87,9 @@ impl Small {
 // SAFETY: gives no address away twice.
 unsafe impl Platform for Small {
     type Lock = SpinRwLock;
+    type Space = ();
 
+    fn space(&self) {}
     fn page_size_bytes(&self) -> usize {
         PAGE
     }
@@ -105,10 +108,16 @@ unsafe impl Platform for Small {
     }
 }
 
-struct Memory;
+#[derive(Default)]
+struct Memory {
+    failed: FailedWriteBack,
+}
 
 // SAFETY: every window is memory of the arena.
 unsafe impl Source for Memory {
+    type Space = ();
+
+    fn space(&self) {}
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(1 << 40)
     }
@@ -129,6 +138,21 @@ unsafe impl Source for Memory {
     }
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         Ok(DeepFlush::Done)
+    }
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl Health for Memory {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
     }
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         id.push(b"arena").map(|()| 7)
@@ -174,9 +198,9 @@ fn calls(name: &str, source: Handle<'_>) -> Vec<(String, usize)> {
 
 #[test]
 fn no_call_needs_much_stack() {
-    let plain = Checked::new(Memory);
+    let plain = Checked::new(Memory::default());
     let record = ShutdownRecord::new();
-    let judged = Checked::new(Memory).shutdown_record(record).bad_block_detection(BadBlockPolicy::Required);
+    let judged = Checked::new(Memory::default()).shutdown_record(record).bad_block_detection(BadBlockPolicy::Required);
     let all: Vec<_> = calls("", &plain).into_iter().chain(calls("_checked", &judged)).collect();
     let most = if cfg!(debug_assertions) { DEBUG_MAX } else { RELEASE_MAX };
     for (call, bytes) in &all {
@@ -197,7 +221,10 @@ fn memory_is_what_was_promised() {
     println!("set_fixed {fixed}");
     println!("set_segment {segment}");
     assert!(segment <= 88 && fixed < 2048, "{segment} bytes a segment, and {fixed}");
-    let wide = each(size_of::<Room<&'static dyn Source, 1>>(), size_of::<Room<&'static dyn Source, N>>());
+    let wide = each(
+        size_of::<Room<&'static dyn Source<Space = ()>, 1>>(),
+        size_of::<Room<&'static dyn Source<Space = ()>, N>>(),
+    );
     assert!(wide <= 96, "{wide} bytes a segment where a handle has two words");
     let claimed = each(size_of::<Window<1>>(), size_of::<Window<N>>());
     assert!(claimed <= 36 && size_of::<Window<1>>() < 256, "{claimed} bytes a segment of a reservation");

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
+use bare::KernelSpace;
 use pmemset_core::arch::Cpu;
 use pmemset_core::contract::{self, Finding, Outcome};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
+use pmemset_core::{Errno, Extent, Platform, Source, forward_source};
 
 use crate::journal::Handle;
 use crate::platform::Machine;
@@ -53,6 +54,11 @@ struct Flawed<T>(T);
 // SAFETY: it is not; nothing but the suite uses it, which looks at what it was given and stores nothing there.
 unsafe impl Platform for Flawed<&Machine> {
     type Lock = <Machine as Platform>::Lock;
+    type Space = KernelSpace;
+
+    fn space(&self) -> KernelSpace {
+        KernelSpace
+    }
 
     fn page_size_bytes(&self) -> usize {
         self.0.page_size_bytes()
@@ -78,17 +84,9 @@ unsafe impl Platform for Flawed<&Machine> {
 
 // SAFETY: the window's memory is the source's, if not the bytes that were asked for.
 unsafe impl Source for Flawed<Handle> {
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        self.0.length_bytes()
-    }
+    type Space = KernelSpace;
 
-    fn alignment_bytes(&self) -> usize {
-        self.0.alignment_bytes()
-    }
-
-    fn granularity(&self) -> Result<Granularity, Errno> {
-        self.0.granularity()
-    }
+    forward_source!(self { Self(source) => source } except map, unmap);
 
     unsafe fn map(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
         // SAFETY: the caller's promise is passed on; the first bytes are there as well as others.
@@ -98,13 +96,5 @@ unsafe impl Source for Flawed<Handle> {
     unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
         // SAFETY: mapped from the first byte on.
         unsafe { self.0.unmap(window, 0) }
-    }
-
-    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
-        self.0.sync(range, offset)
-    }
-
-    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
-        self.0.deep_flush(range, offset)
     }
 }

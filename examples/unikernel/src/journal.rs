@@ -1,5 +1,6 @@
 //! A ring of records in one part of a set.
 
+use bare::KernelSpace;
 use pmemset_core::error::PersistError;
 use pmemset_core::{CopyFlags, Part, Set, Source};
 use ring::{RECORD_BYTES, Record, Recovered, recover, slot_of};
@@ -9,7 +10,7 @@ use crate::platform::Machine;
 /// Segments that a set of this kernel has room for.
 pub const SEGMENTS_MAX: usize = 16;
 /// How the kernel's sets refer to their sources.
-pub type Handle = &'static dyn Source;
+pub type Handle = &'static dyn Source<Space = KernelSpace>;
 /// A set of this kernel.
 pub type Parts = Set<'static, &'static Machine, Handle, SEGMENTS_MAX>;
 

@@ -108,11 +108,11 @@ pub(super) struct Bed<'p, P: Platform, S: ?Sized> {
 }
 
 /// Returns the unit in bytes of a source's mappings on this platform.
-pub(super) fn unit_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> usize {
+pub(super) fn unit_bytes<P: Platform, S: Source<Space = P::Space> + ?Sized>(platform: &P, source: &S) -> usize {
     source.alignment_bytes().max(platform.page_size_bytes())
 }
 
-impl<'p, P: Platform, S: Source + ?Sized> Bed<'p, P, S> {
+impl<'p, P: Platform, S: Source<Space = P::Space> + ?Sized> Bed<'p, P, S> {
     pub(super) fn new(platform: &'p P, source: &'p S, units: usize) -> Result<Self, Breach> {
         let page_bytes = platform.page_size_bytes();
         let unit_bytes = source.alignment_bytes().max(page_bytes);
@@ -188,7 +188,7 @@ impl<'p, P: Platform, S: Source + ?Sized> Bed<'p, P, S> {
 /// Another place, through which single units are looked at while they are mapped in a [`Bed`].
 pub(super) struct Eye<'p, P: Platform, S: ?Sized>(Bed<'p, P, S>);
 
-impl<'p, P: Platform, S: Source + ?Sized> Eye<'p, P, S> {
+impl<'p, P: Platform, S: Source<Space = P::Space> + ?Sized> Eye<'p, P, S> {
     /// Returns `None` for a source that can be at one address only.
     pub(super) fn new(platform: &'p P, source: &'p S) -> Result<Option<Self>, Breach> {
         if source.fixed_address().is_some() {

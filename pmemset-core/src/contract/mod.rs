@@ -153,7 +153,7 @@ pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, 
 /// The source has at least 4 units of its alignment (or the page size, if that is larger); their bytes are overwritten.
 /// Nobody else maps it, changes its length or the address space meanwhile. Leaves nothing mapped, unless a duty is
 /// broken, and a source that grows one unit longer.
-pub fn source<P: Platform, S: Source + ?Sized>(
+pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,
     source: &S,
     report: &mut dyn FnMut(&'static str, Finding),

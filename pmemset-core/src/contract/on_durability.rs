@@ -10,7 +10,10 @@ const MAPPED_ONCE: &str = "the source maps its bytes once at a time";
 const SHARED: &str = "mappings of the same bytes share their memory, so only a power cut would show it";
 
 /// [`Platform::write_back`], [`Platform::fence`]: of any range of a mapping, and the bytes stay.
-pub fn write_back_takes_any_range<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn write_back_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, 2)?;
     let mapping = bed.map(0, 2)?;
     mapping.store(41);
@@ -25,7 +28,10 @@ pub fn write_back_takes_any_range<P: Platform, S: Source + ?Sized>(platform: &P,
 
 /// [`Source::granularity`] finer than a page: what is written back and fenced is in the source, as another mapping of
 /// the same bytes shows, without a [`sync`](Source::sync).
-pub fn write_back_reaches_the_medium<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn write_back_reaches_the_medium<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     if granularity_of(source)? == Granularity::Page {
         return skipped("the source is synchronised by pages");
     }
@@ -46,7 +52,7 @@ pub fn write_back_reaches_the_medium<P: Platform, S: Source + ?Sized>(platform: 
 }
 
 /// [`Source::sync`]: of the whole mapping, and of one page in it; `EOPNOTSUPP` where it is never called.
-pub fn sync_takes_any_page<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn sync_takes_any_page<P: Platform, S: Source<Space = P::Space> + ?Sized>(platform: &P, source: &S) -> Finding {
     let bed = Bed::new(platform, source, 3)?;
     let mapping = bed.map(1, 2)?;
     mapping.store(31);
@@ -59,7 +65,10 @@ pub fn sync_takes_any_page<P: Platform, S: Source + ?Sized>(platform: &P, source
 }
 
 /// [`Source::sync`]: no bytes of the source change outside of the range, whatever lies beside it in the address space.
-pub fn sync_changes_no_other_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn sync_changes_no_other_bytes<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, UNITS)?;
     bed.paint(32)?;
     let mapping = bed.map(1, 2)?;
@@ -77,7 +86,7 @@ pub fn sync_changes_no_other_bytes<P: Platform, S: Source + ?Sized>(platform: &P
 }
 
 /// [`Source::sync`]: afterwards the bytes of the range are in the source, as another mapping of them shows.
-pub fn sync_reaches_the_medium<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn sync_reaches_the_medium<P: Platform, S: Source<Space = P::Space> + ?Sized>(platform: &P, source: &S) -> Finding {
     if granularity_of(source)? != Granularity::Page {
         return skipped("the source is not synchronised by pages");
     }
@@ -110,7 +119,10 @@ pub fn sync_reaches_the_medium<P: Platform, S: Source + ?Sized>(platform: &P, so
 }
 
 /// [`Source::deep_flush`]: of any range of a mapping, whatever the answer.
-pub fn deep_flush_takes_any_range<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn deep_flush_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, 3)?;
     let mapping = bed.map(1, 2)?;
     mapping.store(51);
@@ -122,7 +134,10 @@ pub fn deep_flush_takes_any_range<P: Platform, S: Source + ?Sized>(platform: &P,
 }
 
 /// [`Source::deep_flush`]: no bytes of the source change, but that those of the range may be made durable once more.
-pub fn deep_flush_changes_no_other_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn deep_flush_changes_no_other_bytes<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, UNITS)?;
     bed.paint(52)?;
     let mapping = bed.map(1, 2)?;

@@ -24,7 +24,10 @@ pub fn granularity_stays<S: Source + ?Sized>(source: &S) -> Finding {
 /// [`Source::granularity`]: no cache lines where the processor cannot write them back ([`Cpu::can_write_back`]).
 ///
 /// [`Cpu::can_write_back`]: crate::arch::Cpu::can_write_back
-pub fn granularity_suits_the_processor<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn granularity_suits_the_processor<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let granularity = source.granularity().map_err(|errno| Breach::of("a granularity").because(errno))?;
     let suits = granularity != Granularity::CacheLine || platform.cpu().can_write_back();
     ensure(suits, Breach::of("a processor that writes back cache lines, or page granularity"))?;
@@ -35,7 +38,10 @@ pub fn granularity_suits_the_processor<P: Platform, S: Source + ?Sized>(platform
 /// ([`Cpu::narrowest_store_bytes`]): no set maps the source otherwise.
 ///
 /// [`Cpu::narrowest_store_bytes`]: crate::arch::Cpu::narrowest_store_bytes
-pub fn write_granule_can_be_stored<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn write_granule_can_be_stored<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let granule_bytes = source.write_granule_bytes();
     ensure(granule_bytes.is_power_of_two(), Breach::of("a power of two").number(granule_bytes as u64))?;
     let stored = granule_bytes <= platform.cpu().narrowest_store_bytes();
@@ -44,7 +50,10 @@ pub fn write_granule_can_be_stored<P: Platform, S: Source + ?Sized>(platform: &P
 }
 
 /// [`Source::fixed_address`]: on a multiple of the alignment and of the page size.
-pub fn fixed_address_is_aligned<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn fixed_address_is_aligned<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let mask = unit_bytes(platform, source).wrapping_sub(1);
     let Some(address) = source.fixed_address() else { return skipped("the source can be at any address") };
     ensure(address & mask == 0, Breach::of("an aligned fixed address").number(address as u64))?;
@@ -52,7 +61,10 @@ pub fn fixed_address_is_aligned<P: Platform, S: Source + ?Sized>(platform: &P, s
 }
 
 /// [`Source::length_bytes`]: enough for these checks, and the same twice.
-pub fn length_is_enough_and_stays<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn length_is_enough_and_stays<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let length_bytes = length_of(source)?;
     let needed_bytes = unit_bytes(platform, source).saturating_mul(4) as u64;
     ensure(length_bytes >= needed_bytes, Breach::of("4 units to check with").number(length_bytes))?;
@@ -61,7 +73,10 @@ pub fn length_is_enough_and_stays<P: Platform, S: Source + ?Sized>(platform: &P,
 }
 
 /// [`Source::prepare`] of bytes that are there: nothing grows.
-pub fn prepare_leaves_what_is_there<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn prepare_leaves_what_is_there<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let length_bytes = length_of(source)?;
     let unit_bytes = unit_bytes(platform, source) as u64;
     for range in [Span::new(0, unit_bytes), Span::new(unit_bytes, unit_bytes), Span::new(0, length_bytes)] {
@@ -83,7 +98,7 @@ fn refusal(error: PrepareError, expected: &'static str) -> Breach {
 }
 
 /// Returns the first whole unit behind the end of the source.
-fn unit_behind<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Result<Span, Breach> {
+fn unit_behind<P: Platform, S: Source<Space = P::Space> + ?Sized>(platform: &P, source: &S) -> Result<Span, Breach> {
     let unit_bytes = unit_bytes(platform, source) as u64;
     let start = length_of(source)?.checked_next_multiple_of(unit_bytes);
     start.and_then(|start| Span::new(start, unit_bytes)).ok_or(Breach::of("a length that leaves room for one unit"))
@@ -91,7 +106,10 @@ fn unit_behind<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Res
 
 /// [`Source::prepare`] of bytes behind the end, which it does not claim to [hold](Source::holds): it grows to cover them
 /// and says so, or refuses and keeps its length; [`Source::undo_growth`] takes it back.
-pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let from_bytes = length_of(source)?;
     let behind = unit_behind(platform, source)?;
     ensure(!source.holds(behind), Breach::of("no bytes behind the end").number(behind.end()))?;
@@ -113,7 +131,10 @@ pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source + ?Sized>(platfor
 }
 
 /// [`Source::prepare`] of more than any medium has: an error, and the length stays.
-pub fn impossible_growth_is_refused<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn impossible_growth_is_refused<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let length_bytes = length_of(source)?;
     let unit_bytes = unit_bytes(platform, source) as u64;
     let most_bytes = i64::MAX.unsigned_abs() & !unit_bytes.wrapping_sub(1);
@@ -126,7 +147,10 @@ pub fn impossible_growth_is_refused<P: Platform, S: Source + ?Sized>(platform: &
 /// [`Source::undo_growth`]: not once somebody else has asked for the grown bytes; they are readable and writable then.
 ///
 /// Leaves a source that grows one unit longer.
-pub fn growth_in_use_is_not_undone<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn growth_in_use_is_not_undone<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let from_bytes = length_of(source)?;
     let behind = unit_behind(platform, source)?;
     let Ok(Some(growth)) = source.prepare(behind) else {
@@ -152,7 +176,10 @@ pub fn growth_in_use_is_not_undone<P: Platform, S: Source + ?Sized>(platform: &P
 }
 
 /// [`Source::map`], [`Source::unmap`]: what was stored is there when the bytes are mapped again, also elsewhere.
-pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let first = Bed::new(platform, source, 2)?;
     let mapping = first.map(0, 2)?;
     mapping.store(1);
@@ -167,7 +194,10 @@ pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source + ?Sized>(platf
 }
 
 /// [`Source::map`]: the offset says which bytes.
-pub fn offset_selects_the_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn offset_selects_the_bytes<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, UNITS)?;
     for (unit, seed) in [(0, 10), (1, 11), (2, 12), (3, 13)] {
         let mapping = bed.map(unit, 1)?;
@@ -191,7 +221,10 @@ pub fn offset_selects_the_bytes<P: Platform, S: Source + ?Sized>(platform: &P, s
 /// [`Source::map`], [`Source::unmap`]: nothing outside of the window changes, before it or behind it.
 ///
 /// A source whose mappings are rounded up to more than [`Source::alignment_bytes`] breaks it.
-pub fn mapping_leaves_its_neighbours<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn mapping_leaves_its_neighbours<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, UNITS)?;
     bed.paint(20)?;
     // Neighbours that are not those of the mapped bytes in the source too, where that can be had.
@@ -214,7 +247,10 @@ pub fn mapping_leaves_its_neighbours<P: Platform, S: Source + ?Sized>(platform: 
 }
 
 /// [`Source::unmap`]: the window is a placeholder again, and can be mapped once more.
-pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, 2)?;
     for _ in 0..3 {
         let mapping = bed.map(0, 2)?;
@@ -227,7 +263,10 @@ pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source + ?Sized>(plat
 }
 
 /// [`Source::unmap`]: the bytes of the window are what was stored there, and all others of the source what they were.
-pub fn unmapping_changes_no_other_bytes<P: Platform, S: Source + ?Sized>(platform: &P, source: &S) -> Finding {
+pub fn unmapping_changes_no_other_bytes<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
     let bed = Bed::new(platform, source, UNITS)?;
     bed.paint(24)?;
     let mapping = bed.map(1, 2)?;
@@ -238,7 +277,7 @@ pub fn unmapping_changes_no_other_bytes<P: Platform, S: Source + ?Sized>(platfor
 }
 
 /// [`Source::map`] of bytes behind the end: an error, and the placeholder stays.
-pub fn mapping_past_the_end_fails_and_keeps_the_placeholder<P: Platform, S: Source + ?Sized>(
+pub fn mapping_past_the_end_fails_and_keeps_the_placeholder<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,
     source: &S,
 ) -> Finding {

@@ -110,6 +110,14 @@ pub enum MapError {
         /// The platform's reason.
         cause: Errno,
     },
+    /// The source, or the caller's reservation, belongs to another address space than the set's platform.
+    OtherSpace,
+    /// A synchronisation or a deep flush of the source has failed before, here or in another set, so that no byte of it
+    /// can be made durable any more: open it anew, and check what is there.
+    FailedBefore {
+        /// The platform's reason then.
+        cause: Errno,
+    },
     /// The source could not be mapped.
     Map {
         /// Where it was to be mapped.
@@ -168,7 +176,8 @@ impl MapError {
             Self::BadBlocksUnknown { .. } => -200_038,
             Self::RecordNotKept => Errno::IO.code(),
             Self::WriteGranule { .. } => Errno::OPNOTSUPP.code(),
-            Self::AddressSpace { cause } | Self::Source { cause } => cause.code(),
+            Self::OtherSpace => Errno::INVAL.code(),
+            Self::AddressSpace { cause } | Self::Source { cause } | Self::FailedBefore { cause } => cause.code(),
         }
     }
 }
@@ -241,6 +250,10 @@ impl fmt::Display for MapError {
             }
             Self::AddressSpace { cause } => write!(f, "no address space: {cause}"),
             Self::Source { cause } => write!(f, "the source does not answer: {cause}"),
+            Self::OtherSpace => f.write_str("the source or the reservation is of another address space"),
+            Self::FailedBefore { cause } => {
+                write!(f, "the source has lost bytes before ({cause}): open it anew, and check what is there")
+            }
             Self::Map { window, cause } => write!(f, "cannot map at {window}: {cause}"),
             _ => self.fmt_broken(f),
         }
@@ -253,6 +266,7 @@ impl core::error::Error for MapError {
             Self::CannotGrow { cause, .. }
             | Self::AddressSpace { cause }
             | Self::Source { cause }
+            | Self::FailedBefore { cause }
             | Self::BadBlocksUnknown { cause }
             | Self::Map { cause, .. } => Some(cause),
             _ => None,

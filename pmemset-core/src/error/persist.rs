@@ -24,18 +24,21 @@ pub enum PersistError {
     /// The part has 2^30 handles already. Nothing was stored or flushed.
     TooManyHandles,
     /// The source could not make pages durable, whose bytes may be lost. Where the call stored bytes, they are stored.
-    /// From now on the segment answers [`FailedBefore`](Self::FailedBefore).
+    /// From now on every segment of the source, in every set, answers [`FailedBefore`](Self::FailedBefore).
     Sync {
         /// The mapping that the pages are in.
         segment: Extent,
         /// The platform's reason.
         cause: Errno,
     },
-    /// A synchronisation of the segment has failed before, so that it cannot be said which of its bytes are durable:
-    /// remove it, map it again, and check what is there. Where the call stored bytes, they are stored.
+    /// A synchronisation or a deep flush of the segment's source has failed before, here or in another set, so that it
+    /// cannot be said which of its bytes are durable: [discard](crate::Set::discard) what is mapped of it, open the
+    /// source anew, and check what is there. Where the call stored bytes, they are stored.
     FailedBefore {
         /// The mapping.
         segment: Extent,
+        /// The platform's reason then.
+        cause: Errno,
     },
 }
 
@@ -47,8 +50,7 @@ impl PersistError {
             Self::NotMapped { .. } => -200_012,
             Self::OutOfRange { .. } => -200_033,
             Self::TooManyHandles => Errno::BUSY.code(),
-            Self::Sync { cause, .. } => cause.code(),
-            Self::FailedBefore { .. } => Errno::IO.code(),
+            Self::Sync { cause, .. } | Self::FailedBefore { cause, .. } => cause.code(),
         }
     }
 }
@@ -71,8 +73,12 @@ impl fmt::Display for PersistError {
             }
             Self::TooManyHandles => f.write_str("the part has too many handles: drop some"),
             Self::Sync { segment, cause } => write!(f, "the bytes at {segment} could not be made durable: {cause}"),
-            Self::FailedBefore { segment } => {
-                write!(f, "the bytes at {segment} could not be made durable before: remove and check them")
+            Self::FailedBefore { segment, cause } => {
+                write!(
+                    f,
+                    "the source of {segment} has lost bytes before ({cause}): discard its parts, open it anew, "
+                )?;
+                f.write_str("and check what is there")
             }
         }
     }
@@ -81,7 +87,7 @@ impl fmt::Display for PersistError {
 impl core::error::Error for PersistError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Sync { cause, .. } => Some(cause),
+            Self::Sync { cause, .. } | Self::FailedBefore { cause, .. } => Some(cause),
             _ => None,
         }
     }
@@ -92,9 +98,10 @@ impl core::error::Error for PersistError {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum DeepFlushError {
-    /// As for persisting: the range is not there, or a synchronisation of a segment has failed before.
+    /// As for persisting: the range is not there, or the source of a segment has failed before.
     Persist(PersistError),
-    /// The source could not make the bytes durable, or not push them further; they may be lost.
+    /// The source could not make the bytes durable, or not push them further; they may be lost. From now on every
+    /// segment of the source, in every set, answers [`FailedBefore`](PersistError::FailedBefore).
     Failed {
         /// The mapping that they are in.
         segment: Extent,

@@ -21,12 +21,18 @@ use holes::Holes;
 ///
 /// ```compile_fail,E0624
 /// # use pmemset_core::{Extent, reservation::Window};
-/// fn free_what_others_use(reservation: &dyn Window, window: Extent) {
+/// fn free_what_others_use(reservation: &dyn Window<Space = ()>, window: Extent) {
 ///     reservation.give_back(window);
 /// }
 /// ```
 #[allow(private_bounds, reason = "only sets may claim addresses: whoever gives back a mapped window breaks them all")]
 pub trait Window: Claims {
+    /// The kind of address space that it lies in.
+    type Space: Copy + Eq + Send + Sync;
+
+    /// Returns the address space that it lies in.
+    fn space(&self) -> Self::Space;
+
     /// Returns the addresses of the whole reservation.
     fn extent(&self) -> Extent;
 }
@@ -207,6 +213,12 @@ impl<P: Platform, const M: usize> Window for Reservation<P, M>
 where
     P::Lock: Send + Sync,
 {
+    type Space = P::Space;
+
+    fn space(&self) -> P::Space {
+        self.platform.space()
+    }
+
     fn extent(&self) -> Extent {
         self.extent
     }

@@ -32,7 +32,11 @@ impl Pages {
 // SAFETY: hands out each address once; nothing is ever accessed.
 unsafe impl Platform for Pages {
     type Lock = SpinRwLock;
+    type Space = usize;
 
+    fn space(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
     fn page_size_bytes(&self) -> usize {
         PAGE
     }

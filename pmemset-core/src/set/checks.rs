@@ -11,11 +11,11 @@ use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
 /// The number of bad blocks asked for at a time.
 const BLOCKS_AT_A_TIME: usize = 8;
 
-impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
     /// Judges the shutdown state of a source that has a record, and counts the mapping about to be made.
     #[inline]
     pub(super) fn judge(&self, source: &S) -> Result<Option<Verdict>, MapError> {
-        source.shutdown().map_or(Ok(None), |shutdown| self.judge_by(source, shutdown).map(Some))
+        shutdown_of(source).map_or(Ok(None), |shutdown| self.judge_by(source, shutdown).map(Some))
     }
 
     #[inline(never)]
@@ -54,16 +54,18 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         self.step(source, Step::RollBack);
     }
 
-    /// Counts a mapping that is gone, and has the clean record kept if its stores were deep-flushed.
+    /// Counts a mapping that is gone, and has the clean record kept if its stores were deep-flushed, and nothing of the
+    /// source has been lost since.
     #[inline]
-    pub(super) fn unmapped(&self, source: &S) {
-        self.step(source, Step::Unmap { flushed: true });
+    pub(super) fn unmapped(&self, source: &S, flushed: bool) {
+        let flushed = flushed && source.failed_write_back().first().is_none();
+        self.step(source, Step::Unmap { flushed });
     }
 
     /// Takes `step` with the record of a source that has one, and has the record kept where it has to be.
     #[inline]
     fn step(&self, source: &S, step: Step) -> Answer {
-        source.shutdown().map_or(Answer::Proceed, |shutdown| self.step_by(source, shutdown, step))
+        shutdown_of(source).map_or(Answer::Proceed, |shutdown| self.step_by(source, shutdown, step))
     }
 
     #[inline(never)]
@@ -88,7 +90,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         loop {
             let segment = self.books.read().segment_from(at);
             let Some(segment) = segment else { return worst };
-            if let Some(state) = segment.source.shutdown().and_then(Shutdown::part_state) {
+            if let Some(state) = shutdown_of(&segment.source).and_then(Shutdown::part_state) {
                 worst = Some(worst.map_or(state, |other: PartState| other.worse(state)));
             }
             at = segment.extent.end();
@@ -104,7 +106,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     ///
     /// See [`RepairError`]. Nothing has changed then.
     pub fn repair_shutdown_state(&self, source: &S) -> Result<Verdict, RepairError> {
-        let shutdown = source.shutdown().ok_or(RepairError::NoRecord)?;
+        let shutdown = shutdown_of(source).ok_or(RepairError::NoRecord)?;
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(RepairError::Device)?;
         let mut record = ShutdownRecord::new();
@@ -119,14 +121,15 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 
     /// Refuses a range in which a bad block is left after the observer was told of each.
     pub(super) fn refuse_bad_blocks(&self, source: &S, range: Span) -> Result<(), MapError> {
-        let policy = source.bad_block_policy();
+        let Some(health) = source.health() else { return Ok(()) };
+        let policy = health.bad_block_policy();
         if policy == BadBlockPolicy::Off {
             return Ok(());
         }
         let (mut seen, mut rest) = (false, Some(range));
         while let Some(asked) = rest {
             let mut blocks = [asked; BLOCKS_AT_A_TIME];
-            let (count, more) = match source.bad_blocks(asked, &mut blocks) {
+            let (count, more) = match health.bad_blocks(asked, &mut blocks) {
                 BadBlocks::None => break,
                 BadBlocks::Unknown(_) if policy == BadBlockPolicy::IfKnown && !seen => break,
                 BadBlocks::Unknown(cause) => return Err(MapError::BadBlocksUnknown { cause }),
@@ -153,7 +156,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 
     fn refuse_what_is_left(&self, source: &S, range: Span) -> Result<(), MapError> {
         let mut blocks = [range; 1];
-        match source.bad_blocks(range, &mut blocks) {
+        match source.health().map_or(BadBlocks::UNKNOWN, |health| health.bad_blocks(range, &mut blocks)) {
             BadBlocks::None => {}
             BadBlocks::Listed { .. } => {
                 let [block] = blocks;
@@ -168,29 +171,35 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     }
 }
 
+/// Returns the live shutdown record of a source that has one.
+#[inline]
+pub(super) fn shutdown_of<S: Source>(source: &S) -> Option<Shutdown<'_>> {
+    source.health()?.shutdown()
+}
+
 /// Asks for the device behind a source; one without an id is none.
 fn device<S: Source>(source: &S, id: &mut DeviceId) -> Result<u64, DeviceError> {
-    let count = source.device(id)?;
+    let count = source.health().ok_or(DeviceError::Unsupported)?.device(id)?;
     if id.as_bytes().is_empty() { Err(DeviceError::Unsupported) } else { Ok(count) }
 }
 
 /// Makes the mapping that was counted one that counts.
 pub(super) fn settle<S: Source>(source: &S) {
-    if let Some(shutdown) = source.shutdown() {
+    if let Some(shutdown) = shutdown_of(source) {
         shutdown.commit();
     }
 }
 
 /// Takes note of how far a deep flush got: stores that it left behind keep the record dirty.
 pub(super) fn deep_flushed<S: Source>(source: &S, answer: DeepFlush) {
-    if let Some(shutdown) = source.shutdown() {
+    if let Some(shutdown) = shutdown_of(source) {
         shutdown.deep_flushed(answer != DeepFlush::NotPermitted);
     }
 }
 
 /// Counts a mapping that is gone without a flush: the record stays dirty.
 pub(super) fn dropped<S: Source>(source: &S) {
-    if let Some(shutdown) = source.shutdown() {
+    if let Some(shutdown) = shutdown_of(source) {
         shutdown.step(Step::Unmap { flushed: false }, &mut ShutdownRecord::new());
     }
 }

@@ -1,7 +1,7 @@
 //! Mapping a source into the set.
 
 use super::Set;
-use super::checks::settle;
+use super::checks::{self, settle};
 use super::place::Request;
 use crate::config::MapConfig;
 use crate::error::{MapError, PrepareError};
@@ -22,7 +22,7 @@ pub struct Mapped {
     pub shutdown: Option<Verdict>,
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
     /// Maps bytes of `source` into the set (`pmemset_map`).
     ///
     /// Everything that can be refused is refused before the source grows or the address space changes. The segment
@@ -62,7 +62,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         let remembered = source.holds(range);
         // Where nothing would have to be undone, the plan under the write lock is early enough.
         let mut growth = None;
-        if !remembered || source.shutdown().is_some() {
+        if !remembered || checks::shutdown_of(source).is_some() {
             self.check_room(&self.books.read(), request)?;
             growth = prepare(source, range)?;
         }
@@ -82,6 +82,13 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 
     /// Checks everything that can be checked without the books.
     fn check(&self, source: &S, config: &MapConfig) -> Result<Request, MapError> {
+        let space = self.platform.space();
+        if source.space() != space || self.config.reservation.is_some_and(|reservation| reservation.space() != space) {
+            return Err(MapError::OtherSpace);
+        }
+        if let Some(cause) = source.failed_write_back().first() {
+            return Err(MapError::FailedBefore { cause });
+        }
         let offset = config.offset_bytes();
         let needed = source.alignment_bytes();
         if !needed.is_power_of_two() {

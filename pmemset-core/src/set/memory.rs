@@ -11,7 +11,7 @@ use crate::arch::StoreKind;
 use crate::copy::{CopyFlags, Strategy};
 use crate::error::PersistError;
 use crate::event::Event;
-use crate::{Extent, Granularity, Platform, Source};
+use crate::{Extent, FailedWriteBack, Granularity, Platform, Source};
 
 /// Tells the simulator, where it is compiled, who stores or flushes next.
 macro_rules! called {
@@ -26,7 +26,7 @@ fn pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
     /// Copies `bytes` to `dest` on, by default durably (`pmemset_memcpy`).
     ///
     /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Copy`](Event::Copy) before and, unless the flags say not to
@@ -147,7 +147,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
 ///
 /// What nobody can make safe: a file that is truncated under its mapping, and memory that is damaged (a bad block),
 /// raise a signal or a machine check at the access, slice or not.
-impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
+impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'s, P, S, N> {
     /// Stores `bytes` from `offset` on, by default durably; see [`Set::copy`].
     ///
     /// # Errors
@@ -159,7 +159,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
         called!();
         let (set, strategy) = (self.set(), Strategy::new(self.granularity(), flags));
         match self.extent().slice(offset, bytes.len()) {
-            Some(range) if strategy.needs_only_fence() && !set.has_observer() => {
+            Some(range) if strategy.needs_only_fence() && !set.has_observer() && !FailedWriteBack::any() => {
                 // SAFETY: the range lies in this part, which is pinned, and is as long as the slice.
                 unsafe { set.platform.copy(pointer(range.start()), bytes.as_ptr(), bytes.len(), strategy.kind) };
                 if strategy.fence {
@@ -256,7 +256,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// ```compile_fail,E0505
     /// use pmemset_core::{Part, Platform, Set, Source};
     ///
-    /// fn last_words<P: Platform, S: Source + Clone>(set: &Set<'_, P, S, 8>, part: Part<'_, P, S, 8>) -> u8 {
+    /// fn last_words<P: Platform, S: Source<Space = P::Space> + Clone>(set: &Set<'_, P, S, 8>, part: Part<'_, P, S, 8>) -> u8 {
     ///     // SAFETY: nobody else has the source.
     ///     let bytes = unsafe { part.as_slice(0, 8) }.unwrap();
     ///     let removed = set.remove(part);
@@ -267,7 +267,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// ```compile_fail,E0505
     /// use pmemset_core::{Part, Platform, Source};
     ///
-    /// fn dropped<P: Platform, S: Source + Clone>(part: Part<'_, P, S, 8>) -> u8 {
+    /// fn dropped<P: Platform, S: Source<Space = P::Space> + Clone>(part: Part<'_, P, S, 8>) -> u8 {
     ///     // SAFETY: nobody else has the source.
     ///     let bytes = unsafe { part.as_slice(0, 8) }.unwrap();
     ///     drop(part);
@@ -300,7 +300,7 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     /// ```compile_fail,E0502
     /// use pmemset_core::{Part, Platform, Source};
     ///
-    /// fn too_early<P: Platform, S: Source + Clone>(part: &mut Part<'_, P, S, 8>) {
+    /// fn too_early<P: Platform, S: Source<Space = P::Space> + Clone>(part: &mut Part<'_, P, S, 8>) {
     ///     // SAFETY: nobody else has the source.
     ///     let bytes = unsafe { part.as_mut_slice(0, 8) }.unwrap();
     ///     part.persist(0, 8).unwrap();
@@ -370,8 +370,14 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
 
     #[inline]
     fn finish(&self, range: Extent, strategy: Strategy) -> Result<(), PersistError> {
-        if !strategy.needs_only_fence() {
-            self.over(range, |part, piece| part.write_out(piece))?;
+        if strategy.flush {
+            let only_fence = strategy.needs_only_fence();
+            self.over(
+                range,
+                move |part, piece| {
+                    if only_fence { part.refuse_failed(piece) } else { part.write_out(piece) }
+                },
+            )?;
         }
         if strategy.fence {
             self.set().platform.fence();

@@ -56,7 +56,7 @@ use books::{Books, Farewell, Gone};
 ///
 /// 88 to 96 bytes for each of the `N` segments and less than 2 KiB besides; all operations on the books take
 /// O(log N). Looking up takes the read lock; mapping and removing hold the write lock while the source maps or unmaps.
-pub struct Set<'a, P: Platform, S: Source + Clone, const N: usize> {
+pub struct Set<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     platform: P,
     config: Config<'a, P, S, N>,
     pins: Pins<N>,
@@ -66,7 +66,7 @@ pub struct Set<'a, P: Platform, S: Source + Clone, const N: usize> {
 /// The books, locked for changes.
 type Writing<'s, P, S, const N: usize> = RwLockWriteGuard<'s, <P as Platform>::Lock, Books<S, N>>;
 
-impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
+impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'a, P, S, N> {
     /// Returns an empty set (`pmemset_new`).
     pub const fn new(platform: P, config: Config<'a, P, S, N>) -> Self {
         Self {
@@ -115,8 +115,15 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
         }
     }
 
-    /// Unlocks the books and tells what has been removed, of `range` if it was one; the slots become free one by one.
-    fn tell_removed<'s>(&'s self, books: Writing<'s, P, S, N>, farewell: Farewell, mut range: Option<Extent>) {
+    /// Unlocks the books and tells what has been removed, of `range` if it was one, `flushed` before; the slots become
+    /// free one by one.
+    fn tell_removed<'s>(
+        &'s self,
+        books: Writing<'s, P, S, N>,
+        farewell: Farewell,
+        mut range: Option<Extent>,
+        flushed: bool,
+    ) {
         let mut telling = Telling::new(self, books, farewell);
         while let Some(gone) = &telling.gone {
             if let Some(range) = range.take() {
@@ -126,7 +133,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
                 self.tell(&Event::PartRemove { part });
             }
             if let Some(gone) = telling.gone.take() {
-                self.unmapped(&gone.source);
+                self.unmapped(&gone.source, flushed);
             }
             telling.next();
         }
@@ -137,14 +144,14 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
 ///
 /// When it is dropped, as by an observer that panics, the slots of those left become free without a word, and the
 /// shutdown records of their sources stay dirty.
-struct Telling<'s, 'a, P: Platform, S: Source + Clone, const N: usize> {
+struct Telling<'s, 'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     set: &'s Set<'a, P, S, N>,
     farewell: Farewell,
     /// The one whose turn it is.
     gone: Option<Gone<S>>,
 }
 
-impl<'s, 'a, P: Platform, S: Source + Clone, const N: usize> Telling<'s, 'a, P, S, N> {
+impl<'s, 'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Telling<'s, 'a, P, S, N> {
     fn new(set: &'s Set<'a, P, S, N>, mut books: Writing<'s, P, S, N>, mut farewell: Farewell) -> Self {
         let gone = books.tell(&mut farewell);
         Self { set, farewell, gone }
@@ -157,7 +164,7 @@ impl<'s, 'a, P: Platform, S: Source + Clone, const N: usize> Telling<'s, 'a, P, 
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Drop for Telling<'_, '_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for Telling<'_, '_, P, S, N> {
     fn drop(&mut self) {
         while let Some(gone) = self.gone.take() {
             checks::dropped(&gone.source);
@@ -167,7 +174,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Drop for Telling<'_, '_, P,
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Drop for Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for Set<'_, P, S, N> {
     fn drop(&mut self) {
         let mut rest = Extent::between(0, usize::MAX);
         while let Some(range) = rest {
@@ -184,7 +191,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Drop for Set<'_, P, S, N> {
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Set<'_, P, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Set").field("config", &self.config).field("capacity", &N).finish_non_exhaustive()
     }

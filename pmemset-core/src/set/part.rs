@@ -10,14 +10,14 @@ use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle that pins a part: while it lives the part can grow by coalescing, and neither shrink nor go
 /// (`pmemset_part_map`).
-pub struct Part<'s, P: Platform, S: Source + Clone, const N: usize> {
+pub struct Part<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     set: &'s Set<'s, P, S, N>,
     head: u32,
     extent: Extent,
     granularity: Granularity,
 }
 
-impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
+impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'s, P, S, N> {
     /// Returns the part's addresses as they were when the handle was made; all of them are still the part's.
     #[inline]
     #[must_use]
@@ -81,14 +81,14 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Part<'s, P, S, N> {
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Drop for Part<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for Part<'_, P, S, N> {
     #[inline]
     fn drop(&mut self) {
         self.set.pins.unpin(self.head);
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Part<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Part<'_, P, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Part").field("extent", &self.extent).finish_non_exhaustive()
     }
@@ -98,12 +98,12 @@ impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Part<'_, P, 
 ///
 /// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
 /// since it was returned does not come again.
-pub struct Parts<'s, P: Platform, S: Source + Clone, const N: usize> {
+pub struct Parts<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     set: &'s Set<'s, P, S, N>,
     from: Option<usize>,
 }
 
-impl<'s, P: Platform, S: Source + Clone, const N: usize> Iterator for Parts<'s, P, S, N> {
+impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Iterator for Parts<'s, P, S, N> {
     type Item = Part<'s, P, S, N>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -118,13 +118,13 @@ impl<'s, P: Platform, S: Source + Clone, const N: usize> Iterator for Parts<'s, 
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> fmt::Debug for Parts<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Parts<'_, P, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts").field("from", &self.from).finish_non_exhaustive()
     }
 }
 
-impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
+impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'a, P, S, N> {
     /// Returns a handle to the part that has `address` (`pmemset_part_map_by_address`).
     ///
     /// # Errors

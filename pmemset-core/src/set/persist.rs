@@ -8,7 +8,7 @@ use super::memory::called;
 use super::part::Part;
 use crate::error::{DeepFlushError, Errno, PersistError};
 use crate::event::Event;
-use crate::{DeepFlush, Extent, Granularity, Platform, Source};
+use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Platform, Source};
 
 /// Returns the range; `None` where it is empty.
 pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Extent>, PersistError> {
@@ -18,7 +18,7 @@ pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Ext
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
     /// Makes the bytes of a range durable (`pmemset_persist`): [`flush`](Self::flush) and [`drain`](Self::drain) in one.
     ///
     /// Byte granularity: a fence. Cache line: each line that the range touches is written back once, then a fence.
@@ -144,7 +144,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         Ok(())
     }
 
-    /// Does to one segment what persisting does, and then what only the source can do. An I/O error sticks.
+    /// Does to one segment what persisting does, and then what only the source can do. A failure sticks to the source.
     ///
     /// The caller has pinned the part that `segment` belongs to; `piece` lies in it.
     pub(super) fn deep_flush_segment(
@@ -152,10 +152,11 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
         segment: &Segment<S>,
         piece: Extent,
         granularity: Granularity,
-    ) -> Result<DeepFlush, Errno> {
+    ) -> Result<DeepFlush, Failed> {
+        not_failed(segment)?;
         if granularity == Granularity::Page {
             let pages = piece.align_outward(self.platform.page_size_bytes()).unwrap_or(piece);
-            self.sync_segment(segment, pages.intersect(segment.extent).unwrap_or(pages))?;
+            sync_segment(segment, pages.intersect(segment.extent).unwrap_or(pages))?;
         } else {
             if granularity == Granularity::CacheLine {
                 // SAFETY: mapped, and pinned by the caller.
@@ -163,15 +164,49 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
             }
             self.platform.fence();
         }
-        uninterrupted(|| segment.source.deep_flush(piece, segment.offset_of(piece)))
+        until_it_fails(segment, || segment.source.deep_flush(piece, segment.offset_of(piece)))
     }
+}
 
-    fn sync_segment(&self, segment: &Segment<S>, pages: Extent) -> Result<(), Errno> {
-        let result = uninterrupted(|| segment.source.sync(pages, segment.offset_of(pages)));
-        if result.is_err() {
-            self.books.write().fail(segment.extent.start());
+/// Why a segment's bytes are not durable.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Failed {
+    /// This call has failed.
+    Now(Errno),
+    /// One has before, and this one was not made, or counts for nothing.
+    Before(Errno),
+}
+
+impl Failed {
+    const fn of(self, segment: Extent) -> PersistError {
+        match self {
+            Self::Now(cause) => PersistError::Sync { segment, cause },
+            Self::Before(cause) => PersistError::FailedBefore { segment, cause },
         }
-        result
+    }
+}
+
+/// Refuses a segment whose source has failed.
+fn not_failed<S: Source>(segment: &Segment<S>) -> Result<(), Failed> {
+    segment.source.failed_write_back().first().map_or(Ok(()), |cause| Err(Failed::Before(cause)))
+}
+
+#[inline(never)]
+fn sync_segment<S: Source>(segment: &Segment<S>, pages: Extent) -> Result<(), Failed> {
+    not_failed(segment)?;
+    until_it_fails(segment, || segment.source.sync(pages, segment.offset_of(pages)))
+}
+
+/// Makes a call of the segment's source that makes bytes durable; a failure is noted for all that map it.
+#[inline(never)]
+fn until_it_fails<S: Source, T>(segment: &Segment<S>, call: impl FnMut() -> Result<T, Errno>) -> Result<T, Failed> {
+    match uninterrupted(call) {
+        // Another thread's call may have been told meanwhile what was lost of these bytes, too.
+        Ok(done) => not_failed(segment).map(|()| done),
+        Err(cause) => {
+            segment.source.failed_write_back().note(cause);
+            Err(Failed::Now(cause))
+        }
     }
 }
 
@@ -185,7 +220,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Err
     }
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, P, S, N> {
     /// Makes `length_bytes` bytes from `offset` on durable; see [`Set::persist`].
     ///
     /// Costs what the processor's flush costs: no lock, no look-up.
@@ -283,12 +318,13 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
         let mut answer = DeepFlush::NotNeeded;
         self.over::<DeepFlushError>(range, |part, piece| {
             part.over_segments(piece, |segment, piece| {
-                if segment.failed {
-                    return Err(PersistError::FailedBefore { segment: segment.extent }.into());
-                }
+                let extent = segment.extent;
                 let flushed = part.set().deep_flush_segment(segment, piece, part.granularity());
-                let failed = |cause| DeepFlushError::Failed { segment: segment.extent, cause };
-                answer = worse(answer, flushed.map_err(failed)?);
+                let flushed = flushed.map_err(|failed| match failed {
+                    Failed::Now(cause) => DeepFlushError::Failed { segment: extent, cause },
+                    Failed::Before(cause) => PersistError::FailedBefore { segment: extent, cause }.into(),
+                });
+                answer = worse(answer, flushed?);
                 Ok(())
             })
         })?;
@@ -355,26 +391,33 @@ impl<P: Platform, S: Source + Clone, const N: usize> Part<'_, P, S, N> {
     /// Does to `range`, which lies in this part, what comes before the fence.
     #[inline]
     pub(super) fn write_out(&self, range: Extent) -> Result<(), PersistError> {
-        match self.granularity() {
-            Granularity::Byte => Ok(()),
-            Granularity::CacheLine => {
-                // SAFETY: the range lies in this part, which is mapped as long as it is pinned.
-                unsafe { self.set().platform.write_back(range) };
-                Ok(())
-            }
-            Granularity::Page => self.sync(range),
+        if self.granularity() == Granularity::Page {
+            return self.sync(range);
         }
+        self.refuse_failed(range)?;
+        if self.granularity() == Granularity::CacheLine {
+            // SAFETY: the range lies in this part, which is mapped as long as it is pinned.
+            unsafe { self.set().platform.write_back(range) };
+        }
+        Ok(())
+    }
+
+    /// Refuses `range`, which lies in this part, where a source of it has failed. One load, while none ever has.
+    #[inline]
+    pub(super) fn refuse_failed(&self, range: Extent) -> Result<(), PersistError> {
+        if FailedWriteBack::any() { self.find_failed(range) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn find_failed(&self, range: Extent) -> Result<(), PersistError> {
+        self.over_segments(range, |segment, _| not_failed(segment).map_err(|failed| failed.of(segment.extent)))
     }
 
     #[cold]
     pub(super) fn sync(&self, range: Extent) -> Result<(), PersistError> {
         let pages = range.align_outward(self.set().platform.page_size_bytes()).unwrap_or(range);
         self.over_segments(pages, |segment, piece| {
-            if segment.failed {
-                return Err(PersistError::FailedBefore { segment: segment.extent });
-            }
-            let failed = |cause| PersistError::Sync { segment: segment.extent, cause };
-            self.set().sync_segment(segment, piece).map_err(failed)
+            sync_segment(segment, piece).map_err(|failed| failed.of(segment.extent))
         })
     }
 }

@@ -54,7 +54,7 @@ struct Claim {
     reserved: Option<Extent>,
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
     /// Plans a request; refuses what the books alone can refuse.
     pub(super) fn plan(&self, books: &Books<S, N>, request: &Request) -> Result<Plan, MapError> {
         if books.is_full() {
@@ -133,7 +133,7 @@ impl<P: Platform, S: Source + Clone, const N: usize> Set<'_, P, S, N> {
     #[inline(never)]
     fn commit(&self, books: &mut Books<S, N>, request: &Request, source: &S, claim: &Claim) -> Option<PartEntry> {
         let (extent, offset, source, spare_bytes) = (claim.window, request.offset, source.clone(), claim.spare_bytes);
-        let part = books.enter(Segment { extent, offset, source, spare_bytes, failed: false }, claim.joins)?;
+        let part = books.enter(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
         books.granularity = Some(request.granularity);
         Some(part)
     }

@@ -2,29 +2,30 @@
 
 use core::fmt;
 
-use super::Set;
-use super::books::{Books, Farewell, PartEntry, Segment};
+use super::books::{Books, Farewell, PartEntry, Place, Segment};
 use super::checks::deep_flushed;
 use super::part::Part;
+use super::persist::Failed;
+use super::{Set, Writing};
 use crate::error::{LookupError, RemoveError};
 use crate::{Errno, Extent, Granularity, Platform, Source};
 
 /// A handle given back because its part could not be removed.
 #[derive(Debug)]
-pub struct Refused<'s, P: Platform, S: Source + Clone, const N: usize> {
+pub struct Refused<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
     /// The handle; after [`RemoveError::Unmap`], to what is left of the part.
     pub part: Part<'s, P, S, N>,
     /// Why.
     pub error: RemoveError,
 }
 
-impl<P: Platform, S: Source + Clone, const N: usize> fmt::Display for Refused<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Display for Refused<'_, P, S, N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
+impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'a, P, S, N> {
     /// Removes a part as a whole, and its handle with it (`pmemset_remove_part_map`).
     ///
     /// What was stored before the call is deep-flushed first. Ends with the event
@@ -34,14 +35,13 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     /// # Errors
     ///
     /// The handle comes back with the reason: [`RemoveError::OtherSet`], [`RemoveError::DeepFlush`],
-    /// [`RemoveError::Pinned`] (nothing has changed), or [`RemoveError::Unmap`].
+    /// [`RemoveError::FailedBefore`], [`RemoveError::Pinned`] (nothing has changed), or [`RemoveError::Unmap`].
     pub fn remove<'s>(&self, part: Part<'s, P, S, N>) -> Result<(), Refused<'s, P, S, N>> {
         if !part.is_of(self) {
             return Err(Refused { part, error: RemoveError::OtherSet });
         }
-        let mut farewell = Farewell::new();
         let mut rest = part.extent();
-        let (mut books, (entry, place)) = loop {
+        let (books, found) = loop {
             if let Err(error) = self.deep_flush_pinned(&part, rest) {
                 return Err(Refused { part, error });
             }
@@ -56,6 +56,39 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
                 Some(more) => rest = more,
             }
         };
+        self.take_out(books, part, found, true)
+    }
+
+    /// Gives up a part as a whole, and its handle with it: what was stored and not made durable before may be lost.
+    ///
+    /// As [`remove`](Self::remove), but without a flush, so it works where a synchronisation or a deep flush of the
+    /// source has failed. The sources' shutdown records stay dirty.
+    ///
+    /// # Errors
+    ///
+    /// The handle comes back with the reason: [`RemoveError::OtherSet`], [`RemoveError::Pinned`] (nothing has changed),
+    /// or [`RemoveError::Unmap`].
+    pub fn discard<'s>(&self, part: Part<'s, P, S, N>) -> Result<(), Refused<'s, P, S, N>> {
+        if !part.is_of(self) {
+            return Err(Refused { part, error: RemoveError::OtherSet });
+        }
+        let books = self.books.write();
+        match books.find_part(part.extent().start()) {
+            Some(found) => self.take_out(books, part, found, false),
+            // Not reached: a pinned part stays.
+            None => Err(Refused { part, error: RemoveError::OtherSet }),
+        }
+    }
+
+    /// Unmaps the part at `found`, which `part` is the only handle to, and tells of it; it has been `flushed` or not.
+    fn take_out<'s, 'b>(
+        &'b self,
+        mut books: Writing<'b, P, S, N>,
+        part: Part<'s, P, S, N>,
+        (entry, place): (PartEntry, Place),
+        flushed: bool,
+    ) -> Result<(), Refused<'s, P, S, N>> {
+        let mut farewell = Farewell::new();
         if self.pins.count(entry.head) > 1 {
             return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
         }
@@ -68,7 +101,7 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
             }
             Err(error) => Err(Refused { part: self.hand_over(&books, part, entry), error }),
         };
-        self.tell_removed(books, farewell, gone);
+        self.tell_removed(books, farewell, gone, flushed);
         outcome
     }
 
@@ -92,16 +125,13 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
     ///
     /// # Errors
     ///
-    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::Pinned`]: nothing has changed.
+    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`],
+    ///   [`RemoveError::Pinned`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
     ///   what has gone then, not of the range as it was given.
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
-        if length_bytes == 0 {
-            return Ok(());
-        }
-        let range = Extent::new(address, length_bytes).ok_or(RemoveError::RangeOutOfRange { address, length_bytes })?;
-        let mut farewell = Farewell::new();
-        let mut books = loop {
+        let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
+        let books = loop {
             self.deep_flush_segments(range)?;
             let books = self.books.write();
             self.check_unpinned(&books, range)?;
@@ -110,8 +140,35 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
                 break books;
             }
         };
+        self.take_out_range(books, range, true)
+    }
+
+    /// Gives up every segment that has a byte in the range, each as a whole: what was stored and not made durable before
+    /// may be lost.
+    ///
+    /// As [`remove_range`](Self::remove_range), but without a flush, so it works where a synchronisation or a deep flush
+    /// of a source has failed. The sources' shutdown records stay dirty.
+    ///
+    /// # Errors
+    ///
+    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::Pinned`]: nothing has changed.
+    /// - [`RemoveError::Unmap`]: what lies below the segment named is gone, the rest is not.
+    pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
+        let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
+        let books = self.books.write();
+        self.check_unpinned(&books, range)?;
+        self.take_out_range(books, range, false)
+    }
+
+    fn take_out_range<'b>(
+        &'b self,
+        mut books: Writing<'b, P, S, N>,
+        range: Extent,
+        flushed: bool,
+    ) -> Result<(), RemoveError> {
+        let mut farewell = Farewell::new();
         let result = self.unmap_range(&mut books, range, None, &mut farewell);
-        self.tell_removed(books, farewell, removed_by(result, Some(range)));
+        self.tell_removed(books, farewell, removed_by(result, Some(range)), flushed);
         result
     }
 
@@ -173,7 +230,10 @@ impl<'a, P: Platform, S: Source + Clone, const N: usize> Set<'a, P, S, N> {
 
     fn deep_flush_whole(&self, segment: &Segment<S>, granularity: Granularity) -> Result<(), RemoveError> {
         let flushed = self.deep_flush_segment(segment, segment.extent, granularity);
-        let answer = flushed.map_err(|cause| RemoveError::DeepFlush { segment: segment.extent, cause })?;
+        let answer = flushed.map_err(|failed| match failed {
+            Failed::Now(cause) => RemoveError::DeepFlush { segment: segment.extent, cause },
+            Failed::Before(cause) => RemoveError::FailedBefore { segment: segment.extent, cause },
+        })?;
         deep_flushed(&segment.source, answer);
         Ok(())
     }
@@ -185,5 +245,13 @@ fn removed_by(result: Result<(), RemoveError>, whole: Option<Extent>) -> Option<
         Ok(()) => whole,
         Err(RemoveError::Unmap { removed, .. }) => removed,
         Err(_) => None,
+    }
+}
+
+/// Returns the range; `None` where it is empty.
+fn range_of(address: usize, length_bytes: usize) -> Result<Option<Extent>, RemoveError> {
+    match Extent::new(address, length_bytes) {
+        None if length_bytes > 0 => Err(RemoveError::RangeOutOfRange { address, length_bytes }),
+        range => Ok(range),
     }
 }

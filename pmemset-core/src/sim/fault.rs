@@ -36,15 +36,15 @@ pub enum Call {
     Sync,
     /// [`Source::deep_flush`](crate::Source::deep_flush).
     DeepFlush,
-    /// [`Source::device`](crate::Source::device).
+    /// [`Health::device`](crate::Health::device).
     Device,
-    /// [`Source::bad_blocks`](crate::Source::bad_blocks).
+    /// [`Health::bad_blocks`](crate::Health::bad_blocks).
     BadBlocks,
-    /// [`Source::clear_bad_block`](crate::Source::clear_bad_block).
+    /// [`Health::clear_bad_block`](crate::Health::clear_bad_block).
     ClearBadBlock,
-    /// [`Source::read_mcsafe`](crate::Source::read_mcsafe).
+    /// [`Health::read_mcsafe`](crate::Health::read_mcsafe).
     ReadMcsafe,
-    /// [`Source::write_mcsafe`](crate::Source::write_mcsafe).
+    /// [`Health::write_mcsafe`](crate::Health::write_mcsafe).
     WriteMcsafe,
     /// [`Machine::keep`](super::Machine::keep): cannot fail.
     Keep,

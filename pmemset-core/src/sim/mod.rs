@@ -180,6 +180,10 @@ pub struct Machine {
     inner: Arc<Inner>,
 }
 
+/// The address space of one [`Machine`]: that of two differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SimSpace(usize);
+
 #[derive(Debug)]
 struct Inner {
     hardware: Hardware,
@@ -251,6 +255,12 @@ impl Machine {
         Self { inner: Arc::new(Inner { hardware, memory, state: RwLock::new(state) }) }
     }
 
+    /// Returns the machine's address space; machines that live at the same time have different ones.
+    #[must_use]
+    pub fn space(&self) -> SimSpace {
+        SimSpace(Arc::as_ptr(&self.inner).addr())
+    }
+
     /// Returns the machine's platform.
     #[must_use]
     pub fn platform(&self) -> SimPlatform {
@@ -261,8 +271,10 @@ impl Machine {
     #[must_use]
     pub fn add_source(&self, medium: Medium) -> SimSource {
         let mut state = self.lock();
+        let index = state.sources.len();
         state.sources.push(source::State::new(medium, &self.inner.hardware));
-        SimSource::new(self, state.sources.len() - 1)
+        drop(state);
+        SimSource::new(self, index)
     }
 
     /// Returns source number `index`.

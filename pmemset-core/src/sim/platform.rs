@@ -1,7 +1,7 @@
 //! The platform of a simulated machine.
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
-use super::{Call, Hint, Machine, Page, State};
+use super::{Call, Hint, Machine, Page, SimSpace, State};
 use crate::arch::{self, Cpu, StoreKind};
 use crate::{Errno, Extent, Platform};
 
@@ -61,6 +61,11 @@ impl SimPlatform {
 // SAFETY: `Space` hands out free pages only, and keeps them until they are released.
 unsafe impl Platform for SimPlatform {
     type Lock = super::SimLock;
+    type Space = SimSpace;
+
+    fn space(&self) -> SimSpace {
+        self.machine.space()
+    }
 
     fn page_size_bytes(&self) -> usize {
         self.machine.inner.hardware.page_bytes

@@ -1,16 +1,18 @@
 //! The sources of a simulated machine.
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::line::{UNIT_BYTES, Word};
 use super::medium::Image;
 use super::space::Memory;
-use super::{Call, Hardware, Machine, Page};
-use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError, check_bounds};
+use super::{Call, Hardware, Machine, Page, SimSpace};
+use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
+use crate::cell::Shutdown;
 use crate::error::PrepareError;
 use crate::shutdown::{DeviceError, DeviceId};
-use crate::{DeepFlush, Errno, Extent, Granularity, Growth, Source, Span};
+use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
 
 /// What a source is made of.
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +109,8 @@ pub(super) struct State {
     /// How often somebody came to rely on the length, and that count at the last growth.
     relied: u64,
     grown: u64,
+    /// Of the source as it was opened last.
+    failed: Arc<FailedWriteBack>,
 }
 
 impl State {
@@ -117,7 +121,8 @@ impl State {
 
     pub(super) fn with_bytes(medium: Medium, hardware: &Hardware, bytes: Vec<u8>) -> Self {
         let image = Image::new(bytes, medium.granularity, hardware);
-        Self { medium, image, mappings: Vec::new(), bad: Vec::new(), relied: 0, grown: 0 }
+        let failed = Arc::new(FailedWriteBack::new());
+        Self { medium, image, mappings: Vec::new(), bad: Vec::new(), relied: 0, grown: 0, failed }
     }
 
     /// Returns the address that the byte at `offset` is mapped at.
@@ -144,17 +149,26 @@ impl State {
 pub struct SimSource {
     machine: Machine,
     index: usize,
+    failed: Arc<FailedWriteBack>,
 }
 
 impl PartialEq for SimSource {
     fn eq(&self, other: &Self) -> bool {
-        alloc::sync::Arc::ptr_eq(&self.machine.inner, &other.machine.inner) && self.index == other.index
+        Arc::ptr_eq(&self.machine.inner, &other.machine.inner) && self.index == other.index
     }
 }
 
 impl SimSource {
     pub(super) fn new(machine: &Machine, index: usize) -> Self {
-        Self { machine: machine.clone(), index }
+        let failed = machine.lock().sources[index].failed.clone();
+        Self { machine: machine.clone(), index, failed }
+    }
+
+    /// Opens the source anew: the new handle knows nothing of a synchronisation that has failed before.
+    #[must_use]
+    pub fn reopen(&self) -> Self {
+        self.machine.lock().sources[self.index].failed = Arc::new(FailedWriteBack::new());
+        Self::new(&self.machine, self.index)
     }
 
     /// Returns the source's number in its machine.
@@ -240,6 +254,12 @@ impl SimSource {
 
 // SAFETY: a window is memory of the machine, which holds the source's bytes from `map` to `unmap`.
 unsafe impl Source for SimSource {
+    type Space = SimSpace;
+
+    fn space(&self) -> SimSpace {
+        self.machine.space()
+    }
+
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(self.machine.step(Call::Length)?.sources[self.index].medium.length_bytes)
     }
@@ -343,6 +363,24 @@ unsafe impl Source for SimSource {
         let source = &state.sources[self.index];
         Self::check_flush(source, range, offset);
         Ok(source.medium.deep_flush)
+    }
+
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl Health for SimSource {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
     }
 
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {

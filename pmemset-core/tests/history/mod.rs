@@ -10,8 +10,8 @@ use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::PartState;
 use pmemset_core::sim::{Call, Fault, Hardware, Machine, Medium, Page, Random, SimPlatform, SimSource};
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Extent, Granularity, MapConfig, PartStates, Set,
-    ShutdownRecord, Source, Span,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Extent, Granularity, Health as _, MapConfig, PartStates,
+    Set, ShutdownRecord, Source, Span,
 };
 
 const PAGE: usize = 256;
@@ -141,7 +141,7 @@ impl History {
     }
 
     fn source(&self, index: usize) -> Handle {
-        let source = Checked::new(self.machine.source(index)).bad_block_detection(POLICIES[index]);
+        let source = Checked::new(self.machine.source(index).reopen()).bad_block_detection(POLICIES[index]);
         let mut tracks = self.tracks.lock().unwrap();
         // Numbers begin anew with each program.
         tracks[index].kept.1 = 0;
@@ -350,9 +350,14 @@ impl Life<'_, '_> {
             MapError::RecordNotKept => index > 0 && mood == Mood::KeepsNoRecord,
             MapError::TableFull { .. } => self.segments.len() == CAPACITY,
             MapError::Map { .. } => taken,
+            MapError::FailedBefore { .. } => self.has_failed(index),
             _ => false,
         };
         assert!(right, "{error:?}: {mood:?}, {state:?}, bad: {bad}, left: {left}");
+    }
+
+    fn has_failed(&self, index: usize) -> bool {
+        self.sources[index].failed_write_back().first().is_some()
     }
 
     fn mapped(&self, index: usize) -> usize {
@@ -363,8 +368,21 @@ impl Life<'_, '_> {
         let (extent, index, _) = self.segments[at];
         *self.seen.lock().unwrap() = Seen::default();
         let part = self.set.part_at(extent.start()).unwrap();
-        let (outcome, failed) =
-            self.failing(nth, extent.length_bytes(), || self.set.remove(part).map_err(|refused| refused.error));
+        let lost = self.has_failed(index);
+        let (outcome, failed) = self.failing(nth, extent.length_bytes(), || self.set.remove(part));
+        let outcome = match outcome {
+            Err(refused) if lost => {
+                // What was lost stays lost: nothing is asked, and the record stays dirty.
+                assert!(failed.is_none() && matches!(refused.error, RemoveError::FailedBefore { .. }));
+                self.set.discard(refused.part).unwrap();
+                self.segments.remove(at);
+                assert_eq!(self.seen.lock().unwrap().removed, 1);
+                told("Discarded".to_owned());
+                return self.check();
+            }
+            outcome => outcome.map_err(|refused| refused.error),
+        };
+        assert!(!lost, "a source that has lost bytes was flushed");
         match outcome {
             Ok(()) => {
                 assert!(matches!(failed, None | Some(Call::Release)), "{failed:?} is swallowed");

@@ -6,8 +6,12 @@ use std::sync::Mutex;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::badblock::McsafeError;
+use pmemset_core::cell::Shutdown;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
+use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source, Span,
+};
 
 pub(crate) const PAGE: usize = 512;
 /// The source's alignment: two pages.
@@ -51,6 +55,7 @@ pub(crate) struct Board {
     taken: Mutex<Vec<Extent>>,
     mapped: Mutex<Vec<(Extent, usize)>>,
     medium: Mutex<Vec<u8>>,
+    failed: FailedWriteBack,
     _arena: Vec<u8>,
 }
 
@@ -65,6 +70,7 @@ impl Board {
             taken: Mutex::default(),
             mapped: Mutex::default(),
             medium: Mutex::new(vec![0; MEDIUM_BYTES]),
+            failed: FailedWriteBack::new(),
             _arena: arena,
         }
     }
@@ -103,7 +109,11 @@ impl Board {
 // SAFETY: no address is given away twice.
 unsafe impl Platform for Board {
     type Lock = SpinRwLock;
+    type Space = usize;
 
+    fn space(&self) -> usize {
+        self.memory.start()
+    }
     fn page_size_bytes(&self) -> usize {
         if self.is(Flaw::LinesLongerThanPages) { 32 } else { PAGE }
     }
@@ -153,6 +163,11 @@ unsafe impl Platform for Board {
 
 // SAFETY: windows are memory of the arena; no flaw reaches outside of it.
 unsafe impl Source for Board {
+    type Space = usize;
+
+    fn space(&self) -> usize {
+        self.memory.start()
+    }
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(self.medium.lock().unwrap().len() as u64)
     }
@@ -232,6 +247,27 @@ unsafe impl Source for Board {
         };
         self.transfer(range.start(), offset, length_bytes, true);
         Ok(DeepFlush::Done)
+    }
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl Health for Board {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+    fn device(&self, _: &mut DeviceId) -> Result<u64, DeviceError> {
+        Err(DeviceError::Unsupported)
+    }
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
+    }
+    fn bad_blocks(&self, _: Span, _: &mut [Span]) -> BadBlocks {
+        BadBlocks::UNKNOWN
     }
     fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
         let place = self.place(offset, bytes.len())?;

@@ -3,12 +3,13 @@
 use std::sync::Mutex;
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::badblock::{BadBlocks, McsafeError};
+use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
+use pmemset_core::cell::Shutdown;
 use pmemset_core::error::PrepareError;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::Random;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Source, Span};
+use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
 
 use super::board::{Board, PAGE};
 
@@ -49,7 +50,11 @@ impl<'b> Liar<'b> {
 // SAFETY: none; memory that is said to be mapped is the board's.
 unsafe impl Platform for Liar<'_> {
     type Lock = SpinRwLock;
+    type Space = usize;
 
+    fn space(&self) -> usize {
+        Platform::space(self.board)
+    }
     fn page_size_bytes(&self) -> usize {
         self.size().unwrap_or(PAGE)
     }
@@ -81,6 +86,11 @@ unsafe impl Platform for Liar<'_> {
 
 // SAFETY: none; a window that is said to be mapped is the board's memory.
 unsafe impl Source for Liar<'_> {
+    type Space = usize;
+
+    fn space(&self) -> usize {
+        Source::space(self.board)
+    }
     fn length_bytes(&self) -> Result<u64, Errno> {
         self.fails()?;
         self.lie().map_or_else(|| self.board.length_bytes(), Ok)
@@ -126,6 +136,21 @@ unsafe impl Source for Liar<'_> {
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         self.fails()?;
         self.board.deep_flush(range, offset)
+    }
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        self.board.failed_write_back()
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        self.lie().is_none_or(|number| number % 2 == 0).then_some(self)
+    }
+}
+
+impl Health for Liar<'_> {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
     }
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         id.push(b"liar")?;

@@ -3,11 +3,12 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pmemset_core::arch::{Cpu, StoreKind};
-use pmemset_core::badblock::{BadBlocks, McsafeError};
+use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
+use pmemset_core::cell::Shutdown;
 use pmemset_core::error::PrepareError;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Source, Span};
+use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource, SimSpace};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Health, Platform, Source, Span, forward_source};
 
 /// What a port does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +90,11 @@ impl Port {
 // SAFETY: none; that is what the tests are about. Nothing is stored where the simulator has nothing mapped.
 unsafe impl Platform for Port {
     type Lock = <SimPlatform as Platform>::Lock;
+    type Space = SimSpace;
 
+    fn space(&self) -> SimSpace {
+        self.platform.space()
+    }
     fn page_size_bytes(&self) -> usize {
         if self.is(Fault::PageSize) { 4096 + (self.asked() & 1) * 4096 } else { 4096 }
     }
@@ -165,6 +170,14 @@ unsafe impl Platform for Port {
 
 // SAFETY: as for the platform.
 unsafe impl Source for Port {
+    type Space = SimSpace;
+
+    forward_source!(
+        self { Self { source, .. } => source } except
+            length_bytes, alignment_bytes, granularity, write_granule_bytes, prepare, holds, undo_growth, map, unmap, sync,
+            deep_flush, health
+    );
+
     fn length_bytes(&self) -> Result<u64, Errno> {
         let less = if self.is(Fault::LengthShrinks) { (self.asked() & 1) as u64 * 4096 } else { 0 };
         Ok(self.source.length_bytes()?.min(self.undone.load(Ordering::Relaxed)) - less)
@@ -243,6 +256,24 @@ unsafe impl Source for Port {
         }
         self.source.sync(range, offset)
     }
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+        if self.is(Fault::DeepFlushAligned) && !range.is_aligned(4096) {
+            return Err(Errno::INVAL);
+        }
+        self.source.deep_flush(range, offset)
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl Health for Port {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
+    }
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         if !self.is(Fault::DeviceWithoutId) {
             id.push(b"dimm")?;
@@ -272,11 +303,5 @@ unsafe impl Source for Port {
         let nothing = if self.is(Fault::WritesNothing) { 0 } else { bytes.len() };
         let written = self.source.write_mcsafe(offset, &bytes[..nothing]);
         if nothing < bytes.len() && offset > 1 << 14 { self.source.write_mcsafe(offset, bytes) } else { written }
-    }
-    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
-        if self.is(Fault::DeepFlushAligned) && !range.is_aligned(4096) {
-            return Err(Errno::INVAL);
-        }
-        self.source.deep_flush(range, offset)
     }
 }

@@ -6,7 +6,7 @@ use std::vec::Vec;
 
 use pmemset_core::badblock::McsafeError;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{Errno, Source};
+use pmemset_core::{Errno, Health as _};
 
 use super::alone;
 use super::sources::address_space;

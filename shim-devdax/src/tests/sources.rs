@@ -8,16 +8,16 @@ use std::vec::Vec;
 use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
 use pmemset_core::error::MapError;
 use pmemset_core::{
-    Coalescing, Config, DeepFlush, Errno, Extent, Granularity, MapConfig, Platform as _, Reservation, Set, Source,
-    Span, contract,
+    Coalescing, Config, DeepFlush, Errno, Extent, Granularity, Health as _, MapConfig, Platform as _, Reservation, Set,
+    Source, Span, contract,
 };
-use shim_linux::Linux;
+use shim_linux::{Linux, Process};
 
 use super::alone;
 use super::tree::{ACPI, MIB, Tree, memory};
 use crate::DaxSource;
 
-type DaxSet<'a, const N: usize> = Box<Set<'a, Linux, &'a dyn Source, N>>;
+type DaxSet<'a, const N: usize> = Box<Set<'a, Linux, &'a dyn Source<Space = Process>, N>>;
 
 fn set<'a, const N: usize>() -> DaxSet<'a, N> {
     Box::new(Set::new(Linux, Config::new(Granularity::CacheLine).reserve_ahead(64 << 20)))
@@ -128,7 +128,7 @@ fn parts_are_on_the_devices_alignment() {
         // SAFETY: reserved above, and nothing is mapped.
         unsafe { Linux.release(room) }.unwrap();
         let reservation = Box::new(Reservation::<Linux, 4>::at(Linux, window).unwrap());
-        let inside = Set::<'_, Linux, &dyn Source, 4>::new(
+        let inside = Set::<'_, Linux, &dyn Source<Space = Process>, 4>::new(
             Linux,
             Config::new(Granularity::CacheLine).reservation(&*reservation),
         );

@@ -7,9 +7,8 @@ use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::time::Instant;
 
-use pmemset_core::error::PrepareError;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Platform, Set, Source, Span};
-use shim_linux::{FileSource, Linux};
+use pmemset_core::{Errno, Granularity, Platform, Set, Source, forward_source};
+use shim_linux::{FileSource, Linux, Process};
 
 /// How long to measure, and how to print.
 #[derive(Clone, Copy)]
@@ -198,34 +197,12 @@ pub(crate) struct Forced(FileSource);
 
 // SAFETY: the file source keeps the promises; where there is no persistent memory nothing is durable anyway.
 unsafe impl Source for Forced {
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        self.0.length_bytes()
-    }
-    fn alignment_bytes(&self) -> usize {
-        self.0.alignment_bytes()
-    }
+    type Space = Process;
+
+    forward_source!(self { Self(file) => file } except granularity);
+
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(Granularity::CacheLine)
-    }
-    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
-        self.0.prepare(range)
-    }
-    fn undo_growth(&self, growth: Growth) {
-        self.0.undo_growth(growth);
-    }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.0.map(window, offset) }
-    }
-    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.0.unmap(window, offset) }
-    }
-    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
-        self.0.sync(range, offset)
-    }
-    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
-        self.0.deep_flush(range, offset)
     }
 }
 

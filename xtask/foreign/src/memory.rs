@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Platform, Source};
+use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
 /// The unit of address space in bytes.
 pub const PAGE: usize = 4096;
@@ -40,7 +40,9 @@ impl Board {
 // SAFETY: gives no address away twice.
 unsafe impl Platform for Board {
     type Lock = SpinRwLock;
+    type Space = ();
 
+    fn space(&self) {}
     fn page_size_bytes(&self) -> usize {
         PAGE
     }
@@ -68,10 +70,15 @@ unsafe impl Platform for Board {
 pub struct Dimm {
     /// The offset of the last mapping.
     pub offset: AtomicU64,
+    /// That it has failed.
+    pub failed: FailedWriteBack,
 }
 
 // SAFETY: every window is memory of the board.
 unsafe impl Source for Dimm {
+    type Space = ();
+
+    fn space(&self) {}
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(1 << 40)
     }
@@ -93,5 +100,11 @@ unsafe impl Source for Dimm {
     }
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         Ok(DeepFlush::Done)
+    }
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        None
     }
 }

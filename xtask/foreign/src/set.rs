@@ -3,12 +3,12 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::{Coalescing, Config, CopyFlags, Granularity, MapConfig, Set};
+use pmemset_core::{Coalescing, Config, CopyFlags, FailedWriteBack, Granularity, MapConfig, Set};
 
 use crate::memory::{Board, Dimm, PAGE};
 
 static SET: Set<'static, Board, &Dimm, 200> = Set::new(Board::new(Cpu::NONE), Config::new(Granularity::Page));
-static DIMM: Dimm = Dimm { offset: AtomicU64::new(0) };
+static DIMM: Dimm = Dimm { offset: AtomicU64::new(0), failed: FailedWriteBack::new() };
 
 /// Uses a set over memory of the board, with a lock that spins.
 pub fn works() -> bool {

@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use pmemset_core::{Config, Extent, Granularity, MapConfig, Set, Source};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use shim_linux::{FileSource, Linux, OpenOptions, Process};
 
 use crate::machine::Failure;
 
+/// A source of any kind.
+pub(crate) type Handle = Arc<dyn Source<Space = Process>>;
+
 /// A set over any sources.
-pub(crate) type AnySet<'a> = Set<'a, Linux, Arc<dyn Source>, 64>;
+pub(crate) type AnySet<'a> = Set<'a, Linux, Handle, 64>;
 
 /// Returns an empty set that takes sources of `required` granularity or finer.
 pub(crate) fn set<'a>(required: Granularity) -> AnySet<'a> {
@@ -22,7 +25,7 @@ pub(crate) fn file(path: &str) -> Result<Arc<FileSource>, Failure> {
 }
 
 /// Maps the first `length_bytes` of `source`.
-pub(crate) fn map(set: &AnySet<'_>, source: Arc<dyn Source>, length_bytes: usize) -> Result<Extent, Failure> {
+pub(crate) fn map(set: &AnySet<'_>, source: Handle, length_bytes: usize) -> Result<Extent, Failure> {
     Ok(set.map(source, &MapConfig::new().length(length_bytes))?.segment)
 }
 

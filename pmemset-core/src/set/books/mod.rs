@@ -56,8 +56,6 @@ pub(crate) struct Segment<S> {
     pub(crate) source: S,
     /// Bytes reserved behind it, which are nobody else's: room for the part to grow. 0 but for a part's last segment.
     pub(crate) spare_bytes: usize,
-    /// A synchronisation of it has failed.
-    pub(crate) failed: bool,
 }
 
 impl<S> Segment<S> {
@@ -87,7 +85,6 @@ struct Slot<S> {
     offset: u64,
     /// [`Segment::spare_bytes`]. Where no segment is: the next slot of the same chain, its index plus 1, or 0.
     spare: usize,
-    failed: bool,
     /// It has not been deep-flushed since it was mapped; stored to under the read lock too.
     fresh: AtomicBool,
     source: Option<S>,
@@ -95,7 +92,7 @@ struct Slot<S> {
 
 impl<S> Slot<S> {
     const fn free() -> Self {
-        Self { end: 0, offset: 0, spare: 0, failed: false, fresh: AtomicBool::new(false), source: None }
+        Self { end: 0, offset: 0, spare: 0, fresh: AtomicBool::new(false), source: None }
     }
 }
 
@@ -193,14 +190,6 @@ impl<S: Clone, const N: usize> Books<S, N> {
         false
     }
 
-    /// Notes that a synchronisation of the segment at `start` has failed.
-    pub(crate) fn fail(&mut self, start: usize) {
-        let found = self.tag_at(start);
-        if let Some(slot) = found.and_then(|tag| self.slots.get_mut(tag.slot() as usize)) {
-            slot.failed = true;
-        }
-    }
-
     /// Returns whether no segment touches `extent`.
     pub(crate) fn is_free(&self, extent: Extent) -> bool {
         self.overlapped(extent).is_none()
@@ -260,7 +249,6 @@ impl<S: Clone, const N: usize> Books<S, N> {
             offset: slot.offset,
             source: slot.source.clone()?,
             spare_bytes: slot.spare,
-            failed: slot.failed,
         })
     }
 
@@ -358,7 +346,6 @@ impl<S: Clone, const N: usize> Books<S, N> {
                 end: segment.extent.end(),
                 offset: segment.offset,
                 spare: segment.spare_bytes,
-                failed: segment.failed,
                 fresh: AtomicBool::new(true),
                 source: Some(segment.source),
             };

@@ -7,7 +7,7 @@ use super::{bytes, from_fn};
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError};
 use crate::error::{Errno, MapError};
 use crate::lock::SpinRwLock;
-use crate::{Answer, Checked, Config, Event, Granularity, MapConfig, Set, Source, Span};
+use crate::{Answer, Checked, Config, Event, Granularity, Health, MapConfig, Set, Source, Span};
 
 type Lock = SpinRwLock;
 

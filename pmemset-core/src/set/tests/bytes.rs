@@ -141,7 +141,8 @@ fn failed_synchronisation_is_reported_with_the_bytes_stored() {
     let error = set.copy(part.start(), &[5; 8], CopyFlags::empty());
     assert_eq!(error, Err(PersistError::Sync { segment: part, cause: Errno::IO }));
     assert_eq!(content(&set, part.start(), 8), [5; 8]);
-    assert_eq!(set.fill(part.start(), 6, 8, CopyFlags::empty()), Err(PersistError::FailedBefore { segment: part }));
+    let failed = PersistError::FailedBefore { segment: part, cause: Errno::IO };
+    assert_eq!(set.fill(part.start(), 6, 8, CopyFlags::empty()), Err(failed));
     assert_eq!(set.fill(part.start(), 6, 8, CopyFlags::NOFLUSH), Ok(()));
 }
 

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use crate::arch::Cpu;
 use crate::error::{Errno, PrepareError};
 use crate::lock::SpinRwLock;
-use crate::{DeepFlush, Extent, Granularity, Growth, Platform, Source, Span};
+use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
 
 pub(super) const PAGE: usize = 4096;
 /// Where address space begins: at 1 TiB, or 16 MiB where addresses have 32 bits.
@@ -65,7 +65,11 @@ impl Fake {
 // SAFETY: hands out each address once; nothing is ever accessed.
 unsafe impl Platform for Fake {
     type Lock = SpinRwLock;
+    type Space = usize;
 
+    fn space(&self) -> usize {
+        core::ptr::from_ref(self).addr()
+    }
     fn page_size_bytes(&self) -> usize {
         PAGE
     }
@@ -143,6 +147,7 @@ pub(super) struct FakeSource<'p> {
     pub(super) _goodbye: Goodbye,
     pub(super) refuse_flush: AtomicU32,
     pub(super) flushes: AtomicU32,
+    pub(super) failed: FailedWriteBack,
 }
 
 /// Calls a function when it is dropped.
@@ -177,12 +182,18 @@ impl<'p> FakeSource<'p> {
             _goodbye: Goodbye(None),
             refuse_flush: AtomicU32::new(0),
             flushes: AtomicU32::new(0),
+            failed: FailedWriteBack::new(),
         }
     }
 }
 
 // SAFETY: nothing is ever accessed; windows are checked against the reservations.
 unsafe impl Source for FakeSource<'_> {
+    type Space = usize;
+
+    fn space(&self) -> usize {
+        self.platform.space()
+    }
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(*self.length_bytes.lock().unwrap())
     }
@@ -259,5 +270,11 @@ unsafe impl Source for FakeSource<'_> {
         }
         self.flushes.fetch_add(1, Ordering::Relaxed);
         Ok(DeepFlush::Done)
+    }
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        None
     }
 }

@@ -4,11 +4,12 @@
 use std::sync::{Barrier, Mutex};
 
 use super::fake::{Fake, FakeSource};
-use crate::badblock::{BadBlocks, ClearError, Collector, McsafeError};
+use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError};
+use crate::cell::Shutdown;
 use crate::error::{Errno, PrepareError};
 use crate::lock::SpinRwLock;
 use crate::shutdown::{DeviceError, DeviceId, PartState, ShutdownRecord, evaluate};
-use crate::{Checked, DeepFlush, Event, Extent, Granularity, Growth, Source, Span};
+use crate::{Checked, DeepFlush, Event, Extent, Growth, Health, Source, Span, forward_source};
 
 /// A call of the source, or an event that the observer got.
 pub(super) type Step = (&'static str, i32);
@@ -119,15 +120,12 @@ impl<'p> Memory<'p> {
 
 // SAFETY: the fake source keeps the promises.
 unsafe impl Source for Memory<'_> {
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        self.fake.length_bytes()
-    }
-    fn alignment_bytes(&self) -> usize {
-        self.fake.alignment_bytes()
-    }
-    fn granularity(&self) -> Result<Granularity, Errno> {
-        self.fake.granularity()
-    }
+    type Space = usize;
+
+    forward_source!(
+        self { Self { fake, .. } => fake } except prepare, undo_growth, map, unmap, deep_flush, health
+    );
+
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
         self.step("prepare", 0).map_err(PrepareError::CannotGrow)?;
         self.fake.prepare(range)
@@ -152,9 +150,6 @@ unsafe impl Source for Memory<'_> {
         *exposed = (exposed.0 - 1, exposed.1 + u32::from(!exposed.2), exposed.2);
         Ok(())
     }
-    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
-        self.fake.sync(range, offset)
-    }
     fn deep_flush(&self, _range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         self.step("flush", (offset >> 12) as i32)?;
         if let Some(gate) = self.gate.as_ref().filter(|_| self.flushes() == 1) {
@@ -164,6 +159,18 @@ unsafe impl Source for Memory<'_> {
         let answer = *self.flush.lock().unwrap();
         self.exposed.lock().unwrap().2 = matches!(answer, Ok(DeepFlush::Done | DeepFlush::NotNeeded));
         answer
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        Some(self)
+    }
+}
+
+impl Health for Memory<'_> {
+    fn shutdown(&self) -> Option<Shutdown<'_>> {
+        None
+    }
+    fn bad_block_policy(&self) -> BadBlockPolicy {
+        BadBlockPolicy::Off
     }
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         let device = self.device.lock().unwrap().expect("asked for the device of a source without a record");

@@ -3,7 +3,7 @@
 use super::fake::PAGE;
 use super::world::Act::{DeepFlush as Deep, Fence, Sync, WriteBack};
 use super::world::{Memory, World};
-use crate::error::{DeepFlushError, Errno, PersistError, RemoveError};
+use crate::error::{DeepFlushError, Errno, PersistError};
 use crate::event::from_fn;
 use crate::{Answer, Coalescing, Config, DeepFlush, Event, Extent, Granularity, MapConfig, Set};
 
@@ -160,50 +160,23 @@ fn many_ranges_synchronise_each_page_once() {
 }
 
 #[test]
-fn interrupted_sync_is_repeated_and_a_failed_one_sticks() {
-    for cause in [Errno::IO, Errno::NOSPC] {
-        let world = World::new(16);
-        let (bad, good) = (Memory::new(&world, Granularity::Page), Memory::new(&world, Granularity::Page));
-        let set = set_on(&world);
-        let part = set.map(&bad, &pages(2)).unwrap().part;
-        let other = set.map(&good, &pages(1)).unwrap().part;
-        bad.sync_errors.lock().unwrap().extend([Errno::INTR, Errno::INTR]);
-        set.persist(part.start(), 8).unwrap();
-        assert_eq!(world.take().len(), 3);
-        bad.sync_errors.lock().unwrap().extend([Errno::INTR, cause]);
-        let failed = PersistError::Sync { segment: part, cause };
-        assert_eq!(set.persist(part.start(), 8), Err(failed));
-        assert_eq!((world.take().len(), failed.code()), (2, cause.code()));
-        // It sticks, nothing is asked again, and the other part is not affected.
-        let sticks = PersistError::FailedBefore { segment: part };
-        assert_eq!(set.persist(part.start() + PAGE, 8), Err(sticks));
-        assert_eq!(set.part_at(part.start()).unwrap().flush(0, 1), Err(sticks));
-        assert_eq!(set.persist_many(&[extent(part.start(), 1)]), Err(sticks));
-        assert_eq!(set.deep_flush(part.start(), 8), Err(sticks.into()));
-        assert_eq!(DeepFlushError::from(sticks).code(), -200_018);
-        assert_eq!(world.take(), []);
-        set.persist(other.start(), 8).unwrap();
-        // Until the part is removed, which tries once more.
-        set.remove(set.part_at(part.start()).unwrap()).unwrap();
-        let again = set.map(&bad, &pages(2)).unwrap().part;
-        set.persist(again.start(), 8).unwrap();
-    }
+fn interrupted_sync_is_repeated() {
+    let world = World::new(8);
+    let source = Memory::new(&world, Granularity::Page);
+    let set = set_on(&world);
+    let part = set.map(&source, &pages(2)).unwrap().part;
+    source.sync_errors.lock().unwrap().extend([Errno::INTR, Errno::INTR]);
+    set.persist(part.start(), 8).unwrap();
+    assert_eq!((world.take().len(), source.failed.first()), (3, None));
 }
 
 #[test]
-fn removal_makes_durable_first_and_stops_if_that_fails() {
+fn removal_makes_durable_first() {
     for granularity in [Granularity::CacheLine, Granularity::Page] {
         let world = World::new(16);
         let source = Memory::new(&world, granularity);
         let set = set_on(&world);
         let part = set.map(&source, &pages(2)).unwrap().part;
-        source.deep_flushes.lock().unwrap().extend([Err(Errno::IO), Err(Errno::NOSPC)]);
-        let refused = set.remove(set.part_at(part.start()).unwrap()).unwrap_err();
-        assert_eq!(refused.error, RemoveError::DeepFlush { segment: part, cause: Errno::IO });
-        drop(refused);
-        let error = set.remove_range(part.start(), 1).unwrap_err();
-        assert_eq!(error, RemoveError::DeepFlush { segment: part, cause: Errno::NOSPC });
-        assert_eq!((set.segments(), error.code()), (1, -200_018));
         world.take();
         set.remove_range(part.start(), 1).unwrap();
         let made_durable = match granularity {
@@ -211,11 +184,6 @@ fn removal_makes_durable_first_and_stops_if_that_fails() {
             _ => vec![WriteBack(part), Fence, Deep(part, 0)],
         };
         assert_eq!((world.take(), set.segments()), (made_durable, 0));
-        // A failing synchronisation stops it too.
-        let part = set.map(&source, &pages(2)).unwrap().part;
-        source.sync_errors.lock().unwrap().extend([Errno::IO]);
-        let removed = set.remove_range(part.start(), 1);
-        assert_eq!(removed.is_err(), granularity == Granularity::Page);
     }
 }
 
@@ -252,7 +220,7 @@ fn deep_flush_covers_every_segment_and_gives_the_worst_answer() {
     let segment = extent(start + size, size);
     assert_eq!(set.deep_flush(start, 2 * size), Err(DeepFlushError::Failed { segment, cause: Errno::IO }));
     // A deep flush leaves no handle behind.
-    set.remove(set.part_at(start).unwrap()).unwrap();
+    set.discard(set.part_at(start).unwrap()).unwrap();
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::fake::PAGE;
 use crate::arch::{self, Cpu, StoreKind};
 use crate::error::Errno;
 use crate::lock::SpinRwLock;
-use crate::{DeepFlush, Extent, Granularity, Platform, Source};
+use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
 /// What the platform or a source was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +76,11 @@ impl World {
 // SAFETY: hands out each page once.
 unsafe impl Platform for World {
     type Lock = SpinRwLock;
+    type Space = usize;
 
+    fn space(&self) -> usize {
+        self.arena.start()
+    }
     fn page_size_bytes(&self) -> usize {
         PAGE
     }
@@ -125,16 +129,28 @@ pub(super) struct Memory<'w> {
     pub(super) sync_errors: Mutex<VecDeque<Errno>>,
     /// What the next calls of `deep_flush` answer; `Done` when there is nothing left.
     pub(super) deep_flushes: Mutex<VecDeque<Result<DeepFlush, Errno>>>,
+    pub(super) failed: FailedWriteBack,
 }
 
 impl<'w> Memory<'w> {
     pub(super) fn new(world: &'w World, granularity: Granularity) -> Self {
-        Self { world, granularity, sync_errors: Mutex::default(), deep_flushes: Mutex::default() }
+        Self {
+            world,
+            granularity,
+            sync_errors: Mutex::default(),
+            deep_flushes: Mutex::default(),
+            failed: FailedWriteBack::new(),
+        }
     }
 }
 
 // SAFETY: every window consists of readable and writable pages of the arena.
 unsafe impl Source for Memory<'_> {
+    type Space = usize;
+
+    fn space(&self) -> usize {
+        self.world.space()
+    }
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(1 << 40)
     }
@@ -158,5 +174,11 @@ unsafe impl Source for Memory<'_> {
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
         self.world.note(Act::DeepFlush(range, offset));
         self.deep_flushes.lock().unwrap().pop_front().unwrap_or(Ok(DeepFlush::Done))
+    }
+    fn failed_write_back(&self) -> &FailedWriteBack {
+        &self.failed
+    }
+    fn health(&self) -> Option<&dyn Health> {
+        None
     }
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use pmemset_core::badblock::{ClearError, McsafeError};
 use pmemset_core::error::MapError;
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Granularity, MapConfig, Set, Source, Span,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Granularity, Health, MapConfig, Set, Source, Span,
 };
 use shim_linux::{FileSource, Linux, OpenOptions, StripedRwLock};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{AnySet, load};
+use crate::sets::{AnySet, Handle, load};
 
 /// The device begins 8 MiB into its region: its bytes 4096 to 8191 are bad, and some of its second unit.
 const BAD_DEVICE: Machine = Machine { bad: "0:8392704:4096,0:10486272:512", ..Machine::DEVDAX };
@@ -82,7 +82,7 @@ pub(crate) fn page(number: u64) -> Result<Span, Failure> {
     Ok(Span::new(number * PAGE, PAGE).ok_or("no span")?)
 }
 
-pub(crate) fn listed(source: &impl Source) -> Result<Vec<Span>, Failure> {
+pub(crate) fn listed(source: &impl Health) -> Result<Vec<Span>, Failure> {
     let all = Span::new(0, PAGES * PAGE).ok_or("no span")?;
     let mut blocks = [all; 16];
     match source.bad_blocks(all, &mut blocks) {
@@ -92,7 +92,7 @@ pub(crate) fn listed(source: &impl Source) -> Result<Vec<Span>, Failure> {
     }
 }
 
-fn checked(policy: BadBlockPolicy) -> Result<Arc<dyn Source>, Failure> {
+fn checked(policy: BadBlockPolicy) -> Result<Handle, Failure> {
     Ok(Arc::new(Checked::<_, StripedRwLock>::new(source()?).bad_block_detection(policy)))
 }
 
@@ -136,11 +136,11 @@ fn refuse_survive_clear(lab: &mut Lab) -> Result<(), Failure> {
 
 fn clear_by_observer() -> Result<(), Failure> {
     let (seen, cleared) = (AtomicU32::new(0), AtomicU32::new(0));
-    let observer = |_: &AnySet<'_>, event: &Event<'_, Arc<dyn Source>>| {
+    let observer = |_: &AnySet<'_>, event: &Event<'_, Handle>| {
         match event {
             Event::BadBlock { source, block } => {
                 seen.fetch_add(1, Ordering::Relaxed);
-                if source.clear_bad_block(*block).is_err() {
+                if source.health().is_none_or(|health| health.clear_bad_block(*block).is_err()) {
                     return Answer::Refuse;
                 }
             }
@@ -212,7 +212,7 @@ fn device(lab: &mut Lab) -> Result<(), Failure> {
         }
     };
     same("listed", whole()?, vec![span(4096, 4096)?, second])?;
-    let checked: Arc<dyn Source> =
+    let checked: Handle =
         Arc::new(Checked::<_, StripedRwLock>::new(source.clone()).bad_block_detection(BadBlockPolicy::Required));
     let set = crate::sets::set(Granularity::CacheLine);
     let refused = set.map(checked.clone(), &MapConfig::new().length(2 << 20)).map(|mapped| mapped.segment.start());

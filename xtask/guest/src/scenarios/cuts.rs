@@ -2,17 +2,17 @@
 
 use core::ptr::null_mut;
 use std::fs;
-use std::sync::Arc;
 
 use pmemset_core::error::MapError;
 use pmemset_core::shutdown::{PartState, PartStates};
 use pmemset_core::{CopyFlags, Extent, MapConfig, Platform, Source};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
+use shim_linux::Process;
 
 use super::state::{self, judged};
 use crate::lab::{Lab, check, same};
 use crate::machine::{Cut, Failure, Machine, Scenario};
-use crate::sets::{AnySet, file, load, store};
+use crate::sets::{AnySet, Handle, file, load, store};
 
 const DEVICE: Machine = Machine { dimms: 2, modes: "fsdax,devdax", ..Machine::NFIT };
 
@@ -103,8 +103,8 @@ fn settle() {
 }
 
 /// Maps a log; after a cut, its record must tell of the interruption, and of nothing worse.
-fn mapped<'a>(lab: &Lab, source: impl Source + 'static) -> Result<(AnySet<'a>, Extent), Failure> {
-    let source: Arc<dyn Source> = judged(source)?;
+fn mapped<'a>(lab: &Lab, source: impl Source<Space = Process> + 'static) -> Result<(AnySet<'a>, Extent), Failure> {
+    let source: Handle = judged(source)?;
     let config = MapConfig::new().length(LOG_BYTES);
     if lab.phase() > 0 {
         let refused = state::set(PartStates::DEFAULT).map(source.clone(), &config);
@@ -120,7 +120,7 @@ fn mapped<'a>(lab: &Lab, source: impl Source + 'static) -> Result<(AnySet<'a>, E
 }
 
 /// A writer that does it right, in all the ways that there are.
-fn right_log(lab: &mut Lab, source: impl Source + 'static) -> Result<(), Failure> {
+fn right_log(lab: &mut Lab, source: impl Source<Space = Process> + 'static) -> Result<(), Failure> {
     let (set, memory) = mapped(lab, source)?;
     let write = |offset: usize, bytes: &[u8], number: u64| -> Result<(), Failure> {
         let address = memory.start() + offset;

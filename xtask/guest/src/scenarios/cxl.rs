@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{BadBlocks, Errno, Granularity, MapConfig, Source, Span};
+use pmemset_core::{BadBlocks, Errno, Granularity, Health as _, MapConfig, Span};
 use shim_devdax::{DaxError, DaxSource, Doubt, Durability};
 use shim_linux::GranularityReason;
 use shim_linux::nd::PersistenceDomain;

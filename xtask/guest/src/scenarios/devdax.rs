@@ -12,7 +12,7 @@ use shim_linux::{FileSource, Linux, OpenError, OpenOptions};
 use crate::boot::wait_for;
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{file, load, map, set, store};
+use crate::sets::{Handle, file, load, map, set, store};
 
 const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
 const TWO: Machine = Machine { dimms: 2, modes: "devdax,devdax", ..Machine::DEVDAX };
@@ -70,7 +70,7 @@ fn wrong_sizes(source: Arc<DaxSource>, device_bytes: u64) -> Result<(), Failure>
     let unit = source.alignment_bytes();
     let map = |offset: u64, length: usize| -> Result<Result<usize, MapError>, Failure> {
         let config = MapConfig::new().offset(offset)?.length(length);
-        Ok(set.map(source.clone() as Arc<dyn Source>, &config).map(|mapped| mapped.segment.length_bytes()))
+        Ok(set.map(source.clone() as Handle, &config).map(|mapped| mapped.segment.length_bytes()))
     };
     let alignment_bytes = unit;
     let odd = unit as u64 / 2;
@@ -119,10 +119,7 @@ fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
 
 /// A file and a device make one part.
 fn with_file(_: &mut Lab) -> Result<(), Failure> {
-    let set = Set::<Linux, Arc<dyn Source>, 64>::new(
-        Linux::new(),
-        Config::new(Granularity::CacheLine).reserve_ahead(64 << 20),
-    );
+    let set = Set::<Linux, Handle, 64>::new(Linux::new(), Config::new(Granularity::CacheLine).reserve_ahead(64 << 20));
     set.set_coalescing(Coalescing::Full);
     let first = set.map(file("/mnt0/file")?, &MapConfig::new().length(4 << 20))?;
     let second = set.map(device(1)?, &MapConfig::new().length(4 << 20))?;

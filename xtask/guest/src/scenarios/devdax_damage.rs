@@ -8,8 +8,8 @@ use std::sync::Arc;
 use pmemset_core::badblock::{ClearError, McsafeError};
 use pmemset_core::error::MapError;
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Config, DeepFlush, Errno, Event, Granularity, MapConfig, Set, Source,
-    Span,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Config, DeepFlush, Errno, Event, Granularity, Health, MapConfig, Set,
+    Source, Span,
 };
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
@@ -20,7 +20,7 @@ use super::badblocks::scrub;
 use super::devdax::device;
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{AnySet, load, map, set, store};
+use crate::sets::{AnySet, Handle, load, map, set, store};
 
 const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
 const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
@@ -60,7 +60,7 @@ fn spoil(lab: &mut Lab, source: &DaxSource, blocks: &[(i64, u64)]) -> Result<(),
     scrub()
 }
 
-fn checked(source: &Arc<DaxSource>) -> Arc<dyn Source> {
+fn checked(source: &Arc<DaxSource>) -> Handle {
     Arc::new(Checked::<_, StripedRwLock>::new(source.clone()).bad_block_detection(BadBlockPolicy::Required))
 }
 
@@ -97,8 +97,12 @@ fn bad(lab: &mut Lab) -> Result<(), Failure> {
 }
 
 fn clear_by_observer(source: &Arc<DaxSource>, config: &MapConfig) -> Result<(), Failure> {
-    let observer = |_: &AnySet<'_>, event: &Event<'_, Arc<dyn Source>>| match event {
-        Event::BadBlock { source, block } if source.clear_bad_block(*block).is_err() => Answer::Refuse,
+    let observer = |_: &AnySet<'_>, event: &Event<'_, Handle>| match event {
+        Event::BadBlock { source, block }
+            if source.health().is_none_or(|health| health.clear_bad_block(*block).is_err()) =>
+        {
+            Answer::Refuse
+        }
         _ => Answer::Proceed,
     };
     let set: AnySet<'_> = Set::new(Linux::new(), Config::new(Granularity::CacheLine).observer(&observer));

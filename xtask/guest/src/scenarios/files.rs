@@ -2,16 +2,15 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Arc;
 
 use pmemset_core::error::MapError;
-use pmemset_core::{Errno, Granularity, MapConfig, Source, contract};
+use pmemset_core::{Errno, Granularity, MapConfig, contract};
 use rustix::fs::statvfs;
 use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{file, load, map, set, store};
+use crate::sets::{Handle, file, load, map, set, store};
 
 const CPU: Machine = Machine { domain: "cpu", ..Machine::NFIT };
 const NO_DAX: Machine = Machine { options: "", ..Machine::NFIT };
@@ -155,7 +154,7 @@ fn no_dax(_: &mut Lab) -> Result<(), Failure> {
     let source = file("/mnt0/file")?;
     same("why", source.facts()?.granularity, Ok(GranularityReason::NoMapSync(Errno::OPNOTSUPP)))?;
     for required in [Granularity::CacheLine, Granularity::Byte] {
-        let refused = set(required).map(source.clone() as Arc<dyn Source>, &MapConfig::new().length(1 << 20));
+        let refused = set(required).map(source.clone() as Handle, &MapConfig::new().length(1 << 20));
         let reason = MapError::GranularityNotSupported { required, available: Granularity::Page };
         same("what was required", refused.map(|mapped| mapped.segment.length_bytes()), Err(reason))?;
     }

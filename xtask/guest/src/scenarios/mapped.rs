@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::sync::Arc;
 
 use pmemset_core::shutdown::PartState;
-use pmemset_core::{BadBlocks, Checked, Granularity, MapConfig, ShutdownRecord, Source};
+use pmemset_core::{BadBlocks, Checked, Granularity, Health, MapConfig, ShutdownRecord, Source};
 use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use shim_linux::StripedRwLock;
@@ -92,7 +92,7 @@ fn behind_linear(lab: &mut Lab) -> Result<(), Failure> {
     let mut bytes = [0; 12];
     file.read_mcsafe(8 * PAGE, &mut bytes)?;
     same("page 8", &bytes[..], text(8).as_bytes())?;
-    let checked: Arc<dyn Source> =
+    let checked: crate::sets::Handle =
         Arc::new(Checked::<_, StripedRwLock>::new(source()?).shutdown_record(ShutdownRecord::new()));
     let set = crate::sets::set(Granularity::CacheLine);
     let verdict = set.map(checked, &MapConfig::new().length(1 << 20))?.shutdown.ok_or("no verdict")?;
@@ -101,7 +101,7 @@ fn behind_linear(lab: &mut Lab) -> Result<(), Failure> {
 }
 
 /// The same device behind a table that is not linear to the last sector says nothing of its bad blocks.
-fn refuse_other_tables(file: &impl Source) -> Result<(), Failure> {
+fn refuse_other_tables(file: &impl Health) -> Result<(), Failure> {
     let device = number("pmem0p1")?;
     mapper::load("again", &[(0, HEAD, "linear", format!("{device} 0"))])?;
     let mut blocks = [page(0)?; 4];

@@ -8,11 +8,11 @@ use std::sync::Arc;
 use pmemset_core::error::MapError;
 use pmemset_core::shutdown::{PartState, PartStates, Verdict};
 use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set, ShutdownRecord, Source};
-use shim_linux::{Linux, StripedRwLock};
+use shim_linux::{Linux, Process, StripedRwLock};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{AnySet, file, map, store};
+use crate::sets::{AnySet, Handle, file, map, store};
 
 const TWO_REGIONS: Machine = Machine { dimms: 2, modes: "fsdax,fsdax", counts: &[5, 5], ..Machine::NFIT };
 const DEVICE: Machine = Machine { modes: "fsdax,devdax", ..TWO_REGIONS };
@@ -31,7 +31,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const RECORD: &str = "/mnt0/record";
 
 /// Keeps each record durably before the event returns, as a program has to.
-fn keep(_: &AnySet<'_>, event: &Event<'_, Arc<dyn Source>>) -> Answer {
+fn keep(_: &AnySet<'_>, event: &Event<'_, Handle>) -> Answer {
     let Event::SdsUpdate { record, .. } = event else { return Answer::Proceed };
     let write = || {
         let mut file = fs::File::create("/mnt0/record.new")?;
@@ -52,13 +52,13 @@ fn kept() -> Result<ShutdownRecord, Failure> {
 }
 
 /// A source whose shutdown state is judged by what was kept, or by a new record.
-pub(crate) fn judged(source: impl Source + 'static) -> Result<Arc<dyn Source>, Failure> {
+pub(crate) fn judged(source: impl Source<Space = Process> + 'static) -> Result<Handle, Failure> {
     let record = if Path::new(RECORD).exists() { kept()? } else { ShutdownRecord::new() };
     Ok(Arc::new(Checked::<_, StripedRwLock>::new(source).shutdown_record(record)))
 }
 
 /// A file on one of the file systems, or the device on the region of that number.
-fn checked(path: &str) -> Result<Arc<dyn Source>, Failure> {
+fn checked(path: &str) -> Result<Handle, Failure> {
     match path {
         "dax1" => judged(super::devdax::device(1)?),
         _ => judged(file(path)?),

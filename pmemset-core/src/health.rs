@@ -1,0 +1,69 @@
+//! What is known of the medium behind a source, and what is checked of it before it is mapped.
+
+use crate::Span;
+use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
+use crate::cell::Shutdown;
+use crate::shutdown::{DeviceError, DeviceId};
+
+/// The health of a source: see [`Source::health`](crate::Source::health).
+///
+/// What a set relies on has to be answered; what is left out of the rest is refused when it is asked for.
+pub trait Health {
+    /// Returns the live shutdown record, where one was attached: see [`Checked`](crate::Checked). Else `None`.
+    ///
+    /// Without one, nobody asks for the [`device`](Self::device).
+    fn shutdown(&self) -> Option<Shutdown<'_>>;
+
+    /// Appends to the empty `id` the ids of the memory modules behind the source, in an order that does not change,
+    /// and returns how often they have lost power in a way that may have lost stores.
+    ///
+    /// # Errors
+    ///
+    /// See [`DeviceError`]. A count that cannot be had is not 0, and a source without modules is not supported.
+    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError>;
+
+    /// Returns when bad blocks keep the source from being mapped: see [`Checked`](crate::Checked). Else
+    /// [`Off`](BadBlockPolicy::Off).
+    fn bad_block_policy(&self) -> BadBlockPolicy;
+
+    /// Lists the bad blocks that touch `range`, the lowest first, as many as `blocks` has room for.
+    ///
+    /// You must list them in ascending order, none touching another; each may reach beyond `range`, since it is
+    /// rounded to what can be cleared. [`Collector`](crate::badblock::Collector) does this. A source that cannot tell
+    /// answers [`UNKNOWN`](BadBlocks::UNKNOWN).
+    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks;
+
+    /// Clears what is bad in `block`, and makes sure that it is: these bytes are 0 then. Good ones keep their contents.
+    ///
+    /// After a power cut in the middle some of it is cleared.
+    ///
+    /// # Errors
+    ///
+    /// See [`ClearError`].
+    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
+        let _ = block;
+        Err(ClearError::Unsupported)
+    }
+
+    /// Copies bytes from `offset` on out of the source, and survives damaged memory
+    /// (`pmemset_source_pread_mcsafe`).
+    ///
+    /// # Errors
+    ///
+    /// See [`McsafeError`].
+    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
+        let _ = (offset, bytes);
+        Err(McsafeError::Unsupported)
+    }
+
+    /// Copies bytes into the source from `offset` on, and survives damaged memory
+    /// (`pmemset_source_pwrite_mcsafe`).
+    ///
+    /// # Errors
+    ///
+    /// See [`McsafeError`].
+    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
+        let _ = (offset, bytes);
+        Err(McsafeError::Unsupported)
+    }
+}

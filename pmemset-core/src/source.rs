@@ -1,0 +1,166 @@
+//! Where the bytes of parts come from: what a port's files, devices or memory have to do.
+#![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
+
+use crate::error::{Errno, PrepareError};
+use crate::{Extent, FailedWriteBack, Granularity, Health, Span};
+
+/// What [`Source::prepare`] did to the length of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct Growth {
+    /// Length in bytes before.
+    pub from_bytes: u64,
+    /// Length in bytes after.
+    pub to_bytes: u64,
+}
+
+/// What a deep flush came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum DeepFlush {
+    /// The bytes are in the most reliable domain that software can reach.
+    Done,
+    /// The medium says that there is nothing beyond an ordinary flush.
+    NotNeeded,
+    /// The medium has a deep flush, and this program may not use it.
+    NotPermitted,
+}
+
+/// Where the bytes of parts come from.
+///
+/// A source that is made of another one, an adapter, calls [`forward_source!`](crate::forward_source): whatever is
+/// forgotten there is not switched off.
+///
+/// # Safety
+///
+/// After [`map`](Self::map) has returned `Ok`, every byte of the window is readable and writable memory of the source,
+/// until [`unmap`](Self::unmap) returns `Ok` for it. Neither touches an address outside its window.
+///
+/// Windows are given to the source by platforms of its [`space`](Self::space) alone: it can map there, and its
+/// placeholders are those that such a platform reserves.
+pub unsafe trait Source: Send + Sync {
+    /// The kind of address space that it maps into: that of the platforms it works with ([`Platform::Space`]).
+    ///
+    /// [`Platform::Space`]: crate::Platform::Space
+    type Space: Copy + Eq + Send + Sync;
+
+    /// Returns which address space it maps into; always the same.
+    fn space(&self) -> Self::Space;
+
+    /// Returns the length in bytes, asked anew.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason.
+    fn length_bytes(&self) -> Result<u64, Errno>;
+
+    /// Returns the alignment in bytes, a power of two, of offset, length and address of its mappings.
+    fn alignment_bytes(&self) -> usize;
+
+    /// Returns how stores to its mappings become durable; never finer than what is proven.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason why it could not be found out.
+    fn granularity(&self) -> Result<Granularity, Errno>;
+
+    /// Returns the address of its first byte where the source can be at no other (memory without an MMU).
+    fn fixed_address(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the width in bytes, a power of two, of the narrowest store that the medium takes; 1 where any will do.
+    ///
+    /// A set refuses a source whose granule is wider than the narrowest store of its platform's copies:
+    /// [`Cpu::narrowest_store_bytes`]. Stores that the program makes itself, through a pointer or a slice, are its own
+    /// duty.
+    fn write_granule_bytes(&self) -> usize {
+        1
+    }
+
+    /// Makes sure that the bytes of `range` exist and are backed, growing the source if it may grow.
+    ///
+    /// May answer from memory when [`map`](Self::map) checks again. Only ever enlarges, also when called by several
+    /// threads at once. After a power cut in the middle the source has the old or the new length.
+    ///
+    /// # Errors
+    ///
+    /// See [`PrepareError`]; the length is the old one then.
+    fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
+        let length_bytes = self.length_bytes().map_err(PrepareError::Length)?;
+        if range.end() <= length_bytes { Ok(None) } else { Err(PrepareError::TooSmall { length_bytes }) }
+    }
+
+    /// Returns whether [`prepare`](Self::prepare) of `range` would have nothing to do; may answer from memory, like it.
+    ///
+    /// `false` where that takes more than a glance. The set then looks whether there is room before it prepares.
+    fn holds(&self, range: Span) -> bool {
+        let _ = range;
+        false
+    }
+
+    /// Takes back `growth`, unless something has come to need it since.
+    fn undo_growth(&self, growth: Growth) {
+        let _ = growth;
+    }
+
+    /// Maps the bytes from `offset` on into `window`, in place of the reservation's placeholder.
+    ///
+    /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of
+    /// [`alignment_bytes`](Self::alignment_bytes). On failure the placeholder is there again.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; also when the source has become too short meanwhile.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the reservation.
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno>;
+
+    /// Takes the mapping out of `window` and puts the placeholder back.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; the mapping is still there then.
+    ///
+    /// # Safety
+    ///
+    /// `window` was mapped by one call of [`map`](Self::map) with this `offset`, and nobody uses it any more.
+    unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno>;
+
+    /// Makes the bytes of `range` durable at page granularity; `range` is on page boundaries, `offset` is its first
+    /// byte in the source. Interrupted calls are repeated; after a failed one there is none any more, in any set: see
+    /// [`failed_write_back`](Self::failed_write_back).
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; bytes of the source, of this range or of any other, may be lost then. `EOPNOTSUPP` where the granularity is finer than a page and
+    /// the medium has no such call.
+    fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno>;
+
+    /// Pushes the bytes of `range` to the most reliable domain that software can reach.
+    ///
+    /// The core has already made them durable in the ordinary way: written back cache lines and fenced, or called
+    /// [`sync`](Self::sync). `range` lies in one mapping of this source, `offset` is its first byte in the source;
+    /// neither need be aligned.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason why the flush failed; sticks as for [`sync`](Self::sync).
+    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno>;
+
+    /// Returns where it is kept that a [`sync`](Self::sync) or a [`deep_flush`](Self::deep_flush) has failed.
+    ///
+    /// You must return the same one always, for every handle and every adapter of one source, and make a new one only
+    /// where the source is opened anew. Sets set it, and look at it before every flush. A source whose platform tells a
+    /// failure to one of several sources only (two on one open file description) must see to it that the others fail,
+    /// too.
+    fn failed_write_back(&self) -> &FailedWriteBack;
+
+    /// Returns what can be asked about the state of the medium, and the checks that were switched on; `None` where
+    /// nothing is known and nothing is to be checked.
+    ///
+    /// You must return that of the source inside, if there is one.
+    fn health(&self) -> Option<&dyn Health>;
+}
