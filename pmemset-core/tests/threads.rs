@@ -4,16 +4,21 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use pmemset_core::error::{MapError, RemoveError};
-use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource};
-use pmemset_core::{Coalescing, Config, Granularity, MapConfig, Reservation, Set};
+use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource, SimSpace};
+use pmemset_core::{Coalescing, Config, Granularity, MapConfig, Platform, Reservation, Set, WithLock};
 
 const PAGE: usize = 4096;
 const THREADS: usize = 4;
 
-type ThreadSet<'a> = Set<'a, SimPlatform, SimSource, 16>;
+type ThreadSet<'a, P> = Set<'a, P, SimSource, 16>;
 
 /// Maps the page of each round, finds it, pins it, and removes it again, in one way or the other.
-fn work(set: &ThreadSet<'_>, source: &SimSource, rounds: usize, removed: &AtomicUsize) {
+fn work<P: Platform<Space = SimSpace, Lock: Send + Sync>>(
+    set: &ThreadSet<'_, P>,
+    source: &SimSource,
+    rounds: usize,
+    removed: &AtomicUsize,
+) {
     for round in 0..rounds {
         let offset = (round % 4 * PAGE) as u64;
         let config = MapConfig::new().offset(offset).unwrap().length(PAGE);
@@ -46,13 +51,13 @@ fn work(set: &ThreadSet<'_>, source: &SimSource, rounds: usize, removed: &Atomic
     }
 }
 
-fn run(in_reservation: bool) {
+fn run<P: Platform<Space = SimSpace, Lock: Send + Sync>>(in_reservation: bool, platform: fn(&Machine) -> P) {
     let machine = Machine::new(Hardware::new().without_tracking());
     {
-        let reservation = Reservation::<_, 16>::new(machine.platform(), 16 * PAGE).unwrap();
+        let reservation = Reservation::<_, 16>::new(platform(&machine), 16 * PAGE).unwrap();
         let config = Config::new(Granularity::CacheLine);
         let config = if in_reservation { config.reservation(&reservation) } else { config };
-        let set = ThreadSet::new(machine.platform(), config);
+        let set = ThreadSet::new(platform(&machine), config);
         set.set_coalescing(Coalescing::None);
         let (rounds, removed) = (if cfg!(miri) { 5 } else { 300 }, AtomicUsize::new(0));
         let sources: Vec<_> = (0..THREADS).map(|_| machine.add_source(Medium::new(4 * PAGE as u64))).collect();
@@ -70,10 +75,17 @@ fn run(in_reservation: bool) {
 
 #[test]
 fn threads_in_own_reservations() {
-    run(false);
+    run(false, Machine::platform);
 }
 
 #[test]
 fn threads_in_the_callers_reservation() {
-    run(true);
+    run(true, Machine::platform);
+}
+
+#[test]
+fn threads_with_the_lock_of_the_crate_spin() {
+    let platform = |machine: &Machine| WithLock::<SimPlatform, spin::RwLock<()>>::new(machine.platform());
+    run(false, platform);
+    run(true, platform);
 }
