@@ -2,9 +2,11 @@
 //! never says more than is true, and a retry works.
 #![allow(unsafe_code, reason = "stores to simulated memory")]
 
-use std::sync::Arc;
-use std::time::Instant;
+mod compare;
 
+use std::sync::Arc;
+
+use compare::compared;
 use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
@@ -78,24 +80,7 @@ fn explore_life(granularity: Granularity, keeps: bool, depth: usize) -> Result<E
         map_store_remove(machine, &source, keeps);
         Ok(())
     };
-    both("map, store, remove", 64, Explore::new(hardware).depth(depth), work, check)
-}
-
-/// Explores the lazy way; where the environment asks for it, also eagerly, with samples of `states_max`, to compare.
-fn both<W, C>(name: &str, states_max: usize, explore: Explore, work: W, check: C) -> Result<Explored, Failure>
-where
-    W: Fn(&Machine),
-    C: Fn(&Machine) -> Result<(), String>,
-{
-    let clock = Instant::now();
-    let explored = explore.run(&work, &check);
-    let seconds = clock.elapsed().as_secs_f64();
-    if let (Ok(explored), true) = (&explored, std::env::var_os("EAGERLY").is_some()) {
-        let clock = Instant::now();
-        let eager = explore.eagerly(states_max, work, check).expect("the same verdict");
-        println!("ROW {name}: {eager}, {:.2} s | {explored}, {seconds:.3} s", clock.elapsed().as_secs_f64());
-    }
-    explored
+    compared(&format!("map, store, remove, {granularity:?}"), 64, Explore::new(hardware).depth(depth), work, check)
 }
 
 /// Gives the first page whole bytes again, durably, and past the record: before that is repaired.
@@ -177,7 +162,7 @@ fn removed_ranges_are_durable() {
             _ => Ok(()),
         }
     };
-    let explored = both("remove ranges", 64, Explore::new(hardware), work, check);
+    let explored = compared("remove ranges", 64, Explore::new(hardware), work, check);
     let explored = explored.unwrap_or_else(|failure| panic!("{failure}"));
     assert!(explored.is_complete(), "{explored}");
     println!("EXPLORED remove ranges: {explored}");
@@ -247,7 +232,7 @@ fn explore_stores(granularity: Granularity, way: StoreAndPersist) -> Result<Expl
             if torn || (unit * 8..).zip(&bytes).any(wrong) { Err(format!("unit {unit}: {bytes:?}")) } else { Ok(()) }
         })
     };
-    both("ways to store", 128, Explore::new(hardware), work, check)
+    compared(&format!("ways to store, {granularity:?}"), 128, Explore::new(hardware), work, check)
 }
 
 #[test]

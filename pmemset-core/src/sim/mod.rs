@@ -77,6 +77,8 @@ mod cut;
 mod eager;
 mod explore;
 mod fault;
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 mod line;
 mod medium;
 mod open;

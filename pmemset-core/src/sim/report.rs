@@ -130,7 +130,7 @@ impl fmt::Display for Failure {
             cut.units.iter().try_for_each(|unit| writeln!(f, "  {unit}"))?;
         }
         if self.lost().is_empty() {
-            writeln!(f, "  nothing was lost of what was stored by then: the order of the stores is wrong")?;
+            writeln!(f, "  nothing was lost of what was stored by then: a store comes too early, or the check takes nothing for something")?;
         }
         write!(f, "to see it again: explore.replay(&\"{}\".parse()?, work, check)", self.replay)
     }

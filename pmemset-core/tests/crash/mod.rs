@@ -2,11 +2,13 @@
 
 pub(crate) mod allocator;
 pub(crate) mod checksums;
+pub(crate) mod commit;
 pub(crate) mod header;
 pub(crate) mod log;
 pub(crate) mod table;
 pub(crate) mod tree;
 
+use super::compare::compared;
 use pmemset_core::sim::{Explore, Explored, Failure, Hardware, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
@@ -47,6 +49,7 @@ fn with_part<T>(machine: &Machine, act: impl FnOnce(&Part<'_>) -> T) -> T {
 
 /// Cuts the power at every step of `work`, and `depth` times in a row within `check`.
 pub(crate) fn explore(
+    name: &str,
     depth: usize,
     work: impl Fn(&Machine, &Part<'_>),
     check: impl Fn(&Machine, &Part<'_>) -> Result<(), String>,
@@ -61,7 +64,7 @@ pub(crate) fn explore(
     };
     let check = |machine: &Machine| with_part(machine, |part| check(machine, part));
     let explore = Explore::new(hardware).depth(depth);
-    let explored = explore.run(work, check);
+    let explored = compared(name, 1024, explore, work, check);
     if let Err(failure) = &explored {
         // As a person does it, from what is printed.
         let replay = failure.replay.to_string().parse().unwrap();
