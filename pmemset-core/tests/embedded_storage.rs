@@ -1,5 +1,6 @@
 //! A structure that is written for `embedded-storage`, and knows nothing of sets, is explored like any other: a part
 //! stands in for its flash.
+#![allow(clippy::cast_possible_truncation, reason = "offsets in a small flash")]
 
 mod compare;
 

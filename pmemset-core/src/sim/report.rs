@@ -83,7 +83,7 @@ impl fmt::Display for LostUnit {
             Some(place) => write!(f, " after {place}")?,
             None => {}
         }
-        write!(f, "; {}", self.remedy())
+        write!(f, ";\n    {}", self.remedy())
     }
 }
 
@@ -130,7 +130,9 @@ impl fmt::Display for Failure {
             cut.units.iter().try_for_each(|unit| writeln!(f, "  {unit}"))?;
         }
         if self.lost().is_empty() {
-            writeln!(f, "  nothing was lost of what was stored by then: a store comes too early, or the check takes nothing for something")?;
+            f.write_str(
+                "  nothing was lost of what was stored by then: a store comes too early, or the check is wrong\n",
+            )?;
         }
         write!(f, "to see it again: explore.replay(&\"{}\".parse()?, work, check)", self.replay)
     }
