@@ -5,7 +5,7 @@ mod persist;
 
 use core::fmt;
 
-pub use map::MapError;
+pub use map::{MapError, MapFailure};
 pub use persist::{DeepFlushError, PersistError};
 
 use crate::Extent;

@@ -160,7 +160,7 @@ macro_rules! forward_source {
         }
     };
     (@method map $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
-        unsafe fn map(&$self, window: $crate::Extent, offset: u64) -> Result<(), $crate::Errno> {
+        unsafe fn map(&$self, window: $crate::Extent, offset: u64) -> Result<(), $crate::error::MapFailure> {
             match $self {
                 // SAFETY: the caller's promise is passed on as it is.
                 $($pattern => unsafe { $to.map(window, offset) }),+

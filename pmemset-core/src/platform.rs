@@ -9,6 +9,7 @@
 //! use std::sync::Mutex;
 //!
 //! use pmemset_core::arch::Cpu;
+//! use pmemset_core::error::MapFailure;
 //! use pmemset_core::lock::SpinRwLock;
 //! use pmemset_core::{Config, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health};
 //! use pmemset_core::{MapConfig, Platform, Set, Source, contract};
@@ -88,7 +89,7 @@
 //!     fn fixed_address(&self) -> Option<usize> {
 //!         Some(self.memory.start())
 //!     }
-//!     unsafe fn map(&self, window: Extent, _: u64) -> Result<(), Errno> {
+//!     unsafe fn map(&self, window: Extent, _: u64) -> Result<(), MapFailure> {
 //!         if self.memory.covers(window) { Ok(()) } else { Err(Errno::NXIO) }
 //!     }
 //!     unsafe fn unmap(&self, _: Extent, _: u64) -> Result<(), Errno> {

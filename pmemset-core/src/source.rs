@@ -1,7 +1,7 @@
 //! Where the bytes of parts come from: what a port's files, devices or memory have to do.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
-use crate::error::{Errno, PrepareError};
+use crate::error::{Errno, MapFailure, PrepareError};
 use crate::{Extent, FailedWriteBack, Granularity, Health, Span};
 
 /// What [`Source::prepare`] did to the length of a source.
@@ -107,16 +107,20 @@ pub unsafe trait Source: Send + Sync {
     /// Maps the bytes from `offset` on into `window`, in place of the reservation's placeholder.
     ///
     /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of
-    /// [`alignment_bytes`](Self::alignment_bytes). On failure the placeholder is there again.
+    /// [`alignment_bytes`](Self::alignment_bytes).
+    ///
+    /// You must not map over anything but the placeholder. On failure put it back, and only where you know that nothing of
+    /// another thread is; else say that the window is lost. What would be refused at every address is better found out
+    /// before the window is touched.
     ///
     /// # Errors
     ///
-    /// The platform's reason; also when the source has become too short meanwhile.
+    /// See [`MapFailure`]: `Outdated` when the source has become too short meanwhile, say. A plain [`Errno`] is `Refused`.
     ///
     /// # Safety
     ///
     /// The caller holds the reservation.
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno>;
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure>;
 
     /// Takes the mapping out of `window` and puts the placeholder back.
     ///

@@ -6,6 +6,7 @@ use core::fmt;
 
 use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
 use pmemset_core::cell::Shutdown;
+use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlockPolicy, DeepFlush, Errno, Extent, Health, Source, Span, forward_source};
 use rustix::fs::FileType;
@@ -143,7 +144,7 @@ unsafe impl Source for AnySource {
     }
 
     #[inline(never)]
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         // SAFETY: the caller's promise is passed on as it is.
         each!(self, source => unsafe { source.map(window, offset) })
     }

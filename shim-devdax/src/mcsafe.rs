@@ -4,6 +4,7 @@
 use core::slice;
 
 use pmemset_core::badblock::{BadBlocks, McsafeError, check_bounds};
+use pmemset_core::error::MapFailure;
 use pmemset_core::{Errno, Extent, Health as _, Platform as _, Source, Span};
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io;
@@ -27,10 +28,12 @@ impl<'s, F: AsFd + Send + Sync> Pages<'s, F> {
         let length_bytes = usize::try_from(units.length_bytes()).map_err(|_| Errno::NOMEM)?;
         let window = Linux.reserve(length_bytes, alignment_bytes)?;
         // SAFETY: the window was reserved just now.
-        if let Err(cause) = unsafe { source.map(window, units.start()) } {
-            // SAFETY: the same, and nothing is mapped in it.
-            let _ = unsafe { Linux.release(window) };
-            return Err(cause);
+        if let Err(failure) = unsafe { source.map(window, units.start()) } {
+            if !matches!(failure, MapFailure::WindowLost(_)) {
+                // SAFETY: the same, and nothing is mapped in it.
+                let _ = unsafe { Linux.release(window) };
+            }
+            return Err(failure.cause());
         }
         let pages = Self { source, window, offset: units.start() };
         let skipped = usize::try_from(range.start().saturating_sub(units.start())).map_err(|_| Errno::OVERFLOW)?;

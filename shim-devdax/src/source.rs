@@ -5,6 +5,7 @@ use core::fmt;
 
 use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
 use pmemset_core::cell::Shutdown;
+use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform as _, Source, Span};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,7 +13,7 @@ use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, St
 use rustix::io;
 use rustix::path::Arg;
 use shim_linux::nd::{Region, Sysfs};
-use shim_linux::{Fd, Linux, Process, map_file, put_placeholder};
+use shim_linux::{Fd, Linux, Mapper, Process, put_placeholder};
 
 use crate::clear;
 use crate::device::{DaxDevice, Durability, Mode};
@@ -37,6 +38,7 @@ pub struct DaxSource<F = Fd> {
     fd: F,
     device: DaxDevice,
     durability: Durability,
+    mapper: Mapper,
     failed: FailedWriteBack,
 }
 
@@ -134,7 +136,8 @@ impl<F: AsFd> DaxSource<F> {
             return Err(DaxError::InvalidAlignment { alignment_bytes: device.alignment_bytes() as u64 });
         }
         let durability = device.durability(Linux.cpu());
-        Ok(Self { fd, device, durability, failed: FailedWriteBack::new() })
+        let mapper = Mapper::new(device.alignment_bytes());
+        Ok(Self { fd, device, durability, mapper, failed: FailedWriteBack::new() })
     }
 
     /// Refuses memory that is not known to be persistent.
@@ -256,17 +259,17 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
     }
 
     /// Fails with `EINVAL` off the device's alignment, and with `ENXIO` beyond its end, where the kernel would not.
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         if !self.is_aligned(window, offset) {
-            return Err(Errno::INVAL);
+            return Err(Errno::INVAL.into());
         }
         let end = offset.checked_add(window.length_bytes() as u64).ok_or(Errno::OVERFLOW)?;
         if end > self.length_bytes()? {
-            return Err(Errno::NXIO);
+            return Err(Errno::NXIO.into());
         }
         // Without `MAP_SYNC`: the driver accepts it and does nothing about it.
         // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window.
-        unsafe { map_file(window, self.fd(), offset, false) }
+        unsafe { self.mapper.map(window, self.fd(), offset, false) }
     }
 
     /// Fails with `EINVAL` off the device's alignment.

@@ -3,8 +3,10 @@
 
 use core::ffi::c_void;
 use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use pmemset_core::arch::Cpu;
+use pmemset_core::error::MapFailure;
 use pmemset_core::{Errno, Extent, Platform};
 use rustix::fd::BorrowedFd;
 use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
@@ -78,12 +80,20 @@ unsafe impl Platform for Linux {
         let rest = whole.from(start).ok_or(Errno::NOMEM)?;
         // SAFETY: what is left of it.
         unsafe { cut_off(rest, rest.from(wanted.end())) }?;
+        if ALL_IS_LOCKED.load(Ordering::Relaxed) {
+            // SAFETY: the same.
+            unsafe { unlock(wanted) };
+        }
         Ok(wanted)
     }
 
     fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
         let got = place(window.start(), window.length_bytes(), MapFlags::FIXED_NOREPLACE)?;
         if got == window {
+            if ALL_IS_LOCKED.load(Ordering::Relaxed) {
+                // SAFETY: reserved a moment ago, and nobody else knows of it.
+                unsafe { unlock(window) };
+            }
             return Ok(());
         }
         // Kernels before 4.17 take the address for a wish.
@@ -135,34 +145,124 @@ unsafe fn cut_off(held: Extent, surplus: Option<Extent>) -> Result<(), Errno> {
     })
 }
 
-/// Maps the bytes of `fd` from `offset` on over `window`, shared, readable and writable; one system call.
+/// Maps one file over windows of reservations.
 ///
-/// `sync` asks for `MAP_SYNC`: ask only when it is known to work, because a refusal can leave a hole where the
-/// placeholder was. See `mmap(2)`.
-///
-/// # Errors
-///
-/// The kernel's reason; the placeholder has been put back then.
-///
-/// # Safety
-///
-/// The caller holds the reservation that `window` lies in, and nothing that is in use is mapped in `window`.
-#[inline]
-pub unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), Errno> {
-    let kind = if sync { MapFlags::SHARED_VALIDATE | MapFlags::SYNC } else { MapFlags::SHARED };
-    let prot = ProtFlags::READ | ProtFlags::WRITE;
-    let start = pointer(window.start());
-    // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.
-    let mapped = unsafe { mm::mmap(start, window.length_bytes(), prot, kind | MapFlags::FIXED, fd, offset) };
-    return_buffer::fill();
-    match mapped {
-        Ok(_) => Ok(()),
-        Err(cause) => {
-            // SAFETY: as above; the kernel may have unmapped the placeholder before it gave up.
-            let _ = unsafe { put_placeholder(window) };
-            Err(errno(cause))
+/// When the kernel refuses to map over a placeholder, the placeholder may be gone already, and whatever another thread maps
+/// in that moment may lie in the hole. So what refuses every mapping (a file system that was shut down, a device that has
+/// gone, a seal, a limit) is found out elsewhere: the first mapping is tried outside every reservation, and so is each one
+/// after a refusal, until one has succeeded.
+#[derive(Debug)]
+pub struct Mapper {
+    /// The unit in which the kernel maps the file, in bytes.
+    unit_bytes: usize,
+    /// The last mapping was not refused.
+    proven: AtomicBool,
+}
+
+impl Mapper {
+    /// Returns one that has mapped nothing yet, of a file that the kernel maps in units of `unit_bytes`.
+    #[must_use]
+    pub const fn new(unit_bytes: usize) -> Self {
+        Self { unit_bytes, proven: AtomicBool::new(false) }
+    }
+
+    /// Maps the bytes of `fd` from `offset` on over `window`, shared, readable and writable; one system call, and three
+    /// where it is tried elsewhere first.
+    ///
+    /// `sync` asks for `MAP_SYNC`. See `mmap(2)`.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason. `WindowLost` where it is not certain that the placeholder is in the window again: it is put
+    /// back only where nothing is (`MAP_FIXED_NOREPLACE`).
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the reservation that `window` lies in, and nothing that is in use is mapped in `window`. The
+    /// kernel maps `fd` in the units that [`new`](Self::new) was given, and `window` consists of whole ones.
+    #[inline]
+    pub unsafe fn map(&self, window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), MapFailure> {
+        let proven = self.proven.load(Ordering::Relaxed);
+        if !proven {
+            // SAFETY: the caller holds the window.
+            unsafe { self.try_elsewhere(window, fd, offset, sync) }?;
+        }
+        // SAFETY: the caller's promise.
+        let mapped = unsafe { map_file(window, fd, offset, sync) };
+        if mapped.is_ok() != proven {
+            self.proven.store(!proven, Ordering::Relaxed);
+        }
+        mapped
+    }
+
+    /// Tries to map as much of `fd` as `window` has, outside every reservation; touches neither `window` nor the file.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's reason, where it would refuse the window as well.
+    ///
+    /// # Safety
+    ///
+    /// The caller holds the window, and its placeholder is in it.
+    #[cold]
+    #[inline(never)]
+    unsafe fn try_elsewhere(&self, window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), Errno> {
+        match try_to_map(window.length_bytes(), fd, offset, sync) {
+            // So much address space besides the window is not to be had, nor needed.
+            Err(Errno::NOMEM) => try_to_map(self.unit_bytes, fd, offset, sync),
+            // The placeholder is locked memory (`MCL_FUTURE`) and takes the limit that is meant for the mapping.
+            Err(Errno::AGAIN) => {
+                ALL_IS_LOCKED.store(true, Ordering::Relaxed);
+                // SAFETY: the caller holds the window, and nothing is in there.
+                unsafe { unlock(window) };
+                try_to_map(window.length_bytes(), fd, offset, sync)
+            }
+            other => other,
         }
     }
+}
+
+fn kind(sync: bool) -> MapFlags {
+    if sync { MapFlags::SHARED_VALIDATE | MapFlags::SYNC } else { MapFlags::SHARED }
+}
+
+/// Maps over `window`, or says what is there now.
+#[inline]
+unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), MapFailure> {
+    let prot = ProtFlags::READ | ProtFlags::WRITE;
+    let (start, flags) = (pointer(window.start()), kind(sync) | MapFlags::FIXED);
+    // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.
+    let mapped = unsafe { mm::mmap(start, window.length_bytes(), prot, flags, fd, offset) };
+    return_buffer::fill();
+    mapped.map(drop).map_err(|cause| refused(window, errno(cause)))
+}
+
+/// Puts the placeholder back into `window` where nothing is, after the kernel has refused to map there.
+///
+/// Where something is, it may be the placeholder, untouched, or memory that another thread has mapped in the meantime:
+/// nobody can tell them apart.
+#[cold]
+#[inline(never)]
+fn refused(window: Extent, cause: Errno) -> MapFailure {
+    match place(window.start(), window.length_bytes(), MapFlags::FIXED_NOREPLACE) {
+        Ok(got) if got == window => return MapFailure::Refused(cause),
+        // Kernels before 4.17 take the address for a wish.
+        // SAFETY: the kernel has placed it a moment ago, and nobody else knows of it.
+        Ok(elsewhere) => drop(unsafe { unmap(elsewhere) }),
+        Err(_) => {}
+    }
+    MapFailure::WindowLost(cause)
+}
+
+/// Set once it has turned out that the process locks all that is mapped: placeholders are unlocked from then on.
+static ALL_IS_LOCKED: AtomicBool = AtomicBool::new(false);
+
+/// Unlocks a placeholder; where that fails, it only takes more of a limit than it need.
+#[cold]
+#[inline(never)]
+unsafe fn unlock(window: Extent) {
+    // SAFETY: the caller holds the window, in which no memory is.
+    let _ = unsafe { mm::munlock(pointer(window.start()), window.length_bytes()) };
 }
 
 /// Replaces whatever is mapped in `window` by an inaccessible placeholder, atomically; one system call.
@@ -176,12 +276,32 @@ pub unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bo
 /// The caller holds the reservation that `window` lies in, and nobody uses what is mapped in `window`.
 #[inline]
 pub unsafe fn put_placeholder(window: Extent) -> Result<(), Errno> {
+    // SAFETY: the caller's promise.
+    match unsafe { cover(window) } {
+        Ok(()) if !ALL_IS_LOCKED.load(Ordering::Relaxed) => return Ok(()),
+        // Both would be locked for a moment, which is more than the limit.
+        Err(Errno::AGAIN) => {
+            // SAFETY: nobody uses what is mapped there.
+            unsafe { unlock(window) };
+            // SAFETY: the caller's promise.
+            unsafe { cover(window) }?;
+        }
+        Ok(()) => {}
+        Err(cause) => return Err(cause),
+    }
+    // SAFETY: the caller holds the window, and only the placeholder is there.
+    unsafe { unlock(window) };
+    Ok(())
+}
+
+#[inline]
+unsafe fn cover(window: Extent) -> Result<(), Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
     // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.
     let placed =
         unsafe { mm::mmap_anonymous(pointer(window.start()), window.length_bytes(), ProtFlags::empty(), flags) };
     return_buffer::fill();
-    placed.map(|_| ()).map_err(errno)
+    placed.map(drop).map_err(errno)
 }
 
 /// Unmaps what a failed call has mapped in `window`; where not even the placeholder can be put there, the addresses stay
@@ -213,17 +333,16 @@ pub(crate) fn sync_pages(range: Extent) -> Result<(), Errno> {
     }
 }
 
-/// Tries `MAP_SYNC` on the first page of `fd`, away from every reservation; two system calls when it works.
+/// Maps `length_bytes` of `fd` outside every reservation, and unmaps them; two system calls when it works.
 ///
 /// Works on an empty file too: nothing is touched.
-pub(crate) fn try_map_sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    let page = auxv::page_size_bytes();
-    let flags = MapFlags::SHARED_VALIDATE | MapFlags::SYNC;
+pub(crate) fn try_to_map(length_bytes: usize, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), Errno> {
+    let prot = ProtFlags::READ | ProtFlags::WRITE;
     // SAFETY: without `FIXED` the kernel places the mapping where nothing is.
-    let mapped = unsafe { mm::mmap(ptr::null_mut(), page, ProtFlags::READ | ProtFlags::WRITE, flags, fd, 0) };
+    let mapped = unsafe { mm::mmap(ptr::null_mut(), length_bytes, prot, kind(sync), fd, offset) };
     let start = mapped.map_err(errno)?;
     // SAFETY: mapped a moment ago, and nobody else knows of it.
-    unsafe { mm::munmap(start, page) }.map_err(errno)
+    unsafe { mm::munmap(start, length_bytes) }.map_err(errno)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::PrepareError;
+use pmemset_core::error::{MapFailure, PrepareError};
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -14,7 +14,7 @@ use rustix::path::Arg;
 
 pub use crate::grow::Backing;
 
-use crate::address_space::{self, Process, map_file, put_placeholder};
+use crate::address_space::{self, Mapper, Process, put_placeholder};
 use crate::auxv;
 use crate::fd::Fd;
 use crate::grow::{self, Length};
@@ -43,6 +43,7 @@ pub struct FileSource<F = Fd> {
     inode: u64,
     length: Length,
     probe: Probe,
+    mapper: Mapper,
     failed: FailedWriteBack,
 }
 
@@ -113,7 +114,8 @@ impl<F: AsFd> FileSource<F> {
         let file_system = open::file_system(fd.as_fd())?;
         let probe = Probe::new(fd.as_fd(), device);
         let length = Length::new(stat, file_system, may_grow);
-        Ok(Self { device, inode: stat.st_ino, length, probe, failed: FailedWriteBack::new(), fd })
+        let mapper = Mapper::new(auxv::page_size_bytes());
+        Ok(Self { device, inode: stat.st_ino, length, probe, mapper, failed: FailedWriteBack::new(), fd })
     }
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
@@ -215,25 +217,28 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         self.length.undo(self.fd.as_fd(), growth);
     }
 
-    /// Fails with `ENXIO` when the file ends before the last byte of the window.
+    /// Fails with `ENXIO` when the file ends before the last byte of the window, and with `EAGAIN` when it has lost storage
+    /// since it was [prepared](Source::prepare).
     #[inline]
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         // The kernel's call for 32-bit processors counts in pages, and cuts off the rest.
         if offset & (auxv::page_size_bytes() as u64).wrapping_sub(1) != 0 {
-            return Err(Errno::INVAL);
+            return Err(MapFailure::Refused(Errno::INVAL));
         }
         let end = offset.checked_add(window.length_bytes() as u64).ok_or(Errno::OVERFLOW)?;
-        // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window.
-        unsafe { map_file(window, self.fd.as_fd(), offset, self.probe.maps_sync()) }?;
-        let cause = match grow::size(self.fd.as_fd()) {
-            Ok((length_bytes, _)) if length_bytes >= end => return Ok(()),
-            Ok(_) => Errno::NXIO,
-            Err(cause) => cause,
+        // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window. Files with units
+        // larger than a page are refused when they are opened.
+        unsafe { self.mapper.map(window, self.fd.as_fd(), offset, self.probe.maps_sync()) }?;
+        let failure = match grow::size(self.fd.as_fd()) {
+            Ok((length_bytes, _)) if length_bytes < end => MapFailure::Outdated(Errno::NXIO),
+            Ok((_, storage_bytes)) if self.length.keeps_storage(storage_bytes) => return Ok(()),
+            Ok(_) => MapFailure::Outdated(Errno::AGAIN),
+            Err(cause) => MapFailure::Refused(cause),
         };
         self.length.is_now(0);
         // SAFETY: mapped a moment ago, and nobody knows of it yet.
         unsafe { address_space::take_back(window) };
-        Err(cause)
+        Err(failure)
     }
 
     #[inline]

@@ -45,7 +45,7 @@ mod return_buffer;
 mod sysfs;
 pub mod text;
 
-pub use address_space::{Linux, Process, map_file, put_placeholder};
+pub use address_space::{Linux, Mapper, Process, put_placeholder};
 pub use fd::Fd;
 pub use file::{Backing, FileFacts, FileSource};
 pub use lock::StripedRwLock;

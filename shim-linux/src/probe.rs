@@ -7,6 +7,7 @@ use rustix::fd::BorrowedFd;
 use rustix::fs::Dev;
 
 use crate::address_space;
+use crate::auxv;
 use crate::nd::{Device, Doubt, PersistenceDomain, Pieces, Region, Sysfs};
 
 /// Why a file has its granularity.
@@ -65,7 +66,8 @@ impl Probe {
     /// `MAP_SYNC` goes only together with `MAP_SHARED_VALIDATE`, since without it file systems accept the flag unread;
     /// refusing it with `EOPNOTSUPP`, or `EINVAL` before Linux 4.15, is the ordinary answer (`mmap(2)`).
     pub(crate) fn new(fd: BorrowedFd<'_>, device: Dev) -> Self {
-        match address_space::try_map_sync(fd) {
+        let page_bytes = auxv::page_size_bytes();
+        match address_space::try_to_map(page_bytes, fd, 0, true) {
             Ok(()) => {
                 let sysfs = Sysfs::system();
                 let found = sysfs.as_ref().ok().and_then(|sysfs| sysfs.device(Device::Block(device)).ok());
@@ -75,7 +77,12 @@ impl Probe {
                 Self { reason: Ok(judged.map_or_else(GranularityReason::Doubted, GranularityReason::Domain)), region }
             }
             Err(cause @ (Errno::OPNOTSUPP | Errno::INVAL)) => {
-                Self { reason: Ok(GranularityReason::NoMapSync(cause)), region: None }
+                // What cannot be mapped at all is known before it grows; a limit that is in the way may not be tomorrow.
+                let reason = match address_space::try_to_map(page_bytes, fd, 0, false) {
+                    Ok(()) | Err(Errno::NOMEM | Errno::AGAIN) => Ok(GranularityReason::NoMapSync(cause)),
+                    Err(cause) => Err(cause),
+                };
+                Self { reason, region: None }
             }
             Err(cause) => Self { reason: Err(cause), region: None },
         }

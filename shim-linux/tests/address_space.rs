@@ -4,7 +4,7 @@ mod machine;
 
 use std::os::fd::AsFd;
 
-use machine::{alone, mappings};
+use machine::{alone, is_root, mappings, skip};
 use pmemset_core::reservation::Reservation;
 use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Platform, Set};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
@@ -68,6 +68,31 @@ fn what_a_plain_call_maps_is_mapped() {
         let reservation = Reservation::<Linux, 4>::new(Linux, 64 << 10).map(drop);
         setrlimit(Resource::As, limit).unwrap();
         assert_eq!((mapped, reservation), (Ok(LENGTH), Ok(())));
+    });
+}
+
+/// The same where every new mapping is locked, and placeholders count.
+#[test]
+fn what_a_plain_call_maps_is_mapped_when_all_memory_is_locked() {
+    const LENGTH: usize = 4 << 20;
+    alone("what_a_plain_call_maps_is_mapped_when_all_memory_is_locked", || {
+        let file = memfd_create("locked", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, LENGTH as u64).unwrap();
+        let source = FileSource::from_fd(file.as_fd()).unwrap();
+        let limit = getrlimit(Resource::Memlock);
+        if is_root() {
+            rustix::thread::set_thread_uid(rustix::fs::Uid::from_raw(65_534)).unwrap();
+        }
+        setrlimit(Resource::Memlock, Rlimit { current: Some(5 << 20), ..limit }).unwrap();
+        if let Err(cause) = rustix::mm::mlockall(rustix::mm::MlockAllFlags::FUTURE) {
+            return skip(&format!("memory cannot be locked here: {cause}"));
+        }
+        let set: Set<Linux, &FileSource<_>, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        for _ in 0..3 {
+            let mapped = set.map(&source, &MapConfig::new());
+            assert_eq!(mapped.map(|mapped| mapped.segment.length_bytes()), Ok(LENGTH));
+            set.remove_range(0, usize::MAX).unwrap();
+        }
     });
 }
 

@@ -186,6 +186,11 @@ fn storage_that_was_taken_away_is_allocated_again_or_missed() {
         punch();
         store_everywhere(&source, LENGTH as usize).unwrap();
         assert!(allocated(&path) >= LENGTH);
+        punch();
+        fill(mount.path());
+        let missed = MapError::CannotGrow { needed_bytes: LENGTH, cause: Errno::NOSPC };
+        assert_eq!(store_everywhere(&source, LENGTH as usize), Err(missed));
+        assert_eq!(length(&path), LENGTH);
     });
 }
 

@@ -7,12 +7,12 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
-use pmemset_core::error::{MapError, PrepareError};
+use pmemset_core::error::{MapError, MapFailure, PrepareError};
 use pmemset_core::reservation::Reservation;
 use pmemset_core::{
     Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span, forward_source,
 };
-use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions, Process, map_file};
+use shim_linux::{FileSource, GranularityReason, Linux, Mapper, OpenOptions, Process};
 
 #[test]
 fn a_part_is_the_bytes_of_its_file() {
@@ -76,22 +76,25 @@ fn a_refused_mapping_leaves_the_placeholder() {
             let window = Linux.reserve(16 * PAGE, PAGE).unwrap();
             let middle = window.slice(4 * PAGE, 4 * PAGE).unwrap();
             let before = mappings();
+            let mapper = Mapper::new(PAGE);
             // SAFETY: the window was reserved above, and nothing is mapped in it.
-            let refusal = unsafe { map_file(middle, fd, 0, true) };
+            let refusal = unsafe { mapper.map(middle, fd, 0, true) };
             if refusal.is_ok() {
                 skip("the build is on a file system with DAX");
                 continue;
             }
-            assert_eq!(refusal, Err(Errno::OPNOTSUPP));
+            assert_eq!(refusal, Err(MapFailure::Refused(Errno::OPNOTSUPP)));
             assert_eq!(mappings(), before);
             // SAFETY: as above.
-            assert_eq!(unsafe { map_file(middle, fd, 100, false) }, Err(Errno::INVAL));
+            assert_eq!(unsafe { mapper.map(middle, fd, 100, false) }, Err(MapFailure::Refused(Errno::INVAL)));
             assert_eq!(mappings(), before);
             let source = FileSource::from_fd(fd).unwrap();
             assert_eq!(mappings(), before, "what was tried out is gone again");
-            for (offset, cause) in [(100, Errno::INVAL), (PAGE as u64, Errno::NXIO), (1 << 40, Errno::NXIO)] {
+            let too_short = MapFailure::Outdated(Errno::NXIO);
+            let refused = MapFailure::Refused(Errno::INVAL);
+            for (offset, failure) in [(100, refused), (PAGE as u64, too_short), (1 << 40, too_short)] {
                 // SAFETY: as above.
-                assert_eq!(unsafe { source.map(middle, offset) }, Err(cause));
+                assert_eq!(unsafe { source.map(middle, offset) }, Err(failure));
                 assert_eq!(mappings(), before);
             }
             // SAFETY: as above.
@@ -132,8 +135,8 @@ unsafe impl Source for Shrinking<'_> {
 
 /// Pitfall 64: a file that has shrunk was mapped all the same, and accesses raised `SIGBUS`.
 #[test]
-fn a_file_that_shrinks_before_it_is_mapped_is_an_error() {
-    alone("a_file_that_shrinks_before_it_is_mapped_is_an_error", || {
+fn a_file_that_shrinks_before_it_is_mapped_is_prepared_again() {
+    alone("a_file_that_shrinks_before_it_is_mapped_is_prepared_again", || {
         for folder in [Folder::on_disk("shrinking"), Folder::in_memory("shrinking")] {
             let path = numbered(&folder, 8);
             for (options, later) in
@@ -143,17 +146,31 @@ fn a_file_that_shrinks_before_it_is_mapped_is_an_error() {
                 let source = FileSource::open(&path, options).unwrap();
                 let shrinking = Shrinking { source: &source, path: &path, now: AtomicBool::new(true) };
                 let set: Set<Linux, &Shrinking, 4> = Set::new(Linux, Config::new(Granularity::Page));
-                let before = mappings();
-                let error = set.map(&shrinking, &MapConfig::new().length(8 * PAGE)).unwrap_err();
-                assert!(matches!(error, MapError::Map { cause: Errno::NXIO, .. }), "{error:?}");
-                assert_eq!((mappings(), set.segments()), (before, 0));
-                assert_eq!(fs::metadata(&path).unwrap().len(), PAGE as u64, "not lengthened behind the user's back");
-                // Now that it is known: refused, or grown again.
-                let again = set.map(&shrinking, &MapConfig::new().length(8 * PAGE));
-                assert_eq!(again.map(|_| fs::metadata(&path).unwrap().len()).map_err(|error| error.code()), later);
+                // Prepared once more: refused, or grown again.
+                let mapped = set.map(&shrinking, &MapConfig::new().length(8 * PAGE));
+                assert!(!shrinking.now.load(Ordering::Relaxed));
+                assert_eq!(mapped.map(|_| fs::metadata(&path).unwrap().len()).map_err(|error| error.code()), later);
             }
         }
     });
+}
+
+/// The library's own memory of a length was believed once more before it was corrected.
+#[test]
+fn a_file_that_was_cut_short_is_no_riddle() {
+    let folder = Folder::on_disk("cut-short");
+    for (options, later) in
+        [(OpenOptions::new().do_not_grow(), Err(-200_031)), (OpenOptions::new(), Ok(8 * PAGE as u64))]
+    {
+        let path = numbered(&folder, 8);
+        let source = FileSource::open(&path, options).unwrap();
+        let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        set.map(&source, &MapConfig::new()).unwrap();
+        set.remove_range(0, usize::MAX).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(PAGE as u64).unwrap();
+        let mapped = set.map(&source, &MapConfig::new().length(8 * PAGE));
+        assert_eq!(mapped.map(|_| fs::metadata(&path).unwrap().len()).map_err(|error| error.code()), later);
+    }
 }
 
 /// A file that was truncated long ago, while its length was remembered.

@@ -5,6 +5,7 @@ use core::sync::atomic::{Ordering, fence};
 
 use heapless::Vec;
 use pmemset_core::cell::Shutdown;
+use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
     BadBlockPolicy, BadBlocks, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Source, Span,
@@ -111,9 +112,9 @@ unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
         self.kernel.fixed_address(self.memory.start())
     }
 
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         // SAFETY: the caller has reserved the window, and nothing is mapped there.
-        unsafe { kernel::map(&self.kernel, self.memory, window, offset) }
+        Ok(unsafe { kernel::map(&self.kernel, self.memory, window, offset) }?)
     }
 
     unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {

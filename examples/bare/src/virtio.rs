@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "a source is an unsafe duty, and the device has registers")]
 
 use lock_api::RwLock;
+use pmemset_core::error::MapFailure;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Source, Span};
 
@@ -241,9 +242,9 @@ unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, 
         self.kernel.fixed_address(self.memory.start())
     }
 
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         // SAFETY: the caller has reserved the window, and nothing is mapped there.
-        unsafe { kernel::map(&self.kernel, self.memory, window, offset) }
+        Ok(unsafe { kernel::map(&self.kernel, self.memory, window, offset) }?)
     }
 
     unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {

@@ -8,6 +8,7 @@ pub mod os;
 
 use os::{Disk, PAGE_BYTES};
 use pmemset_core::arch::Cpu;
+use pmemset_core::error::MapFailure;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
@@ -97,11 +98,11 @@ unsafe impl Source for DiskSource {
         Ok(Granularity::Page)
     }
 
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         let at = usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?;
         // SAFETY: the window is reserved and not in use: its memory is this call's.
         let bytes = unsafe { core::slice::from_raw_parts_mut(window.start() as *mut u8, window.length_bytes()) };
-        if self.disk.read(at, bytes) { Ok(()) } else { Err(Errno::NXIO) }
+        if self.disk.read(at, bytes) { Ok(()) } else { Err(Errno::NXIO.into()) }
     }
 
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {

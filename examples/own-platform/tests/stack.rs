@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::cell::Shutdown;
+use pmemset_core::error::MapFailure;
 use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
@@ -127,7 +128,7 @@ unsafe impl Source for Memory {
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(Granularity::Page)
     }
-    unsafe fn map(&self, _window: Extent, _offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, _window: Extent, _offset: u64) -> Result<(), MapFailure> {
         Ok(())
     }
     unsafe fn unmap(&self, _window: Extent, _offset: u64) -> Result<(), Errno> {

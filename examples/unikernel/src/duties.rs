@@ -3,6 +3,7 @@
 use core::fmt;
 
 use bare::KernelSpace;
+use pmemset_core::error::MapFailure;
 use pmemset_core::arch::Cpu;
 use pmemset_core::contract::{self, Finding, Outcome};
 use pmemset_core::{Errno, Extent, Platform, Source, forward_source};
@@ -88,7 +89,7 @@ unsafe impl Source for Flawed<Handle> {
 
     forward_source!(self { Self(source) => source } except map, unmap);
 
-    unsafe fn map(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, _offset: u64) -> Result<(), MapFailure> {
         // SAFETY: the caller's promise is passed on; the first bytes are there as well as others.
         unsafe { self.0.map(window, 0) }
     }

@@ -150,7 +150,9 @@ impl<'p, P: Platform, S: Source<Space = P::Space> + ?Sized> Bed<'p, P, S> {
         // SAFETY: the window lies in the reservation, and every mapping before has been taken out again.
         match unsafe { self.source.map(extent, offset) } {
             Ok(()) => Ok(Mapping { source: self.source, extent, offset, page_bytes: self.page_bytes }),
-            Err(errno) => Err(Breach::of("the source to be mapped").number(offset).at(extent).because(errno)),
+            Err(failure) => {
+                Err(Breach::of("the source to be mapped").number(offset).at(extent).because(failure.cause()))
+            }
         }
     }
 

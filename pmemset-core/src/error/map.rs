@@ -6,7 +6,37 @@ use super::Errno;
 use crate::shutdown::Verdict;
 use crate::{Extent, Granularity, Span};
 
-/// Why [`Set::map`](crate::Set::map) refused or failed. The set, the source and the address space are what they were.
+/// Why [`Source::map`](crate::Source::map) has failed, and what is in the window now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub enum MapFailure {
+    /// The placeholder is in the window, as before.
+    Refused(Errno),
+    /// The placeholder is in the window, and what [`prepare`](crate::Source::prepare) has seen to is so no longer: prepare
+    /// again.
+    Outdated(Errno),
+    /// Nobody knows what is in the window: another thread's memory, perhaps. It must not be used or given back ever again.
+    WindowLost(Errno),
+}
+
+impl MapFailure {
+    /// Returns the platform's reason.
+    #[must_use]
+    pub const fn cause(self) -> Errno {
+        match self {
+            Self::Refused(cause) | Self::Outdated(cause) | Self::WindowLost(cause) => cause,
+        }
+    }
+}
+
+impl From<Errno> for MapFailure {
+    fn from(cause: Errno) -> Self {
+        Self::Refused(cause)
+    }
+}
+
+/// Why [`Set::map`](crate::Set::map) refused or failed. The set, the source and the address space are what they were, but
+/// for [`WindowLost`](Self::WindowLost).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum MapError {
@@ -125,6 +155,14 @@ pub enum MapError {
         /// The platform's reason.
         cause: Errno,
     },
+    /// The source could not be mapped, and it is not known what is at these addresses now: something of another thread,
+    /// perhaps. They are out of use for ever, in the set or the caller's reservation, which keeps them.
+    WindowLost {
+        /// The addresses.
+        window: Extent,
+        /// The platform's reason why the source was not mapped.
+        cause: Errno,
+    },
     /// The source has a shutdown record, and no device that tells its identity and its unsafe shutdowns.
     ShutdownUnsupported,
     /// The id of the source's device has more bytes than a shutdown record has room for, or one of them is 0.
@@ -158,7 +196,7 @@ impl MapError {
             Self::TableFull { .. } | Self::ReservationFull { .. } => -200_005,
             Self::OffsetUnaligned { .. } => -200_006,
             Self::GranularityNotSupported { .. } => -200_007,
-            Self::Map { .. } => -200_008,
+            Self::Map { .. } | Self::WindowLost { .. } => -200_008,
             Self::GranularityMismatch { .. } => -200_011,
             Self::CannotCoalesce { .. } => -200_014,
             Self::LengthUnaligned { .. } => -200_015,
@@ -255,6 +293,9 @@ impl fmt::Display for MapError {
                 write!(f, "the source has lost bytes before ({cause}): open it anew, and check what is there")
             }
             Self::Map { window, cause } => write!(f, "cannot map at {window}: {cause}"),
+            Self::WindowLost { window, cause } => {
+                write!(f, "cannot map at {window}, which stays out of use: {cause}")
+            }
             _ => self.fmt_broken(f),
         }
     }
@@ -268,7 +309,8 @@ impl core::error::Error for MapError {
             | Self::Source { cause }
             | Self::FailedBefore { cause }
             | Self::BadBlocksUnknown { cause }
-            | Self::Map { cause, .. } => Some(cause),
+            | Self::Map { cause, .. }
+            | Self::WindowLost { cause, .. } => Some(cause),
             _ => None,
         }
     }

@@ -2,12 +2,15 @@
 
 use super::Set;
 use super::checks::{self, settle};
-use super::place::Request;
+use super::place::{NotPlaced, Request};
 use crate::config::MapConfig;
 use crate::error::{MapError, PrepareError};
 use crate::event::Event;
 use crate::shutdown::Verdict;
 use crate::{Extent, Granularity, Growth, Platform, Source, Span};
+
+/// How often a source is prepared again that changes while it is mapped.
+const OUTDATED_MAX: u32 = 8;
 
 /// Where a map call has put its segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,25 +62,30 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     fn map_judged(&self, source: &S, request: &Request) -> Result<(Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
-        let remembered = source.holds(range);
         // Where nothing would have to be undone, the plan under the write lock is early enough.
         let mut growth = None;
-        if !remembered || checks::shutdown_of(source).is_some() {
+        if checks::shutdown_of(source).is_some() || !source.holds(range) {
             self.check_room(&self.books.read(), request)?;
             growth = prepare(source, range)?;
         }
-        let announced = self.announce(source, growth, range);
+        let announced = self.announce(source, growth, range).map_err(NotPlaced::from);
         let mut placed = announced.and_then(|()| self.place(&mut self.books.write(), request, source));
-        if remembered && matches!(placed, Err(MapError::Map { .. })) && !source.holds(range) {
-            // What it remembered was out of date: somebody has shortened the source, or taken its storage away.
-            growth = prepare(source, range)?;
-            let accepted = self.refuse_bad_growth(source, growth, range);
-            placed = accepted.and_then(|()| self.place(&mut self.books.write(), request, source));
+        for _ in 0..OUTDATED_MAX {
+            if !matches!(placed, Err(NotPlaced { outdated: true, .. })) {
+                break;
+            }
+            // Somebody has shortened the source, or taken its storage away, since it was looked at.
+            let again = prepare(source, range).map_err(NotPlaced::from);
+            placed = again.and_then(|more| {
+                growth = more.or(growth);
+                self.refuse_bad_growth(source, more, range)?;
+                self.place(&mut self.books.write(), request, source)
+            });
         }
         if let (Err(_), Some(growth)) = (&placed, growth) {
             source.undo_growth(growth);
         }
-        placed.map(|(segment, part)| (segment, part.extent))
+        placed.map(|(segment, part)| (segment, part.extent)).map_err(|not_placed| not_placed.error)
     }
 
     /// Checks everything that can be checked without the books.

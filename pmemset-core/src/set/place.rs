@@ -3,7 +3,7 @@
 
 use super::Set;
 use super::books::{Books, Farewell, PartEntry, Place, Segment};
-use crate::error::{MapError, RemoveError};
+use crate::error::{MapError, MapFailure, RemoveError};
 use crate::extent::align_up;
 use crate::reservation::{ClaimError, reserve};
 use crate::{Coalescing, Errno, Extent, Granularity, Platform, Source, Span};
@@ -52,6 +52,20 @@ struct Claim {
     spare_bytes: usize,
     /// Address space newly reserved: the window and what is spare, or what was missing of it.
     reserved: Option<Extent>,
+}
+
+/// Why nothing was placed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct NotPlaced {
+    pub(super) error: MapError,
+    /// Whether the source has to be prepared again, which may help.
+    pub(super) outdated: bool,
+}
+
+impl From<MapError> for NotPlaced {
+    fn from(error: MapError) -> Self {
+        Self { error, outdated: false }
+    }
 }
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
@@ -104,19 +118,18 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
         books: &mut Books<S, N>,
         request: &Request,
         source: &S,
-    ) -> Result<(Extent, PartEntry), MapError> {
+    ) -> Result<(Extent, PartEntry), NotPlaced> {
         let claim = match self.plan(books, request)? {
             Plan::Anywhere => self.claim_anywhere(request)?,
             Plan::Behind { window, spare_bytes, must } => match self.claim_behind(window, spare_bytes) {
                 Some(claim) => claim,
-                None if must => return Err(MapError::CannotCoalesce { at: window.start() }),
+                None if must => return Err(MapError::CannotCoalesce { at: window.start() }.into()),
                 None => self.claim_anywhere(request)?,
             },
         };
         // SAFETY: the claim is address space that this set holds and that has no mapping in it.
-        if let Err(cause) = unsafe { source.map(claim.window, request.offset) } {
-            self.abandon(&claim);
-            return Err(MapError::Map { window: claim.window, cause });
+        if let Err(failure) = unsafe { source.map(claim.window, request.offset) } {
+            return Err(self.not_mapped(books, &claim, failure));
         }
         match self.commit(books, request, source, &claim) {
             Some(part) => Ok((claim.window, part)),
@@ -125,9 +138,26 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
                 // SAFETY: mapped just above, and nobody has been told of it.
                 let _ = unsafe { source.unmap(claim.window, request.offset) };
                 self.abandon(&claim);
-                Err(MapError::TableFull { capacity: N })
+                Err(MapError::TableFull { capacity: N }.into())
             }
         }
+    }
+
+    /// Gives a claim back whose source was not mapped; unless it is lost, in which case nobody touches it again.
+    #[cold]
+    fn not_mapped(&self, books: &mut Books<S, N>, claim: &Claim, failure: MapFailure) -> NotPlaced {
+        let (window, cause) = (claim.window, failure.cause());
+        if let MapFailure::WindowLost(_) = failure {
+            // A caller's reservation keeps the claim, and what was reserved for it is not released. What was spare behind
+            // the previous part is nobody's now.
+            if claim.joins {
+                books.forget_spare();
+            }
+            return MapError::WindowLost { window, cause }.into();
+        }
+        self.abandon(claim);
+        let outdated = matches!(failure, MapFailure::Outdated(_));
+        NotPlaced { error: MapError::Map { window, cause }, outdated }
     }
 
     #[inline(never)]

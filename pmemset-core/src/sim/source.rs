@@ -10,7 +10,7 @@ use super::space::Memory;
 use super::{Call, Hardware, Machine, Page, SimSpace};
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::cell::Shutdown;
-use crate::error::PrepareError;
+use crate::error::{MapFailure, PrepareError};
 use crate::shutdown::{DeviceError, DeviceId};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
 
@@ -304,7 +304,7 @@ unsafe impl Source for SimSource {
         }
     }
 
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         let mut state = self.machine.step(Call::Map)?;
         let memory = &self.machine.inner.memory;
         duty!(state.space.all(window, Page::Reserved), "{window} is mapped, and is not a reservation without mappings");
@@ -320,10 +320,10 @@ unsafe impl Source for SimSource {
         let bytes = offset as usize..offset as usize + window.length_bytes();
         if bytes.end as u64 > source.medium.length_bytes.next_multiple_of(self.machine.inner.hardware.page_bytes as u64)
         {
-            return Err(Errno::NXIO);
+            return Err(Errno::NXIO.into());
         }
         if source.mappings.iter().any(|(other, at)| *at < bytes.end && bytes.start < at + other.length_bytes()) {
-            return Err(Errno::BUSY);
+            return Err(Errno::BUSY.into());
         }
         memory.write(window, &source.image.now[bytes.clone()]);
         source.mappings.push((window, bytes.start));

@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use pmemset_core::arch::Cpu;
 use pmemset_core::badblock::McsafeError;
 use pmemset_core::cell::Shutdown;
+use pmemset_core::error::MapFailure;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
@@ -187,18 +188,18 @@ unsafe impl Source for Board {
     fn fixed_address(&self) -> Option<usize> {
         self.is(Flaw::FixedBesideAlignment).then_some(self.memory.start() + PAGE)
     }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         let offset = usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?;
         let end = offset.checked_add(window.length_bytes()).ok_or(Errno::OVERFLOW)?;
         if end > self.medium.lock().unwrap().len() {
-            return Err(Errno::NXIO);
+            return Err(Errno::NXIO.into());
         }
         let mut mapped = self.mapped.lock().unwrap();
         if !self.memory.covers(window) || mapped.iter().any(|(other, _)| other.overlaps(window)) {
-            return Err(Errno::INVAL);
+            return Err(Errno::INVAL.into());
         }
         if self.once && mapped.iter().any(|(other, at)| *at < end && offset < at + other.length_bytes()) {
-            return Err(Errno::BUSY);
+            return Err(Errno::BUSY.into());
         }
         mapped.push((window, offset));
         let more = if self.is(Flaw::MapReachesBehind) { PAGE } else { 0 };

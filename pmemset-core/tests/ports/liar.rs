@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use pmemset_core::arch::Cpu;
 use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::PrepareError;
+use pmemset_core::error::{MapFailure, PrepareError};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::Random;
@@ -119,7 +119,7 @@ unsafe impl Source for Liar<'_> {
             (None, None) => self.board.prepare(range),
         }
     }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         self.fails()?;
         // SAFETY: passed on; the board checks it.
         unsafe { self.board.map(window, offset) }

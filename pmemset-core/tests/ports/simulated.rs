@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use pmemset_core::arch::{Cpu, StoreKind};
 use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::PrepareError;
+use pmemset_core::error::{MapFailure, PrepareError};
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource, SimSpace};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Health, Platform, Source, Span, forward_source};
@@ -217,7 +217,7 @@ unsafe impl Source for Port {
             self.source.undo_growth(growth);
         }
     }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         let length_bytes = self.source.length_bytes()?;
         let offset = match self.fault {
             Some(Fault::IgnoresOffset) => 0,

@@ -3,6 +3,7 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use pmemset_core::error::MapFailure;
 use pmemset_core::arch::Cpu;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
@@ -88,7 +89,7 @@ unsafe impl Source for Dimm {
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(Granularity::CacheLine)
     }
-    unsafe fn map(&self, _window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, _window: Extent, offset: u64) -> Result<(), MapFailure> {
         self.offset.store(offset, Ordering::Relaxed);
         Ok(())
     }

@@ -312,6 +312,15 @@ impl<S: Clone, const N: usize> Books<S, N> {
         Some((part, self.slot(last.slot())?.spare))
     }
 
+    /// Forgets that bytes behind the part mapped last are the set's.
+    pub(crate) fn forget_spare(&mut self) {
+        let part = self.previous.and_then(|at| self.part_at(at));
+        let last = part.and_then(|part| self.table.at_or_before(part.extent.end().wrapping_sub(1)));
+        if let Some(slot) = last.and_then(|(_, last)| self.slots.get_mut(last.slot() as usize)) {
+            slot.spare = 0;
+        }
+    }
+
     /// Takes the index of a free slot.
     fn take_slot(&mut self) -> Option<usize> {
         match self.freed.checked_sub(1) {

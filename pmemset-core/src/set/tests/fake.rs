@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use crate::arch::Cpu;
-use crate::error::{Errno, PrepareError};
+use crate::error::{Errno, MapFailure, PrepareError};
 use crate::lock::SpinRwLock;
 use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
 
@@ -18,6 +18,7 @@ pub(super) const FAR: usize = 1 << (usize::BITS / 2 + 8);
 struct World {
     reserved: BTreeMap<usize, usize>,
     mapped: BTreeMap<usize, usize>,
+    lost: BTreeMap<usize, usize>,
     next: usize,
 }
 
@@ -105,6 +106,7 @@ unsafe impl Platform for Fake {
         let mut world = self.world.lock().unwrap();
         assert!(Self::covered(&world.reserved, window), "released {window} without holding it");
         assert!(!Self::touches(&world.mapped, window), "released {window} with a mapping in it");
+        assert!(!Self::touches(&world.lost, window), "released {window}, where somebody else is");
         let pieces: Vec<(usize, usize)> = world.reserved.iter().map(|(start, end)| (*start, *end)).collect();
         for (start, end) in pieces {
             if start < window.end() && window.start() < end {
@@ -139,6 +141,8 @@ pub(super) struct FakeSource<'p> {
     /// The offsets that were mapped, unmapped, synchronised and deep-flushed.
     pub(super) offsets: Mutex<Vec<u64>>,
     pub(super) refuse_map: AtomicU32,
+    /// Refuse to map so that nobody knows what is in the window then.
+    pub(super) lose_window: AtomicU32,
     /// Refuse to unmap after this many more.
     pub(super) unmaps_left: AtomicU32,
     /// Refuse to unmap what is mapped from this offset on.
@@ -177,6 +181,7 @@ impl<'p> FakeSource<'p> {
             maps: AtomicU32::new(0),
             offsets: Mutex::default(),
             refuse_map: AtomicU32::new(0),
+            lose_window: AtomicU32::new(0),
             unmaps_left: AtomicU32::new(u32::MAX),
             stays: Mutex::default(),
             _goodbye: Goodbye(None),
@@ -228,21 +233,28 @@ unsafe impl Source for FakeSource<'_> {
     fn undo_growth(&self, growth: Growth) {
         *self.length_bytes.lock().unwrap() = growth.from_bytes;
     }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         if self.refuse_map.load(Ordering::Relaxed) != 0 {
-            return Err(Errno::ACCES);
+            return Err(Errno::ACCES.into());
+        }
+        if self.lose_window.load(Ordering::Relaxed) != 0 {
+            let mut world = self.platform.world.lock().unwrap();
+            assert!(!Fake::touches(&world.lost, window), "{window} was lost before");
+            world.lost.insert(window.start(), window.end());
+            return Err(MapFailure::WindowLost(Errno::IO));
         }
         match self.really_bytes.swap(0, Ordering::Relaxed) {
             0 => {}
             really => *self.length_bytes.lock().unwrap() = really,
         }
         if self.holds && !self.holds(Span::new(offset, window.length_bytes() as u64).unwrap()) {
-            return Err(Errno::NXIO);
+            return Err(MapFailure::Outdated(Errno::NXIO));
         }
         assert!(offset + window.length_bytes() as u64 <= self.length_bytes().unwrap());
         let mut world = self.platform.world.lock().unwrap();
         assert!(Fake::covered(&world.reserved, window), "mapped {window} without holding it");
         assert!(!Fake::touches(&world.mapped, window), "mapped {window} over another mapping");
+        assert!(!Fake::touches(&world.lost, window), "mapped {window} over what is somebody else's");
         assert!(window.is_aligned(self.alignment_bytes));
         world.mapped.insert(window.start(), window.end());
         self.maps.fetch_add(1, Ordering::Relaxed);

@@ -6,7 +6,7 @@ use std::sync::{Barrier, Mutex};
 use super::fake::{Fake, FakeSource};
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError};
 use crate::cell::Shutdown;
-use crate::error::{Errno, PrepareError};
+use crate::error::{Errno, MapFailure, PrepareError};
 use crate::lock::SpinRwLock;
 use crate::shutdown::{DeviceError, DeviceId, PartState, ShutdownRecord, evaluate};
 use crate::{Checked, DeepFlush, Event, Extent, Growth, Health, Source, Span, forward_source};
@@ -134,7 +134,7 @@ unsafe impl Source for Memory<'_> {
         let _ = self.step("shrink", 0);
         self.fake.undo_growth(growth);
     }
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         self.step("map", 0)?;
         // SAFETY: the caller's promise is passed on as it is.
         unsafe { self.fake.map(window, offset) }?;

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use super::fake::{FAR, Fake, FakeSource, PAGE};
 use super::{KIB64, TestSet, bytes, extents, set_on};
 use crate::error::MapError;
-use crate::reservation::Reservation;
+use crate::reservation::{Reservation, ReservationError};
 use crate::{Coalescing, Config, Errno, Extent, Granularity, Set};
 
 fn in_reservation<'r, 'p>(platform: &'p Fake, reservation: &'r Reservation<&'p Fake, 16>) -> TestSet<'r, 'p> {
@@ -88,6 +88,63 @@ fn a_source_that_was_shortened_behind_its_back_is_prepared_once_more() {
     refusing.refuse_map.store(1, Ordering::Relaxed);
     assert_eq!(set.map(&refusing, &bytes(KIB64)).unwrap_err().code(), -200_008);
     assert_eq!(set.segments(), 1);
+}
+
+/// Nothing is ever mapped into or released of a lost window: `Fake` looks.
+#[test]
+fn a_lost_window_of_a_reservation_stays_taken() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let mut reservation: Reservation<_, 16> = Reservation::new(&platform, 4 * PAGE).unwrap();
+    let whole = reservation.extent();
+    {
+        let set = in_reservation(&platform, &reservation);
+        let first = set.map(&source, &bytes(PAGE)).unwrap().segment;
+        source.lose_window.store(1, Ordering::Relaxed);
+        let window = whole.slice(PAGE, 2 * PAGE).unwrap();
+        let error = set.map(&source, &bytes(2 * PAGE)).unwrap_err();
+        assert_eq!(error, MapError::WindowLost { window, cause: Errno::IO });
+        assert_eq!(error.code(), -200_008);
+        source.lose_window.store(0, Ordering::Relaxed);
+        // What is left of the reservation is of use.
+        set.remove(set.part_at(first.start()).unwrap()).unwrap();
+        for start in [whole.start(), whole.start() + 3 * PAGE] {
+            assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().segment.start(), start);
+        }
+        let full = set.map(&source, &bytes(PAGE)).unwrap_err();
+        assert_eq!(full, MapError::CannotFit { length_bytes: PAGE, alignment_bytes: PAGE });
+    }
+    assert_eq!(platform.mapped_bytes(), 0);
+    assert_eq!(reservation.close(), Err(ReservationError::NotEmpty { window: whole }), "it keeps what it has lost");
+    drop(reservation);
+    assert_eq!(platform.reserved_bytes(), 4 * PAGE);
+}
+
+#[test]
+fn a_lost_window_of_the_sets_own_is_never_given_back() {
+    // A reservation that was made for it; what was spare behind the previous part; what was reserved behind that.
+    for (ahead_bytes, slack_bytes, coalescing, lost_bytes) in
+        [(0, 0, Coalescing::None, PAGE), (4 * PAGE, 0, Coalescing::Full, 3 * PAGE), (0, KIB64, Coalescing::Full, PAGE)]
+    {
+        let platform = Fake::default();
+        platform.slack.store(slack_bytes, Ordering::Relaxed);
+        let source = FakeSource::new(&platform, 1 << 20);
+        let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reserve_ahead(ahead_bytes));
+        set.set_coalescing(coalescing);
+        let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+        source.lose_window.store(1, Ordering::Relaxed);
+        let error = set.map(&source, &bytes(PAGE)).unwrap_err();
+        source.lose_window.store(0, Ordering::Relaxed);
+        let MapError::WindowLost { window, cause: Errno::IO } = error else { panic!("{error:?}") };
+        assert_eq!(window.start() == part.end(), coalescing == Coalescing::Full);
+        assert_eq!(extents(&set), [part]);
+        match set.map(&source, &bytes(PAGE)) {
+            Ok(mapped) => assert!(coalescing == Coalescing::None && !mapped.segment.overlaps(window)),
+            Err(error) => assert_eq!(error, MapError::CannotCoalesce { at: part.end() }),
+        }
+        set.remove_range(0, usize::MAX).unwrap();
+        assert_eq!((platform.mapped_bytes(), platform.reserved_bytes()), (0, lost_bytes));
+    }
 }
 
 #[test]

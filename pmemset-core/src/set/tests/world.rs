@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::fake::PAGE;
 use crate::arch::{self, Cpu, StoreKind};
-use crate::error::Errno;
+use crate::error::{Errno, MapFailure};
 use crate::lock::SpinRwLock;
 use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
@@ -160,7 +160,7 @@ unsafe impl Source for Memory<'_> {
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(self.granularity)
     }
-    unsafe fn map(&self, _window: Extent, _offset: u64) -> Result<(), Errno> {
+    unsafe fn map(&self, _window: Extent, _offset: u64) -> Result<(), MapFailure> {
         Ok(())
     }
     unsafe fn unmap(&self, _window: Extent, _offset: u64) -> Result<(), Errno> {
