@@ -115,7 +115,7 @@ fn beside_allocations(length_bytes: usize, work: impl FnOnce()) {
                     let mut vector: Vec<u8> = Vec::with_capacity(length_bytes - 2 * PAGE);
                     vector.push(thread);
                     std::thread::yield_now();
-                    assert_eq!(std::hint::black_box(&mut vector)[0], thread);
+                    assert_eq!(core::hint::black_box(&mut vector)[0], thread);
                     vectors.fetch_add(1, Ordering::Relaxed);
                 }
             });

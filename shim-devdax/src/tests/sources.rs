@@ -38,7 +38,7 @@ fn map_alone(source: &DaxSource, window: (usize, usize), offset: u64) -> Result<
     }
     // SAFETY: reserved above, and nothing is mapped.
     unsafe { Linux.release(whole) }.unwrap();
-    result
+    result.map_err(pmemset_core::error::MapFailure::cause)
 }
 
 /// The file in the device's place takes any page, and is longer than the device: no refusal can be the kernel's.
