@@ -321,6 +321,7 @@ where
     is::<error::Errno>();
     is::<error::LookupError>();
     is::<error::MapError>();
+    is::<error::MapFailure>();
     is::<error::PersistError>();
     is::<error::PrepareError>();
     is::<error::RemoveError>();
