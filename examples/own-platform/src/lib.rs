@@ -55,7 +55,10 @@ unsafe impl Platform for Os {
     }
 }
 
-/// A disk as a source; map any of its bytes only once at a time, because each mapping is a copy.
+/// A disk as a source that stages: each mapping is a copy in memory, which `sync` and `unmap` write back in whole blocks.
+///
+/// So the granule is that of the memory, 1, though no store is as wide as a block; and bytes that are mapped twice are two
+/// copies, of which the one written back last is what the disk keeps. Map any bytes only once at a time.
 #[derive(Debug)]
 pub struct DiskSource {
     /// The disk.
@@ -113,8 +116,9 @@ unsafe impl Source for DiskSource {
         self.write(range, offset)
     }
 
-    fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
-        self.write(range, offset).map(|()| DeepFlush::Done)
+    /// Comes after `sync`, and knows no page boundaries; a disk that writes through has nothing left to do.
+    fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
+        Ok(DeepFlush::NotNeeded)
     }
 
     fn failed_write_back(&self) -> &FailedWriteBack {

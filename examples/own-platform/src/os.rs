@@ -57,6 +57,9 @@ pub fn release(start: usize, length_bytes: usize) -> bool {
     mark(start, length_bytes, true)
 }
 
+/// What the disk writes at once in bytes: wider than any store, as flash and MRAM with error correction have it.
+pub const BLOCK_BYTES: usize = 16;
+
 /// A disk: blocks that are read and written, and cannot be mapped.
 #[derive(Debug)]
 pub struct Disk(Mutex<Vec<u8>>);
@@ -85,9 +88,12 @@ impl Disk {
         })
     }
 
-    /// Writes from byte `at` on, durable on return; `false` if it ends before.
+    /// Writes whole blocks from byte `at` on, durable on return; `false` if it ends before, or for pieces of a block.
     #[must_use]
     pub fn write(&self, at: usize, from: &[u8]) -> bool {
+        if !at.is_multiple_of(BLOCK_BYTES) || !from.len().is_multiple_of(BLOCK_BYTES) {
+            return false;
+        }
         let Ok(mut bytes) = self.0.lock() else { return false };
         let place = at.checked_add(from.len()).and_then(|end| bytes.get_mut(at..end));
         place.is_some_and(|place| {
