@@ -28,8 +28,8 @@ impl BadBlocks {
     pub const UNKNOWN: Self = Self::Unknown(Errno::OPNOTSUPP);
 }
 
-/// When bad blocks keep a source from being mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+/// When bad blocks keep a source from being mapped; the stricter, the greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BadBlockPolicy {
     /// Nobody is asked.

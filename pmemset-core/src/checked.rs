@@ -8,7 +8,8 @@ use crate::cell::{Shutdown, ShutdownCell};
 use crate::shutdown::{DeviceError, DeviceId, ShutdownRecord};
 use crate::{Health, Source, Span, forward_source};
 
-/// A source with checks: each is off until switched on here, and costs nothing then.
+/// A source with checks: each is off until switched on here, and costs nothing then. What is switched on in the source
+/// inside stays on.
 ///
 /// `L` is a lock that the platform has, such as its [`Platform::Lock`](crate::Platform::Lock). Make one for each
 /// device or file and share it: two of them do not know of each other's mappings.
@@ -73,7 +74,10 @@ unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
 /// What was switched on here; everything else is asked of the source inside.
 impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
     fn shutdown(&self) -> Option<Shutdown<'_>> {
-        self.shutdown.as_ref().map(ShutdownCell::handle)
+        match &self.shutdown {
+            Some(cell) => Some(cell.handle()),
+            None => self.source.health().and_then(Health::shutdown),
+        }
     }
 
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
@@ -81,7 +85,7 @@ impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
     }
 
     fn bad_block_policy(&self) -> BadBlockPolicy {
-        self.policy
+        self.source.health().map_or(self.policy, |health| self.policy.max(health.bad_block_policy()))
     }
 
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {

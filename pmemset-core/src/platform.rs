@@ -126,6 +126,25 @@
 //! let mapped = set.map(&fram, &MapConfig::new().length(4 * PAGE)).unwrap();
 //! assert_eq!(mapped.part, memory.slice(0, 4 * PAGE).unwrap());
 //! ```
+//! Keep the list of the duties that are skipped in your test, and have it fail when there is another: what is no longer
+//! checked is easily missed. `examples/own-platform` does so. A page may be as small as a machine word, and need not be the
+//! processor's. The lock is any of [`lock_api`] 0.4.
+//!
+//! # Memory that takes no narrow stores
+//! [`write_granule_bytes`](crate::Source::write_granule_bytes) is about the memory that is *mapped*: what a store of the
+//! processor must not be narrower than.
+//!
+//! - Memory in words, such as FRAM with error correction: the granule is 4, and the platform's processor
+//!   [stores whole words](Cpu::storing_whole_words); `examples/cortex-m` has it.
+//! - A medium that is written in units wider than any store, 8 to 32 bytes of flash or MRAM, or blocks of a disk, cannot be
+//!   mapped: no copy is as wide, and a set refuses such a granule. *Stage* it: `map` reads the bytes into memory, `sync` and
+//!   `unmap` write whole units back from there. The granule is then 1, that of the memory; the granularity is `Page`; the page
+//!   is a multiple of the unit; `deep_flush`, whose ranges know no pages, comes after `sync` and need do nothing. So
+//!   `reserve` has to hand out addresses with memory behind them. `examples/own-platform` is a whole port of this kind.
+//!
+//! Each mapping of a source that stages is a copy. Bytes that are mapped twice differ until one is written back, and then
+//! the last one written back stays. Say so to your users, or answer `EBUSY` where the bytes are mapped already; the suite
+//! cannot see what `sync` does then, and skips that duty.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
 use crate::Extent;

@@ -74,6 +74,8 @@ pub unsafe trait Source: Send + Sync {
     /// A set refuses a source whose granule is wider than the narrowest store of its platform's copies:
     /// [`Cpu::narrowest_store_bytes`]. Stores that the program makes itself, through a pointer or a slice, are its own
     /// duty.
+    ///
+    /// [`Cpu::narrowest_store_bytes`]: crate::arch::Cpu::narrowest_store_bytes
     fn write_granule_bytes(&self) -> usize {
         1
     }

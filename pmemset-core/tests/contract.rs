@@ -9,7 +9,8 @@ use std::panic::catch_unwind;
 use pmemset_core::contract::{self, Finding, Outcome};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::sim::{Hardware, Machine, Medium};
-use pmemset_core::{Granularity, Platform, Source, Span, WithLock};
+use pmemset_core::{Checked, Granularity, Platform, Source, Span, WithLock};
+use ports::adapter::{Adapter, Knowing, Lapse};
 use ports::board::{Board, Flaw};
 use ports::liar::Liar;
 use ports::simulated::{Fault, Port};
@@ -155,6 +156,8 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::SyncSpoilsTheMapping, "sync_takes_any_page"),
     (Flaw::DeepFlushAtTheStart, "deep_flush_changes_no_other_bytes"),
     (Flaw::DeepFlushOfOnePageMore, "deep_flush_changes_no_other_bytes"),
+    (Flaw::AnotherSpace, "space_is_the_platforms_and_stays"),
+    (Flaw::FailureKeptTwice, "failed_write_back_stays"),
     (Flaw::CopiesAppend, "mcsafe_copies_go_where_they_are_told"),
     (Flaw::CopiesAtTheStart, "mcsafe_copies_go_where_they_are_told"),
     (Flaw::ReadsAtTheStart, "mcsafe_copies_go_where_they_are_told"),
@@ -257,4 +260,67 @@ fn nothing_that_a_port_says_makes_the_suite_panic() {
         contract::source(&liar, &liar, &mut report);
     }
     assert!(kept > 500 && broken > 500, "{kept} kept, {broken} broken");
+}
+
+#[test]
+fn sync_that_hides_failures_is_found() {
+    let right = Board::new(None);
+    let found = contract::sync_tells_of_failures(&right, &right, &mut |broken| right.fail(broken));
+    assert_eq!(found, Ok(Outcome::Kept));
+    let wrong = Board::new(Some(Flaw::SyncHidesFailures));
+    let found = contract::sync_tells_of_failures(&wrong, &wrong, &mut |broken| wrong.fail(broken));
+    assert_eq!(found.unwrap_err().expected, "a sync that cannot reach the medium to fail");
+    assert!(right.is_empty() && wrong.is_empty(), "everything is given back");
+}
+
+/// What an adapter may forget, and the duty that finds it.
+const LAPSES: [(Lapse, &str); 14] = [
+    (Lapse::AnotherSpace, "adapter_is_in_the_same_space"),
+    (Lapse::Alignment, "adapter_promises_no_more"),
+    (Lapse::Granule, "adapter_promises_no_more"),
+    (Lapse::FixedAddress, "adapter_promises_no_more"),
+    (Lapse::FinerGranularity, "adapter_promises_no_more"),
+    (Lapse::Longer, "adapter_promises_no_more"),
+    (Lapse::FailureOfItsOwn, "adapter_shares_the_failed_write_back"),
+    (Lapse::Health, "adapter_switches_no_check_off"),
+    (Lapse::Record, "adapter_switches_no_check_off"),
+    (Lapse::Detection, "adapter_switches_no_check_off"),
+    (Lapse::Device, "adapter_knows_its_medium"),
+    (Lapse::BlocksUnknown, "adapter_knows_its_medium"),
+    (Lapse::NoBlocks, "adapter_knows_its_medium"),
+    (Lapse::Copies, "adapter_knows_its_medium"),
+];
+
+/// Returns the duties of an adapter that are broken, and fails for those that are skipped.
+fn lapses(inner: &Knowing, outer: &impl Source<Space = <Knowing as Source>::Space>) -> Vec<&'static str> {
+    let mut broken = Vec::new();
+    contract::adapter(inner, outer, &mut |duty, finding| match finding {
+        Ok(Outcome::Kept) => {}
+        Ok(Outcome::Skipped(reason)) => panic!("{duty}: {reason}"),
+        Err(_) => broken.push(duty),
+    });
+    broken
+}
+
+#[test]
+fn adapter_that_forgets_is_found() {
+    let knowing = Knowing::new();
+    assert_eq!(lapses(&knowing, &Adapter::new(&knowing, None)), [""; 0]);
+    for (lapse, finder) in LAPSES {
+        let broken = lapses(&knowing, &Adapter::new(&knowing, Some(lapse)));
+        assert_eq!(broken.first(), Some(&finder), "{lapse:?}");
+    }
+    contract::adapter(&knowing, &&knowing, &mut |duty, _| {
+        assert!(LAPSES.iter().any(|(_, finder)| *finder == duty), "no lapse is planted for {duty}");
+    });
+}
+
+#[test]
+fn adapters_of_the_crate_forget_nothing() {
+    let knowing = Knowing::new();
+    assert_eq!(lapses(&knowing, &&knowing), [""; 0], "a reference");
+    let boxed: Box<dyn Source<Space = _>> = Box::new(&knowing);
+    assert_eq!(lapses(&knowing, &boxed), [""; 0], "behind a pointer");
+    let checked: Checked<_, SpinRwLock> = Checked::new(&knowing);
+    assert_eq!(lapses(&knowing, &checked), [""; 0], "checks that are off do not switch those inside off");
 }

@@ -1,5 +1,6 @@
 //! Stands in for an operating system: what a port calls, and the only file that goes when you copy the example.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Mutex;
 use std::sync::OnceLock;
 
@@ -62,25 +63,33 @@ pub const BLOCK_BYTES: usize = 16;
 
 /// A disk: blocks that are read and written, and cannot be mapped.
 #[derive(Debug)]
-pub struct Disk(Mutex<Vec<u8>>);
+pub struct Disk {
+    bytes: Mutex<Vec<u8>>,
+    broken: AtomicBool,
+}
 
 impl Disk {
     /// Returns a disk of `length_bytes` bytes, all 0.
     #[must_use]
     pub fn new(length_bytes: usize) -> Self {
-        Self(Mutex::new(vec![0; length_bytes]))
+        Self { bytes: Mutex::new(vec![0; length_bytes]), broken: AtomicBool::new(false) }
+    }
+
+    /// Takes nothing from now on (`true`), or works again (`false`): for tests, as disks break by themselves.
+    pub fn set_broken(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
     }
 
     /// Returns its length in bytes.
     #[must_use]
     pub fn length_bytes(&self) -> usize {
-        self.0.lock().map_or(0, |bytes| bytes.len())
+        self.bytes.lock().map_or(0, |bytes| bytes.len())
     }
 
     /// Reads from byte `at` on; `false` if it ends before.
     #[must_use]
     pub fn read(&self, at: usize, into: &mut [u8]) -> bool {
-        let Ok(bytes) = self.0.lock() else { return false };
+        let Ok(bytes) = self.bytes.lock() else { return false };
         let found = at.checked_add(into.len()).and_then(|end| bytes.get(at..end));
         found.is_some_and(|found| {
             into.copy_from_slice(found);
@@ -88,13 +97,15 @@ impl Disk {
         })
     }
 
-    /// Writes whole blocks from byte `at` on, durable on return; `false` if it ends before, or for pieces of a block.
+    /// Writes whole blocks from byte `at` on, durable on return; `false` if it ends before, for pieces of a block, or if
+    /// the disk is broken.
     #[must_use]
     pub fn write(&self, at: usize, from: &[u8]) -> bool {
-        if !at.is_multiple_of(BLOCK_BYTES) || !from.len().is_multiple_of(BLOCK_BYTES) {
+        let whole = at.is_multiple_of(BLOCK_BYTES) && from.len().is_multiple_of(BLOCK_BYTES);
+        if !whole || self.broken.load(Ordering::Relaxed) {
             return false;
         }
-        let Ok(mut bytes) = self.0.lock() else { return false };
+        let Ok(mut bytes) = self.bytes.lock() else { return false };
         let place = at.checked_add(from.len()).and_then(|end| bytes.get_mut(at..end));
         place.is_some_and(|place| {
             place.copy_from_slice(from);

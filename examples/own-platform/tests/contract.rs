@@ -31,6 +31,13 @@ fn every_duty_is_kept() {
 }
 
 #[test]
+fn a_broken_disk_is_told_of() {
+    let source = DiskSource::new(Disk::new(64 * PAGE_BYTES));
+    let found = contract::sync_tells_of_failures(&Os, &source, &mut |broken| source.disk.set_broken(broken));
+    assert_eq!(found, Ok(contract::Outcome::Kept));
+}
+
+#[test]
 fn bytes_are_on_the_disk_after_the_part_is_gone() {
     let source = DiskSource::new(Disk::new(4 * PAGE_BYTES));
     let set: Set<'_, _, &DiskSource, 4> = Set::new(Os, Config::new(Granularity::Page));

@@ -28,6 +28,7 @@
 #![allow(clippy::missing_errors_doc, reason = "every function returns the first breach of the duty that it names")]
 
 mod bed;
+mod on_adapter;
 mod on_durability;
 mod on_health;
 mod on_platform;
@@ -35,6 +36,7 @@ mod on_source;
 
 use core::fmt;
 
+pub use self::on_adapter::*;
 pub use self::on_durability::*;
 pub use self::on_health::*;
 pub use self::on_platform::*;
@@ -164,6 +166,7 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
         granularity_suits_the_processor(platform, source);
         write_granule_can_be_stored(platform, source);
         fixed_address_is_aligned(platform, source);
+        space_is_the_platforms_and_stays(platform, source);
         length_is_enough_and_stays(platform, source);
         prepare_leaves_what_is_there(platform, source);
         prepare_grows_exactly_or_refuses(platform, source);
@@ -180,11 +183,30 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
         sync_takes_any_page(platform, source);
         sync_changes_no_other_bytes(platform, source);
         sync_reaches_the_medium(platform, source);
+        failed_write_back_stays(source);
         deep_flush_takes_any_range(platform, source);
         deep_flush_changes_no_other_bytes(platform, source);
         device_stays(source);
         bad_blocks_are_in_order(platform, source);
         mcsafe_copies_stay_inside(platform, source);
         mcsafe_copies_go_where_they_are_told(platform, source);
+    }
+}
+
+/// Checks every duty of `outer`, a source that is made of `inner`, and gives `report` its name and what was found.
+///
+/// What an adapter forgets to pass on is switched off: a set asks nobody but the source that it is given. Have `inner`
+/// know as much as can be, its checks switched on ([`Checked`](crate::Checked)). Nothing is stored.
+pub fn adapter<I, O>(inner: &I, outer: &O, report: &mut dyn FnMut(&'static str, Finding))
+where
+    I: Source + ?Sized,
+    O: Source<Space = I::Space> + ?Sized,
+{
+    duties! { report:
+        adapter_is_in_the_same_space(inner, outer);
+        adapter_promises_no_more(inner, outer);
+        adapter_shares_the_failed_write_back(inner, outer);
+        adapter_switches_no_check_off(inner, outer);
+        adapter_knows_its_medium(inner, outer);
     }
 }

@@ -118,6 +118,44 @@ pub fn sync_reaches_the_medium<P: Platform, S: Source<Space = P::Space> + ?Sized
     KEPT
 }
 
+/// [`Source::failed_write_back`]: the same one always, and nothing has failed when the checks begin.
+pub fn failed_write_back_stays<S: Source + ?Sized>(source: &S) -> Finding {
+    let (one, other) = (source.failed_write_back(), source.failed_write_back());
+    ensure(core::ptr::eq(one, other), Breach::of("one place where it is kept that write-back has failed"))?;
+    match one.first() {
+        None => KEPT,
+        Some(errno) => Err(Breach::of("a source whose write-back has not failed").because(errno)),
+    }
+}
+
+/// [`Source::sync`]: fails where the medium takes nothing, whatever it has answered before.
+///
+/// `fail` is told `true` to make the medium fail, and `false` to make it work again. Not among what [`source()`] checks,
+/// since not every medium can be made to fail: call it where yours can.
+///
+/// [`source()`]: super::source()
+pub fn sync_tells_of_failures<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+    fail: &mut dyn FnMut(bool),
+) -> Finding {
+    if granularity_of(source)? != Granularity::Page {
+        return skipped("the source is not synchronised by pages");
+    }
+    let bed = Bed::new(platform, source, 3)?;
+    let mapping = bed.map(1, 2)?;
+    mapping.store(36);
+    sync(source, &mapping, mapping.extent)?;
+    mapping.store(37);
+    fail(true);
+    let told = sync(source, &mapping, mapping.extent);
+    fail(false);
+    ensure(told.is_err(), Breach::of("a sync that cannot reach the medium to fail").at(mapping.extent))?;
+    mapping.holds(37)?;
+    mapping.unmap()?;
+    KEPT
+}
+
 /// [`Source::deep_flush`]: of any range of a mapping, whatever the answer.
 pub fn deep_flush_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,

@@ -60,6 +60,17 @@ pub fn fixed_address_is_aligned<P: Platform, S: Source<Space = P::Space> + ?Size
     KEPT
 }
 
+/// [`Source::space`], [`Platform::space`]: the same one, always.
+pub fn space_is_the_platforms_and_stays<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
+    ensure(platform.space() == platform.space(), Breach::of("a platform that is always in the same address space"))?;
+    ensure(source.space() == source.space(), Breach::of("a source that is always in the same address space"))?;
+    ensure(source.space() == platform.space(), Breach::of("the source to map into the platform's address space"))?;
+    KEPT
+}
+
 /// [`Source::length_bytes`]: enough for these checks, and the same twice.
 pub fn length_is_enough_and_stays<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,

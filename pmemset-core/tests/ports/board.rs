@@ -2,6 +2,7 @@
 //!
 //! Unlike the simulator it guards nothing: a port that breaks its duties gets wrong bytes and no panic.
 
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use pmemset_core::arch::Cpu;
@@ -42,6 +43,9 @@ pub(crate) enum Flaw {
     SyncSpoilsTheMapping,
     DeepFlushAtTheStart,
     DeepFlushOfOnePageMore,
+    AnotherSpace,
+    FailureKeptTwice,
+    SyncHidesFailures,
     CopiesAppend,
     CopiesAtTheStart,
     ReadsAtTheStart,
@@ -56,7 +60,10 @@ pub(crate) struct Board {
     taken: Mutex<Vec<Extent>>,
     mapped: Mutex<Vec<(Extent, usize)>>,
     medium: Mutex<Vec<u8>>,
-    failed: FailedWriteBack,
+    failed: [FailedWriteBack; 2],
+    asked: AtomicUsize,
+    /// Whether the medium takes nothing now.
+    broken: AtomicBool,
     _arena: Vec<u8>,
 }
 
@@ -71,7 +78,9 @@ impl Board {
             taken: Mutex::default(),
             mapped: Mutex::default(),
             medium: Mutex::new(vec![0; MEDIUM_BYTES]),
-            failed: FailedWriteBack::new(),
+            failed: [FailedWriteBack::new(), FailedWriteBack::new()],
+            asked: AtomicUsize::new(0),
+            broken: AtomicBool::new(false),
             _arena: arena,
         }
     }
@@ -79,6 +88,11 @@ impl Board {
     /// Refuses a second mapping of the same bytes.
     pub(crate) fn mapping_once(self) -> Self {
         Self { once: true, ..self }
+    }
+
+    /// Makes the medium fail, or work again.
+    pub(crate) fn fail(&self, broken: bool) {
+        self.broken.store(broken, Ordering::Relaxed);
     }
 
     /// Whether nothing is reserved and nothing mapped.
@@ -167,7 +181,7 @@ unsafe impl Source for Board {
     type Space = usize;
 
     fn space(&self) -> usize {
-        self.memory.start()
+        self.memory.start() + usize::from(self.is(Flaw::AnotherSpace))
     }
     fn length_bytes(&self) -> Result<u64, Errno> {
         Ok(self.medium.lock().unwrap().len() as u64)
@@ -222,6 +236,9 @@ unsafe impl Source for Board {
     }
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
         let (start, offset) = (range.start(), usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?);
+        if self.broken.load(Ordering::Relaxed) {
+            return if self.is(Flaw::SyncHidesFailures) { Ok(()) } else { Err(Errno::IO) };
+        }
         let (offset, length_bytes) = match self.flaw {
             Some(Flaw::SyncDoesNothing) => return Ok(()),
             Some(Flaw::SyncAtTheStart) => (0, range.length_bytes()),
@@ -250,7 +267,8 @@ unsafe impl Source for Board {
         Ok(DeepFlush::Done)
     }
     fn failed_write_back(&self) -> &FailedWriteBack {
-        &self.failed
+        let asked = self.asked.fetch_add(usize::from(self.is(Flaw::FailureKeptTwice)), Ordering::Relaxed);
+        &self.failed[asked % 2]
     }
     fn health(&self) -> Option<&dyn Health> {
         Some(self)

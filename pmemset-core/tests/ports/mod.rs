@@ -1,5 +1,6 @@
 //! Ports that keep their duties, or break one each.
 
+pub(crate) mod adapter;
 pub(crate) mod board;
 pub(crate) mod liar;
 pub(crate) mod simulated;

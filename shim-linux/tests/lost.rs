@@ -1,0 +1,115 @@
+//! Bytes that the kernel has lost: a disk that is full below its file system, so that write-back fails after the fact.
+//!
+//! The kernel tells it once for each open file, and calls the lost pages clean then.
+#![cfg(target_pointer_width = "64")]
+
+mod machine;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use machine::{Mount, is_root, skip};
+use pmemset_core::{Config, CopyFlags, Extent, Granularity, MapConfig, Set};
+use shim_linux::{FileSource, Linux, OpenOptions};
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+/// The part that is durable before anything fails.
+const FIRST: usize = 64 * KIB;
+/// The part whose bytes are lost.
+const SECOND: usize = 2 * MIB;
+
+type Files<'s> = Set<'s, Linux, &'s FileSource, 4>;
+
+fn run(command: &mut Command) -> Result<(), String> {
+    match command.output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(error) => Err(format!("{command:?}: {error}")),
+    }
+}
+
+/// An ext4 on a loop device whose file is sparse, on a tmpfs that is about to be full. Unmounted in this order.
+struct Disk {
+    ext4: Mount,
+    tmpfs: Mount,
+}
+
+impl Disk {
+    fn new() -> Result<Self, String> {
+        let tmpfs = Mount::new("lost-medium", "tmpfs", "none", "size=12m").ok_or("no tmpfs can be mounted here")?;
+        let image = tmpfs.join("image");
+        File::create(&image).unwrap().set_len(32 << 20).unwrap();
+        let options = ["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
+        run(Command::new("mkfs.ext4").args(options).arg(&image))?;
+        let options = "loop,errors=continue";
+        let ext4 = Mount::new("lost-files", "ext4", image.to_str().unwrap(), options).ok_or("no loop device")?;
+        Ok(Self { ext4, tmpfs })
+    }
+
+    /// Takes the storage of all zeros away from the image, and gives what is free to another file.
+    fn fill(&self) -> Result<(), String> {
+        run(Command::new("fallocate").arg("--dig-holes").arg(self.tmpfs.join("image")))?;
+        let mut filler = File::create(self.tmpfs.join("filler")).unwrap();
+        while filler.write_all(&[1; 64 * KIB]).is_ok() {}
+        Ok(())
+    }
+}
+
+fn write_back(path: &Path) -> bool {
+    Command::new("sync").arg("-f").arg(path).status().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn what_the_kernel_has_lost_is_never_called_durable() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let disk = match Disk::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip(&reason),
+    };
+    let path = disk.ext4.join("file");
+    let source = FileSource::open(&path, OpenOptions::new().create_always()).unwrap();
+    let set: Files<'_> = Set::new(Linux::new(), Config::new(Granularity::Page));
+    let map = |offset: usize, length: usize| -> Extent {
+        set.map(&source, &MapConfig::new().offset(offset as u64).unwrap().length(length)).unwrap().segment
+    };
+    let (first, second) = (map(0, FIRST), map(FIRST, SECOND));
+    set.fill(first.start(), 0xaa, FIRST, CopyFlags::empty()).unwrap();
+    set.fill(second.start(), 0, SECOND, CopyFlags::empty()).unwrap();
+    assert!(write_back(&path));
+    let other: Files<'_> = Set::new(Linux::new(), Config::new(Granularity::Page));
+    let third = other.map(&source, &MapConfig::new().offset(FIRST as u64).unwrap().length(4096)).unwrap().segment;
+    if let Err(reason) = disk.fill() {
+        return skip(&reason);
+    }
+    set.fill(second.start(), 0xbb, SECOND, CopyFlags::NOFLUSH).unwrap();
+    // By itself, as after some seconds; the kernel keeps the error for whoever asks next.
+    write_back(&path);
+
+    let asked = set.persist(first.start(), FIRST);
+    assert!(asked.is_err(), "the kernel's one answer");
+    let lost = set.persist(second.start(), SECOND);
+    assert!(lost.is_err(), "the bytes that are lost: {lost:?}");
+    assert!(set.persist(first.start(), 4096).is_err(), "again");
+    assert!(set.deep_flush(second.start(), SECOND).is_err());
+    assert!(other.persist(third.start(), 4096).is_err(), "in every set that maps the file through this source");
+    for start in [first.start(), second.start()] {
+        let refused = set.remove(set.part_at(start).unwrap()).map_err(|refused| refused.error);
+        assert!(refused.is_err(), "a removal would call it durable");
+    }
+    assert_eq!(set.segments(), 2, "all is still mapped");
+
+    // Given up on purpose; opened anew where there is room again, it is another source.
+    for (set, start) in [(&set, first.start()), (&set, second.start()), (&other, third.start())] {
+        set.discard(set.part_at(start).unwrap()).map_err(|refused| refused.error).unwrap();
+    }
+    fs::remove_file(disk.tmpfs.join("filler")).unwrap();
+    let anew = FileSource::open(&path, OpenOptions::new()).unwrap();
+    let set: Files<'_> = Set::new(Linux::new(), Config::new(Granularity::Page));
+    let part = set.map(&anew, &MapConfig::new().length(FIRST)).unwrap().segment;
+    set.fill(part.start(), 0xcc, FIRST, CopyFlags::empty()).unwrap();
+}
