@@ -155,7 +155,7 @@ impl<L: RawRwLock> ShutdownCell<L> {
 }
 
 impl<L: RawRwLock + Sync> ShutdownCell<L> {
-    /// Returns the cell as [`Source::shutdown`](crate::Source::shutdown) hands it out.
+    /// Returns the cell as [`Health::shutdown`](crate::Health::shutdown) hands it out.
     pub const fn handle(&self) -> Shutdown<'_> {
         Shutdown(self)
     }
