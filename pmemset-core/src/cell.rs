@@ -47,7 +47,7 @@ struct Live {
     /// Whether somebody may keep a record that counts a mapping.
     dirty_kept: bool,
     /// What the first of the present mappings found.
-    opened: Option<PartState>,
+    opened: Option<Verdict>,
     sequence: u64,
 }
 
@@ -72,7 +72,7 @@ impl Live {
         if self.mapped == 0 {
             self.before = Some(self.record);
             self.unflushed = 0;
-            self.opened = Some(verdict.state);
+            self.opened = Some(verdict);
         }
         // An accepted state is where counting starts again: neither the old device nor the old count is held against it.
         if verdict.id_changed || verdict.stored_count != count {
@@ -201,6 +201,11 @@ impl Shutdown<'_> {
     /// Returns what the first of the present mappings found; `None` while there are none.
     #[must_use]
     pub fn part_state(self) -> Option<PartState> {
+        self.verdict().map(|verdict| verdict.state)
+    }
+
+    /// Returns what the record was judged to be when the first of the present mappings was made.
+    pub(crate) fn verdict(self) -> Option<Verdict> {
         self.with(None, |live| live.opened)
     }
 

@@ -1,11 +1,6 @@
 //! What a set, and one map call, may be told.
 
-use core::fmt;
-
-use crate::error::MapError;
-use crate::event::Observer;
-use crate::reservation::Window;
-use crate::{Granularity, PartStates, Platform, Source};
+use crate::{Granularity, PartStates};
 
 /// Where a new segment goes, seen from the part that was mapped before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -21,41 +16,33 @@ pub enum Coalescing {
     Full = 2,
 }
 
-/// What a set is told when it is made.
-pub struct Config<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
+/// What a set is told when it is made. `O` is its observer, `()` where there is none.
+#[derive(Clone, Copy, Debug)]
+pub struct Config<O = ()> {
     pub(crate) required: Granularity,
-    pub(crate) observer: Option<&'a dyn Observer<P, S, N>>,
-    pub(crate) reservation: Option<&'a dyn Window<Space = P::Space>>,
+    pub(crate) observer: O,
     pub(crate) reserve_ahead_bytes: usize,
     pub(crate) acceptable: PartStates,
 }
 
-impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Config<'a, P, S, N> {
+impl Config {
     /// Returns the configuration of a set that accepts sources of `required` granularity or finer
     /// (`pmemset_config_set_required_store_granularity`).
     #[must_use]
     pub const fn new(required: Granularity) -> Self {
-        let acceptable = PartStates::DEFAULT;
-        Self { required, observer: None, reservation: None, reserve_ahead_bytes: 0, acceptable }
+        Self { required, observer: (), reserve_ahead_bytes: 0, acceptable: PartStates::DEFAULT }
     }
 
-    /// Tells `observer` what happens (`pmemset_config_set_event_callback`).
+    /// Tells `observer` what happens (`pmemset_config_set_event_callback`): an [`Observer`](crate::Observer), a reference
+    /// to one, or an `Arc` of one.
     #[must_use]
-    pub const fn observer(mut self, observer: &'a dyn Observer<P, S, N>) -> Self {
-        self.observer = Some(observer);
-        self
+    pub const fn observer<O>(self, observer: O) -> Config<O> {
+        let Self { required, observer: (), reserve_ahead_bytes, acceptable } = self;
+        Config { required, observer, reserve_ahead_bytes, acceptable }
     }
+}
 
-    /// Keeps all parts inside `reservation`, which is never resized (`pmemset_config_set_reservation`).
-    ///
-    /// Several sets may share it. It has to be of the same address space as the set's platform: another kind does not
-    /// compile, and another one of the same kind is refused when something is mapped.
-    #[must_use]
-    pub const fn reservation(mut self, reservation: &'a dyn Window<Space = P::Space>) -> Self {
-        self.reservation = Some(reservation);
-        self
-    }
-
+impl<O> Config<O> {
     /// Reserves at least `length_bytes` bytes for each new part: room for coalescing in place.
     ///
     /// Costs address space only. Without it, coalescing ends where other mappings of the process begin.
@@ -75,49 +62,41 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Confi
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Config<'_, P, S, N> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Config")
-            .field("required", &self.required)
-            .field("observer", &self.observer.is_some())
-            .field("reservation", &self.reservation.map(Window::extent))
-            .field("reserve_ahead_bytes", &self.reserve_ahead_bytes)
-            .field("acceptable", &self.acceptable)
-            .finish()
-    }
-}
-
-/// What to map of a source: everything, unless told otherwise.
+/// What to map of a source, and where: everything, and anywhere, unless told otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MapConfig {
     offset: u64,
     length_bytes: Option<usize>,
+    after: Option<usize>,
 }
 
 impl MapConfig {
     /// Returns the configuration that maps a source from its first byte to its last.
     #[must_use]
     pub const fn new() -> Self {
-        Self { offset: 0, length_bytes: None }
+        Self { offset: 0, length_bytes: None, after: None }
     }
 
     /// Starts at byte `offset` of the source (`pmemset_map_config_set_offset`).
-    ///
-    /// # Errors
-    ///
-    /// - [`MapError::OffsetOutOfRange`]: `offset` is past `i64::MAX`.
-    pub const fn offset(mut self, offset: u64) -> Result<Self, MapError> {
-        if offset > i64::MAX as u64 {
-            return Err(MapError::OffsetOutOfRange { offset });
-        }
+    #[must_use]
+    pub const fn offset(mut self, offset: u64) -> Self {
         self.offset = offset;
-        Ok(self)
+        self
     }
 
     /// Maps `length_bytes` bytes (`pmemset_map_config_set_length`); 0 means the rest of the source after the offset.
     #[must_use]
     pub const fn length(mut self, length_bytes: usize) -> Self {
         self.length_bytes = if length_bytes == 0 { None } else { Some(length_bytes) };
+        self
+    }
+
+    /// Maps directly behind the part that has `address`, as its continuation, or not at all.
+    ///
+    /// For this call it takes the place of what [`Set::set_coalescing`](crate::Set::set_coalescing) says.
+    #[must_use]
+    pub const fn after(mut self, address: usize) -> Self {
+        self.after = Some(address);
         self
     }
 
@@ -131,5 +110,11 @@ impl MapConfig {
     #[must_use]
     pub const fn length_bytes(&self) -> Option<usize> {
         self.length_bytes
+    }
+
+    /// Returns an address of the part to continue, if that was asked for.
+    #[must_use]
+    pub const fn after_address(&self) -> Option<usize> {
+        self.after
     }
 }

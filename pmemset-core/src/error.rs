@@ -157,6 +157,78 @@ impl core::error::Error for RepairError {
     }
 }
 
+/// Why a platform has not reserved address space. Nothing is reserved then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReserveError {
+    /// No hole is long enough at this alignment, or the window asked for is not all inside.
+    CannotFit,
+    /// Something else is at the addresses asked for.
+    Occupied,
+    /// There are as many pieces as there is room for.
+    Full {
+        /// How many pieces there is room for.
+        capacity: usize,
+    },
+    /// The platform's reason.
+    Failed(Errno),
+}
+
+impl ReserveError {
+    /// Returns libpmemset's number for this error.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::CannotFit => -200_023,
+            Self::Occupied => Errno::EXIST.code(),
+            Self::Full { .. } => -200_005,
+            Self::Failed(cause) => cause.code(),
+        }
+    }
+}
+
+/// `EEXIST` is [`Occupied`](ReserveError::Occupied).
+impl From<Errno> for ReserveError {
+    fn from(cause: Errno) -> Self {
+        match cause {
+            Errno::EXIST => Self::Occupied,
+            cause => Self::Failed(cause),
+        }
+    }
+}
+
+/// The nearest number: `EEXIST`, `ENOMEM` where nothing fits, `ENOSPC` where there are too many pieces, or the platform's.
+impl From<ReserveError> for Errno {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::CannotFit => Self::NOMEM,
+            ReserveError::Occupied => Self::EXIST,
+            ReserveError::Full { .. } => Self::NOSPC,
+            ReserveError::Failed(cause) => cause,
+        }
+    }
+}
+
+impl fmt::Display for ReserveError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CannotFit => f.write_str("there are not as many free addresses in one piece at this alignment"),
+            Self::Occupied => f.write_str("something else is at these addresses"),
+            Self::Full { capacity } => write!(f, "there is room for {capacity} pieces, and all are in use"),
+            Self::Failed(_) => f.write_str("the platform has no such address space"),
+        }
+    }
+}
+
+impl core::error::Error for ReserveError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Failed(cause) => Some(cause),
+            _ => None,
+        }
+    }
+}
+
 /// Why no part could be found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -196,10 +268,15 @@ impl core::error::Error for LookupError {}
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RemoveError {
-    /// The part has other handles. Nothing has changed.
+    /// The part has other handles to it as a whole. Nothing has changed.
     Pinned {
         /// The part's addresses.
         part: Extent,
+    },
+    /// A call is running that uses bytes of this segment, or there is a handle to a range of them. Nothing has changed.
+    InUse {
+        /// The segment's addresses.
+        segment: Extent,
     },
     /// The handle belongs to another set. Nothing has changed.
     OtherSet,
@@ -243,7 +320,7 @@ impl RemoveError {
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
-            Self::Pinned { .. } => -200_022,
+            Self::Pinned { .. } | Self::InUse { .. } => -200_022,
             Self::OtherSet => -200_016,
             Self::RangeOutOfRange { .. } => -200_033,
             Self::DeepFlush { .. } | Self::FailedBefore { .. } => -200_018,
@@ -256,6 +333,9 @@ impl fmt::Display for RemoveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Pinned { part } => write!(f, "the part at {part} is in use by other handles: drop them first"),
+            Self::InUse { segment } => {
+                write!(f, "the segment at {segment} is in use by a call or by a handle to these bytes: try again")
+            }
             Self::OtherSet => f.write_str("the handle belongs to another set"),
             Self::RangeOutOfRange { address, length_bytes } => {
                 write!(f, "{length_bytes} bytes from {address:#x} wrap around the address space")

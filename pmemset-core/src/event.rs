@@ -1,14 +1,15 @@
 //! What the caller is told, while or after it happens; never under a lock, so the observer may call the set.
 
-use crate::set::Set;
-use crate::{CopyFlags, Extent, Platform, ShutdownRecord, Source, Span};
+use core::fmt;
+
+use crate::{CopyFlags, Extent, ShutdownRecord, Span};
 
 /// What happened. Events carry copies: they stay true after the lock is gone.
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Event<'e, S> {
-    /// [`Set::copy`] or [`Part::write`](crate::Part::write) is about to store `bytes`.
+    /// [`Set::write`](crate::Set::write) or [`Part::write`](crate::Part::write) is about to store `bytes`.
     Copy {
         /// Where they go.
         dest: Extent,
@@ -17,7 +18,7 @@ pub enum Event<'e, S> {
         /// How.
         flags: CopyFlags,
     },
-    /// [`Set::copy_within`] or [`Part::copy_within`](crate::Part::copy_within) is about to store what is in `source`.
+    /// [`Set::copy_within`](crate::Set::copy_within) or [`Part::copy_within`](crate::Part::copy_within) is about to store what is in `source`.
     Move {
         /// Where it goes; may overlap the source.
         dest: Extent,
@@ -26,7 +27,7 @@ pub enum Event<'e, S> {
         /// How.
         flags: CopyFlags,
     },
-    /// [`Set::fill`] or [`Part::fill`](crate::Part::fill) is about to store `value` all over `dest`.
+    /// [`Set::fill`](crate::Set::fill) or [`Part::fill`](crate::Part::fill) is about to store `value` all over `dest`.
     Set {
         /// Where it goes.
         dest: Extent,
@@ -63,7 +64,7 @@ pub enum Event<'e, S> {
         /// The addresses that it had.
         part: Extent,
     },
-    /// [`Set::remove_range`] has removed something, or a removal has failed half-way; comes before the `PartRemove` of
+    /// [`Set::remove_range`](crate::Set::remove_range) has removed something, or a removal has failed half-way; comes before the `PartRemove` of
     /// each whole part that has gone.
     RemoveRange {
         /// The range as it was given; after a failure, the addresses from the first segment that is gone to the last.
@@ -110,43 +111,91 @@ pub enum Answer {
     Refuse,
 }
 
-/// The caller, told what happens to its set.
+/// The caller, told what happens to its set. `S` is the kind of handle to a source that the set has.
 ///
-/// Called in the thread that caused the event and never under a lock of the set, so it may call the set.
-pub trait Observer<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize>: Sync {
-    /// Takes note of `event`.
-    fn event(&self, set: &Set<'_, P, S, N>, event: &Event<'_, S>) -> Answer;
-}
+/// `()` is an observer that is told nothing, and costs nothing. A reference to an observer is one, and so is an `Arc`.
+pub trait Observer<S>: Send + Sync {
+    /// Takes note of `event`, in the thread that caused it and never under a lock of the set: it may call the set.
+    fn event(&self, event: &Event<'_, S>) -> Answer;
 
-impl<P, S, const N: usize, F> Observer<P, S, N> for F
-where
-    P: Platform,
-    S: Source<Space = P::Space> + Clone,
-    F: Fn(&Set<'_, P, S, N>, &Event<'_, S>) -> Answer + Sync,
-{
-    fn event(&self, set: &Set<'_, P, S, N>, event: &Event<'_, S>) -> Answer {
-        self(set, event)
+    /// Returns whether anybody listens; always the same. What is not told need not be worked out.
+    #[inline]
+    fn listens(&self) -> bool {
+        true
     }
 }
 
-/// Returns `observer` as it is; helps the compiler to see a closure as an [`Observer`].
+impl<S> Observer<S> for () {
+    #[inline]
+    fn event(&self, _: &Event<'_, S>) -> Answer {
+        Answer::Proceed
+    }
+
+    #[inline]
+    fn listens(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! forward_observer {
+    ($($handle:ty),*) => {$(
+        impl<S, T: Observer<S> + ?Sized> Observer<S> for $handle {
+            fn event(&self, event: &Event<'_, S>) -> Answer {
+                (**self).event(event)
+            }
+
+            fn listens(&self) -> bool {
+                (**self).listens()
+            }
+        }
+    )*};
+}
+
+forward_observer!(&T);
+#[cfg(feature = "alloc")]
+forward_observer!(alloc::sync::Arc<T>, alloc::boxed::Box<T>);
+
+/// An observer, or nobody, as it turns out when the program runs.
+impl<S, T: Observer<S>> Observer<S> for Option<T> {
+    fn event(&self, event: &Event<'_, S>) -> Answer {
+        self.as_ref().map_or(Answer::Proceed, |observer| observer.event(event))
+    }
+
+    fn listens(&self) -> bool {
+        self.as_ref().is_some_and(T::listens)
+    }
+}
+
+/// A closure as an observer: see [`from_fn`].
+#[derive(Clone, Copy)]
+pub struct FromFn<F>(F);
+
+impl<F> fmt::Debug for FromFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FromFn").finish_non_exhaustive()
+    }
+}
+
+impl<S, F: Fn(&Event<'_, S>) -> Answer + Send + Sync> Observer<S> for FromFn<F> {
+    fn event(&self, event: &Event<'_, S>) -> Answer {
+        (self.0)(event)
+    }
+}
+
+/// Returns an observer that calls `observer`.
 ///
 /// ```
-/// use pmemset_core::{Answer, Event, Observer, Platform, Source};
-/// # fn of<P: Platform, S: Source<Space = P::Space> + Clone>() -> impl Observer<P, S, 8> {
-/// pmemset_core::event::from_fn(|set, event| {
+/// use pmemset_core::{Answer, Config, Event, Granularity, event};
+///
+/// # fn config<S>() -> Config<impl pmemset_core::Observer<S>> {
+/// Config::new(Granularity::Page).observer(event::from_fn(|event: &Event<'_, S>| {
 ///     if let Event::PartAdd { segment, .. } = event {
-///         println!("{segment} of {} segments", set.segments());
+///         println!("mapped at {segment}");
 ///     }
 ///     Answer::Proceed
-/// })
+/// }))
 /// # }
 /// ```
-pub const fn from_fn<P, S, const N: usize, F>(observer: F) -> F
-where
-    P: Platform,
-    S: Source<Space = P::Space> + Clone,
-    F: Fn(&Set<'_, P, S, N>, &Event<'_, S>) -> Answer + Sync,
-{
-    observer
+pub const fn from_fn<S, F: Fn(&Event<'_, S>) -> Answer + Send + Sync>(observer: F) -> FromFn<F> {
+    FromFn(observer)
 }

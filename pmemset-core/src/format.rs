@@ -8,8 +8,10 @@ mod by_hand {
     use crate::arch::Cpu;
     use crate::badblock::{BadBlocks, Collector};
     use crate::cell::Shutdown;
-    use crate::error::{LookupError, MapError, PersistError, RemoveError};
-    use crate::set::{Part, Parts, Refused, Set};
+    use crate::error::{LookupError, MapError, PersistError, RemoveError, ReserveError};
+    use crate::event::{FromFn, Observer};
+    use crate::reservation;
+    use crate::set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
     use crate::shutdown::DeviceId;
     use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationError};
     use crate::{ShutdownCell, Source, WithLock};
@@ -44,6 +46,7 @@ mod by_hand {
         fn format(&self, f: Formatter<'_>) {
             match *self {
                 Self::Pinned { part } => write!(f, "Pinned {{ part: {} }}", part),
+                Self::InUse { segment } => write!(f, "InUse {{ segment: {} }}", segment),
                 Self::OtherSet => write!(f, "OtherSet"),
                 Self::RangeOutOfRange { address, length_bytes } => {
                     let (address, length) = (address as u64, length_bytes as u64);
@@ -76,6 +79,7 @@ mod by_hand {
                 Self::Occupied { window } => write!(f, "Occupied {{ window: {} }}", window),
                 Self::NotEmpty { window } => write!(f, "NotEmpty {{ window: {} }}", window),
                 Self::AddressSpace { cause } => write!(f, "AddressSpace {{ cause: {} }}", cause),
+                Self::Release { cause } => write!(f, "Release {{ cause: {} }}", cause),
             }
         }
     }
@@ -83,6 +87,7 @@ mod by_hand {
     impl Format for MapError {
         fn format(&self, f: Formatter<'_>) {
             match *self {
+                Self::NoPartAt { address } => write!(f, "NoPartAt {{ address: {=u64:#x} }}", address as u64),
                 Self::OffsetOutOfRange { offset } => write!(f, "OffsetOutOfRange {{ offset: {=u64} }}", offset),
                 Self::OffsetUnaligned { offset, alignment_bytes } => {
                     let alignment = alignment_bytes as u64;
@@ -200,50 +205,83 @@ mod by_hand {
         }
     }
 
-    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Config<'_, P, S, N> {
+    impl<O> Format for Config<O> {
         fn format(&self, f: Formatter<'_>) {
-            let reservation = self.reservation.map(crate::reservation::Window::extent);
-            let (required, ahead) = (self.required, self.reserve_ahead_bytes as u64);
-            let (observer, acceptable) = (self.observer.is_some(), self.acceptable);
+            let (required, ahead, acceptable) = (self.required, self.reserve_ahead_bytes as u64, self.acceptable);
             write!(
                 f,
-                "Config {{ required: {}, observer: {=bool}, reservation: {}, reserve_ahead_bytes: {=u64}, acceptable: {} }}",
-                required, observer, reservation, ahead, acceptable
+                "Config {{ required: {}, reserve_ahead_bytes: {=u64}, acceptable: {} }}",
+                required, ahead, acceptable
             );
         }
     }
 
-    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Set<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Format for Set<'_, P, S, O> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Set {{ capacity: {=u64}, .. }}", self.capacity() as u64);
         }
     }
 
-    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Part<'_, P, S, N> {
+    impl<S, const N: usize> Format for Slab<S, N> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Slab {{ capacity: {=u64}, .. }}", N as u64);
+        }
+    }
+
+    impl<R: SetRef> Format for Part<R> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Part {{ extent: {}, granularity: {} }}", self.extent(), self.granularity());
         }
     }
 
-    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Parts<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Format for Parts<'_, '_, P, S, O> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Parts {{ .. }}");
         }
     }
 
-    impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Format for Refused<'_, P, S, N> {
+    impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Format for Extents<'_, '_, P, S, O> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Extents {{ .. }}");
+        }
+    }
+
+    impl<F> Format for FromFn<F> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "FromFn {{ .. }}");
+        }
+    }
+
+    impl Format for ReserveError {
+        fn format(&self, f: Formatter<'_>) {
+            match *self {
+                Self::CannotFit => write!(f, "CannotFit"),
+                Self::Occupied => write!(f, "Occupied"),
+                Self::Full { capacity } => write!(f, "Full {{ capacity: {=u64} }}", capacity as u64),
+                Self::Failed(cause) => write!(f, "Failed({})", cause),
+            }
+        }
+    }
+
+    impl<R: SetRef> Format for Refused<R> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Refused {{ part: {}, error: {} }}", self.part, self.error);
         }
     }
 
-    impl<P: Platform, const M: usize> Format for Reservation<P, M> {
+    impl<P: Platform> Format for Reservation<'_, P> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Reservation {{ extent: {}, .. }}", self.extent());
         }
     }
 
-    impl<P: Platform, L: RawRwLock> Format for WithLock<P, L> {
+    impl<const M: usize> Format for reservation::Slab<M> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Slab {{ capacity: {=u64}, .. }}", M as u64);
+        }
+    }
+
+    impl<P: Platform, L: RawRwLock, const MAX: usize> Format for WithLock<P, L, MAX> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "WithLock {{ .. }}");
         }
@@ -291,8 +329,9 @@ mod by_hand {
 /// Does not compile where a public type has no `Format`.
 #[cfg(feature = "defmt")]
 #[allow(dead_code, reason = "to be compiled is all that it is for")]
-fn every_public_type<P, S, L>()
+fn every_public_type<P, S, L, O>()
 where
+    O: crate::Observer<S>,
     P: crate::Platform,
     S: crate::Source<Space = P::Space> + Clone + defmt::Format,
     L: lock_api::RawRwLock,
@@ -314,7 +353,7 @@ where
     is::<Checked<S, L>>();
     is::<WithLock<P, L>>();
     is::<config::Coalescing>();
-    is::<config::Config<'_, P, S, 1>>();
+    is::<config::Config<O>>();
     is::<config::MapConfig>();
     is::<copy::CopyFlags>();
     is::<error::DeepFlushError>();
@@ -326,8 +365,10 @@ where
     is::<error::PrepareError>();
     is::<error::RemoveError>();
     is::<error::RepairError>();
+    is::<error::ReserveError>();
     is::<event::Answer>();
     is::<event::Event<'_, S>>();
+    is::<event::FromFn<O>>();
     is::<Extent>();
     is::<Span>();
     is::<Granularity>();
@@ -342,13 +383,15 @@ where
     is::<DeepFlush>();
     is::<Growth>();
     is::<FailedWriteBack>();
-    is::<reservation::Reservation<P, 1>>();
+    is::<reservation::Reservation<'_, P>>();
+    is::<reservation::Slab<1>>();
     is::<reservation::ReservationError>();
-    is::<set::Mapped>();
-    is::<set::Part<'_, P, S, 1>>();
-    is::<set::Parts<'_, P, S, 1>>();
-    is::<set::Refused<'_, P, S, 1>>();
-    is::<set::Set<'_, P, S, 1>>();
+    is::<set::Slab<S, 1>>();
+    is::<set::Part<&set::Set<'_, P, S, O>>>();
+    is::<set::Parts<'_, '_, P, S, O>>();
+    is::<set::Extents<'_, '_, P, S, O>>();
+    is::<set::Refused<&set::Set<'_, P, S, O>>>();
+    is::<set::Set<'_, P, S, O>>();
     is::<shutdown::DeviceError>();
     is::<shutdown::DeviceId>();
     is::<shutdown::PartState>();

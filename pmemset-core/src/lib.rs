@@ -20,6 +20,7 @@
 extern crate alloc;
 
 pub mod arch;
+mod array;
 pub mod badblock;
 pub mod cell;
 mod checked;
@@ -65,6 +66,50 @@ pub use granularity::Granularity;
 pub use health::Health;
 pub use platform::Platform;
 pub use reservation::{Reservation, ReservationError};
-pub use set::{Mapped, Part, Set};
+pub use set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
 pub use shutdown::{PartState, PartStates, ShutdownRecord};
 pub use source::{DeepFlush, Growth, Source};
+
+/// Makes a set that is a static, with its memory: `static_set! { static NAME: Set<PLATFORM, SOURCE>[CAPACITY] = (platform,
+/// config); }`. Attributes, a visibility and a third type, that of the observer, go where they go in a static.
+///
+/// The memory is in `.bss`, whatever the configuration says, as long as `None` of the source handle is zero bytes.
+///
+/// ```
+/// use pmemset_core::{Config, Granularity, static_set};
+/// # use pmemset_core::lock::SpinRwLock;
+/// # use pmemset_core::{Errno, Extent, Platform, arch::Cpu, error::ReserveError};
+/// # struct Board;
+/// # // SAFETY: gives no addresses away.
+/// # unsafe impl Platform for Board {
+/// #     type Lock = SpinRwLock;
+/// #     type Space = ();
+/// #     fn space(&self) {}
+/// #     fn page_size_bytes(&self) -> usize { 512 }
+/// #     fn cpu(&self) -> &Cpu { &Cpu::NONE }
+/// #     fn reserve(&self, _: usize, _: usize) -> Result<Extent, ReserveError> { Err(ReserveError::CannotFit) }
+/// #     fn reserve_at(&self, _: Extent) -> Result<(), ReserveError> { Err(ReserveError::CannotFit) }
+/// #     unsafe fn release(&self, _: Extent) -> Result<(), Errno> { Ok(()) }
+/// # }
+/// # type Fram = dyn pmemset_core::Source<Space = ()>;
+///
+/// static_set! {
+///     /// What the program and its interrupt handlers share.
+///     pub static SET: Set<Board, &'static Fram>[8] = (Board, Config::new(Granularity::Byte));
+/// }
+/// assert_eq!(SET.capacity(), 8);
+/// ```
+#[macro_export]
+macro_rules! static_set {
+    ($(#[$meta:meta])* $visibility:vis static $name:ident: Set<$platform:ty, $source:ty $(, $observer:ty)? $(,)?>[
+        $capacity:expr
+    ] = ($($parts:expr),+ $(,)?);) => {
+        $(#[$meta])*
+        $visibility static $name: $crate::Set<'static, $platform, $source $(, $observer)?> = {
+            static mut SLAB: $crate::Slab<$source, { $capacity }> = $crate::Slab::new();
+            // SAFETY: nobody else can name it, and a static is initialised once.
+            let slab = unsafe { &mut *(&raw mut SLAB) };
+            $crate::Set::new($($parts,)+ slab)
+        };
+    };
+}

@@ -1,60 +1,102 @@
-//! Who uses which part: one counter per slot, raised under the books' read lock, lowered under none.
+//! Who uses which segment: two counters per slot of the books, raised under the books' read lock, lowered under none.
 
 use crate::arch::prefetch;
 use crate::atomic::{AtomicU32, Ordering};
 
-/// Handles that one part may have at once.
+/// Uses that one counter has room for.
 pub(crate) const PINS_MAX: u32 = 1 << 30;
 
-/// A counter per slot of the books; that of a part's first segment counts the part's handles.
+/// What is pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pinned {
+    /// Bytes of this segment: by a call that is running, or a handle to a range.
+    Segment,
+    /// The whole part that this segment is the first of, whatever it grows by.
+    Part,
+}
+
+/// The uses of a segment.
+#[derive(Debug)]
+pub(crate) struct Pin {
+    segment: AtomicU32,
+    part: AtomicU32,
+}
+
+impl Pin {
+    /// Returns a pin over two counters that are 0.
+    pub(crate) const fn new(segment: AtomicU32, part: AtomicU32) -> Self {
+        Self { segment, part }
+    }
+
+    const fn counter(&self, what: Pinned) -> &AtomicU32 {
+        match what {
+            Pinned::Segment => &self.segment,
+            Pinned::Part => &self.part,
+        }
+    }
+}
+
+/// The pins of all slots.
 ///
 /// Raising happens under the read lock of the books, so whoever holds the write lock sees counters that can only fall.
 #[derive(Debug)]
-pub(crate) struct Pins<const N: usize>([AtomicU32; N]);
+pub(crate) struct Pins<A>(A);
 
-impl<const N: usize> Pins<N> {
-    /// Returns pins over counters that are 0.
-    pub(crate) const fn new(counters: [AtomicU32; N]) -> Self {
-        Self(counters)
+impl<A: AsRef<[Pin]>> Pins<A> {
+    /// Returns the pins of a set: as many as there are slots.
+    pub(crate) const fn new(pins: A) -> Self {
+        Self(pins)
     }
 
-    fn of(&self, slot: u32) -> Option<&AtomicU32> {
-        self.0.get(slot as usize)
+    /// Returns the number of slots.
+    pub(crate) fn len(&self) -> usize {
+        self.0.as_ref().len()
     }
 
-    /// Asks for the counter of a slot that is about to be pinned.
+    #[inline]
+    fn of(&self, slot: u32) -> Option<&Pin> {
+        self.0.as_ref().get(slot as usize)
+    }
+
+    #[inline]
+    fn counter(&self, slot: u32, what: Pinned) -> Option<&AtomicU32> {
+        self.of(slot).map(|pin| pin.counter(what))
+    }
+
+    /// Asks for the counters of a slot that is about to be pinned.
     #[inline]
     pub(crate) fn prefetch(&self, slot: u32) {
         self.of(slot).into_iter().for_each(prefetch);
     }
 
-    /// Adds a handle; `false` when there are too many. The caller holds the books' read or write lock.
-    pub(crate) fn pin(&self, slot: u32) -> bool {
-        let Some(pins) = self.of(slot) else { return false };
-        if pins.fetch_add(1, Ordering::Acquire) < PINS_MAX {
+    /// Adds a use; `false` when there are too many. The caller holds the books' read or write lock.
+    #[inline]
+    pub(crate) fn pin(&self, slot: u32, what: Pinned) -> bool {
+        let Some(counter) = self.counter(slot, what) else { return false };
+        if counter.fetch_add(1, Ordering::Acquire) < PINS_MAX {
             return true;
         }
-        pins.fetch_sub(1, Ordering::Release);
+        counter.fetch_sub(1, Ordering::Release);
         false
     }
 
-    /// Takes a handle away; what its owner did with the memory comes before whatever the next remover does.
-    pub(crate) fn unpin(&self, slot: u32) {
-        if let Some(pins) = self.of(slot) {
-            pins.fetch_sub(1, Ordering::Release);
+    /// Takes a use away; what its owner did with the memory comes before whatever the next remover does.
+    #[inline]
+    pub(crate) fn unpin(&self, slot: u32, what: Pinned) {
+        if let Some(counter) = self.counter(slot, what) {
+            counter.fetch_sub(1, Ordering::Release);
         }
     }
 
-    /// Returns the number of handles. Under the books' write lock it can only fall.
-    pub(crate) fn count(&self, slot: u32) -> u32 {
-        self.of(slot).map_or(0, |pins| pins.load(Ordering::Acquire))
+    /// Returns the number of uses. Under the books' write lock it can only fall.
+    pub(crate) fn count(&self, slot: u32, what: Pinned) -> u32 {
+        self.counter(slot, what).map_or(0, |counter| counter.load(Ordering::Acquire))
     }
 
-    /// Moves the handles of a part to its new first segment. The caller holds the books' write lock and all handles.
-    pub(crate) fn hand_over(&self, from: u32, to: u32) {
-        if let (Some(from), Some(to)) = (self.of(from), self.of(to)) {
-            to.store(from.load(Ordering::Acquire), Ordering::Release);
-            from.store(0, Ordering::Release);
+    /// Sets the number of uses. The caller holds the books' write lock, and all uses that there are.
+    pub(crate) fn set(&self, slot: u32, what: Pinned, count: u32) {
+        if let Some(counter) = self.counter(slot, what) {
+            counter.store(count, Ordering::Release);
         }
     }
 }

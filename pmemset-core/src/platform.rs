@@ -9,10 +9,10 @@
 //! use std::sync::Mutex;
 //!
 //! use pmemset_core::arch::Cpu;
-//! use pmemset_core::error::MapFailure;
+//! use pmemset_core::error::{MapFailure, ReserveError};
 //! use pmemset_core::lock::SpinRwLock;
 //! use pmemset_core::{Config, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health};
-//! use pmemset_core::{MapConfig, Platform, Set, Source, contract};
+//! use pmemset_core::{MapConfig, Platform, Set, Slab, Source, contract};
 //!
 //! const PAGE: usize = 512;
 //! const PAGES: usize = 64;
@@ -51,13 +51,14 @@
 //!     fn cpu(&self) -> &Cpu {
 //!         &Cpu::NONE // has no cache
 //!     }
-//!     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+//!     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
 //!         let starts = (self.memory.start()..self.memory.end()).step_by(PAGE);
 //!         let mut windows = starts.filter_map(|start| Extent::new(start, length_bytes));
-//!         windows.find(|window| window.start() % alignment_bytes == 0 && self.mark(*window, false).is_some()).ok_or(Errno::NOMEM)
+//!         let mut aligned = windows.by_ref().filter(|window| window.start() % alignment_bytes == 0);
+//!         aligned.find(|window| self.mark(*window, false).is_some()).ok_or(ReserveError::CannotFit)
 //!     }
-//!     fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
-//!         self.mark(window, false).ok_or(Errno::EXIST)
+//!     fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+//!         self.mark(window, false).ok_or(ReserveError::Occupied)
 //!     }
 //!     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
 //!         self.mark(window, true).ok_or(Errno::INVAL)
@@ -122,9 +123,10 @@
 //! contract::platform(&toy, &mut report);
 //! contract::source(&toy, &fram, &mut report);
 //!
-//! let set: Set<'_, _, &Fram, 8> = Set::new(&toy, Config::new(Granularity::Byte));
-//! let mapped = set.map(&fram, &MapConfig::new().length(4 * PAGE)).unwrap();
-//! assert_eq!(mapped.part, memory.slice(0, 4 * PAGE).unwrap());
+//! let mut slab = Slab::<&Fram, 8>::new();
+//! let set = Set::new(&toy, Config::new(Granularity::Byte), &mut slab);
+//! let part = set.map(&fram, &MapConfig::new().length(4 * PAGE)).unwrap();
+//! assert_eq!(part.extent(), memory.slice(0, 4 * PAGE).unwrap());
 //! ```
 //! Keep the list of the duties that are skipped in your test, and have it fail when there is another: what is no longer
 //! checked is easily missed. `examples/own-platform` does so. A page may be as small as a machine word, and need not be the
@@ -149,7 +151,7 @@
 
 use crate::Extent;
 use crate::arch::{self, Cpu, StoreKind};
-use crate::error::Errno;
+use crate::error::{Errno, ReserveError};
 
 /// The address space that parts live in, and how stores of this processor reach the medium.
 ///
@@ -171,6 +173,10 @@ pub unsafe trait Platform: Sync {
     /// [`lock`](crate::lock) has one that spins and one that masks interrupts; a platform whose threads can sleep
     /// brings one whose waiters do.
     type Lock: lock_api::RawRwLock;
+
+    /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, the code for larger
+    /// ones is not built.
+    const SEGMENTS_MAX: usize = 65_536;
 
     /// Returns which address space it is, where there are several of the kind; always the same.
     fn space(&self) -> Self::Space;
@@ -194,15 +200,37 @@ pub unsafe trait Platform: Sync {
     ///
     /// # Errors
     ///
-    /// The platform's reason; nothing is reserved then.
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno>;
+    /// See [`ReserveError`]; nothing is reserved then.
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError>;
 
     /// Reserves exactly `window`, which is free of anything else; also used to extend a reservation in place.
     ///
     /// # Errors
     ///
-    /// `Errno::EXIST` when something else is there; nothing is reserved then.
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno>;
+    /// [`ReserveError::Occupied`] when something else is there; nothing is reserved then.
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError>;
+
+    /// Returns whether [`reserve`](Self::reserve) would succeed now, where a glance tells; asked before a source grows.
+    ///
+    /// # Errors
+    ///
+    /// What `reserve` would say.
+    #[inline]
+    fn may_reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ReserveError> {
+        let _ = (length_bytes, alignment_bytes);
+        Ok(())
+    }
+
+    /// Returns whether [`reserve_at`](Self::reserve_at) would succeed now, where a glance tells.
+    ///
+    /// # Errors
+    ///
+    /// What `reserve_at` would say.
+    #[inline]
+    fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        let _ = window;
+        Ok(())
+    }
 
     /// Gives back `window`: any piece of what was reserved; the rest stays as it is. A platform that cannot take a piece
     /// refuses it.

@@ -21,7 +21,7 @@ const PAGE: usize = 256;
 const WORDS: usize = PAGE / 8;
 
 type Handle = Arc<Checked<SimSource, SpinRwLock>>;
-type CutSet<'s> = Set<'s, SimPlatform, Handle, 8>;
+type CutSet<'s, O = ()> = Set<'s, SimPlatform, Handle, O>;
 
 fn machine_of(granularity: Granularity) -> (Hardware, Medium) {
     let medium = Medium::new(PAGE as u64).growing_to(8 * PAGE as u64).granularity(granularity).device(b"dimm", 7);
@@ -29,8 +29,8 @@ fn machine_of(granularity: Granularity) -> (Hardware, Medium) {
 }
 
 /// Keeps every record, if `keeps`.
-fn keeper(machine: &Machine, keeps: bool) -> impl Observer<SimPlatform, Handle, 8> + '_ {
-    from_fn(move |_: &CutSet<'_>, event: &Event<'_, Handle>| {
+fn keeper(machine: &Machine, keeps: bool) -> impl Observer<Handle> + '_ {
+    from_fn(move |event: &Event<'_, Handle>| {
         if let (Event::SdsUpdate { record, .. }, true) = (event, keeps) {
             machine.keep(&record.to_bytes());
         }
@@ -54,10 +54,10 @@ fn store(part: Extent, value: u64) {
 /// Maps two pages, one of them new, stores to them, removes the part, and says so.
 fn map_store_remove(machine: &Machine, source: &Handle, keeps: bool) {
     let observer = keeper(machine, keeps);
-    let set = CutSet::new(machine.platform(), Config::new(Granularity::Page).observer(&observer));
-    let mapped = set.map(Arc::clone(source), &MapConfig::new().length(2 * PAGE)).unwrap();
-    store(mapped.part, 7);
-    set.remove(set.part_at(mapped.part.start()).unwrap()).map_err(|refused| refused.error).unwrap();
+    let set = CutSet::with_capacity(machine.platform(), Config::new(Granularity::Page).observer(&observer), 8);
+    let mapped = set.map(Arc::clone(source), &MapConfig::new().length(2 * PAGE)).unwrap().extent();
+    store(mapped, 7);
+    set.remove(set.part_at(mapped.start()).unwrap()).unwrap();
     machine.acknowledge(1);
 }
 
@@ -85,10 +85,11 @@ fn explore_life(granularity: Granularity, keeps: bool, depth: usize) -> Result<E
 
 /// Gives the first page whole bytes again, durably, and past the record: before that is repaired.
 fn restore(machine: &Machine) {
-    let set: Set<'_, SimPlatform, SimSource, 2> = Set::new(machine.platform(), Config::new(Granularity::Page));
-    let part = set.map(machine.source(0), &MapConfig::new().length(PAGE)).unwrap().part;
+    let set: Set<'_, SimPlatform, SimSource, _> =
+        Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 2);
+    let part = set.map(machine.source(0), &MapConfig::new().length(PAGE)).unwrap().extent();
     set.fill(part.start(), 0, PAGE, CopyFlags::empty()).unwrap();
-    set.remove(set.part_at(part.start()).unwrap()).map_err(|refused| refused.error).unwrap();
+    set.remove(set.part_at(part.start()).unwrap()).unwrap();
 }
 
 /// Fails where the shutdown state is good, and the bytes are not.
@@ -96,7 +97,7 @@ fn restore(machine: &Machine) {
 /// Asks for the state first: bytes that no record vouches for are not looked at.
 fn judge(machine: &Machine, source: &Handle, keeps: bool) -> Result<(), String> {
     let observer = keeper(machine, keeps);
-    let set = CutSet::new(machine.platform(), Config::new(Granularity::Page).observer(&observer));
+    let set = CutSet::with_capacity(machine.platform(), Config::new(Granularity::Page).observer(&observer), 8);
     let told = machine.acknowledged() == 1;
     // From here on the source is in use again, and what was told before is of no use after a cut of this check.
     machine.acknowledge(0);
@@ -109,7 +110,7 @@ fn judge(machine: &Machine, source: &Handle, keeps: bool) -> Result<(), String> 
             if told && words[0] != 7 {
                 return Err("removal was told, and the bytes are lost".to_owned());
             }
-            set.remove(set.part_at(mapped.part.start()).unwrap()).map_err(|refused| refused.error.to_string())
+            set.remove(mapped).map_err(|error| error.to_string())
         }
         Err(MapError::UndesirablePartState { verdict }) if !told && verdict.state == PartState::Corrupted => {
             restore(machine);
@@ -141,12 +142,12 @@ fn removed_ranges_are_durable() {
     let (hardware, medium) = machine_of(Granularity::CacheLine);
     let work = |machine: &Machine| {
         let source = Arc::new(Checked::new(machine.add_source(medium)));
-        let set = CutSet::new(machine.platform(), Config::new(Granularity::Page));
+        let set = CutSet::with_capacity(machine.platform(), Config::new(Granularity::Page), 8);
         set.set_coalescing(Coalescing::Full);
         let map = |page: usize| {
-            set.map(Arc::clone(&source), &MapConfig::new().offset((page * PAGE) as u64).unwrap().length(PAGE)).unwrap()
+            set.map(Arc::clone(&source), &MapConfig::new().offset((page * PAGE) as u64).length(PAGE)).unwrap()
         };
-        let part = [0, 1, 2].map(map)[2].part;
+        let part = [0, 1, 2].map(|page| map(page).part_extent())[2];
         machine.settle();
         store(part, 9);
         set.remove_range(part.start() + PAGE, 1).unwrap();
@@ -175,17 +176,17 @@ const LENGTH: usize = 200;
 type StoreAndPersist = fn(&CutSet<'_>, usize) -> Result<(), PersistError>;
 
 const WAYS: [(&str, StoreAndPersist); 10] = [
-    ("copy", |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::empty())),
-    ("copy around the cache", |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::NONTEMPORAL)),
-    ("copy through the cache", |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::TEMPORAL)),
+    ("copy", |set, at| set.write(at, &[0x77; LENGTH])),
+    ("copy around the cache", |set, at| set.write_with(at, &[0x77; LENGTH], CopyFlags::NONTEMPORAL)),
+    ("copy through the cache", |set, at| set.write_with(at, &[0x77; LENGTH], CopyFlags::TEMPORAL)),
     ("copy, then drain", |set, at| {
-        set.copy(at, &[0x77; LENGTH], CopyFlags::NODRAIN)?;
+        set.write_with(at, &[0x77; LENGTH], CopyFlags::NODRAIN)?;
         set.drain();
         Ok(())
     }),
     ("fill", |set, at| set.fill(at, 0x77, LENGTH, CopyFlags::empty())),
     ("copy without a flush, then persist", |set, at| {
-        set.copy(at, &[0x77; LENGTH], CopyFlags::NOFLUSH)?;
+        set.write_with(at, &[0x77; LENGTH], CopyFlags::NOFLUSH)?;
         set.persist(at, LENGTH)
     }),
     ("fill without a flush, then persist many", |set, at| {
@@ -195,7 +196,7 @@ const WAYS: [(&str, StoreAndPersist); 10] = [
     }),
     ("write to a part", |set, at| {
         let part = set.part_at(at)?;
-        part.write(at - part.extent().start(), &[0x77; LENGTH], CopyFlags::empty())
+        part.write(at - part.extent().start(), &[0x77; LENGTH])
     }),
     ("fill a part", |set, at| {
         let part = set.part_at(at)?;
@@ -204,7 +205,7 @@ const WAYS: [(&str, StoreAndPersist); 10] = [
     ("write to a part without a flush, then persist", |set, at| {
         let part = set.part_at(at)?;
         let offset = at - part.extent().start();
-        part.write(offset, &[0x77; LENGTH], CopyFlags::NOFLUSH)?;
+        part.write_with(offset, &[0x77; LENGTH], CopyFlags::NOFLUSH)?;
         part.persist(offset, LENGTH)
     }),
 ];
@@ -213,8 +214,8 @@ fn explore_stores(granularity: Granularity, way: StoreAndPersist) -> Result<Expl
     let (hardware, medium) = machine_of(granularity);
     let work = |machine: &Machine| {
         let source = Arc::new(Checked::new(machine.add_source(medium)));
-        let set = CutSet::new(machine.platform(), Config::new(Granularity::Page));
-        let part = set.map(source, &MapConfig::new()).unwrap().part;
+        let set = CutSet::with_capacity(machine.platform(), Config::new(Granularity::Page), 8);
+        let part = set.map(source, &MapConfig::new()).unwrap().extent();
         machine.settle();
         way(&set, part.start() + AT).unwrap();
         machine.acknowledge(1);
@@ -251,8 +252,8 @@ fn stores_told_to_be_durable_are() {
 #[test]
 fn stores_not_told_to_be_durable_are_not_at_cache_line_granularity() {
     let forgotten: [StoreAndPersist; 2] = [
-        |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::NOFLUSH),
-        |set, at| set.copy(at, &[0x77; LENGTH], CopyFlags::NODRAIN),
+        |set, at| set.write_with(at, &[0x77; LENGTH], CopyFlags::NOFLUSH),
+        |set, at| set.write_with(at, &[0x77; LENGTH], CopyFlags::NODRAIN),
     ];
     for way in forgotten {
         explore_stores(Granularity::CacheLine, way).unwrap_err();

@@ -12,11 +12,11 @@ use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Part, Set};
 
 const PAGE_BYTES: usize = 256;
 
-type SimSet<'s> = Set<'s, SimPlatform, SimSource, 4>;
+type SimSet<'s, O = ()> = Set<'s, SimPlatform, SimSource, O>;
 
 /// A part as flash memory: what was written or erased is durable when the call returns, and until then any of its
 /// units may be.
-struct Flash<'s>(Part<'s, SimPlatform, SimSource, 4>);
+struct Flash<'s>(Part<&'s SimSet<'static>>);
 
 #[derive(Debug)]
 struct FlashError(#[expect(dead_code, reason = "printed where it is unwrapped")] PersistError);
@@ -58,7 +58,7 @@ impl NorFlash for Flash<'_> {
     }
 
     fn write(&mut self, offset: u32, bytes: &[u8]) -> Result<(), FlashError> {
-        Ok(self.0.write(offset as usize, bytes, CopyFlags::empty())?)
+        Ok(self.0.write(offset as usize, bytes)?)
     }
 }
 
@@ -111,9 +111,9 @@ impl<F: NorFlash> Counter<F> {
 }
 
 fn with_counter<T>(machine: &Machine, act: impl FnOnce(Counter<Flash<'_>>) -> T) -> T {
-    let set = SimSet::new(machine.platform(), Config::new(Granularity::CacheLine));
+    let set = SimSet::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
     let mapped = set.map(machine.source(0), &MapConfig::new()).unwrap();
-    act(Counter(Flash(set.part_at(mapped.part.start()).unwrap())))
+    act(Counter(Flash(set.part_at(mapped.extent().start()).unwrap())))
 }
 
 fn explore(erases_first: bool) -> Result<Explored, Failure> {

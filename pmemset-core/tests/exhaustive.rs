@@ -2,8 +2,8 @@
 
 mod world;
 
+use pmemset_core::Coalescing;
 use pmemset_core::sim::Page;
-use pmemset_core::{Coalescing, Set};
 use world::{Ground, Op, PAGE, Plan, World};
 
 const LENGTH: u32 = 4;
@@ -27,7 +27,7 @@ fn run(sequence: &[Op], plan: Plan) {
     let machine = ground.machine.clone();
     {
         let observer = ground.observer();
-        let set = Set::new(machine.platform(), ground.config(plan, &observer));
+        let set = ground.set(plan, &observer);
         let mut world = World::new(&ground, &set, plan);
         for op in sequence {
             world.step(*op);

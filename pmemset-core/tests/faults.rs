@@ -4,7 +4,7 @@ mod world;
 
 use pmemset_core::error::RemoveError;
 use pmemset_core::sim::{Call, Fault, Page, Random};
-use pmemset_core::{Coalescing, Extent, Set};
+use pmemset_core::{Coalescing, Extent};
 use world::{Ground, Op, Outcome, PAGE, Plan, Told, World, random_op};
 
 const OWN: Plan = Plan { reservation_pages: 0, ahead_pages: 0 };
@@ -48,7 +48,7 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
     let machine = ground.machine.clone();
     let failed = {
         let observer = ground.observer();
-        let set = Set::new(machine.platform(), ground.config(plan, &observer));
+        let set = ground.set(plan, &observer);
         let mut world = World::new(&ground, &set, plan);
         for op in before {
             world.step(*op);
@@ -93,7 +93,7 @@ fn fail_nth(plan: Plan, before: &[Op], op: Op, nth: u64, for_good: bool) -> bool
 }
 
 /// What could not be flushed stays refused until it is discarded, or for as long as somebody has a handle.
-fn give_up(world: &mut World<'_>, op: Op) {
+fn give_up(world: &mut World<'_, '_>, op: Op) {
     let again = world.act(op);
     assert!(matches!(again, Outcome::Remove(Err(RemoveError::FailedBefore { .. }))), "{again:?}");
     world.check(&[]);
@@ -101,7 +101,7 @@ fn give_up(world: &mut World<'_>, op: Op) {
     let whole = matches!(op, Op::Remove { .. });
     let discarded = if whole {
         let handle = world.set.part_at(range.start()).unwrap();
-        world.set.discard(handle).map_err(|refused| refused.error)
+        world.set.discard(handle)
     } else {
         world.set.discard_range(range.start(), range.length_bytes())
     };
@@ -117,7 +117,7 @@ fn give_up(world: &mut World<'_>, op: Op) {
     world.check(&told);
 }
 
-fn range_of(world: &World<'_>, op: Op) -> Extent {
+fn range_of(world: &World<'_, '_>, op: Op) -> Extent {
     match op {
         Op::Remove { part } => world.model.nth_part(part).unwrap(),
         Op::RemoveRange { segment, delta, length_bytes } => {
@@ -129,7 +129,7 @@ fn range_of(world: &World<'_>, op: Op) -> Extent {
 
 /// Takes out of the model what a removal has removed before it failed, and returns the events; the error has to have
 /// said the same.
-fn removed_below(world: &mut World<'_>, op: Op, segment: Extent, removed: Option<Extent>) -> Vec<Told> {
+fn removed_below(world: &mut World<'_, '_>, op: Op, segment: Extent, removed: Option<Extent>) -> Vec<Told> {
     let below = range_of(world, op).before(segment.start());
     let extents = world.model.segments.iter().map(|segment| segment.extent);
     let mut gone: Vec<Extent> = extents.filter(|extent| below.is_some_and(|below| below.overlaps(*extent))).collect();
@@ -179,7 +179,7 @@ fn set_that_cannot_unmap_keeps_its_address_space() {
         let machine = ground.machine.clone();
         {
             let observer = ground.observer();
-            let set = Set::new(machine.platform(), ground.config(plan, &observer));
+            let set = ground.set(plan, &observer);
             let mut world = World::new(&ground, &set, plan);
             for op in [FULL, MAP, MORE, LAST] {
                 world.step(op);

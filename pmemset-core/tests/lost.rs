@@ -8,32 +8,32 @@ use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::sim::{Call, Explore, Explored, Failure, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{
-    Answer, Checked, Config, CopyFlags, Event, Granularity, MapConfig, Part, Set, ShutdownRecord, Source,
+    Answer, Checked, Config, CopyFlags, Event, Granularity, MapConfig, Part, Set, SetRef, ShutdownRecord, Source,
 };
 
 const PAGE: usize = 256;
 
 type Handle = Arc<Checked<SimSource, SpinRwLock>>;
-type LostSet<'s> = Set<'s, SimPlatform, Handle, 4>;
-type LostPart<'s> = Part<'s, SimPlatform, Handle, 4>;
+type LostSet<'s, O = ()> = Set<'s, SimPlatform, Handle, O>;
 
-fn store(part: &LostPart<'_>) {
-    part.write(0, &[1; 8], CopyFlags::NOFLUSH).unwrap();
+fn store<R: SetRef>(part: &Part<R>) {
+    part.write_with(0, &[1; 8], CopyFlags::NOFLUSH).unwrap();
 }
 
 /// Stores to a page in each of two sets, and insists on making both durable, whatever fails: what was told in the end
 /// is acknowledged, a bit for each page.
 fn insist(machine: &Machine, source: &Handle, nth: u64, call: Call) -> u64 {
-    let observer = from_fn(|_: &LostSet<'_>, event: &Event<'_, Handle>| {
+    let observer = from_fn(|event: &Event<'_, Handle>| {
         if let Event::SdsUpdate { record, .. } = event {
             machine.keep(&record.to_bytes());
         }
         Answer::Proceed
     });
-    let sets = [0, 1].map(|_| LostSet::new(machine.platform(), Config::new(Granularity::Page).observer(&observer)));
+    let sets = [0, 1]
+        .map(|_| LostSet::with_capacity(machine.platform(), Config::new(Granularity::Page).observer(&observer), 4));
     let starts = [0, 1].map(|page| {
-        let config = MapConfig::new().offset((page * PAGE) as u64).unwrap().length(PAGE);
-        sets[page].map(Arc::clone(source), &config).unwrap().part.start()
+        let config = MapConfig::new().offset((page * PAGE) as u64).length(PAGE);
+        sets[page].map(Arc::clone(source), &config).unwrap().extent().start()
     });
     let tell = |page: usize, done: bool| machine.acknowledge(machine.acknowledged() | u64::from(done) << page);
     machine.settle();
@@ -46,9 +46,9 @@ fn insist(machine: &Machine, source: &Handle, nth: u64, call: Call) -> u64 {
     }
     tell(1, sets[1].deep_flush(starts[1], 8).is_ok());
     for page in [0, 1] {
-        match sets[page].remove(sets[page].part_at(starts[page]).unwrap()) {
+        match sets[page].try_remove(sets[page].part_at(starts[page]).unwrap()) {
             Ok(()) => tell(page, true),
-            Err(refused) => sets[page].discard(refused.part).map_err(|refused| refused.error).unwrap(),
+            Err(refused) => sets[page].discard(refused.part).unwrap(),
         }
     }
     machine.failed_calls()
@@ -99,17 +99,18 @@ fn source_that_is_opened_anew_works_again() {
     let outcome = Explore::new(Hardware::new().page_bytes(PAGE).address_space_bytes(16 * PAGE)).run(
         |machine| {
             let source = machine.add_source(Medium::new(PAGE as u64).granularity(Granularity::Page));
-            let set: Set<'_, SimPlatform, SimSource, 4> = Set::new(machine.platform(), Config::new(Granularity::Page));
-            let start = set.map(source.clone(), &MapConfig::new()).unwrap().part.start();
+            let set: Set<'_, SimPlatform, SimSource, _> =
+                Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+            let start = set.map(source.clone(), &MapConfig::new()).unwrap().extent().start();
             machine.settle();
-            set.copy(start, &[1; 8], CopyFlags::NOFLUSH).unwrap();
+            set.write_with(start, &[1; 8], CopyFlags::NOFLUSH).unwrap();
             machine.fail(Fault::nth(0).only(Call::Sync));
             set.persist(start, 8).unwrap_err();
             set.persist(start, 8).unwrap_err();
-            set.discard(set.part_at(start).unwrap()).map_err(|refused| refused.error).unwrap();
+            set.discard(set.part_at(start).unwrap()).unwrap();
             // What was lost has to be stored again.
-            let start = set.map(source.reopen(), &MapConfig::new()).unwrap().part.start();
-            set.copy(start, &[2; 8], CopyFlags::empty()).unwrap();
+            let start = set.map(source.reopen(), &MapConfig::new()).unwrap().extent().start();
+            set.write(start, &[2; 8]).unwrap();
             machine.acknowledge(1);
         },
         |machine| match (machine.acknowledged(), machine.source(0).words(0, 1)[0] & 0xff) {
@@ -126,10 +127,11 @@ fn a_program_that_goes_on_without_a_set_is_found() {
     let outcome = Explore::new(Hardware::new().page_bytes(PAGE).address_space_bytes(16 * PAGE)).run(
         |machine| {
             let source = machine.add_source(Medium::new(PAGE as u64).granularity(Granularity::Page));
-            let set: Set<'_, SimPlatform, SimSource, 4> = Set::new(machine.platform(), Config::new(Granularity::Page));
-            let part = set.map(source.clone(), &MapConfig::new()).unwrap().part;
+            let set: Set<'_, SimPlatform, SimSource, _> =
+                Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+            let part = set.map(source.clone(), &MapConfig::new()).unwrap().extent();
             machine.settle();
-            set.copy(part.start(), &[1; 8], CopyFlags::NOFLUSH).unwrap();
+            set.write_with(part.start(), &[1; 8], CopyFlags::NOFLUSH).unwrap();
             machine.fail(Fault::nth(0).only(Call::Sync));
             source.sync(part, 0).unwrap_err();
             source.sync(part, 0).unwrap();

@@ -4,7 +4,6 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use pmemset_core::Set;
 use pmemset_core::sim::{Page, Random};
 use world::{Ground, Outcome, Plan, World, random_op};
 
@@ -32,7 +31,7 @@ fn run(seed: u64, steps: usize, seen: &mut Seen) {
 
 fn play(ground: &Ground, plan: Plan, random: &mut Random, steps: usize, seen: &mut Seen) {
     let observer = ground.observer();
-    let set = Set::new(ground.machine.platform(), ground.config(plan, &observer));
+    let set = ground.set(plan, &observer);
     let mut world = World::new(ground, &set, plan);
     for step in 0..steps {
         let op = random_op(random);

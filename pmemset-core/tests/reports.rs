@@ -8,15 +8,15 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use pmemset_core::sim::{Explore, Explored, Failure, Hardware, Hint, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
-type SimSet<'s> = Set<'s, SimPlatform, SimSource, 4>;
-type Part<'s> = pmemset_core::Part<'s, SimPlatform, SimSource, 4>;
+type SimSet<'s, O = ()> = Set<'s, SimPlatform, SimSource, O>;
+type Part<'s> = pmemset_core::Part<&'s SimSet<'static>>;
 
 const DURABLY: CopyFlags = CopyFlags::empty();
 
 fn with_part<T>(machine: &Machine, act: impl FnOnce(&mut Part<'_>) -> T) -> T {
-    let set = SimSet::new(machine.platform(), Config::new(Granularity::CacheLine));
-    let mapped = set.map(machine.source(0), &MapConfig::new()).unwrap();
-    act(&mut set.part_at(mapped.part.start()).unwrap())
+    let set = SimSet::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    let mapped = set.map(machine.source(0), &MapConfig::new()).unwrap().extent();
+    act(&mut set.part_at(mapped.start()).unwrap())
 }
 
 fn run(
@@ -52,8 +52,8 @@ fn what_was_read_in_an_order_that_never_was_is_told() {
         run(
             explore(),
             move |_, part| {
-                part.write(0, &[1; 8], flags).unwrap();
-                part.write(64, &[1; 8], DURABLY).unwrap();
+                part.write_with(0, &[1; 8], flags).unwrap();
+                part.write_with(64, &[1; 8], DURABLY).unwrap();
             },
             // Reads both, and is content with whatever it finds.
             |part| match (get(part, 0), get(part, 8)) {
@@ -76,9 +76,9 @@ fn flushes_and_fences_for_nothing_are_told() {
     let outcome = run(
         explore(),
         |_, part| {
-            part.write(0, &[1; 8], CopyFlags::TEMPORAL).unwrap();
+            part.write_with(0, &[1; 8], CopyFlags::TEMPORAL).unwrap();
             part.persist(0, 8).unwrap(); // for nothing, the fence as well
-            part.write(0, &[2; 8], CopyFlags::NOFLUSH).unwrap();
+            part.write_with(0, &[2; 8], CopyFlags::NOFLUSH).unwrap();
             part.persist(0, 8).unwrap();
         },
         |_| Ok(()),
@@ -98,7 +98,7 @@ fn slices_and_pointers_are_decided_at_once_and_what_is_stored_never() {
     let runs = |check: fn(&mut Part<'_>) -> bool| {
         let outcome = run(
             explore(),
-            |_, part| (0..4).for_each(|line| part.write(line * 64, &[1; 16], CopyFlags::NOFLUSH).unwrap()),
+            |_, part| (0..4).for_each(|line| part.write_with(line * 64, &[1; 16], CopyFlags::NOFLUSH).unwrap()),
             |part| if check(part) { Ok(()) } else { Err("not accepted".to_owned()) },
         );
         outcome.unwrap().runs
@@ -124,7 +124,7 @@ fn reads_at_addresses_that_nobody_has_asked_for_are_told() {
             let _ = machine.add_source(Medium::new(4096));
             with_part(machine, |part| {
                 machine.settle();
-                part.write(0, &[1; 8], CopyFlags::NOFLUSH).unwrap();
+                part.write_with(0, &[1; 8], CopyFlags::NOFLUSH).unwrap();
             });
             machine.acknowledge(1);
         },
@@ -152,7 +152,7 @@ fn progress_and_what_is_left_out_are_told() {
     });
     let outcome = run(
         explore,
-        |_, part| (0..11).for_each(|line| part.write(line * 64, &[1; 8], CopyFlags::NOFLUSH).unwrap()),
+        |_, part| (0..11).for_each(|line| part.write_with(line * 64, &[1; 8], CopyFlags::NOFLUSH).unwrap()),
         |part| if (0..11).all(|line| get(part, line * 8) < u64::MAX) { Ok(()) } else { Err(String::new()) },
     );
     let explored = outcome.unwrap();
@@ -198,10 +198,10 @@ fn appending_threads(right: bool) -> Result<Explored, Failure> {
         let taken = AtomicU64::new(0);
         let append = |value: u8| {
             let number = taken.fetch_add(1, Ordering::SeqCst) as usize;
-            part.write(64 + number * 64, &[value; 16], DURABLY).unwrap();
+            part.write_with(64 + number * 64, &[value; 16], DURABLY).unwrap();
             let mark = if right { number * 8 } else { 0 };
             let count = if right { 1 } else { taken.load(Ordering::SeqCst) };
-            part.write(mark, &count.to_le_bytes(), DURABLY).unwrap();
+            part.write_with(mark, &count.to_le_bytes(), DURABLY).unwrap();
         };
         machine.threads([&|| append(1), &|| append(2)]);
     };
@@ -234,13 +234,13 @@ fn threads_wait_for_the_lock_of_a_set() {
     let outcome = explore().schedules(10).run(
         |machine| {
             let sources = [0, 1].map(|_| machine.add_source(Medium::new(4096)));
-            let set = SimSet::new(machine.platform(), Config::new(Granularity::CacheLine));
+            let set = SimSet::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
             machine.settle();
             let live = |index: usize| {
-                let mapped = set.map(sources[index].clone(), &MapConfig::new()).unwrap();
-                let part = set.part_at(mapped.part.start()).unwrap();
-                part.write(0, &[7; 64], DURABLY).unwrap();
-                set.remove(part).map_err(|refused| refused.error).unwrap();
+                let mapped = set.map(sources[index].clone(), &MapConfig::new()).unwrap().extent();
+                let part = set.part_at(mapped.start()).unwrap();
+                part.write_with(0, &[7; 64], DURABLY).unwrap();
+                set.remove(part).unwrap();
             };
             machine.threads([&|| live(0), &|| live(1)]);
             machine.acknowledge(1);

@@ -19,9 +19,9 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = DaxSource::open("/dev/dax0.0")?;
-//! let set: Set<'_, Linux, &DaxSource, 16> = Set::new(Linux::new(), Config::new(Granularity::CacheLine));
-//! let mapped = set.map(&device, &MapConfig::new())?;
-//! println!("{} is at {}", device.facts().length_bytes()?, mapped.segment);
+//! let set = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 16);
+//! let mapped = set.map(&device, &MapConfig::new())?.extent();
+//! println!("{} is at {}", device.facts().length_bytes()?, mapped);
 //! # Ok(())
 //! # }
 //! ```

@@ -7,7 +7,7 @@ use core::cell::Cell;
 use core::hint::black_box;
 use core::ptr;
 
-use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
+use pmemset_core::{Config, Granularity, MapConfig, Set};
 use shim_linux::Linux;
 use support::{BenchSet, Contender, Options, clwb_loop, compare, contender, has_clwb, libpmem2, tmpfs_file};
 
@@ -21,13 +21,13 @@ fn main() {
         Ok(found) => found,
         Err(reason) => return eprintln!("skipped: {reason}"),
     };
-    let set: BenchSet<'_> = Set::new(Linux::new(), Config::new(Granularity::CacheLine));
-    let mapped = set.map(&source, &MapConfig::new()).unwrap();
-    let part = set.part_at(mapped.part.start()).unwrap();
+    let set: BenchSet<'_, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 8);
+    let mapped = set.map(&source, &MapConfig::new()).unwrap().extent();
+    let part = set.part_at(mapped.start()).unwrap();
     let bytes: Vec<u8> = (0..=255).cycle().take(FILE_BYTES).collect();
     let peer = libpmem2(&file);
     // The same pages in both mappings, all of them present.
-    part.write(0, &bytes, CopyFlags::empty()).unwrap();
+    part.write(0, &bytes).unwrap();
     peer.iter().for_each(|peer| peer.copy(0, bytes.as_ptr(), FILE_BYTES, 0));
     let base = part.as_ptr(0, FILE_BYTES).unwrap();
     let by_hand = has_clwb(set.platform());
@@ -42,7 +42,7 @@ fn main() {
         let at = &at;
         let from = bytes.as_ptr();
         let mut contenders: Vec<Contender<'_>> = vec![contender("pmemset", || {
-            part.write(at(0), black_box(&bytes[..n]), CopyFlags::empty()).unwrap();
+            part.write(at(0), black_box(&bytes[..n])).unwrap();
         })];
         if let Some(peer) = &peer {
             contenders.push(contender("libpmem2", move || peer.copy(at(1), black_box(from), black_box(n), 0)));

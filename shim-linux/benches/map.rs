@@ -17,8 +17,6 @@ use shim_linux::{FileSource, Linux};
 const PAGE: usize = 4096;
 const PARTS_MAX: usize = 65_536;
 
-type Parts<'a> = Set<'a, Linux, &'a FileSource<BorrowedFd<'a>>, PARTS_MAX>;
-
 #[derive(Clone, Copy)]
 struct Options {
     quick: bool,
@@ -97,8 +95,8 @@ fn map_and_remove(options: Options, n: usize, order: Order) {
     let order_of_removal = order.of(n);
     let file = file(n);
     let source = FileSource::from_fd(file.as_fd()).unwrap();
-    let reservation: Box<Reservation<Linux, PARTS_MAX>> = Box::new(Reservation::new(Linux, n * PAGE).unwrap());
-    let set: Box<Parts<'_>> = Box::new(Set::new(Linux, Config::new(Granularity::Page).reservation(&*reservation)));
+    let reservation = Reservation::with_capacity(Linux, n * PAGE, PARTS_MAX).unwrap();
+    let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), PARTS_MAX);
     // At the same addresses, between rounds in which the set is empty: what lies around them costs up to 6 %.
     let plain = Plain { file: file.as_fd(), window: reservation.extent() };
     let rounds = options.rounds() * (60_000 / n).min(50);
@@ -106,7 +104,7 @@ fn map_and_remove(options: Options, n: usize, order: Order) {
     for _ in 0..rounds {
         ours.push(time(n, || {
             for i in 0..n {
-                let config = MapConfig::new().offset((i * PAGE) as u64).unwrap().length(PAGE);
+                let config = MapConfig::new().offset((i * PAGE) as u64).length(PAGE);
                 set.map(&source, &config).unwrap();
             }
             for i in &order_of_removal {
@@ -158,12 +156,12 @@ impl Plain<'_> {
 fn look_up(options: Options, n: usize) {
     let file = file(n);
     let source = FileSource::from_fd(file.as_fd()).unwrap();
-    let reservation: Box<Reservation<Linux, PARTS_MAX>> = Box::new(Reservation::new(Linux, n * PAGE).unwrap());
-    let set: Box<Parts<'_>> = Box::new(Set::new(Linux, Config::new(Granularity::Page).reservation(&*reservation)));
+    let reservation = Reservation::with_capacity(Linux, n * PAGE, PARTS_MAX).unwrap();
+    let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), PARTS_MAX);
     let mut map = BTreeMap::new();
     for i in 0..n {
-        let config = MapConfig::new().offset((i * PAGE) as u64).unwrap().length(PAGE);
-        let segment = set.map(&source, &config).unwrap().segment;
+        let config = MapConfig::new().offset((i * PAGE) as u64).length(PAGE);
+        let segment = set.map(&source, &config).unwrap().extent();
         map.insert(segment.start(), segment);
     }
     let map = RwLock::new(map);
@@ -186,7 +184,11 @@ fn look_up(options: Options, n: usize) {
     }
     let (mut ours, mut peer) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds() {
-        ours.push(time(n, || set.parts().for_each(|part| drop(black_box(part)))));
+        ours.push(time(n, || {
+            set.extents().for_each(|part| {
+                black_box(part);
+            })
+        }));
         peer.push(time(n, || {
             map.read().unwrap().values().for_each(|part| {
                 black_box(part);

@@ -17,9 +17,9 @@ fn main() {
         Ok(found) => found,
         Err(reason) => return eprintln!("skipped: {reason}"),
     };
-    let set: BenchSet<'_> = Set::new(Linux::new(), Config::new(Granularity::CacheLine));
-    let mapped = set.map(&source, &MapConfig::new()).unwrap();
-    let part = set.part_at(mapped.part.start()).unwrap();
+    let set: BenchSet<'_, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 8);
+    let mapped = set.map(&source, &MapConfig::new()).unwrap().extent();
+    let part = set.part_at(mapped.start()).unwrap();
     let peer = libpmem2(&file);
     part.fill(0, 1, FILE_BYTES, CopyFlags::empty()).unwrap();
     peer.iter().for_each(|peer| peer.copy(0, [0; 64].as_ptr(), 64, 0));

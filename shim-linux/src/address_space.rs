@@ -6,7 +6,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::error::MapFailure;
+use pmemset_core::error::{MapFailure, ReserveError};
 use pmemset_core::{Errno, Extent, Platform};
 use rustix::fd::BorrowedFd;
 use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
@@ -68,7 +68,7 @@ unsafe impl Platform for Linux {
         if length_bytes < 2 * GIB { 2 * MIB } else { GIB }
     }
 
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let mask = alignment_bytes.wrapping_sub(1);
         let slack = alignment_bytes.saturating_sub(self.page_size_bytes());
         let total = length_bytes.checked_add(slack).ok_or(Errno::NOMEM)?;
@@ -87,7 +87,7 @@ unsafe impl Platform for Linux {
         Ok(wanted)
     }
 
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         let got = place(window.start(), window.length_bytes(), MapFlags::FIXED_NOREPLACE)?;
         if got == window {
             if ALL_IS_LOCKED.load(Ordering::Relaxed) {
@@ -99,7 +99,7 @@ unsafe impl Platform for Linux {
         // Kernels before 4.17 take the address for a wish.
         // SAFETY: the kernel has placed it a moment ago, and nobody else knows of it.
         let _ = unsafe { unmap(got) };
-        Err(Errno::EXIST)
+        Err(ReserveError::Occupied)
     }
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn lengths_that_wrap_are_refused() {
-        assert_eq!(Linux.reserve(usize::MAX & !4095, 2 * MIB), Err(Errno::NOMEM));
-        assert_eq!(Linux.reserve(1 << 62, 4096), Err(Errno::NOMEM));
+        assert_eq!(Linux.reserve(usize::MAX & !4095, 2 * MIB), Err(ReserveError::Failed(Errno::NOMEM)));
+        assert_eq!(Linux.reserve(1 << 62, 4096), Err(ReserveError::Failed(Errno::NOMEM)));
     }
 }

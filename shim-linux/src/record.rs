@@ -72,14 +72,14 @@ impl core::error::Error for RecordError {
 /// let record = RecordFile::new("/var/lib/pool", b"pool.sds")?;
 /// let file = FileSource::open("/mnt/pmem/pool", OpenOptions::new())?;
 /// let pool: &Pool = &Checked::new(file).shutdown_record(record.load()?.unwrap_or_default());
-/// let keep = from_fn(|_: &Set<'_, Linux, &Pool, 64>, event| match event {
+/// let keep = from_fn(|event: &Event<'_, &Pool>| match event {
 ///     Event::SdsUpdate { record: now, sequence, .. } if record.keep(now, *sequence).is_err() => Answer::Refuse,
 ///     _ => Answer::Proceed,
 /// });
-/// let set: Box<Set<'_, Linux, &Pool, 64>> =
-///     Box::new(Set::new(Linux::new(), Config::new(Granularity::CacheLine).observer(&keep)));
-/// let mapped = set.map(pool, &MapConfig::new())?;
-/// println!("{:?}", mapped.shutdown.map(|verdict| verdict.state));
+/// let config = Config::new(Granularity::CacheLine).observer(&keep);
+/// let set = Set::with_capacity(Linux::new(), config, 64);
+/// let part = set.map(pool, &MapConfig::new())?;
+/// println!("{:?}", part.shutdown_verdict().map(|verdict| verdict.state));
 /// # Ok(())
 /// # }
 /// ```

@@ -5,8 +5,9 @@ mod machine;
 use std::os::fd::AsFd;
 
 use machine::{alone, is_root, mappings, skip};
+use pmemset_core::error::ReserveError;
 use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Platform, Set};
+use pmemset_core::{Config, Extent, Granularity, MapConfig, Platform, Set};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shim_linux::{FileSource, Linux};
@@ -45,7 +46,7 @@ fn a_reservation_extends_in_place_and_never_over_others() {
         for (offset, length) in [(7, 2), (8, 1), (8, 2), (9, 2), (0, 16)] {
             let taken = window.slice(offset * PAGE, length * PAGE).unwrap();
             let before = mappings();
-            assert_eq!(Linux.reserve_at(taken), Err(Errno::EXIST));
+            assert_eq!(Linux.reserve_at(taken), Err(ReserveError::Occupied));
             assert_eq!(mappings(), before);
         }
         release(window);
@@ -60,12 +61,12 @@ fn what_a_plain_call_maps_is_mapped() {
         let file = memfd_create("long", MemfdFlags::CLOEXEC).unwrap();
         ftruncate(&file, LENGTH as u64).unwrap();
         let source = FileSource::from_fd(file.as_fd()).unwrap();
-        let set: Set<Linux, &FileSource<_>, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        let set: Set<Linux, &FileSource<_>, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
         let limit = getrlimit(Resource::As);
         let room = total_bytes(&mappings()) + (3 << 30);
         setrlimit(Resource::As, Rlimit { current: Some(room as u64), ..limit }).unwrap();
-        let mapped = set.map(&source, &MapConfig::new()).map(|mapped| mapped.segment.length_bytes());
-        let reservation = Reservation::<Linux, 4>::new(Linux, 64 << 10).map(drop);
+        let mapped = set.map(&source, &MapConfig::new()).map(|mapped| mapped.extent().length_bytes());
+        let reservation = Reservation::with_capacity(Linux, 64 << 10, 4).map(drop);
         setrlimit(Resource::As, limit).unwrap();
         assert_eq!((mapped, reservation), (Ok(LENGTH), Ok(())));
     });
@@ -87,10 +88,10 @@ fn what_a_plain_call_maps_is_mapped_when_all_memory_is_locked() {
         if let Err(cause) = rustix::mm::mlockall(rustix::mm::MlockAllFlags::FUTURE) {
             return skip(&format!("memory cannot be locked here: {cause}"));
         }
-        let set: Set<Linux, &FileSource<_>, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        let set: Set<Linux, &FileSource<_>, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
         for _ in 0..3 {
             let mapped = set.map(&source, &MapConfig::new());
-            assert_eq!(mapped.map(|mapped| mapped.segment.length_bytes()), Ok(LENGTH));
+            assert_eq!(mapped.map(|mapped| mapped.extent().length_bytes()), Ok(LENGTH));
             set.remove_range(0, usize::MAX).unwrap();
         }
     });

@@ -7,7 +7,7 @@ use std::thread;
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Part, Set};
 use shim_linux::{FileSource, Linux};
 
-type Handle<'s, 'f> = Part<'s, Linux, &'f FileSource, 4>;
+type Handle<'s, 'f> = Part<&'s Set<'f, Linux, &'f FileSource>>;
 
 /// A place in the part, a multiple of 64 bytes from its start.
 const AT: usize = 320;
@@ -22,11 +22,11 @@ fn store(part: &Handle<'_, '_>, round: usize) {
         0 | 1 => part.fill(AT, value, LENGTH, flags | CopyFlags::NOFLUSH).unwrap(),
         2 => {
             part.fill(8192, value, LENGTH, flags | CopyFlags::NOFLUSH).unwrap();
-            part.copy_within(AT, 8192, LENGTH, flags | CopyFlags::NOFLUSH).unwrap();
+            part.copy_within(8192..8192 + LENGTH, AT, flags | CopyFlags::NOFLUSH).unwrap();
         }
         // A few bytes more at the edges, which are stored one by one.
-        3 => part.write(AT - 3, &[value; LENGTH + 6], flags | CopyFlags::NOFLUSH).unwrap(),
-        _ => part.write(AT, &[value; LENGTH], flags | CopyFlags::NOFLUSH).unwrap(),
+        3 => part.write_with(AT - 3, &[value; LENGTH + 6], flags | CopyFlags::NOFLUSH).unwrap(),
+        _ => part.write_with(AT, &[value; LENGTH], flags | CopyFlags::NOFLUSH).unwrap(),
     }
     part.flush(AT, 8).unwrap();
 }
@@ -45,8 +45,8 @@ fn torn_words(part: &Handle<'_, '_>, round: usize) -> usize {
 #[test]
 fn a_reader_beside_writers_of_one_part_gets_whole_words() {
     let source = FileSource::temporary(std::env::temp_dir()).unwrap().may_grow();
-    let set: Set<'_, Linux, &FileSource, 4> = Set::new(Linux::new(), Config::new(Granularity::Page));
-    let start = set.map(&source, &MapConfig::new().length(16384)).unwrap().part.start();
+    let set: Set<'_, Linux, &FileSource, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+    let start = set.map(&source, &MapConfig::new().length(16384)).unwrap().extent().start();
     let done = AtomicBool::new(false);
     let torn: usize = thread::scope(|scope| {
         let (set, done) = (&set, &done);

@@ -16,10 +16,10 @@ use shim_linux::{Backing, FileSource, Linux, OpenOptions};
 
 const PAGE: u64 = 4096;
 
-type Files<'a> = Set<'a, Linux, &'a FileSource, 8>;
+type Files<'a, O = ()> = Set<'a, Linux, &'a FileSource, O>;
 
 fn set<'a>() -> Files<'a> {
-    Set::new(Linux, Config::new(Granularity::Page))
+    Set::with_capacity(Linux, Config::new(Granularity::Page), 8)
 }
 
 fn pages(first: u64, count: u64) -> Span {
@@ -84,9 +84,9 @@ fn check_full(mount: &Path) {
     assert_eq!(too_much, MapError::CannotGrow { needed_bytes: 64 << 20, cause: Errno::NOSPC });
     assert_eq!(too_much.code(), -200_021);
     assert_eq!(length(&path), 8 * PAGE, "the old length");
-    assert_eq!(set.segments(), 1);
+    assert_eq!(set.segment_count(), 1);
     // The part is all there.
-    let start: *mut u8 = core::ptr::with_exposed_provenance_mut(first.segment.start());
+    let start: *mut u8 = core::ptr::with_exposed_provenance_mut(first.extent().start());
     // SAFETY: 8 pages are mapped there, and used by nobody else.
     unsafe { start.write_bytes(1, 8 * PAGE as usize) };
     // A long file that is a hole, on the same full file system.
@@ -157,7 +157,7 @@ fn fill(mount: &Path) {
 /// Maps `bytes` of `source` and stores to each page; dies of `SIGBUS` where one has no storage.
 fn store_everywhere(source: &FileSource, bytes: usize) -> Result<(), MapError> {
     let set = set();
-    let window = set.map(source, &MapConfig::new().length(bytes))?.segment;
+    let window = set.map(source, &MapConfig::new().length(bytes))?.extent();
     for page in (window.start()..window.end()).step_by(PAGE as usize) {
         let byte: *mut u8 = core::ptr::with_exposed_provenance_mut(page);
         // SAFETY: mapped, and nobody else's.
@@ -322,7 +322,7 @@ fn a_refused_map_leaves_the_file_as_it_was() {
     let source = FileSource::open(&path, OpenOptions::new().create_always()).unwrap();
     let set = set();
     let page = PAGE as usize;
-    let at = |offset: u64| MapConfig::new().offset(offset).unwrap();
+    let at = |offset: u64| MapConfig::new().offset(offset);
     let refused = [
         (MapConfig::new(), -200_030),
         (at(PAGE), -200_030),
@@ -337,7 +337,7 @@ fn a_refused_map_leaves_the_file_as_it_was() {
     for (config, code) in refused {
         let error = set.map(&source, &config).unwrap_err();
         assert_eq!(error.code(), code, "{config:?}: {error}");
-        assert_eq!((length(&path), allocated(&path), set.segments()), (0, 0, 0), "{config:?}: {error}");
+        assert_eq!((length(&path), allocated(&path), set.segment_count()), (0, 0, 0), "{config:?}: {error}");
     }
 }
 
@@ -426,7 +426,7 @@ fn threads_that_grow_one_file_never_shrink_it() {
                     for round in 0..40 {
                         together.wait();
                         let place = (round * THREADS + (thread * 5 + round) % THREADS) * PAGE;
-                        let config = MapConfig::new().offset(place).unwrap().length(PAGE as usize);
+                        let config = MapConfig::new().offset(place).length(PAGE as usize);
                         if thread % 4 == 3 {
                             // One that fails after it has grown the file.
                             if let Some(growth) = source.prepare(Span::new(place, PAGE).unwrap()).unwrap() {
@@ -434,7 +434,7 @@ fn threads_that_grow_one_file_never_shrink_it() {
                             }
                             continue;
                         }
-                        let segment = set.map(source, &config).unwrap().segment;
+                        let segment = set.map(source, &config).unwrap().extent();
                         let byte: *mut u8 = core::ptr::with_exposed_provenance_mut(segment.start());
                         // Raises SIGBUS if the file does not reach here any more.
                         // SAFETY: the page is mapped, and this thread's own.

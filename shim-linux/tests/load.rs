@@ -10,18 +10,11 @@ use std::process::Command;
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
 use pmemset_core::error::MapError;
 use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, Granularity, Set};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use pmemset_core::{Config, Granularity, Platform, Set};
+use shim_linux::{FileSource, Linux, OpenOptions, Process};
 
-/// Runs `body` in a thread with room for the largest sets.
-fn with_a_large_stack(body: impl FnOnce() + Send) {
-    std::thread::scope(|scope| {
-        std::thread::Builder::new().stack_size(128 << 20).spawn_scoped(scope, body).unwrap().join().unwrap();
-    });
-}
-
-fn cycle<'s>(set: &Set<'_, Linux, &'s FileSource, 8>, source: &'s FileSource, page: usize) {
-    let segment = set.map(source, &at(page % 8)).unwrap().segment;
+fn cycle<'s, P: Platform<Space = Process>>(set: &Set<'_, P, &'s FileSource>, source: &'s FileSource, page: usize) {
+    let segment = set.map(source, &at(page % 8)).unwrap().extent();
     assert!(set.map(source, &at(3).length(100)).is_err());
     set.remove(set.part_at(segment.start()).unwrap()).unwrap();
 }
@@ -32,10 +25,9 @@ fn ten_thousand_cycles_leave_nothing_behind() {
     alone("ten_thousand_cycles_leave_nothing_behind", || {
         for folder in [Folder::on_disk("cycles"), Folder::in_memory("cycles")] {
             let source = FileSource::open(numbered(&folder, 8), OpenOptions::new()).unwrap();
-            let set: Set<Linux, &FileSource, 8> = Set::new(Linux, Config::new(Granularity::Page));
-            let reservation: Reservation<Linux, 8> = Reservation::new(Linux, 8 * PAGE).unwrap();
-            let shared: Set<Linux, &FileSource, 8> =
-                Set::new(Linux, Config::new(Granularity::Page).reservation(&reservation));
+            let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 8);
+            let reservation = Reservation::with_capacity(Linux, 8 * PAGE, 8).unwrap();
+            let shared = Set::with_capacity(&reservation, Config::new(Granularity::Page), 8);
             cycle(&set, &source, 0);
             cycle(&shared, &source, 0);
             let before = (mappings(), descriptors());
@@ -57,17 +49,16 @@ fn sixty_thousand_parts_in_one_set() {
         let path = folder.join("file");
         File::create(&path).unwrap().set_len((PARTS * PAGE) as u64).unwrap();
         let source = FileSource::open(&path, OpenOptions::new().do_not_grow()).unwrap();
-        with_a_large_stack(|| {
-            let reservation: Box<Reservation<Linux, 65_536>> = Box::new(Reservation::new(Linux, PARTS * PAGE).unwrap());
-            let config = Config::new(Granularity::Page).reservation(&*reservation);
-            let set: Box<Set<Linux, &FileSource, 65_536>> = Box::new(Set::new(Linux, config));
+        {
+            let reservation = Reservation::with_capacity(Linux, PARTS * PAGE, 65_536).unwrap();
+            let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), 65_536);
             for page in 0..PARTS {
-                let segment = set.map(&source, &at(page)).unwrap().segment;
+                let segment = set.map(&source, &at(page)).unwrap().extent();
                 assert_eq!(segment.start(), reservation.extent().start() + page * PAGE);
             }
             let error = set.map(&source, &at(0)).unwrap_err();
             assert!(matches!(error, MapError::CannotFit { .. }), "{error:?}");
-            assert_eq!((set.segments(), set.parts().count()), (PARTS, PARTS));
+            assert_eq!((set.segment_count(), set.parts().count()), (PARTS, PARTS));
             for page in (0..PARTS).step_by(997) {
                 let part = set.part_at(reservation.extent().start() + page * PAGE + 77).unwrap();
                 // SAFETY: the part is mapped, and the byte used by this thread only.
@@ -78,11 +69,34 @@ fn sixty_thousand_parts_in_one_set() {
                 let part = set.part_at(reservation.extent().start() + page * PAGE).unwrap();
                 set.remove(part).unwrap();
             }
-            assert_eq!(set.segments(), 0);
-        });
+            assert_eq!(set.segment_count(), 0);
+        }
         let text = fs::read(&path).unwrap();
         assert!((0..PARTS).all(|page| text[page * PAGE] == if page % 997 == 0 { page as u8 } else { 0 }));
     });
+}
+
+/// Maps, looks up and removes a page that only this thread maps.
+fn use_a_page<'s, P: Platform<Space = Process>>(
+    set: &Set<'_, P, &'s FileSource>,
+    source: &'s FileSource,
+    (thread, cycle, page): (usize, usize, usize),
+) {
+    let segment = set.map(source, &at(page)).unwrap().extent();
+    // The allocator's memory must not come to lie in a reservation, nor a mapping over it.
+    let neighbour = vec![thread as u8; 200_000];
+    let part = set.part_at(segment.start() + cycle % PAGE).unwrap();
+    assert_eq!(part.extent(), segment);
+    let word = bytes(segment).cast::<usize>();
+    // SAFETY: the part is mapped, pinned, and of pages that only this thread maps.
+    let last = unsafe { word.read() };
+    assert!(last == 0 || last == page + 1, "{last} where {page} should be");
+    if cycle % 50 < 4 {
+        // SAFETY: as above.
+        unsafe { word.write(page + 1) };
+    }
+    assert!(neighbour.iter().step_by(PAGE).all(|byte| *byte == thread as u8));
+    set.remove(part).unwrap();
 }
 
 /// Defects D2, B1 to B7: the peer's own test of this kind crashed in 20 of 30 runs on ext4.
@@ -91,39 +105,28 @@ fn check_threads(folder: &Folder) {
     const CYCLES: usize = 1_000;
     let path = folder.join("file");
     let source = FileSource::open(&path, OpenOptions::new().create_always()).unwrap();
-    let reservation: Reservation<Linux, 64> = Reservation::new(Linux, 64 * PAGE).unwrap();
-    let own: Set<Linux, &FileSource, 64> = Set::new(Linux, Config::new(Granularity::Page));
-    let shared: Set<Linux, &FileSource, 64> = Set::new(Linux, Config::new(Granularity::Page).reservation(&reservation));
+    let reservation = Reservation::with_capacity(Linux, 64 * PAGE, 64).unwrap();
+    let own: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 64);
+    let shared = Set::with_capacity(&reservation, Config::new(Granularity::Page), 64);
     let cycles = AtomicUsize::new(0);
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let (source, own, shared, cycles) = (&source, &own, &shared, &cycles);
             scope.spawn(move || {
                 for cycle in 0..CYCLES {
-                    let set = if (thread + cycle) % 2 == 0 { own } else { shared };
                     let page = thread + THREADS * (cycle % 4);
-                    let segment = set.map(source, &at(page)).unwrap().segment;
-                    // The allocator's memory must not come to lie in a reservation, nor a mapping over it.
-                    let neighbour = vec![thread as u8; 200_000];
-                    let part = set.part_at(segment.start() + cycle % PAGE).unwrap();
-                    assert_eq!(part.extent(), segment);
-                    let word = bytes(segment).cast::<usize>();
-                    // SAFETY: the part is mapped, pinned, and of pages that only this thread maps.
-                    let last = unsafe { word.read() };
-                    assert!(last == 0 || last == page + 1, "{last} where {page} should be");
-                    if cycle % 50 < 4 {
-                        // SAFETY: as above.
-                        unsafe { word.write(page + 1) };
+                    if (thread + cycle) % 2 == 0 {
+                        use_a_page(own, source, (thread, cycle, page));
+                    } else {
+                        use_a_page(shared, source, (thread, cycle, page));
                     }
-                    assert!(neighbour.iter().step_by(PAGE).all(|byte| *byte == thread as u8));
-                    set.remove(part).unwrap();
                     cycles.fetch_add(1, Ordering::Relaxed);
                 }
             });
         }
     });
     assert_eq!(cycles.into_inner(), THREADS * CYCLES);
-    assert_eq!((own.segments(), shared.segments()), (0, 0));
+    assert_eq!((own.segment_count(), shared.segment_count()), (0, 0));
     let text = fs::read(&path).unwrap();
     assert_eq!(text.len(), THREADS * 4 * PAGE);
     assert!(text.chunks(PAGE).zip(1_usize..).all(|(page, number)| page[..8] == number.to_ne_bytes()));
@@ -151,8 +154,8 @@ fn mark(word: &str) {
 fn steady_state() {
     let folder = Folder::in_memory("trace");
     let source = FileSource::open(folder.join("file"), OpenOptions::new().create_always()).unwrap();
-    let reservation: Reservation<Linux, 64> = Reservation::new(Linux, 64 * PAGE).unwrap();
-    let set: Set<Linux, &FileSource, 64> = Set::new(Linux, Config::new(Granularity::Page).reservation(&reservation));
+    let reservation = Reservation::with_capacity(Linux, 64 * PAGE, 64).unwrap();
+    let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), 64);
     // The file grows to its length, and the length is learnt.
     for _ in 0..2 {
         set.map(&source, &at(0).length(ROUNDS * PAGE)).unwrap();

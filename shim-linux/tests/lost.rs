@@ -21,7 +21,7 @@ const FIRST: usize = 64 * KIB;
 /// The part whose bytes are lost.
 const SECOND: usize = 2 * MIB;
 
-type Files<'s> = Set<'s, Linux, &'s FileSource, 4>;
+type Files<'s, O = ()> = Set<'s, Linux, &'s FileSource, O>;
 
 fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
@@ -73,16 +73,16 @@ fn what_the_kernel_has_lost_is_never_called_durable() {
     };
     let path = disk.ext4.join("file");
     let source = FileSource::open(&path, OpenOptions::new().create_always()).unwrap();
-    let set: Files<'_> = Set::new(Linux::new(), Config::new(Granularity::Page));
+    let set: Files<'_, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
     let map = |offset: usize, length: usize| -> Extent {
-        set.map(&source, &MapConfig::new().offset(offset as u64).unwrap().length(length)).unwrap().segment
+        set.map(&source, &MapConfig::new().offset(offset as u64).length(length)).unwrap().extent()
     };
     let (first, second) = (map(0, FIRST), map(FIRST, SECOND));
     set.fill(first.start(), 0xaa, FIRST, CopyFlags::empty()).unwrap();
     set.fill(second.start(), 0, SECOND, CopyFlags::empty()).unwrap();
     assert!(write_back(&path));
-    let other: Files<'_> = Set::new(Linux::new(), Config::new(Granularity::Page));
-    let third = other.map(&source, &MapConfig::new().offset(FIRST as u64).unwrap().length(4096)).unwrap().segment;
+    let other: Files<'_, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+    let third = other.map(&source, &MapConfig::new().offset(FIRST as u64).length(4096)).unwrap().extent();
     if let Err(reason) = disk.fill() {
         return skip(&reason);
     }
@@ -98,18 +98,18 @@ fn what_the_kernel_has_lost_is_never_called_durable() {
     assert!(set.deep_flush(second.start(), SECOND).is_err());
     assert!(other.persist(third.start(), 4096).is_err(), "in every set that maps the file through this source");
     for start in [first.start(), second.start()] {
-        let refused = set.remove(set.part_at(start).unwrap()).map_err(|refused| refused.error);
+        let refused = set.remove(set.part_at(start).unwrap());
         assert!(refused.is_err(), "a removal would call it durable");
     }
-    assert_eq!(set.segments(), 2, "all is still mapped");
+    assert_eq!(set.segment_count(), 2, "all is still mapped");
 
     // Given up on purpose; opened anew where there is room again, it is another source.
     for (set, start) in [(&set, first.start()), (&set, second.start()), (&other, third.start())] {
-        set.discard(set.part_at(start).unwrap()).map_err(|refused| refused.error).unwrap();
+        set.discard(set.part_at(start).unwrap()).unwrap();
     }
     fs::remove_file(disk.tmpfs.join("filler")).unwrap();
     let anew = FileSource::open(&path, OpenOptions::new()).unwrap();
-    let set: Files<'_> = Set::new(Linux::new(), Config::new(Granularity::Page));
-    let part = set.map(&anew, &MapConfig::new().length(FIRST)).unwrap().segment;
+    let set: Files<'_, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+    let part = set.map(&anew, &MapConfig::new().length(FIRST)).unwrap().extent();
     set.fill(part.start(), 0xcc, FIRST, CopyFlags::empty()).unwrap();
 }

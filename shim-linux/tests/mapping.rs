@@ -19,8 +19,8 @@ fn a_part_is_the_bytes_of_its_file() {
     for folder in [Folder::on_disk("bytes"), Folder::in_memory("bytes")] {
         let path = numbered(&folder, 16);
         let source = FileSource::open(&path, OpenOptions::new().do_not_grow()).unwrap();
-        let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
-        let segment = set.map(&source, &at(5).length(3 * PAGE)).unwrap().segment;
+        let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
+        let segment = set.map(&source, &at(5).length(3 * PAGE)).unwrap().extent();
         // SAFETY: the part is mapped, and nobody else uses the file.
         let part = unsafe { core::slice::from_raw_parts_mut(bytes(segment), 3 * PAGE) };
         assert!(part.chunks(PAGE).zip(5..).all(|(page, number)| page == [number; PAGE]));
@@ -38,9 +38,9 @@ fn an_unset_length_is_the_rest_of_the_file() {
     let folder = Folder::on_disk("rest");
     let path = numbered(&folder, 8);
     let source = FileSource::open(&path, OpenOptions::new()).unwrap();
-    let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
-    let rest = MapConfig::new().offset(PAGE as u64).unwrap();
-    assert_eq!(set.map(&source, &rest).unwrap().segment.length_bytes(), 7 * PAGE);
+    let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
+    let rest = MapConfig::new().offset(PAGE as u64);
+    assert_eq!(set.map(&source, &rest).unwrap().extent().length_bytes(), 7 * PAGE);
     assert_eq!(fs::metadata(&path).unwrap().len(), 8 * PAGE as u64);
 }
 
@@ -58,7 +58,7 @@ fn neither_tmpfs_nor_an_ordinary_disk_is_better_than_page() {
             other => panic!("{other:?}"),
         }
         assert_eq!((source.granularity(), facts.region), (Ok(Granularity::Page), None));
-        let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::CacheLine));
+        let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::CacheLine), 4);
         let error = set.map(&source, &at(0)).unwrap_err();
         let (required, available) = (Granularity::CacheLine, Granularity::Page);
         assert_eq!(error, MapError::GranularityNotSupported { required, available });
@@ -145,7 +145,7 @@ fn a_file_that_shrinks_before_it_is_mapped_is_prepared_again() {
                 File::options().write(true).open(&path).unwrap().set_len(8 * PAGE as u64).unwrap();
                 let source = FileSource::open(&path, options).unwrap();
                 let shrinking = Shrinking { source: &source, path: &path, now: AtomicBool::new(true) };
-                let set: Set<Linux, &Shrinking, 4> = Set::new(Linux, Config::new(Granularity::Page));
+                let set: Set<Linux, &Shrinking, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
                 // Prepared once more: refused, or grown again.
                 let mapped = set.map(&shrinking, &MapConfig::new().length(8 * PAGE));
                 assert!(!shrinking.now.load(Ordering::Relaxed));
@@ -164,7 +164,7 @@ fn a_file_that_was_cut_short_is_no_riddle() {
     {
         let path = numbered(&folder, 8);
         let source = FileSource::open(&path, options).unwrap();
-        let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
+        let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
         set.map(&source, &MapConfig::new()).unwrap();
         set.remove_range(0, usize::MAX).unwrap();
         File::options().write(true).open(&path).unwrap().set_len(PAGE as u64).unwrap();
@@ -179,11 +179,11 @@ fn a_remembered_length_is_not_trusted() {
     let folder = Folder::on_disk("remembered");
     let path = numbered(&folder, 8);
     let source = FileSource::open(&path, OpenOptions::new().do_not_grow()).unwrap();
-    let set: Set<Linux, &FileSource, 4> = Set::new(Linux, Config::new(Granularity::Page));
-    let segment = set.map(&source, &at(7)).unwrap().segment;
+    let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
+    let segment = set.map(&source, &at(7)).unwrap().extent();
     set.remove(set.part_at(segment.start()).unwrap()).unwrap();
     File::options().write(true).open(&path).unwrap().set_len(2 * PAGE as u64).unwrap();
-    assert_eq!(set.map(&source, &MapConfig::new()).unwrap().segment.length_bytes(), 2 * PAGE);
+    assert_eq!(set.map(&source, &MapConfig::new()).unwrap().extent().length_bytes(), 2 * PAGE);
     let error = set.map(&source, &at(7)).unwrap_err();
     assert_eq!(error, MapError::SourceTooSmall { needed_bytes: 8 * PAGE as u64, length_bytes: 2 * PAGE as u64 });
     let text = fs::read(&path).unwrap();
@@ -197,11 +197,10 @@ fn dropping_a_set_and_its_reservation_gives_everything_back() {
         let source = FileSource::open(numbered(&folder, 8), OpenOptions::new()).unwrap();
         let before = (mappings(), descriptors());
         for _ in 0..3 {
-            let reservation: Reservation<Linux, 8> = Reservation::new(Linux, 64 * PAGE).unwrap();
-            let own: Set<Linux, &FileSource, 8> =
-                Set::new(Linux, Config::new(Granularity::Page).reserve_ahead(1 << 30));
-            let shared: Set<Linux, &FileSource, 8> =
-                Set::new(Linux, Config::new(Granularity::Page).reservation(&reservation));
+            let reservation = Reservation::with_capacity(Linux, 64 * PAGE, 8).unwrap();
+            let own: Set<Linux, &FileSource, _> =
+                Set::with_capacity(Linux, Config::new(Granularity::Page).reserve_ahead(1 << 30), 8);
+            let shared = Set::with_capacity(&reservation, Config::new(Granularity::Page), 8);
             for page in 0..4 {
                 own.map(&source, &at(page)).unwrap();
                 shared.map(&source, &at(page)).unwrap();
@@ -226,10 +225,11 @@ fn the_working_directory_stays() {
                     File::open("relative").unwrap();
                 }
             });
-            let set: Set<Linux, std::sync::Arc<FileSource>, 8> = Set::new(Linux, Config::new(Granularity::Page));
+            let set: Set<Linux, std::sync::Arc<FileSource>, _> =
+                Set::with_capacity(Linux, Config::new(Granularity::Page), 8);
             for _ in 0..500 {
                 let source = std::sync::Arc::new(FileSource::temporary(folder.path()).unwrap());
-                let segment = set.map(source, &at(0)).unwrap().segment;
+                let segment = set.map(source, &at(0)).unwrap().extent();
                 set.remove_range(segment.start(), 1).unwrap();
             }
             over.store(true, Ordering::Relaxed);
@@ -241,10 +241,10 @@ fn the_working_directory_stays() {
 #[test]
 fn a_part_keeps_its_source_alive() {
     let folder = Folder::on_disk("alive");
-    let set: Set<Linux, std::sync::Arc<FileSource>, 8> = Set::new(Linux, Config::new(Granularity::Page));
+    let set: Set<Linux, std::sync::Arc<FileSource>, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 8);
     let source = std::sync::Arc::new(FileSource::temporary(folder.path()).unwrap());
     let weak = std::sync::Arc::downgrade(&source);
-    let segment = set.map(source, &at(0)).unwrap().segment;
+    let segment = set.map(source, &at(0)).unwrap().extent();
     assert!(weak.upgrade().is_some());
     // SAFETY: mapped, and used by nobody else.
     unsafe { bytes(segment).write(1) };

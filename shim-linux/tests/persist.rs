@@ -15,18 +15,18 @@ fn persist_on(kind: u64, name: &str, folder: &str) {
     }
     let path = format!("{folder}/pmemset-persist-{}-{name}", std::process::id());
     let source = FileSource::open(path.as_str(), OpenOptions::new().create_always()).unwrap();
-    let set: Set<'_, Linux, &FileSource, 4> = Set::new(Linux::new(), Config::new(Granularity::Page));
-    let mapped = set.map(&source, &MapConfig::new().length(8 * PAGE)).unwrap().part;
+    let set: Set<'_, Linux, &FileSource, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+    let mapped = set.map(&source, &MapConfig::new().length(8 * PAGE)).unwrap().extent();
     let part = set.part_at(mapped.start()).unwrap();
-    part.write(PAGE - 2, b"across", CopyFlags::empty()).unwrap();
+    part.write(PAGE - 2, b"across").unwrap();
     part.fill(3 * PAGE, 7, PAGE, CopyFlags::NOFLUSH).unwrap();
     part.persist(3 * PAGE + 5, 1).unwrap();
-    part.copy_within(5 * PAGE + 1, PAGE - 2, 6, CopyFlags::NODRAIN).unwrap();
+    part.copy_within(PAGE - 2..PAGE - 2 + 6, 5 * PAGE + 1, CopyFlags::NODRAIN).unwrap();
     set.drain();
     assert_eq!(set.deep_flush(mapped.start(), mapped.length_bytes()), Ok(DeepFlush::Done));
     let outside = set.persist(mapped.end() - 1, 2);
     assert_eq!(outside, Err(PersistError::NotMapped { address: mapped.end() }));
-    set.remove(part).map_err(|refused| refused.error).unwrap();
+    set.remove(part).unwrap();
     let found = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let mut expected = vec![0; 8 * PAGE];

@@ -185,15 +185,15 @@ fn a_file_system_that_is_shut_down_takes_no_memory_from_other_threads() {
         let source = FileSource::open(mount.join("file"), OpenOptions::new().create_always()).unwrap();
         let whole = Span::new(0, LENGTH as u64).unwrap();
         source.prepare(whole).unwrap();
-        let reservation: Reservation<Linux, 64> = Reservation::new(Linux, 32 * LENGTH).unwrap();
+        let reservation = Reservation::with_capacity(Linux, 32 * LENGTH, 64).unwrap();
         let config = || Config::new(Granularity::Page);
-        let own: Set<Linux, &FileSource, 64> = Set::new(Linux, config());
-        let shared: Set<Linux, &FileSource, 64> = Set::new(Linux, config().reservation(&reservation));
+        let own: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, config(), 64);
+        let shared = Set::with_capacity(&reservation, config(), 64);
         let config = MapConfig::new().length(LENGTH);
-        for set in [&own, &shared] {
-            set.map(&source, &config).unwrap();
-            set.remove_range(0, usize::MAX).unwrap();
-        }
+        let part = own.map(&source, &config).unwrap();
+        own.remove(part).unwrap();
+        let part = shared.map(&source, &config).unwrap();
+        shared.remove(part).unwrap();
         let root = File::open(mount.path()).unwrap();
         if !shut_down(root.as_fd()) {
             return skip("this ext4 cannot be shut down");
@@ -201,14 +201,17 @@ fn a_file_system_that_is_shut_down_takes_no_memory_from_other_threads() {
         let mut lost = 0;
         beside_allocations(LENGTH, || {
             for round in 0..2_000 {
-                let set = if round % 2 == 0 { &own } else { &shared };
-                match set.map(&source, &config).unwrap_err() {
+                let mapped = match round % 2 {
+                    0 => own.map(&source, &config).map(drop),
+                    _ => shared.map(&source, &config).map(drop),
+                };
+                match mapped.unwrap_err() {
                     MapError::WindowLost { cause: Errno::IO, .. } => lost += 1,
                     other => assert!(matches!(other, MapError::Map { cause: Errno::IO, .. }), "{other:?}"),
                 }
             }
         });
         assert!(lost <= 1, "{lost} windows were lost: it was not tried elsewhere first");
-        assert_eq!((own.segments(), shared.segments()), (0, 0));
+        assert_eq!((own.segment_count(), shared.segment_count()), (0, 0));
     });
 }

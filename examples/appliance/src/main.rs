@@ -17,7 +17,7 @@ use pmemset_core::{
     Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _, WithLock,
 };
 use print::Line;
-use recorder::{At, Parts, Recorder, Stop, System};
+use recorder::{At, Parts, Recorder, Room, Stop};
 use shim_devdax::AnySource;
 use shim_linux::{Linux, OpenOptions, RecordError, RecordFile};
 use start::Arguments;
@@ -55,7 +55,9 @@ fn record_in(source: &recorder::Source, keeper: &Keeper, count: Option<u64>) -> 
         .reserve_ahead(recorder::ring_bytes(source))
         .acceptable_states(states)
         .observer(keeper);
-    let parts: ManuallyDrop<Parts<'_, '_>> = ManuallyDrop::new(Set::new(WithLock::new(Linux::new()), config));
+    let mut room = Room::new();
+    let parts: ManuallyDrop<Parts<'_, '_>> =
+        ManuallyDrop::new(Set::new(WithLock::new(Linux::new()), config, &mut room));
     let mut recorder = ManuallyDrop::new(Recorder::open(&parts, source)?);
     let mut left = count;
     while left != Some(0) {
@@ -95,10 +97,11 @@ fn checked(source: ManuallyDrop<AnySource>, keeper: &Keeper) -> Result<recorder:
 }
 
 /// Keeps the shutdown record, and refuses to go on where that fails.
-struct Keeper(RecordFile);
+#[derive(Debug)]
+pub struct Keeper(RecordFile);
 
-impl<const N: usize> Observer<System, &recorder::Source, N> for Keeper {
-    fn event(&self, _: &Set<'_, System, &recorder::Source, N>, event: &Event<'_, &recorder::Source>) -> Answer {
+impl Observer<&recorder::Source> for Keeper {
+    fn event(&self, event: &Event<'_, &recorder::Source>) -> Answer {
         match event {
             Event::SdsUpdate { record, sequence, .. } if self.0.keep(record, *sequence).is_err() => Answer::Refuse,
             _ => Answer::Proceed,

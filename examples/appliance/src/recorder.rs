@@ -1,11 +1,12 @@
 //! The ring of records over coalesced parts of one file or device.
 
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{Checked, Coalescing, CopyFlags, MapConfig, Part, Set, Source as _, WithLock};
+use pmemset_core::{Checked, Coalescing, MapConfig, Part, Set, Slab, Source as _, WithLock};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
 use shim_devdax::AnySource;
 use shim_linux::Linux;
 
+use crate::Keeper;
 use crate::print::Line;
 
 /// Segments that the ring is made of.
@@ -25,9 +26,11 @@ fn segment_bytes(source: &Source) -> usize {
 /// A file or device whose shutdown state and bad blocks are looked at before it is mapped.
 pub type Source = Checked<AnySource, SpinRwLock>;
 /// Linux for a program with one thread: nobody ever waits for a lock.
-pub type System = WithLock<Linux, SpinRwLock>;
+pub type System = WithLock<Linux, SpinRwLock, 64>;
 /// The recorder's set.
-pub type Parts<'s, 'f> = Set<'s, System, &'f Source, SEGMENTS>;
+pub type Parts<'m, 'f> = Set<'m, System, &'f Source, &'f Keeper>;
+/// Memory for it.
+pub type Room<'f> = Slab<&'f Source, SEGMENTS>;
 
 /// Why the recorder stopped: at what, and with which of the library's numbers.
 #[derive(Clone, Copy, Debug)]
@@ -91,23 +94,23 @@ impl Stop {
 
 /// A ring of records in a pinned part.
 #[derive(Debug)]
-pub struct Recorder<'s, 'f> {
-    part: Part<'s, System, &'f Source, SEGMENTS>,
+pub struct Recorder<'s, 'm, 'f> {
+    part: Part<&'s Parts<'m, 'f>>,
     slots: u64,
     next: u64,
 }
 
-impl<'s, 'f> Recorder<'s, 'f> {
+impl<'s, 'm, 'f> Recorder<'s, 'm, 'f> {
     /// Maps the ring, and says which records are in it.
     #[inline(never)]
-    pub fn open(set: &'s Parts<'s, 'f>, source: &'f Source) -> Result<Self, Stop> {
+    pub fn open(set: &'s Parts<'m, 'f>, source: &'f Source) -> Result<Self, Stop> {
         set.set_coalescing(Coalescing::Full);
         let segment_bytes = segment_bytes(source);
         for index in 0..SEGMENTS {
             let offset = index.wrapping_mul(segment_bytes) as u64;
-            let config = MapConfig::new().offset(offset).map_err(|error| At::Map.code(error.code()))?;
-            let mapped = set.map(source, &config.length(segment_bytes)).map_err(|error| At::Map.code(error.code()))?;
-            if let (0, Some(verdict)) = (index, mapped.shutdown) {
+            let config = MapConfig::new().offset(offset).length(segment_bytes);
+            let mapped = set.map(source, &config).map_err(|error| At::Map.code(error.code()))?;
+            if let (0, Some(verdict)) = (index, mapped.shutdown_verdict()) {
                 Line::new("shutdown state ").number(verdict.state as u64).print();
             }
         }
@@ -153,7 +156,7 @@ impl<'s, 'f> Recorder<'s, 'f> {
     pub fn append(&mut self) -> Result<u64, Stop> {
         let number = self.next;
         let bytes = Record::sample(number).to_bytes();
-        let written = self.part.write(self.offset(number), &bytes, CopyFlags::empty());
+        let written = self.part.write(self.offset(number), &bytes);
         written.map_err(|error| At::Persist.code(error.code()))?;
         self.next = number.wrapping_add(1);
         Ok(number)
@@ -162,8 +165,8 @@ impl<'s, 'f> Recorder<'s, 'f> {
     /// Removes the part, everything in it durable.
     #[inline(never)]
     pub fn close(self) -> Result<(), Stop> {
-        let set = self.part.set();
-        set.remove(self.part).map_err(|refused| At::Remove.code(refused.error.code()))?;
+        let set = *self.part.set();
+        set.remove(self.part).map_err(|error| At::Remove.code(error.code()))?;
         Line::new("closed").print();
         Ok(())
     }

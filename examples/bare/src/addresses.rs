@@ -3,6 +3,7 @@
 
 use lock_api::RwLock;
 use pmemset_core::arch::Cpu;
+use pmemset_core::error::ReserveError;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{Errno, Extent, Platform};
 
@@ -67,12 +68,12 @@ unsafe impl<const N: usize> Platform for Addresses<N> {
         if length_bytes >= LARGE_BYTES { LARGE_BYTES } else { PAGE_BYTES }
     }
 
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
-        self.space.write().reserve(length_bytes, alignment_bytes)
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
+        Ok(self.space.write().reserve(length_bytes, alignment_bytes)?)
     }
 
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
-        self.space.write().reserve_at(window)
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        Ok(self.space.write().reserve_at(window)?)
     }
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {

@@ -8,7 +8,7 @@ use crc::{CRC_32_ISCSI, Crc, NoTable};
 use heapless::Vec;
 use pmemset_core::error::PersistError;
 use pmemset_core::shutdown::{DeviceId, RECORD_BYTES};
-use pmemset_core::{CopyFlags, Part, Platform, ShutdownRecord, Source};
+use pmemset_core::{Part, SetRef, ShutdownRecord};
 
 /// Length of what a source needs, in bytes.
 pub const PLACE_BYTES: usize = 2048;
@@ -96,15 +96,15 @@ struct Place {
 
 /// The shutdown records of some sources, in a pinned part.
 #[derive(Debug)]
-pub struct Ledger<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
-    part: Part<'s, P, S, N>,
+pub struct Ledger<R: SetRef> {
+    part: Part<R>,
     is_sound: bool,
     places: Vec<Option<Place>, PLACES_MAX>,
 }
 
-impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Ledger<'s, P, S, N> {
+impl<R: SetRef> Ledger<R> {
     /// Returns the ledger in `part`; `is_sound` says that its own memory has not been cut badly.
-    pub fn new(part: Part<'s, P, S, N>, is_sound: bool) -> Self {
+    pub fn new(part: Part<R>, is_sound: bool) -> Self {
         Self { part, is_sound, places: Vec::new() }
     }
 
@@ -171,7 +171,7 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Ledge
     fn write(&self, place: usize, entry: Entry) -> Result<Entry, LedgerError> {
         let entry = Entry { number: entry.number.wrapping_add(1), ..entry };
         let at = self.offset(place, usize::from(entry.number % 2 == 1))?;
-        let written = self.part.write(at, &entry.to_bytes(), CopyFlags::empty());
+        let written = self.part.write(at, &entry.to_bytes());
         written.map(|()| entry).map_err(LedgerError::Failed)
     }
 

@@ -6,13 +6,13 @@ use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{PartState, evaluate};
 use pmemset_core::sim::{Explore, Hardware, Machine, Medium, SimPlatform, SimSource};
-use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set};
+use pmemset_core::{Answer, Checked, Config, CopyFlags, Event, Granularity, MapConfig, Set};
 
 use super::*;
 
 const PAGE: usize = 2048;
 
-type Book<'s> = Ledger<'s, SimPlatform, SimSource, 4>;
+type Book<'s> = Ledger<&'s Set<'static, SimPlatform, SimSource>>;
 
 fn hardware() -> Hardware {
     Hardware::new().page_bytes(PAGE).address_space_bytes(16 * PAGE)
@@ -24,10 +24,10 @@ fn medium(pages: usize) -> Medium {
 
 /// Opens the ledger in the machine's first source, as at boot, and closes it when `act` is done.
 fn with<T>(machine: &Machine, is_sound: bool, act: impl FnOnce(&mut Book<'_>) -> T) -> T {
-    let set: Set<'_, _, _, 4> = Set::new(machine.platform(), Config::new(Granularity::CacheLine));
-    let at = set.map(machine.source(0), &MapConfig::new()).unwrap().part.start();
+    let set: Set<'static, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    let at = set.map(machine.source(0), &MapConfig::new()).unwrap().extent().start();
     let result = act(&mut Ledger::new(set.part_at(at).unwrap(), is_sound));
-    set.remove(set.part_at(at).unwrap()).map_err(|refused| refused.error).unwrap();
+    set.remove(set.part_at(at).unwrap()).unwrap();
     result
 }
 
@@ -101,7 +101,7 @@ fn what_is_damaged_is_not_new() {
     for (slot, expected) in [(0, PartState::OkButInterrupted), (1, PartState::Indeterminate)] {
         with(&machine, true, |ledger| {
             let at = ledger.offset(0, slot).unwrap() + 100;
-            ledger.part.write(at, &[0xff], CopyFlags::empty()).unwrap();
+            ledger.part.write(at, &[0xff]).unwrap();
         });
         // The older record is believed once more; without either, none.
         assert_eq!(boot(&machine, "a", false, true).1, expected);
@@ -142,19 +142,19 @@ fn live(machine: &Machine, value: u8) {
         let (_, record) = ledger.begin(0, &id("dimm"), false).unwrap();
         let ledger = Mutex::new(ledger);
         let pool: Pool = Arc::new(Checked::new(machine.source(1)).shutdown_record(record));
-        let observer = from_fn(|_: &Set<'_, SimPlatform, Pool, 4>, event: &Event<'_, Pool>| match event {
+        let observer = from_fn(|event: &Event<'_, Pool>| match event {
             Event::SdsUpdate { record, sequence, .. } => {
                 let kept = ledger.lock().unwrap().keep(0, record, *sequence);
                 if kept.is_ok() { Answer::Proceed } else { Answer::Refuse }
             }
             _ => Answer::Proceed,
         });
-        let set = Set::new(machine.platform(), Config::new(Granularity::CacheLine).observer(&observer));
-        let part = set.map(Arc::clone(&pool), &MapConfig::new()).unwrap().part;
+        let set = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine).observer(&observer), 4);
+        let part = set.map(Arc::clone(&pool), &MapConfig::new()).unwrap().extent();
         for at in (part.start()..part.end()).step_by(64) {
             set.fill(at, value, 64, CopyFlags::NOFLUSH).unwrap();
         }
-        set.remove(set.part_at(part.start()).unwrap()).map_err(|refused| refused.error).unwrap();
+        set.remove(set.part_at(part.start()).unwrap()).unwrap();
         machine.acknowledge(value.into());
     });
 }

@@ -19,7 +19,7 @@
 //!
 //! ```
 //! use bare::{Addresses, Kernel, Nvdimm};
-//! use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Set, Source, Span};
+//! use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Set, Slab, Source, Span};
 //!
 //! struct Mine;
 //!
@@ -52,7 +52,8 @@
 //!
 //! static MINE: Mine = Mine;
 //! let machine: Addresses<16> = Addresses::new(Extent::new(1 << 39, 1 << 39).unwrap());
-//! let set: Set<'_, _, &Nvdimm<&Mine>, 8> = Set::new(&machine, Config::new(Granularity::CacheLine));
+//! let mut slab = Slab::<&Nvdimm<&Mine>, 8>::new();
+//! let set = Set::new(&machine, Config::new(Granularity::CacheLine), &mut slab);
 //! if let Some(Ok(table)) = MINE.nfit() {
 //!     for range in &table.ranges {
 //!         let dimm = Nvdimm::new(&MINE, &table, *range, None).unwrap();

@@ -8,7 +8,7 @@ pub mod os;
 
 use os::{Disk, PAGE_BYTES};
 use pmemset_core::arch::Cpu;
-use pmemset_core::error::MapFailure;
+use pmemset_core::error::{MapFailure, ReserveError};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
@@ -41,13 +41,13 @@ unsafe impl Platform for Os {
         &Cpu::NONE
     }
 
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let start = os::reserve(length_bytes, alignment_bytes).ok_or(Errno::NOMEM)?;
-        Extent::new(start, length_bytes).ok_or(Errno::NOMEM)
+        Extent::new(start, length_bytes).ok_or(ReserveError::CannotFit)
     }
 
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
-        if os::reserve_at(window.start(), window.length_bytes()) { Ok(()) } else { Err(Errno::EXIST) }
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        if os::reserve_at(window.start(), window.length_bytes()) { Ok(()) } else { Err(ReserveError::Occupied) }
     }
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {

@@ -10,13 +10,13 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::MapFailure;
+use pmemset_core::error::{MapFailure, ReserveError};
 use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Coalescing, Config, CopyFlags, DeepFlush, Errno, Extent,
-    FailedWriteBack, Granularity, Health, MapConfig, Platform, Reservation, Set, ShutdownRecord, Source, Span,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Coalescing, Config, DeepFlush, Errno, Event, Extent, FailedWriteBack,
+    Granularity, Health, MapConfig, Platform, Reservation, Set, ShutdownRecord, Slab, Source, Span, reservation,
 };
 
 /// What no call of a release build may exceed, in bytes.
@@ -97,12 +97,13 @@ unsafe impl Platform for Small {
     fn cpu(&self) -> &Cpu {
         &self.cpu
     }
-    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, Errno> {
-        Extent::new(self.next.fetch_add(length_bytes, Ordering::Relaxed), length_bytes).ok_or(Errno::NOMEM)
+    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, ReserveError> {
+        let start = self.next.fetch_add(length_bytes, Ordering::Relaxed);
+        Extent::new(start, length_bytes).ok_or(ReserveError::CannotFit)
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         let ends = self.next.compare_exchange(window.start(), window.end(), Ordering::Relaxed, Ordering::Relaxed);
-        ends.map(drop).map_err(|_| Errno::EXIST)
+        ends.map(drop).map_err(|_| ReserveError::Occupied)
     }
     unsafe fn release(&self, _window: Extent) -> Result<(), Errno> {
         Ok(())
@@ -164,16 +165,20 @@ impl Health for Memory {
 }
 
 type Handle<'s> = &'s Checked<Memory, SpinRwLock>;
-type SmallSet<'s> = Set<'s, &'s Small, Handle<'s>, 16>;
+type SmallSet<'s, O = ()> = Set<'s, &'s Small, Handle<'s>, O>;
 
 /// Measures every call of a set over `source`; they are told of under `name`.
 fn calls(name: &str, source: Handle<'_>) -> Vec<(String, usize)> {
     let small = Small::new();
-    let keep = from_fn(|_, _| Answer::Proceed);
+    let keep = from_fn(|_: &Event<'_, Handle<'_>>| Answer::Proceed);
     let config = Config::new(Granularity::Page).reserve_ahead(4 * PAGE).observer(&keep);
-    let set: SmallSet<'_> = Set::new(&small, config);
+    let mut slab = Slab::<Handle<'_>, 16>::new();
+    let (mut made, mut config) = (None, Some(config));
+    let mut lent = Some(&mut slab);
+    let new = depth_of(&mut || made = Some(Set::new(&small, config.take().unwrap(), lent.take().unwrap())));
+    let set: SmallSet<'_, _> = made.unwrap();
     set.set_coalescing(Coalescing::Opportunistic);
-    let mut found: Vec<(String, usize)> = Vec::new();
+    let mut found = vec![(format!("new{name}"), new)];
     let mut measure = |call: &str, act: &mut dyn FnMut()| found.push((format!("{call}{name}"), depth_of(act)));
     let one = MapConfig::new().length(PAGE);
     measure("map", &mut || assert!(set.map(source, &one).is_ok()));
@@ -184,7 +189,7 @@ fn calls(name: &str, source: Handle<'_>) -> Vec<(String, usize)> {
     measure("persist", &mut || set.persist(start, 3 * PAGE).unwrap());
     let ranges = [100, 300, 40].map(|at| Extent::new(start + at, 200).unwrap());
     measure("persist_many", &mut || set.persist_many(&ranges).unwrap());
-    measure("copy", &mut || set.copy(start + 5, &[7; 900], CopyFlags::empty()).unwrap());
+    measure("copy", &mut || set.write(start + 5, &[7; 900]).unwrap());
     measure("deep_flush", &mut || assert!(set.deep_flush(start, 3 * PAGE).is_ok()));
     measure("remove_range", &mut || set.remove_range(start + PAGE, PAGE).unwrap());
     let mut part = Some(set.part_at(start).unwrap());
@@ -193,7 +198,7 @@ fn calls(name: &str, source: Handle<'_>) -> Vec<(String, usize)> {
     measure("repair_shutdown_state", &mut || {
         assert_eq!(set.repair_shutdown_state(&source).is_err(), source.shutdown().is_none())
     });
-    assert_eq!(set.segments(), 0);
+    assert_eq!(set.segment_count(), 0);
     found
 }
 
@@ -214,19 +219,31 @@ fn no_call_needs_much_stack() {
 #[test]
 fn memory_is_what_was_promised() {
     const N: usize = 4097;
-    type Room<H, const N: usize> = Set<'static, &'static Small, H, N>;
-    type Window<const N: usize> = Reservation<&'static Small, N>;
+    type Wide = &'static dyn Source<Space = ()>;
     let each = |one: usize, all: usize| (all - one).div_ceil(N - 1);
-    let fixed = size_of::<Room<Handle<'static>, 1>>();
-    let segment = each(fixed, size_of::<Room<Handle<'static>, N>>());
+    let fixed = size_of::<Set<'static, &'static Small, Handle<'static>>>();
+    let segment = each(size_of::<Slab<Handle<'static>, 1>>(), size_of::<Slab<Handle<'static>, N>>());
     println!("set_fixed {fixed}");
     println!("set_segment {segment}");
-    assert!(segment <= 88 && fixed < 2048, "{segment} bytes a segment, and {fixed}");
-    let wide = each(
-        size_of::<Room<&'static dyn Source<Space = ()>, 1>>(),
-        size_of::<Room<&'static dyn Source<Space = ()>, N>>(),
-    );
+    assert!(segment <= 88 && fixed < 512, "{segment} bytes a segment, and {fixed}");
+    let wide = each(size_of::<Slab<Wide, 1>>(), size_of::<Slab<Wide, N>>());
     assert!(wide <= 96, "{wide} bytes a segment where a handle has two words");
-    let claimed = each(size_of::<Window<1>>(), size_of::<Window<N>>());
-    assert!(claimed <= 36 && size_of::<Window<1>>() < 256, "{claimed} bytes a segment of a reservation");
+    let claimed = each(size_of::<reservation::Slab<1>>(), size_of::<reservation::Slab<N>>());
+    let window = size_of::<Reservation<'static, &'static Small>>();
+    assert!(claimed <= 36 && window < 256, "{claimed} bytes a segment of a reservation, and {window}");
+}
+
+/// A set of any size is made where there is little stack: its books are made where they stay.
+#[test]
+fn set_of_the_largest_size_is_made_on_a_small_stack() {
+    let make = || {
+        let small = Small::new();
+        let source = Checked::new(Memory::default());
+        let set: SmallSet<'_> = Set::with_capacity(&small, Config::new(Granularity::Page), 65_536);
+        let part = set.map(&source, &MapConfig::new().length(PAGE)).unwrap();
+        set.remove(part).unwrap();
+        let moved = Box::new(set);
+        assert_eq!((moved.capacity(), moved.segment_count()), (65_536, 0));
+    };
+    std::thread::Builder::new().stack_size(256 << 10).spawn(make).unwrap().join().unwrap();
 }

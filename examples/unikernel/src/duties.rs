@@ -3,9 +3,10 @@
 use core::fmt;
 
 use bare::KernelSpace;
-use pmemset_core::error::MapFailure;
 use pmemset_core::arch::Cpu;
 use pmemset_core::contract::{self, Finding, Outcome};
+use pmemset_core::error::MapFailure;
+use pmemset_core::error::ReserveError;
 use pmemset_core::{Errno, Extent, Platform, Source, forward_source};
 
 use crate::journal::Handle;
@@ -69,11 +70,11 @@ unsafe impl Platform for Flawed<&Machine> {
         self.0.cpu()
     }
 
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         self.0.reserve(length_bytes, alignment_bytes)
     }
 
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.0.reserve_at(window).or(Ok(()))
     }
 

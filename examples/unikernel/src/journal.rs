@@ -2,7 +2,8 @@
 
 use bare::KernelSpace;
 use pmemset_core::error::PersistError;
-use pmemset_core::{CopyFlags, Part, Set, Source};
+use pmemset_core::event::FromFn;
+use pmemset_core::{Answer, CopyFlags, Event, Part, Set, Slab, Source};
 use ring::{RECORD_BYTES, Record, Recovered, recover, slot_of};
 
 use crate::platform::Machine;
@@ -11,20 +12,24 @@ use crate::platform::Machine;
 pub const SEGMENTS_MAX: usize = 16;
 /// How the kernel's sets refer to their sources.
 pub type Handle = &'static dyn Source<Space = KernelSpace>;
+/// What is told what happens to a set of this kernel.
+pub type Observe = FromFn<fn(&Event<'_, Handle>) -> Answer>;
 /// A set of this kernel.
-pub type Parts = Set<'static, &'static Machine, Handle, SEGMENTS_MAX>;
+pub type Parts = Set<'static, &'static Machine, Handle, Option<Observe>>;
+/// Memory for one.
+pub type Room = Slab<Handle, SEGMENTS_MAX>;
 
 /// A ring of records in a pinned part.
 #[derive(Debug)]
-pub struct Journal<'s> {
-    part: Part<'s, &'static Machine, Handle, SEGMENTS_MAX>,
+pub struct Journal {
+    part: Part<&'static Parts>,
     slots: u64,
     next: u64,
 }
 
-impl<'s> Journal<'s> {
+impl Journal {
     /// Finds the records in `part`, and the number of the next one.
-    pub fn open(part: Part<'s, &'static Machine, Handle, SEGMENTS_MAX>) -> (Self, Option<Recovered>) {
+    pub fn open(part: Part<&'static Parts>) -> (Self, Option<Recovered>) {
         let slots = (part.extent().length_bytes() / RECORD_BYTES) as u64;
         let mut journal = Self { part, slots, next: 1 };
         let found = recover(slots, |slot| journal.read(slot));
@@ -45,7 +50,7 @@ impl<'s> Journal<'s> {
         let number = self.next;
         let slot = slot_of(number, self.slots);
         let bytes = Record::sample(number).to_bytes();
-        self.part.write(slot as usize * RECORD_BYTES, &bytes, flags)?;
+        self.part.write_with(slot as usize * RECORD_BYTES, &bytes, flags)?;
         self.next += 1;
         Ok(number)
     }
@@ -60,7 +65,7 @@ impl<'s> Journal<'s> {
     }
 
     /// Gives the part back.
-    pub fn close(self) -> Part<'s, &'static Machine, Handle, SEGMENTS_MAX> {
+    pub fn close(self) -> Part<&'static Parts> {
         self.part
     }
 }

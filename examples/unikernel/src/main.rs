@@ -19,10 +19,11 @@ use bare::flush_queue::Rings;
 use bare::ledger::LedgerError;
 use bare::{Kernel as _, VirtioPmem, nfit, pci};
 use heapless::Vec;
-use journal::{Handle, Journal, Parts, SEGMENTS_MAX};
+use journal::{Handle, Journal, Observe, Parts, Room, SEGMENTS_MAX};
 use orders::Orders;
 use platform::{Machine, Own};
 use pmemset_core::error::{MapError, PersistError, RemoveError, RepairError};
+use pmemset_core::event::from_fn;
 use pmemset_core::shutdown::PartStates;
 use pmemset_core::{Answer, Coalescing, Config, CopyFlags, Errno, Event, Granularity, MapConfig, Platform as _, Set};
 use spin::Once;
@@ -88,6 +89,9 @@ static mut RINGS: Rings = Rings::new();
 static DIMMS: [Once<Dimm>; SEGMENTS_MAX] = [const { Once::new() }; SEGMENTS_MAX];
 static DISK: Once<Disk> = Once::new();
 static DIMM_PARTS: Once<Parts> = Once::new();
+static mut DIMM_ROOM: Room = Room::new();
+static mut DISK_ROOM: Room = Room::new();
+const OBSERVE: Observe = from_fn(observe);
 static DISK_PARTS: Once<Parts> = Once::new();
 
 fn run(start_info: usize) -> Result<(), Stop> {
@@ -112,16 +116,17 @@ fn run(start_info: usize) -> Result<(), Stop> {
     if orders.contract {
         return duties::check(machine, dimms().chain(disk), orders.flawed).map_err(|duties::Broken| Stop::Duties);
     }
-    let mut journals: Vec<(&str, Journal<'static>), 2> = Vec::new();
+    let mut journals: Vec<(&str, Journal), 2> = Vec::new();
     if dimms().next().is_some() {
-        let config = Config::new(Granularity::CacheLine).observer(&observe);
+        let config = Config::new(Granularity::CacheLine).observer(Some(OBSERVE));
         // A ring that was interrupted is found whole: its records have numbers and checksums.
         let config = config.acceptable_states(PartStates::DEFAULT.union(PartStates::OK_BUT_INTERRUPTED));
-        let set = DIMM_PARTS.call_once(|| Set::new(machine, config));
+        let set = DIMM_PARTS.call_once(|| Set::new(machine, config, room(&raw mut DIMM_ROOM)));
         journals.extend([("dimms", open("dimms", set, dimms(), orders.repair)?)]);
     }
     if let Some(disk) = disk {
-        let set = DISK_PARTS.call_once(|| Set::new(machine, Config::new(Granularity::Page).observer(&observe)));
+        let config = Config::new(Granularity::Page).observer(Some(OBSERVE));
+        let set = DISK_PARTS.call_once(|| Set::new(machine, config, room(&raw mut DISK_ROOM)));
         journals.extend([("disk", open("disk", set, [disk].into_iter(), false)?)]);
     }
     if journals.is_empty() {
@@ -131,7 +136,7 @@ fn run(start_info: usize) -> Result<(), Stop> {
 }
 
 /// Appends as many records as were ordered, and closes the journals.
-fn work(mut journals: Vec<(&str, Journal<'static>), 2>, orders: &Orders) -> Result<(), Stop> {
+fn work(mut journals: Vec<(&str, Journal), 2>, orders: &Orders) -> Result<(), Stop> {
     let mut rounds = 0;
     let flags = if orders.careless { CopyFlags::NOFLUSH } else { CopyFlags::empty() };
     while rounds < orders.records || orders.forever {
@@ -142,8 +147,8 @@ fn work(mut journals: Vec<(&str, Journal<'static>), 2>, orders: &Orders) -> Resu
     }
     for (name, journal) in journals {
         let part = journal.close();
-        let set = part.set();
-        set.remove(part).map_err(|refused| Stop::Remove(refused.error))?;
+        let set = *part.set();
+        set.remove(part).map_err(Stop::Remove)?;
         say!("closed {name}");
     }
     Ok(())
@@ -179,12 +184,7 @@ fn find_dimms(machine: &'static Machine, own: Own, orders: &Orders) -> Result<()
 }
 
 /// Maps all sources into one part, and finds the records in it.
-fn open(
-    name: &str,
-    set: &'static Parts,
-    sources: impl Iterator<Item = Handle>,
-    repair: bool,
-) -> Result<Journal<'static>, Stop> {
+fn open(name: &str, set: &'static Parts, sources: impl Iterator<Item = Handle>, repair: bool) -> Result<Journal, Stop> {
     set.set_coalescing(Coalescing::Full);
     for source in sources {
         if repair {
@@ -194,7 +194,7 @@ fn open(
         set.map(source, &MapConfig::new()).map_err(Stop::Map)?;
     }
     let part = set.first_part().map_err(|_| Stop::NoMemory)?.ok_or(Stop::NoMemory)?;
-    say!("part {name} {} granularity {:?} segments {}", part.extent(), set.granularity(), set.segments());
+    say!("part {name} {} granularity {:?} segments {}", part.extent(), set.granularity(), set.segment_count());
     if let Some(state) = set.part_state() {
         say!("state {name} {state:?}");
     }
@@ -210,8 +210,14 @@ fn open(
     Ok(journal)
 }
 
+/// Lends the memory of a set for good.
+fn room(room: *mut Room) -> &'static mut Room {
+    // SAFETY: the kernel makes each set once, from memory of its own.
+    unsafe { &mut *room }
+}
+
 /// Logs what happens to a set, and keeps shutdown records; called outside its lock.
-fn observe(_set: &Set<'_, &'static Machine, Handle, SEGMENTS_MAX>, event: &Event<'_, Handle>) -> Answer {
+fn observe(event: &Event<'_, Handle>) -> Answer {
     match event {
         Event::PartAdd { segment, part, .. } => defmt::info!("mapped {} in part {}", segment, part),
         Event::PartRemove { part } => defmt::info!("removed {}", part),

@@ -14,7 +14,7 @@ use pmemset_core::{Answer, Checked, Config, Granularity, MapConfig, Set, Shutdow
 use spin::{Mutex, Once};
 
 use crate::Stop;
-use crate::journal::{Handle, Parts, SEGMENTS_MAX};
+use crate::journal::{Parts, Room};
 use crate::platform::{Machine, Own};
 
 /// A range of persistent memory, judged before it is mapped if its records are kept.
@@ -22,13 +22,17 @@ pub type Dimm = Checked<Nvdimm<Own>, SpinRwLock>;
 
 static MEMORY: Once<Nvdimm<Own>> = Once::new();
 static PARTS: Once<Parts> = Once::new();
-static LEDGER: Once<Mutex<Ledger<'static, &'static Machine, Handle, SEGMENTS_MAX>>> = Once::new();
+static LEDGER: Once<Mutex<Ledger<&'static Parts>>> = Once::new();
+static mut ROOM: Room = Room::new();
 
 /// Keeps records in `range` from here on.
 pub fn keep_in(machine: &'static Machine, own: Own, table: &Nfit, range: &Range) -> Result<(), Stop> {
     let memory = Nvdimm::new(own, table, *range, None).map_err(Stop::State)?;
     let memory = MEMORY.call_once(|| memory);
-    let set = PARTS.call_once(|| Set::new(machine, Config::new(Granularity::CacheLine)));
+    let set = PARTS.call_once(|| {
+        let config = Config::new(Granularity::CacheLine).observer(None);
+        Set::new(machine, config, crate::room(&raw mut ROOM))
+    });
     set.map(memory, &MapConfig::new()).map_err(Stop::Map)?;
     let part = set.first_part().map_err(|_| Stop::NoMemory)?.ok_or(Stop::NoMemory)?;
     LEDGER.call_once(|| Mutex::new(Ledger::new(part, !range.was_cut_badly())));

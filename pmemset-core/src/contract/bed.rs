@@ -2,6 +2,7 @@
 #![allow(unsafe_code, reason = "the checks do with a port what a set does")]
 
 use super::{Breach, ensure};
+use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform, Source, Span};
 
 /// A reservation that is released with its owner.
@@ -18,14 +19,14 @@ impl<'p, P: Platform> Reserved<'p, P> {
                 ensure(extent.length_bytes() == length_bytes, Breach::of("the length asked for").at(extent))?;
                 Ok(reserved)
             }
-            Err(errno) => Err(Breach::of("address space to be had").number(length_bytes as u64).because(errno)),
+            Err(error) => Err(Breach::of("address space to be had").number(length_bytes as u64).refused(error)),
         }
     }
 
     pub(super) fn at(platform: &'p P, extent: Extent) -> Result<Self, Breach> {
         match platform.reserve_at(extent) {
             Ok(()) => Ok(Self { platform, extent }),
-            Err(errno) => Err(Breach::of("this address space to be free").at(extent).because(errno)),
+            Err(error) => Err(Breach::of("this address space to be free").at(extent).refused(error)),
         }
     }
 
@@ -55,8 +56,8 @@ impl<'p, P: Platform> Reserved<'p, P> {
     /// Extends the reservation to `end`.
     pub(super) fn lengthen(&mut self, end: usize) -> Result<(), Breach> {
         let Some(tail) = Extent::between(self.extent.end(), end) else { return Ok(()) };
-        if let Err(errno) = self.platform.reserve_at(tail) {
-            return Err(Breach::of("a reservation to be extended into free space").at(tail).because(errno));
+        if let Err(error) = self.platform.reserve_at(tail) {
+            return Err(Breach::of("a reservation to be extended into free space").at(tail).refused(error));
         }
         self.extent = Extent::between(self.extent.start(), end).unwrap_or(self.extent);
         Ok(())
@@ -83,8 +84,8 @@ pub(super) fn ensure_taken<P: Platform>(platform: &P, extent: Extent) -> Result<
     let mut at = extent.start();
     while let Some(page) = extent.from(at).and_then(|rest| Extent::new(rest.start(), page_bytes)) {
         match platform.reserve_at(page) {
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Breach::of("EEXIST where something is").at(page).because(errno)),
+            Err(ReserveError::Occupied) => {}
+            Err(error) => return Err(Breach::of("Occupied where something is").at(page).refused(error)),
             Ok(()) => {
                 // SAFETY: reserved just now, wrongly, and nothing of ours is mapped there.
                 let _ = unsafe { platform.release(page) };

@@ -41,6 +41,7 @@ pub use self::on_durability::*;
 pub use self::on_health::*;
 pub use self::on_platform::*;
 pub use self::on_source::*;
+use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform, Source};
 
 /// What a port has done against its duty.
@@ -72,6 +73,11 @@ impl Breach {
     const fn at(mut self, extent: Extent) -> Self {
         self.extent = Some(extent);
         self
+    }
+
+    /// Adds why address space was not given.
+    fn refused(self, error: ReserveError) -> Self {
+        self.because(error.into())
     }
 
     const fn because(mut self, errno: Errno) -> Self {

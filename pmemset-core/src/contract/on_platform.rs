@@ -6,6 +6,7 @@ use lock_api::RawRwLock as _;
 use super::bed::{Reserved, ensure_taken};
 use super::{Breach, Finding, KEPT, ensure};
 use crate::arch::StoreKind;
+use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform};
 
 /// [`Platform::page_size_bytes`]: a power of two that never changes.
@@ -92,7 +93,7 @@ pub fn reservations_lie_apart<P: Platform>(platform: &P) -> Finding {
     KEPT
 }
 
-/// [`Platform::reserve_at`]: `EEXIST` where anything is, and nothing changes.
+/// [`Platform::reserve_at`]: `Occupied` where anything is, and nothing changes.
 pub fn reservation_is_refused_where_one_is<P: Platform>(platform: &P) -> Finding {
     let page_bytes = platform.page_size_bytes();
     let reserved = Reserved::new(platform, page_bytes.saturating_mul(4), page_bytes)?;
@@ -104,8 +105,8 @@ pub fn reservation_is_refused_where_one_is<P: Platform>(platform: &P) -> Finding
     for (taken, free) in [(low, high), (high, low)] {
         let taken = Reserved::at(platform, taken)?;
         match platform.reserve_at(whole) {
-            Err(Errno::EXIST) => {}
-            Err(errno) => return Err(Breach::of("EEXIST where half is taken").at(whole).because(errno)),
+            Err(ReserveError::Occupied) => {}
+            Err(error) => return Err(Breach::of("Occupied where half is taken").at(whole).refused(error)),
             Ok(()) => return Err(Breach::of("a window that is half taken to be refused").at(whole)),
         }
         // The refused call has not taken the free half.

@@ -108,7 +108,12 @@ pub enum MapError {
         /// What the source has.
         source: Granularity,
     },
-    /// [`Coalescing::Full`](crate::Coalescing::Full): the addresses behind the previous part cannot be had.
+    /// [`MapConfig::after`](crate::MapConfig::after): no part has this address.
+    NoPartAt {
+        /// The address.
+        address: usize,
+    },
+    /// [`Coalescing::Full`](crate::Coalescing::Full), or [`MapConfig::after`](crate::MapConfig::after): the addresses behind the part cannot be had.
     CannotCoalesce {
         /// The address behind the previous part.
         at: usize,
@@ -140,7 +145,7 @@ pub enum MapError {
         /// The platform's reason.
         cause: Errno,
     },
-    /// The source, or the caller's reservation, belongs to another address space than the set's platform.
+    /// The source belongs to another address space than the set's platform.
     OtherSpace,
     /// A synchronisation or a deep flush of the source has failed before, here or in another set, so that no byte of it
     /// can be made durable any more: open it anew, and check what is there.
@@ -198,6 +203,7 @@ impl MapError {
             Self::GranularityNotSupported { .. } => -200_007,
             Self::Map { .. } | Self::WindowLost { .. } => -200_008,
             Self::GranularityMismatch { .. } => -200_011,
+            Self::NoPartAt { .. } => -200_013,
             Self::CannotCoalesce { .. } => -200_014,
             Self::LengthUnaligned { .. } => -200_015,
             Self::CannotGrow { .. } => -200_021,
@@ -276,8 +282,10 @@ impl fmt::Display for MapError {
             Self::GranularityMismatch { set, source } => {
                 write!(f, "the set's parts have {set:?} granularity, the source has {source:?}: use another set")
             }
+            Self::NoPartAt { address } => write!(f, "no part of the set has the address {address:#x}"),
             Self::CannotCoalesce { at } => {
-                write!(f, "the addresses from {at:#x} on, behind the previous part, are taken")
+                write!(f, "the addresses from {at:#x} on, behind the part, cannot be had at the source's alignment: ")?;
+                f.write_str("see Config::reserve_ahead")
             }
             Self::CannotFit { length_bytes, alignment_bytes } => {
                 write!(f, "the reservation has no hole of {length_bytes} bytes aligned to {alignment_bytes}")
@@ -288,7 +296,7 @@ impl fmt::Display for MapError {
             }
             Self::AddressSpace { cause } => write!(f, "no address space: {cause}"),
             Self::Source { cause } => write!(f, "the source does not answer: {cause}"),
-            Self::OtherSpace => f.write_str("the source or the reservation is of another address space"),
+            Self::OtherSpace => f.write_str("the source is of another address space than the set's platform"),
             Self::FailedBefore { cause } => {
                 write!(f, "the source has lost bytes before ({cause}): open it anew, and check what is there")
             }

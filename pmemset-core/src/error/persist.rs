@@ -144,3 +144,9 @@ impl core::error::Error for DeepFlushError {
         }
     }
 }
+
+impl From<LookupError> for DeepFlushError {
+    fn from(error: LookupError) -> Self {
+        Self::Persist(error.into())
+    }
+}

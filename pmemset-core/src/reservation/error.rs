@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use crate::error::ReserveError;
 use crate::{Errno, Extent};
 
 /// Why a [`Reservation`](super::Reservation) could not be made, or not be closed.
@@ -32,8 +33,13 @@ pub enum ReservationError {
         /// The reservation's addresses.
         window: Extent,
     },
-    /// The platform gave no address space, or did not take it back.
+    /// The platform gave no address space.
     AddressSpace {
+        /// The platform's reason.
+        cause: ReserveError,
+    },
+    /// The platform did not take the address space back.
+    Release {
         /// The platform's reason.
         cause: Errno,
     },
@@ -49,6 +55,7 @@ impl ReservationError {
             Self::Occupied { .. } => -100_007,
             Self::NotEmpty { .. } => -100_033,
             Self::AddressSpace { cause } => cause.code(),
+            Self::Release { cause } => cause.code(),
         }
     }
 }
@@ -67,7 +74,8 @@ impl fmt::Display for ReservationError {
             }
             Self::Occupied { window } => write!(f, "something is at {window} already: choose other addresses"),
             Self::NotEmpty { window } => write!(f, "the reservation at {window} still has a segment in it"),
-            Self::AddressSpace { cause } => write!(f, "no address space: {cause}"),
+            Self::AddressSpace { .. } => f.write_str("the platform gave no address space"),
+            Self::Release { .. } => f.write_str("the platform did not take the address space back"),
         }
     }
 }
@@ -76,6 +84,7 @@ impl core::error::Error for ReservationError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::AddressSpace { cause } => Some(cause),
+            Self::Release { cause } => Some(cause),
             _ => None,
         }
     }

@@ -1,17 +1,19 @@
 //! Which addresses of a reservation are free: the claimed windows in order, each with the hole in front of it.
 
-use super::ClaimError;
-use crate::Extent;
+use crate::error::ReserveError;
 use crate::extent::align_up;
 use crate::table::{Arrays, Table, Weigh};
+use crate::{Errno, Extent, Platform};
 
 /// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
 /// and the two sizes of huge pages.
-const LANES: [usize; 3] = [1, 2 << 20, 1 << 30];
+const LANES: [usize; WEIGHTS] = [1, 2 << 20, 1 << 30];
+/// The weights of a window.
+pub(super) const WEIGHTS: usize = 3;
 
 /// The hole in front of a claimed window, in bytes.
 #[derive(Clone, Copy, Debug)]
-struct Hole(usize);
+pub(super) struct Hole(usize);
 
 impl Hole {
     const fn start(self, end: usize) -> usize {
@@ -24,37 +26,41 @@ impl Hole {
     }
 }
 
-impl Weigh<{ LANES.len() }> for Hole {
+impl Weigh<WEIGHTS> for Hole {
     const BLANK: Self = Self(0);
 
-    fn weigh(&self, end: usize) -> [usize; LANES.len()] {
-        if self.0 == 0 { [0; LANES.len()] } else { LANES.map(|lane| self.usable(end, lane)) }
+    fn weigh(&self, end: usize) -> [usize; WEIGHTS] {
+        if self.0 == 0 { [0; WEIGHTS] } else { LANES.map(|lane| self.usable(end, lane)) }
     }
 }
 
 /// A claimed window: its start, and the hole in front of it. `None`: the tail of the reservation.
 type Next = Option<(usize, Hole)>;
 
-/// The books of a reservation with room for `M` claimed windows.
+/// The books of a reservation.
 #[derive(Debug)]
-pub(super) struct Holes<const M: usize> {
+pub(super) struct Holes<'m, P: Platform> {
     extent: Extent,
     /// By the start of each claimed window. It ends where the next one's hole starts.
-    windows: Table<Arrays<Hole, M>, { LANES.len() }>,
+    windows: Table<Arrays<'m, Hole, P>, WEIGHTS>,
     /// Where the last claimed window ends.
     tail: usize,
     /// How many bytes are claimed.
     claimed_bytes: usize,
 }
 
-impl<const M: usize> Holes<M> {
-    pub(super) const fn new(extent: Extent) -> Self {
-        Self {
-            extent,
-            windows: Table::over(Arrays::new::<{ LANES.len() }>(), M),
-            tail: extent.start(),
-            claimed_bytes: 0,
-        }
+impl<'m, P: Platform> Holes<'m, P> {
+    pub(super) const fn over(extent: Extent, arrays: Arrays<'m, Hole, P>, room: usize) -> Self {
+        Self { extent, windows: Table::over(arrays, room), tail: extent.start(), claimed_bytes: 0 }
+    }
+
+    #[cfg(feature = "alloc")]
+    pub(super) fn on_heap(extent: Extent, room: usize) -> Self {
+        Self::over(extent, Arrays::on_heap::<WEIGHTS>(room), room)
+    }
+
+    pub(super) fn room(&self) -> usize {
+        self.windows.room()
     }
 
     pub(super) const fn is_empty(&self) -> bool {
@@ -65,14 +71,14 @@ impl<const M: usize> Holes<M> {
     ///
     /// O(log M) for an alignment in [`LANES`], or below the second. For another one, every hole in front of the right
     /// one is looked into that is long enough at the next lower alignment.
-    pub(super) fn first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ClaimError> {
+    pub(super) fn first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         self.find_fit(length_bytes, alignment_bytes).map(|(window, _)| window)
     }
 
     /// Returns the first fit, and the claimed window behind its hole.
-    fn find_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(Extent, Next), ClaimError> {
+    fn find_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(Extent, Next), ReserveError> {
         if self.windows.is_full() {
-            return Err(ClaimError::Full { capacity: M });
+            return Err(ReserveError::Full { capacity: self.room() });
         }
         // No hole is longer than all of them together, so one look is enough where windows lie without holes.
         if self.hole_bytes() >= length_bytes {
@@ -85,7 +91,7 @@ impl<const M: usize> Holes<M> {
                 behind = Some(end);
             }
         }
-        let window = fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ClaimError::CannotFit)?;
+        let window = fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ReserveError::CannotFit)?;
         Ok((window, None))
     }
 
@@ -98,29 +104,45 @@ impl<const M: usize> Holes<M> {
         &mut self,
         length_bytes: usize,
         alignment_bytes: usize,
-    ) -> Result<Extent, ClaimError> {
+    ) -> Result<Extent, ReserveError> {
         let (window, next) = self.find_fit(length_bytes, alignment_bytes)?;
         self.claim_before(window, next)?;
         Ok(window)
     }
 
-    pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ClaimError> {
-        if !self.extent.covers(window) {
-            return Err(ClaimError::OutOfRange);
-        }
+    pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ReserveError> {
+        self.fits_at(window)?;
         self.claim_before(window, self.windows.after(window.start()))
     }
 
-    /// Claims a window in the hole in front of `next`.
-    fn claim_before(&mut self, window: Extent, next: Next) -> Result<(), ClaimError> {
-        let hole = match next {
+    /// Returns whether [`claim_at`](Self::claim_at) would succeed.
+    pub(super) fn fits_at(&self, window: Extent) -> Result<(), ReserveError> {
+        if !self.extent.covers(window) {
+            return Err(ReserveError::CannotFit);
+        }
+        if !self.hole_before(self.windows.after(window.start())).is_some_and(|hole| hole.covers(window)) {
+            return Err(ReserveError::Occupied);
+        }
+        if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(()) }
+    }
+
+    /// Returns the hole in front of `next`.
+    fn hole_before(&self, next: Next) -> Option<Extent> {
+        match next {
             Some((end, hole)) => Extent::between(hole.start(end), end),
             None => Extent::between(self.tail, self.extent.end()),
+        }
+    }
+
+    /// Claims a window in the hole in front of `next`.
+    fn claim_before(&mut self, window: Extent, next: Next) -> Result<(), ReserveError> {
+        let Some(hole) = self.hole_before(next).filter(|hole| hole.covers(window)) else {
+            return Err(ReserveError::Occupied);
         };
-        let Some(hole) = hole.filter(|hole| hole.covers(window)) else { return Err(ClaimError::Occupied) };
         let in_front = Hole(window.start().wrapping_sub(hole.start()));
         let rest = next.map(|(start, _)| Hole(start.wrapping_sub(window.end())));
-        self.windows.insert(window.start(), in_front, rest).map_err(|_| ClaimError::Full { capacity: M })?;
+        let capacity = self.room();
+        self.windows.insert(window.start(), in_front, rest).map_err(|_| ReserveError::Full { capacity })?;
         if next.is_none() {
             self.tail = window.end();
         }
@@ -128,20 +150,51 @@ impl<const M: usize> Holes<M> {
         Ok(())
     }
 
-    /// Frees a claimed window; returns whether there was exactly this one.
-    pub(super) fn give_back(&mut self, window: Extent) -> bool {
-        let Some(found) = self.windows.find(window.start()) else { return false };
+    /// Frees a piece of what is claimed: whole windows, ends of them, or the middle of one, which then are two.
+    ///
+    /// `EINVAL` if not all of it is claimed, `ENOMEM` if there is no room for the second of two.
+    pub(super) fn release(&mut self, piece: Extent) -> Result<(), Errno> {
+        let mut at = piece.start();
+        while at < piece.end() {
+            let window = self.window_at(at).ok_or(Errno::INVAL)?;
+            let inside = window.start() < piece.start() && piece.end() < window.end();
+            if inside && self.windows.is_full() {
+                return Err(Errno::NOMEM);
+            }
+            at = window.end();
+        }
+        let mut rest = Some(piece);
+        while let Some(left) = rest
+            && let Some(window) = self.window_at(left.start())
+        {
+            self.give_back(window.start());
+            for kept in [window.before(piece.start()), window.from(piece.end())].into_iter().flatten() {
+                let claimed = self.claim_at(kept);
+                debug_assert!(claimed.is_ok(), "it was claimed a moment ago, and there was room for it");
+            }
+            rest = left.from(window.end());
+        }
+        Ok(())
+    }
+
+    /// Returns the claimed window that has `address`.
+    fn window_at(&self, address: usize) -> Option<Extent> {
+        let (found, next) = self.windows.around(address);
+        let (start, _) = found?;
+        let end = next.map_or(self.tail, |(end, hole)| hole.start(end));
+        Extent::between(start, end).filter(|window| window.contains(address))
+    }
+
+    /// Frees the claimed window that begins at `start`.
+    fn give_back(&mut self, start: usize) {
+        let Some(found) = self.windows.find(start) else { return };
         let end = found.next.map_or(self.tail, |(end, hole)| hole.start(end));
-        if end != window.end() {
-            return false;
-        }
-        let start = found.value.start(window.start());
-        self.windows.remove(&found, found.next.map(|(end, _)| Hole(end.wrapping_sub(start))));
+        let hole_start = found.value.start(start);
+        self.windows.remove(&found, found.next.map(|(end, _)| Hole(end.wrapping_sub(hole_start))));
         if found.next.is_none() {
-            self.tail = start;
+            self.tail = hole_start;
         }
-        self.claimed_bytes = self.claimed_bytes.wrapping_sub(window.length_bytes());
-        true
+        self.claimed_bytes = self.claimed_bytes.wrapping_sub(end.wrapping_sub(start));
     }
 }
 

@@ -1,4 +1,4 @@
-//! The caller's reservation: a window of addresses that sets place their parts in, and that none of them resizes.
+//! The caller's reservation: a platform whose addresses are a window of another's.
 #![allow(unsafe_code, reason = "giving back address space rests on what the books say about it")]
 
 mod error;
@@ -12,63 +12,29 @@ use lock_api::{RawRwLock as _, RwLock};
 
 pub use error::ReservationError;
 
+use crate::arch::{Cpu, StoreKind};
+use crate::error::ReserveError;
+use crate::table;
 use crate::{Errno, Extent, Platform};
-use holes::Holes;
+use holes::{Hole, Holes, WEIGHTS};
 
-/// A reservation as the sets that share it see it.
-///
-/// Implemented by [`Reservation`] only. Claiming addresses is for sets alone:
-///
-/// ```compile_fail,E0624
-/// # use pmemset_core::{Extent, reservation::Window};
-/// fn free_what_others_use(reservation: &dyn Window<Space = ()>, window: Extent) {
-///     reservation.give_back(window);
-/// }
-/// ```
-#[allow(private_bounds, reason = "only sets may claim addresses: whoever gives back a mapped window breaks them all")]
-pub trait Window: Claims {
-    /// The kind of address space that it lies in.
-    type Space: Copy + Eq + Send + Sync;
+/// Memory for the books of a reservation with room for `M` segments, 1 to 65,536; all bytes are zero while it is not in
+/// use. A slab is for one reservation at a time. Takes 36 bytes a segment on a 64-bit processor.
+#[derive(Debug)]
+pub struct Slab<const M: usize>(table::Slab<Hole, M>);
 
-    /// Returns the address space that it lies in.
-    fn space(&self) -> Self::Space;
-
-    /// Returns the addresses of the whole reservation.
-    fn extent(&self) -> Extent;
+impl<const M: usize> Slab<M> {
+    /// Returns memory that is not in use.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self(table::Slab::new::<WEIGHTS>())
+    }
 }
 
-/// What sets do with a reservation. Each call finds and claims under one lock.
-pub(crate) trait Claims: Sync {
-    /// Checks whether [`claim_first_fit`](Self::claim_first_fit) would succeed now.
-    fn check_first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ClaimError>;
-
-    /// Claims the lowest free addresses of this length and alignment.
-    ///
-    /// O(log M) for alignments up to the page size, of 2 MiB and of 1 GiB; for another alignment, holes that are long
-    /// enough but lie wrongly cost a step each.
-    fn claim_first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ClaimError>;
-
-    /// Claims exactly `window`.
-    fn claim_at(&self, window: Extent) -> Result<(), ClaimError>;
-
-    /// Gives back a claimed window; any other one is left as it is.
-    fn give_back(&self, window: Extent);
-}
-
-/// Why a window of a reservation could not be claimed. Nothing has changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClaimError {
-    /// No hole is long enough at the alignment.
-    CannotFit,
-    /// Something is there already.
-    Occupied,
-    /// Not wholly inside the reservation.
-    OutOfRange,
-    /// There are as many segments as there is room for.
-    Full {
-        /// The number of segments that fit.
-        capacity: usize,
-    },
+impl<const M: usize> Default for Slab<M> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 /// Reserves address space aligned to `wish_bytes`, or to no more than `alignment_bytes` where that much is not to be had.
@@ -79,7 +45,7 @@ pub(crate) fn reserve(
     length_bytes: usize,
     alignment_bytes: usize,
     wish_bytes: usize,
-) -> Result<Extent, Errno> {
+) -> Result<Extent, ReserveError> {
     if wish_bytes > alignment_bytes
         && let Ok(extent) = reserve_exactly(platform, length_bytes, wish_bytes)
     {
@@ -89,81 +55,122 @@ pub(crate) fn reserve(
 }
 
 /// Reserves address space, and takes no answer that would place a mapping where it was not asked for.
-fn reserve_exactly(platform: &impl Platform, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+fn reserve_exactly(
+    platform: &impl Platform,
+    length_bytes: usize,
+    alignment_bytes: usize,
+) -> Result<Extent, ReserveError> {
     let extent = platform.reserve(length_bytes, alignment_bytes)?;
     if extent.length_bytes() == length_bytes && extent.start() & alignment_bytes.wrapping_sub(1) == 0 {
         return Ok(extent);
     }
     // SAFETY: reserved a moment ago, and nothing is mapped in it.
     let _ = unsafe { platform.release(extent) };
-    Err(Errno::INVAL)
+    Err(ReserveError::Failed(Errno::INVAL))
 }
 
 /// A window of addresses that the caller owns and sets place their parts in (`pmem2_vm_reservation`).
 ///
-/// `M` is the number of segments there is room for, 1 to 65,536, of all sets that share it together. A set borrows its
-/// reservation, so it cannot go while a set lives. It is never resized.
+/// It is a platform: `Set<&Reservation<Linux>, S>` borrows it, `Set<Arc<Reservation<Linux>>, S>` owns a share of it, so it
+/// cannot go while a set lives. Several sets may share it; there is room for so many segments of all of them together. It
+/// is never resized.
 ///
-/// # Cost
-///
-/// 36 bytes for each of the `M` segments on a 64-bit processor, and less than 256 bytes besides. All of it is part of
-/// the value: a thread that makes a reservation with room for many segments needs a stack for it.
+/// First fit is O(log capacity) for alignments up to the page size, of 2 MiB and of 1 GiB; for another alignment, holes
+/// that are long enough but lie wrongly cost a step each.
 ///
 /// # Dropping
 ///
 /// An empty reservation gives its addresses back, and reports nothing. One in which a set could not unmap a segment
 /// keeps them.
-pub struct Reservation<P: Platform, const M: usize> {
+pub struct Reservation<'m, P: Platform> {
     platform: P,
     extent: Extent,
     closed: bool,
-    holes: RwLock<P::Lock, Holes<M>>,
+    holes: RwLock<P::Lock, Holes<'m, P>>,
 }
 
-impl<P: Platform, const M: usize> Reservation<P, M> {
+/// What the constructors do before the books are needed.
+fn reserved<P: Platform>(platform: &P, length_bytes: usize) -> Result<Extent, ReservationError> {
+    let page_bytes = platform.page_size_bytes();
+    if length_bytes == 0 || length_bytes & page_bytes.wrapping_sub(1) != 0 {
+        return Err(ReservationError::LengthUnaligned { length_bytes, alignment_bytes: page_bytes });
+    }
+    let reserved = reserve(platform, length_bytes, page_bytes, platform.alignment_for(length_bytes));
+    reserved.map_err(|cause| ReservationError::AddressSpace { cause })
+}
+
+fn reserved_at<P: Platform>(platform: &P, window: Extent) -> Result<(), ReservationError> {
+    let (address, length_bytes) = (window.start(), window.length_bytes());
+    let alignment_bytes = platform.page_size_bytes();
+    let mask = alignment_bytes.wrapping_sub(1);
+    if address & mask != 0 {
+        return Err(ReservationError::AddressUnaligned { address, alignment_bytes });
+    }
+    if length_bytes & mask != 0 {
+        return Err(ReservationError::LengthUnaligned { length_bytes, alignment_bytes });
+    }
+    platform.reserve_at(window).map_err(|cause| match cause {
+        ReserveError::Occupied => ReservationError::Occupied { window },
+        cause => ReservationError::AddressSpace { cause },
+    })
+}
+
+impl<'m, P: Platform> Reservation<'m, P> {
     /// Reserves `length_bytes` bytes of address space (`pmem2_vm_reservation_new`), aligned for the largest pages that
-    /// a mapping of this length can have where address space is not too scarce for that.
+    /// a mapping of this length can have where address space is not too scarce for that. The books are in `slab`.
     ///
     /// # Errors
     ///
     /// - [`ReservationError::LengthUnaligned`]: the length is 0 or not a multiple of the page size.
     /// - [`ReservationError::AddressSpace`]: the platform refused.
-    pub fn new(platform: P, length_bytes: usize) -> Result<Self, ReservationError> {
-        let page_bytes = platform.page_size_bytes();
-        if length_bytes == 0 || length_bytes & page_bytes.wrapping_sub(1) != 0 {
-            return Err(ReservationError::LengthUnaligned { length_bytes, alignment_bytes: page_bytes });
-        }
-        let reserved = reserve(&platform, length_bytes, page_bytes, platform.alignment_for(length_bytes));
-        let extent = reserved.map_err(|cause| ReservationError::AddressSpace { cause })?;
-        Ok(Self::holding(platform, extent))
+    pub fn new<const M: usize>(
+        platform: P,
+        length_bytes: usize,
+        slab: &'m mut Slab<M>,
+    ) -> Result<Self, ReservationError> {
+        const { assert!(M <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
+        let extent = reserved(&platform, length_bytes)?;
+        Ok(Self::holding(platform, extent, Holes::over(extent, slab.0.lend(), M)))
     }
 
-    /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address).
+    /// As [`new`](Self::new), with the books on the heap: room for `capacity` segments, no fewer than 1, and no more than
+    /// [`Platform::SEGMENTS_MAX`].
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cfg(feature = "alloc")]
+    pub fn with_capacity(platform: P, length_bytes: usize, capacity: usize) -> Result<Self, ReservationError> {
+        let extent = reserved(&platform, length_bytes)?;
+        Ok(Self::holding(platform, extent, Holes::on_heap(extent, capacity.min(P::SEGMENTS_MAX).max(1))))
+    }
+
+    /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address). The books are in `slab`.
     ///
     /// # Errors
     ///
     /// - [`ReservationError::AddressUnaligned`], [`ReservationError::LengthUnaligned`]: not on page boundaries.
     /// - [`ReservationError::Occupied`]: something is there already.
     /// - [`ReservationError::AddressSpace`]: the platform refused.
-    pub fn at(platform: P, window: Extent) -> Result<Self, ReservationError> {
-        let (address, length_bytes) = (window.start(), window.length_bytes());
-        let alignment_bytes = platform.page_size_bytes();
-        let mask = alignment_bytes.wrapping_sub(1);
-        if address & mask != 0 {
-            return Err(ReservationError::AddressUnaligned { address, alignment_bytes });
-        }
-        if length_bytes & mask != 0 {
-            return Err(ReservationError::LengthUnaligned { length_bytes, alignment_bytes });
-        }
-        platform.reserve_at(window).map_err(|cause| match cause {
-            Errno::EXIST => ReservationError::Occupied { window },
-            cause => ReservationError::AddressSpace { cause },
-        })?;
-        Ok(Self::holding(platform, window))
+    pub fn at<const M: usize>(platform: P, window: Extent, slab: &'m mut Slab<M>) -> Result<Self, ReservationError> {
+        const { assert!(M <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
+        reserved_at(&platform, window)?;
+        Ok(Self::holding(platform, window, Holes::over(window, slab.0.lend(), M)))
     }
 
-    const fn holding(platform: P, extent: Extent) -> Self {
-        Self { platform, extent, closed: false, holes: RwLock::const_new(P::Lock::INIT, Holes::new(extent)) }
+    /// As [`at`](Self::at), with the books on the heap; see [`with_capacity`](Self::with_capacity).
+    ///
+    /// # Errors
+    ///
+    /// As for `at`.
+    #[cfg(feature = "alloc")]
+    pub fn at_with_capacity(platform: P, window: Extent, capacity: usize) -> Result<Self, ReservationError> {
+        reserved_at(&platform, window)?;
+        Ok(Self::holding(platform, window, Holes::on_heap(window, capacity.min(P::SEGMENTS_MAX).max(1))))
+    }
+
+    const fn holding(platform: P, extent: Extent, holes: Holes<'m, P>) -> Self {
+        Self { platform, extent, closed: false, holes: RwLock::const_new(P::Lock::INIT, holes) }
     }
 
     /// Returns the addresses (`pmem2_vm_reservation_get_address`, `pmem2_vm_reservation_get_size`).
@@ -174,8 +181,8 @@ impl<P: Platform, const M: usize> Reservation<P, M> {
 
     /// Returns the number of segments that there is room for.
     #[must_use]
-    pub const fn capacity(&self) -> usize {
-        M
+    pub fn capacity(&self) -> usize {
+        self.holes.read().room()
     }
 
     /// Gives the addresses back to the platform (`pmem2_vm_reservation_delete`), as dropping does, and says how it went.
@@ -185,7 +192,7 @@ impl<P: Platform, const M: usize> Reservation<P, M> {
     /// # Errors
     ///
     /// - [`ReservationError::NotEmpty`]: a set has left a segment mapped.
-    /// - [`ReservationError::AddressSpace`]: the platform refused.
+    /// - [`ReservationError::Release`]: the platform refused.
     ///
     /// The reservation is as it was then.
     pub fn close(&mut self) -> Result<(), ReservationError> {
@@ -196,66 +203,102 @@ impl<P: Platform, const M: usize> Reservation<P, M> {
             return Err(ReservationError::NotEmpty { window: self.extent });
         }
         // SAFETY: reserved by the constructors, not closed before, and the books say that nothing is mapped in it.
-        unsafe { self.platform.release(self.extent) }.map_err(|cause| ReservationError::AddressSpace { cause })?;
+        unsafe { self.platform.release(self.extent) }.map_err(|cause| ReservationError::Release { cause })?;
         self.closed = true;
         Ok(())
     }
+
+    const fn open(&self) -> Result<(), ReserveError> {
+        if self.closed { Err(ReserveError::CannotFit) } else { Ok(()) }
+    }
 }
 
-impl<P: Platform, const M: usize> Drop for Reservation<P, M> {
+impl<P: Platform> Drop for Reservation<'_, P> {
     fn drop(&mut self) {
         // Nobody is left to tell; the addresses stay reserved then.
         let _ = self.close();
     }
 }
 
-impl<P: Platform, const M: usize> Window for Reservation<P, M>
+// SAFETY: gives no address away twice, as its books say, and has them from the platform; the rest is the platform's.
+unsafe impl<P: Platform> Platform for Reservation<'_, P>
 where
     P::Lock: Send + Sync,
 {
+    type Lock = P::Lock;
     type Space = P::Space;
+
+    const SEGMENTS_MAX: usize = P::SEGMENTS_MAX;
 
     fn space(&self) -> P::Space {
         self.platform.space()
     }
 
-    fn extent(&self) -> Extent {
-        self.extent
-    }
-}
-
-impl<P: Platform, const M: usize> Claims for Reservation<P, M>
-where
-    P::Lock: Send + Sync,
-{
-    fn check_first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ClaimError> {
-        self.open()?;
-        self.holes.read().first_fit(length_bytes, alignment_bytes).map(drop)
+    fn page_size_bytes(&self) -> usize {
+        self.platform.page_size_bytes()
     }
 
-    fn claim_first_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ClaimError> {
+    fn cpu(&self) -> &Cpu {
+        self.platform.cpu()
+    }
+
+    // A window of its own is for the caller to fill as densely as it can be: no more alignment than is needed.
+
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         self.open()?;
         self.holes.write().claim_first_fit(length_bytes, alignment_bytes)
     }
 
-    fn claim_at(&self, window: Extent) -> Result<(), ClaimError> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.open()?;
         self.holes.write().claim_at(window)
     }
 
-    fn give_back(&self, window: Extent) {
-        self.holes.write().give_back(window);
+    fn may_reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ReserveError> {
+        self.open()?;
+        self.holes.read().first_fit(length_bytes, alignment_bytes).map(drop)
+    }
+
+    fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        self.open()?;
+        self.holes.read().fits_at(window)
+    }
+
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+        self.holes.write().release(window)
+    }
+
+    unsafe fn write_back(&self, range: Extent) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.platform.write_back(range) }
+    }
+
+    fn fence(&self) {
+        self.platform.fence();
+    }
+
+    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.platform.copy(dest, source, length_bytes, kind) }
+    }
+
+    unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.platform.read(dest, source, length_bytes) }
+    }
+
+    fn lend(&self, range: Extent) {
+        self.platform.lend(range);
+    }
+
+    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { self.platform.fill(dest, value, length_bytes, kind) }
     }
 }
 
-impl<P: Platform, const M: usize> Reservation<P, M> {
-    const fn open(&self) -> Result<(), ClaimError> {
-        if self.closed { Err(ClaimError::CannotFit) } else { Ok(()) }
-    }
-}
-
-impl<P: Platform, const M: usize> fmt::Debug for Reservation<P, M> {
+impl<P: Platform> fmt::Debug for Reservation<'_, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reservation").field("extent", &self.extent).field("capacity", &M).finish_non_exhaustive()
+        f.debug_struct("Reservation").field("extent", &self.extent).finish_non_exhaustive()
     }
 }

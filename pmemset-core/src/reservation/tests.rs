@@ -1,9 +1,11 @@
 //! Reservations against a map of their pages, in a world with few addresses.
+#![allow(unsafe_code, reason = "a platform that only keeps account")]
 
 use std::sync::Mutex;
 
 use super::*;
 use crate::arch::Cpu;
+use crate::error::ReserveError;
 use crate::lock::SpinRwLock;
 use crate::table::tests::Random;
 
@@ -46,15 +48,15 @@ unsafe impl Platform for Pages {
     fn alignment_for(&self, length_bytes: usize) -> usize {
         if length_bytes >= 2 << 20 { 2 << 20 } else { PAGE }
     }
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let window = Extent::new(self.base.next_multiple_of(alignment_bytes), length_bytes).ok_or(Errno::NOMEM)?;
         self.reserve_at(window).map(|()| window)
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.refused()?;
         let mut held = self.held.lock().unwrap();
         if held.iter().any(|other| other.overlaps(window)) {
-            return Err(Errno::EXIST);
+            return Err(ReserveError::Occupied);
         }
         held.push(window);
         Ok(())
@@ -66,6 +68,12 @@ unsafe impl Platform for Pages {
         held.swap_remove(at);
         Ok(())
     }
+}
+
+/// Gives back what was reserved.
+fn give_back(reservation: &Reservation<'_, &Pages>, window: Extent) {
+    // SAFETY: nothing is mapped in these reservations.
+    unsafe { reservation.release(window) }.unwrap();
 }
 
 /// Which pages are taken, one flag each.
@@ -81,24 +89,24 @@ impl Model {
         (window.start() - self.start) / PAGE..(window.end() - self.start) / PAGE
     }
 
-    fn first_fit(&self, pages: usize, alignment: usize) -> Result<Extent, ClaimError> {
+    fn first_fit(&self, pages: usize, alignment: usize) -> Result<Extent, ReserveError> {
         if self.claimed.len() == self.capacity {
-            return Err(ClaimError::Full { capacity: self.capacity });
+            return Err(ReserveError::Full { capacity: self.capacity });
         }
         (0..self.taken.len().saturating_sub(pages - 1))
             .filter(|page| (self.start + page * PAGE).is_multiple_of(alignment))
             .find(|&page| !self.taken[page..page + pages].contains(&true))
             .and_then(|page| Extent::new(self.start + page * PAGE, pages * PAGE))
-            .ok_or(ClaimError::CannotFit)
+            .ok_or(ReserveError::CannotFit)
     }
 
-    fn at(&self, window: Extent) -> Result<(), ClaimError> {
+    fn at(&self, window: Extent) -> Result<(), ReserveError> {
         if window.start() < self.start || window.end() > self.start + self.taken.len() * PAGE {
-            Err(ClaimError::OutOfRange)
+            Err(ReserveError::CannotFit)
         } else if self.taken[self.pages(window)].contains(&true) {
-            Err(ClaimError::Occupied)
+            Err(ReserveError::Occupied)
         } else if self.claimed.len() == self.capacity {
-            Err(ClaimError::Full { capacity: self.capacity })
+            Err(ReserveError::Full { capacity: self.capacity })
         } else {
             Ok(())
         }
@@ -110,20 +118,33 @@ impl Model {
         self.claimed.push(window);
     }
 
-    fn give_back(&mut self, at: usize) -> Extent {
-        let window = self.claimed.swap_remove(at);
-        let pages = self.pages(window);
+    /// Frees a piece; whatever is claimed on both of its sides are two windows then.
+    fn release(&mut self, piece: Extent) -> Result<(), Errno> {
+        let inside = piece.start() >= self.start && piece.end() <= self.start + self.taken.len() * PAGE;
+        if !inside || self.taken[self.pages(piece)].contains(&false) {
+            return Err(Errno::INVAL);
+        }
+        let cut = |window: &Extent| window.start() < piece.start() && piece.end() < window.end();
+        if self.claimed.iter().any(cut) && self.claimed.len() == self.capacity {
+            return Err(Errno::NOMEM);
+        }
+        let pages = self.pages(piece);
         self.taken[pages].fill(false);
-        window
+        let rests = |window: &Extent| match window.overlaps(piece) {
+            true => vec![window.before(piece.start()), window.from(piece.end())],
+            false => vec![Some(*window)],
+        };
+        self.claimed = self.claimed.iter().flat_map(rests).flatten().collect();
+        Ok(())
     }
 }
 
 /// Runs random operations on a reservation of `pages` pages from `start` on, at alignments from `alignments`.
-fn against_the_model<const M: usize>(start: usize, pages: usize, alignments: &[usize], pages_max: usize, steps: usize) {
+fn against_the_model(room: usize, start: usize, pages: usize, alignments: &[usize], pages_max: usize, steps: usize) {
     let platform = Pages::default();
     let window = Extent::new(start, pages * PAGE).unwrap();
-    let reservation = Reservation::<_, M>::at(&platform, window).unwrap();
-    let mut model = Model { start, taken: vec![false; pages], claimed: Vec::new(), capacity: M };
+    let reservation = Reservation::at_with_capacity(&platform, window, room).unwrap();
+    let mut model = Model { start, taken: vec![false; pages], claimed: Vec::new(), capacity: room };
     let mut random = Random(start as u64 + pages as u64);
     for i in 0..steps {
         let length = 1 + random.next() % pages_max;
@@ -134,29 +155,35 @@ fn against_the_model<const M: usize>(start: usize, pages: usize, alignments: &[u
         match random.next() % 4 {
             0 if !emptying => {
                 let expected = model.at(some);
-                assert_eq!(reservation.claim_at(some), expected);
+                assert_eq!(reservation.reserve_at(some), expected);
                 if expected.is_ok() {
                     model.claim(some);
                 }
             }
             1 | 2 if !emptying => {
                 let expected = model.first_fit(length, alignment);
-                assert_eq!(reservation.check_first_fit(length * PAGE, alignment), expected.map(drop));
-                assert_eq!(reservation.claim_first_fit(length * PAGE, alignment), expected);
+                assert_eq!(reservation.may_reserve(length * PAGE, alignment), expected.map(drop));
+                assert_eq!(reservation.reserve(length * PAGE, alignment), expected);
                 if let Ok(window) = expected {
                     model.claim(window);
                 }
             }
-            3 if !model.claimed.contains(&some) => reservation.give_back(some),
+            3 if random.next().is_multiple_of(2) => {
+                let expected = model.release(some);
+                // SAFETY: nothing is mapped in this reservation, and nobody else uses it.
+                assert_eq!(unsafe { reservation.release(some) }, expected, "{some}");
+            }
             _ if !model.claimed.is_empty() => {
-                let at = random.next() % model.claimed.len();
-                reservation.give_back(model.give_back(at));
+                let window = model.claimed[random.next() % model.claimed.len()];
+                assert_eq!(model.release(window), Ok(()));
+                give_back(&reservation, window);
             }
             _ => {}
         }
+        assert_eq!(reservation.holes.read().is_empty(), model.claimed.is_empty());
     }
     for window in model.claimed {
-        reservation.give_back(window);
+        give_back(&reservation, window);
     }
     drop(reservation);
     assert!(platform.held.lock().unwrap().is_empty());
@@ -166,14 +193,14 @@ fn against_the_model<const M: usize>(start: usize, pages: usize, alignments: &[u
 fn agrees_with_a_map_of_the_pages() {
     const HUGE: usize = 2 << 20;
     let base = FAR;
-    against_the_model::<200>(base, 300, &[PAGE], 5, 20_000);
-    against_the_model::<20>(base + 3 * PAGE, 300, &[1, PAGE, 2 * PAGE, 16 * PAGE], 9, 20_000);
-    against_the_model::<100>(base + HUGE - PAGE, 4_000, &[PAGE, HUGE, 4 * HUGE, 64 << 10], 700, 6_000);
-    against_the_model::<3>(base, 8, &[PAGE, 2 * PAGE], 4, 5_000);
-    against_the_model::<1>(2 * PAGE, 8, &[PAGE, HUGE, 1 << 30], 4, 2_000);
+    against_the_model(200, base, 300, &[PAGE], 5, 20_000);
+    against_the_model(20, base + 3 * PAGE, 300, &[1, PAGE, 2 * PAGE, 16 * PAGE], 9, 20_000);
+    against_the_model(100, base + HUGE - PAGE, 4_000, &[PAGE, HUGE, 4 * HUGE, 64 << 10], 700, 6_000);
+    against_the_model(3, base, 8, &[PAGE, 2 * PAGE], 4, 5_000);
+    against_the_model(1, 2 * PAGE, 8, &[PAGE, HUGE, 1 << 30], 4, 2_000);
     // Across a multiple of 1 GiB, and the last pages of the address space.
-    against_the_model::<50>((1 << 30) - 40 * PAGE, 100, &[PAGE, HUGE, 1 << 30], 9, 5_000);
-    against_the_model::<50>(usize::MAX - 100 * PAGE + 1 - PAGE, 100, &[PAGE, HUGE, 1 << 30], 9, 5_000);
+    against_the_model(50, (1 << 30) - 40 * PAGE, 100, &[PAGE, HUGE, 1 << 30], 9, 5_000);
+    against_the_model(50, usize::MAX - 100 * PAGE + 1 - PAGE, 100, &[PAGE, HUGE, 1 << 30], 9, 5_000);
 }
 
 #[test]
@@ -181,7 +208,7 @@ fn threads_get_addresses_of_their_own() {
     const THREADS: usize = 32;
     const EACH: usize = 30;
     let platform = Pages::starting_at(FAR);
-    let reservation = Reservation::<_, { THREADS * EACH }>::new(&platform, THREADS * EACH * 6 * PAGE).unwrap();
+    let reservation = Reservation::with_capacity(&platform, THREADS * EACH * 6 * PAGE, THREADS * EACH).unwrap();
     let claimed = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
@@ -190,9 +217,9 @@ fn threads_get_addresses_of_their_own() {
                 let mut mine: Vec<Extent> = Vec::new();
                 for i in 0.. {
                     if i % 3 == 2 {
-                        reservation.give_back(mine.swap_remove(i / 7));
+                        give_back(reservation, mine.swap_remove(i / 7));
                     } else if mine.len() < EACH {
-                        mine.push(reservation.claim_first_fit((1 + (thread + i) % 3) * PAGE, PAGE).unwrap());
+                        mine.push(reservation.reserve((1 + (thread + i) % 3) * PAGE, PAGE).unwrap());
                     } else {
                         break;
                     }
@@ -206,28 +233,28 @@ fn threads_get_addresses_of_their_own() {
     assert_eq!(claimed.len(), THREADS * EACH);
     assert!(claimed.windows(2).all(|pair| pair[0].end() <= pair[1].start()));
     assert!(claimed.iter().all(|window| reservation.extent().covers(*window)));
-    assert_eq!(reservation.claim_first_fit(PAGE, PAGE), Err(ClaimError::Full { capacity: THREADS * EACH }));
+    assert_eq!(reservation.reserve(PAGE, PAGE), Err(ReserveError::Full { capacity: THREADS * EACH }));
 }
 
 #[test]
 fn what_cannot_be_reserved_is_refused() {
     let platform = Pages::starting_at(5 * PAGE);
     let unaligned = |length_bytes| ReservationError::LengthUnaligned { length_bytes, alignment_bytes: PAGE };
-    let new = |length_bytes| Reservation::<_, 4>::new(&platform, length_bytes).map(|made| made.extent());
+    let new = |length_bytes| Reservation::with_capacity(&platform, length_bytes, 4).map(|made| made.extent());
     let at = |start, length| {
-        Reservation::<_, 4>::at(&platform, Extent::new(start, length).unwrap()).map(|made| made.extent())
+        Reservation::at_with_capacity(&platform, Extent::new(start, length).unwrap(), 4).map(|made| made.extent())
     };
     assert_eq!(new(0), Err(unaligned(0)));
     assert_eq!(new(PAGE + 1), Err(unaligned(PAGE + 1)));
     assert_eq!(at(PAGE, 5), Err(unaligned(5)));
     assert_eq!(at(5, PAGE), Err(ReservationError::AddressUnaligned { address: 5, alignment_bytes: PAGE }));
-    let taken = Reservation::<_, 4>::new(&platform, 4 * PAGE).unwrap();
+    let taken = Reservation::with_capacity(&platform, 4 * PAGE, 4).unwrap();
     assert_eq!(taken.extent(), Extent::new(5 * PAGE, 4 * PAGE).unwrap());
     let window = Extent::new(8 * PAGE, 2 * PAGE).unwrap();
     assert_eq!(at(8 * PAGE, 2 * PAGE), Err(ReservationError::Occupied { window }));
     *platform.refuse.lock().unwrap() = Some(Errno::NOMEM);
-    assert_eq!(new(PAGE), Err(ReservationError::AddressSpace { cause: Errno::NOMEM }));
-    assert_eq!(at(PAGE, PAGE), Err(ReservationError::AddressSpace { cause: Errno::NOMEM }));
+    assert_eq!(new(PAGE), Err(ReservationError::AddressSpace { cause: ReserveError::Failed(Errno::NOMEM) }));
+    assert_eq!(at(PAGE, PAGE), Err(ReservationError::AddressSpace { cause: ReserveError::Failed(Errno::NOMEM) }));
     *platform.refuse.lock().unwrap() = None;
     assert_eq!(platform.held.lock().unwrap().len(), 1);
     drop(taken);
@@ -237,27 +264,27 @@ fn what_cannot_be_reserved_is_refused() {
 #[test]
 fn a_reservation_for_huge_pages_is_aligned_for_them() {
     let platform = Pages::starting_at(FAR + PAGE);
-    let reservation = Reservation::<_, 4>::new(&platform, 4 << 20).unwrap();
+    let reservation = Reservation::with_capacity(&platform, 4 << 20, 4).unwrap();
     assert!(reservation.extent().is_aligned(2 << 20));
 }
 
 #[test]
 fn closing_needs_an_empty_reservation() {
     let platform = Pages::starting_at(FAR);
-    let mut reservation = Reservation::<_, 4>::new(&platform, 4 * PAGE).unwrap();
+    let mut reservation = Reservation::with_capacity(&platform, 4 * PAGE, 4).unwrap();
     let extent = reservation.extent();
-    let window = reservation.claim_first_fit(PAGE, PAGE).unwrap();
+    let window = reservation.reserve(PAGE, PAGE).unwrap();
     assert_eq!(reservation.close(), Err(ReservationError::NotEmpty { window: extent }));
-    reservation.give_back(window);
+    give_back(&reservation, window);
     *platform.refuse.lock().unwrap() = Some(Errno::INVAL);
-    assert_eq!(reservation.close(), Err(ReservationError::AddressSpace { cause: Errno::INVAL }));
+    assert_eq!(reservation.close(), Err(ReservationError::Release { cause: Errno::INVAL }));
     *platform.refuse.lock().unwrap() = None;
-    assert_eq!(reservation.claim_first_fit(4 * PAGE, PAGE), Ok(extent));
-    reservation.give_back(extent);
+    assert_eq!(reservation.reserve(4 * PAGE, PAGE), Ok(extent));
+    give_back(&reservation, extent);
     assert_eq!(reservation.close(), Ok(()));
     assert!(platform.held.lock().unwrap().is_empty());
-    assert_eq!(reservation.claim_first_fit(PAGE, PAGE), Err(ClaimError::CannotFit));
-    assert_eq!(reservation.claim_at(window), Err(ClaimError::CannotFit));
+    assert_eq!(reservation.reserve(PAGE, PAGE), Err(ReserveError::CannotFit));
+    assert_eq!(reservation.reserve_at(window), Err(ReserveError::CannotFit));
     // Somebody else has the addresses now: neither a second close nor the drop may take them away.
     platform.reserve_at(extent).unwrap();
     assert_eq!(reservation.close(), Ok(()));
@@ -268,21 +295,43 @@ fn closing_needs_an_empty_reservation() {
 #[test]
 fn a_reservation_in_use_is_not_given_back() {
     let platform = Pages::starting_at(FAR);
-    let reservation = Reservation::<_, 4>::new(&platform, 4 * PAGE).unwrap();
-    reservation.claim_first_fit(PAGE, PAGE).unwrap();
+    let reservation = Reservation::with_capacity(&platform, 4 * PAGE, 4).unwrap();
+    reservation.reserve(PAGE, PAGE).unwrap();
     drop(reservation);
     assert_eq!(platform.held.lock().unwrap().len(), 1);
 }
 
 #[test]
-fn only_the_window_that_was_claimed_is_given_back() {
+fn any_piece_is_given_back_and_nothing_that_is_free() {
     let platform = Pages::starting_at(FAR);
-    let reservation = Reservation::<_, 4>::new(&platform, 8 * PAGE).unwrap();
-    let window = reservation.claim_first_fit(4 * PAGE, PAGE).unwrap();
-    for wrong in [window.slice(0, PAGE), window.slice(PAGE, 3 * PAGE), Extent::new(window.start(), 8 * PAGE)] {
-        reservation.give_back(wrong.unwrap());
-        assert_eq!(reservation.claim_at(window), Err(ClaimError::Occupied));
-    }
-    reservation.give_back(window);
-    assert_eq!(reservation.claim_first_fit(8 * PAGE, PAGE), Ok(reservation.extent()));
+    let reservation = Reservation::with_capacity(&platform, 8 * PAGE, 2).unwrap();
+    let window = reservation.reserve(4 * PAGE, PAGE).unwrap();
+    // SAFETY: nothing is mapped in this reservation.
+    let release = |window: Option<Extent>| unsafe { reservation.release(window.unwrap()) };
+    assert_eq!(release(Extent::new(window.start(), 8 * PAGE)), Err(Errno::INVAL));
+    assert_eq!(release(window.slice(PAGE, PAGE)), Ok(()));
+    assert_eq!(release(window.slice(0, 2 * PAGE)), Err(Errno::INVAL));
+    assert_eq!(reservation.reserve_at(window), Err(ReserveError::Occupied));
+    // There are two windows now, and no room for a third.
+    assert_eq!(reservation.reserve(PAGE, PAGE), Err(ReserveError::Full { capacity: 2 }));
+    assert_eq!(release(window.slice(0, PAGE)), Ok(()));
+    assert_eq!(release(window.slice(2 * PAGE, 2 * PAGE)), Ok(()));
+    assert_eq!(reservation.reserve(8 * PAGE, PAGE), Ok(reservation.extent()));
+    assert_eq!(release(Some(reservation.extent())), Ok(()));
+}
+
+#[test]
+fn a_reservation_keeps_the_contract_of_a_platform() {
+    use crate::sim::{Hardware, Machine, Medium};
+    let machine = Machine::new(Hardware::new());
+    let reservation = Reservation::with_capacity(machine.platform(), 1 << 20, 64).unwrap();
+    let source = machine.add_source(Medium::new(1 << 16));
+    let mut broken = Vec::new();
+    let mut report = |duty: &'static str, result: crate::contract::Finding| {
+        broken.extend(result.err().map(|breach| format!("{duty}: {breach}")));
+    };
+    crate::contract::platform(&reservation, &mut report);
+    crate::contract::source(&reservation, &source, &mut report);
+    assert_eq!(broken, [""; 0]);
+    assert_eq!(reservation.holes.read().first_fit(1 << 20, 4096), Ok(reservation.extent()));
 }

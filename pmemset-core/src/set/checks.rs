@@ -4,22 +4,22 @@ use super::Set;
 use crate::badblock::{BadBlockPolicy, BadBlocks};
 use crate::cell::{Shutdown, Step};
 use crate::error::{MapError, RepairError};
-use crate::event::{Answer, Event};
+use crate::event::{Answer, Event, Observer};
 use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict};
 use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
 
 /// The number of bad blocks asked for at a time.
 const BLOCKS_AT_A_TIME: usize = 8;
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Judges the shutdown state of a source that has a record, and counts the mapping about to be made.
     #[inline]
-    pub(super) fn judge(&self, source: &S) -> Result<Option<Verdict>, MapError> {
-        shutdown_of(source).map_or(Ok(None), |shutdown| self.judge_by(source, shutdown).map(Some))
+    pub(super) fn judge(&self, source: &S) -> Result<(), MapError> {
+        shutdown_of(source).map_or(Ok(()), |shutdown| self.judge_by(source, shutdown))
     }
 
     #[inline(never)]
-    fn judge_by(&self, source: &S, shutdown: Shutdown<'_>) -> Result<Verdict, MapError> {
+    fn judge_by(&self, source: &S, shutdown: Shutdown<'_>) -> Result<(), MapError> {
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(|error| match error {
             DeviceError::Unsupported => MapError::ShutdownUnsupported,
@@ -27,7 +27,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
             DeviceError::Failed(cause) => MapError::Source { cause },
         })?;
         match shutdown.stage(&id, count, self.config.acceptable) {
-            Some(Ok(verdict)) => Ok(verdict),
+            Some(Ok(_)) => Ok(()),
             Some(Err(verdict)) => Err(MapError::UndesirablePartState { verdict }),
             None => Err(MapError::ShutdownUnsupported),
         }

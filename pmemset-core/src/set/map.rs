@@ -1,65 +1,76 @@
 //! Mapping a source into the set.
 
-use super::Set;
 use super::checks::{self, settle};
+use super::handle::Hold;
 use super::place::{NotPlaced, Request};
+use super::{Held, Part, Set};
 use crate::config::MapConfig;
 use crate::error::{MapError, PrepareError};
-use crate::event::Event;
-use crate::shutdown::Verdict;
+use crate::event::{Event, Observer};
 use crate::{Extent, Granularity, Growth, Platform, Source, Span};
 
 /// How often a source is prepared again that changes while it is mapped.
 const OUTDATED_MAX: u32 = 8;
 
-/// Where a map call has put its segment.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct Mapped {
-    /// The new segment's own addresses.
-    pub segment: Extent,
-    /// The addresses of the part that it belongs to (`pmemset_part_descriptor`); more than `segment` if it was
-    /// coalesced.
-    pub part: Extent,
-    /// The shutdown state that the source was found in; `None` for one without a shutdown record.
-    pub shutdown: Option<Verdict>,
-}
-
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
-    /// Maps bytes of `source` into the set (`pmemset_map`).
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
+    /// Maps bytes of `source` into the set (`pmemset_map`), and returns a handle to the new segment, not to what it may
+    /// have been coalesced with.
     ///
     /// Everything that can be refused is refused before the source grows or the address space changes. The segment
-    /// becomes a part of its own, or the end of the previous part: see [`Coalescing`](crate::Coalescing). Ends with the
-    /// event [`PartAdd`](Event::PartAdd).
+    /// becomes a part of its own, or the end of the previous part: see [`Coalescing`](crate::Coalescing) and
+    /// [`MapConfig::after`]. Ends with the event [`PartAdd`](Event::PartAdd).
     ///
     /// A source that is [`Checked`](crate::Checked) is judged before: events
     /// [`BadBlock`](Event::BadBlock), [`BadBlocksCleared`](Event::BadBlocksCleared) and
     /// [`SdsUpdate`](Event::SdsUpdate), in this order.
     ///
-    /// Costs O(log N), one query of the source, one call that maps; a set without the caller's reservation
-    /// reserves addresses of its own for each new part.
+    /// Costs O(log capacity), one query of the source, one call that reserves addresses for a new part, and one that maps.
     ///
     /// # Errors
     ///
     /// See [`MapError`]. Nothing has changed then.
-    pub fn map(&self, source: S, config: &MapConfig) -> Result<Mapped, MapError> {
-        let request = self.check(&source, config)?;
-        let shutdown = self.judge(&source)?;
-        match self.map_judged(&source, &request) {
-            Ok((segment, part)) => {
-                settle(&source);
-                self.tell(&Event::PartAdd { segment, part, source: &source });
-                Ok(Mapped { segment, part, shutdown })
+    pub fn map(&self, source: S, config: &MapConfig) -> Result<Part<&Self>, MapError> {
+        let (hold, part) = self.map_held(&source, config)?;
+        let handle = Part::new(self, hold);
+        self.tell(&Event::PartAdd { segment: handle.extent(), part, source: &source });
+        Ok(handle)
+    }
+
+    /// As [`map`](Self::map); the handle owns a share of the set.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cfg(feature = "alloc")]
+    pub fn map_owned(
+        self: &alloc::sync::Arc<Self>,
+        source: S,
+        config: &MapConfig,
+    ) -> Result<Part<alloc::sync::Arc<Self>>, MapError> {
+        let (hold, part) = self.map_held(&source, config)?;
+        let handle = Part::new(alloc::sync::Arc::clone(self), hold);
+        self.tell(&Event::PartAdd { segment: handle.extent(), part, source: &source });
+        Ok(handle)
+    }
+
+    /// Maps, and pins the new segment; returns the addresses of its part, too.
+    fn map_held(&self, source: &S, config: &MapConfig) -> Result<(Hold, Extent), MapError> {
+        let request = self.check(source, config)?;
+        self.judge(source)?;
+        match self.map_judged(source, &request) {
+            Ok((slot, segment, part)) => {
+                settle(source);
+                Ok(((Held::Segment(slot), segment, request.granularity), part))
             }
             Err(error) => {
-                self.withdraw(&source);
+                self.withdraw(source);
                 Err(error)
             }
         }
     }
 
-    /// Maps a source whose shutdown state is accepted: all of it, or nothing.
-    fn map_judged(&self, source: &S, request: &Request) -> Result<(Extent, Extent), MapError> {
+    /// Maps a source whose shutdown state is accepted: all of it, or nothing. The new segment is pinned then.
+    fn map_judged(&self, source: &S, request: &Request) -> Result<(u32, Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
         // Where nothing would have to be undone, the plan under the write lock is early enough.
@@ -85,19 +96,22 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
         if let (Err(_), Some(growth)) = (&placed, growth) {
             source.undo_growth(growth);
         }
-        placed.map(|(segment, part)| (segment, part.extent)).map_err(|not_placed| not_placed.error)
+        placed.map_err(|not_placed| not_placed.error)
     }
 
     /// Checks everything that can be checked without the books.
     fn check(&self, source: &S, config: &MapConfig) -> Result<Request, MapError> {
         let space = self.platform.space();
-        if source.space() != space || self.config.reservation.is_some_and(|reservation| reservation.space() != space) {
+        if source.space() != space {
             return Err(MapError::OtherSpace);
         }
         if let Some(cause) = source.failed_write_back().first() {
             return Err(MapError::FailedBefore { cause });
         }
         let offset = config.offset_bytes();
+        if i64::try_from(offset).is_err() {
+            return Err(MapError::OffsetOutOfRange { offset });
+        }
         let needed = source.alignment_bytes();
         if !needed.is_power_of_two() {
             return Err(MapError::InvalidAlignment { alignment_bytes: needed });
@@ -137,7 +151,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
             }
         };
         let granularity = self.granularity_of(source)?;
-        Ok(Request { offset, length_bytes, alignment_bytes, granularity, fixed })
+        Ok(Request { offset, length_bytes, alignment_bytes, granularity, fixed, after: config.after_address() })
     }
 
     /// Returns the granularity that a mapping of `source` has here, if the set accepts it.

@@ -1,17 +1,19 @@
 //! The bytes of parts: reading, storing, copying, filling, and slices of them.
 #![allow(unsafe_code, reason = "reads and stores bytes of mapped memory, and hands it out")]
 
+use core::ops::Range;
 use core::ptr;
 use core::slice;
 
 use super::Set;
+use super::handle::{Operations, SetRef};
 use super::part::Part;
 use super::persist::range_of;
 use crate::arch::StoreKind;
 use crate::copy::{CopyFlags, Strategy};
 use crate::error::PersistError;
-use crate::event::Event;
-use crate::{Extent, FailedWriteBack, Granularity, Platform, Source};
+use crate::event::{Event, Observer};
+use crate::{Extent, FailedWriteBack, Platform, Source};
 
 /// Tells the simulator, where it is compiled, who stores or flushes next.
 macro_rules! called {
@@ -26,8 +28,8 @@ fn pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
-    /// Copies `bytes` to `dest` on, by default durably (`pmemset_memcpy`).
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
+    /// Stores `bytes` from `dest` on (`pmemset_memcpy`); they are durable when it returns.
     ///
     /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Copy`](Event::Copy) before and, unless the flags say not to
     /// wait or not to flush, [`Drain`](Event::Drain) after.
@@ -38,66 +40,44 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     ///
     /// See [`PersistError`].
     #[cfg_attr(feature = "sim", track_caller)]
-    pub fn copy(&self, dest: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+    pub fn write(&self, dest: usize, bytes: &[u8]) -> Result<(), PersistError> {
         called!();
         let Some(range) = range_of(dest, bytes.len())? else { return Ok(()) };
-        self.pinned(range)?.write_piece(range, bytes, flags)
+        self.pin(range)?.write_piece(range, bytes, CopyFlags::empty())
     }
 
-    /// Copies bytes of the set to another place in it, which may overlap the first (`pmemset_memmove`).
-    ///
-    /// Otherwise like [`copy`](Self::copy); tells [`Move`](Event::Move) before.
+    /// As [`write`](Self::write), in the way that the flags want, and as durably.
     ///
     /// # Errors
     ///
     /// See [`PersistError`].
     #[cfg_attr(feature = "sim", track_caller)]
-    pub fn copy_within(
-        &self,
-        dest: usize,
-        source: usize,
-        length_bytes: usize,
-        flags: CopyFlags,
-    ) -> Result<(), PersistError> {
+    pub fn write_with(&self, dest: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         called!();
-        let Some(source) = range_of(source, length_bytes)? else { return Ok(()) };
-        let Some(dest) = range_of(dest, length_bytes)? else { return Ok(()) };
-        let from = self.pinned(source)?;
-        let to = self.pinned(dest)?;
-        self.tell(&Event::Move { dest, source, flags });
-        if from.extent().covers(source) && to.extent().covers(dest) {
-            return to.store(dest, flags, |piece, kind| to.move_piece(piece, source.start(), kind));
-        }
-        self.move_across(dest, source, flags)
+        let Some(range) = range_of(dest, bytes.len())? else { return Ok(()) };
+        self.pin(range)?.write_piece(range, bytes, flags)
     }
 
-    /// Moves bytes of several parts, piece by piece in the order that overlapping ranges need.
-    #[cold]
-    fn move_across(&self, dest: Extent, source: Extent, flags: CopyFlags) -> Result<(), PersistError> {
-        let length_bytes = dest.length_bytes();
-        let down = dest.start().wrapping_sub(source.start()) < length_bytes;
-        let strategy = Strategy::new(self.granularity().unwrap_or(Granularity::Page), flags);
-        let mut done = 0_usize;
-        while done < length_bytes {
-            let left = length_bytes.wrapping_sub(done);
-            let last = left.wrapping_sub(1);
-            let at = |range: Extent| range.start().wrapping_add(if down { last } else { done });
-            let (to, from) = (self.part_at(at(dest))?, self.part_at(at(source))?);
-            let room = |part: Extent, at: usize| {
-                if down { at.wrapping_sub(part.start()).wrapping_add(1) } else { part.end().wrapping_sub(at) }
-            };
-            let now = left.min(room(to.extent(), at(dest))).min(room(from.extent(), at(source)));
-            let offset = if down { left.wrapping_sub(now) } else { done };
-            let piece = dest.slice(offset, now).ok_or(PersistError::NotMapped { address: at(dest) })?;
-            to.move_piece(piece, source.start().wrapping_add(offset), strategy.kind);
-            done = done.wrapping_add(now);
-        }
-        self.pinned(dest)?.finish(dest, strategy)
+    /// Copies the bytes at the addresses `source` to `dest` on, which may overlap (`pmemset_memmove`).
+    ///
+    /// Otherwise like [`write_with`](Self::write_with); tells [`Move`](Event::Move) before.
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`].
+    #[cfg_attr(feature = "sim", track_caller)]
+    pub fn copy_within(&self, source: Range<usize>, dest: usize, flags: CopyFlags) -> Result<(), PersistError> {
+        called!();
+        let length_bytes = source.len();
+        let Some(source) = range_of(source.start, length_bytes)? else { return Ok(()) };
+        let Some(dest) = range_of(dest, length_bytes)? else { return Ok(()) };
+        let _from = self.pin(source)?;
+        self.pin(dest)?.move_piece(dest, source, flags)
     }
 
     /// Fills `length_bytes` bytes from `dest` on with `value`, by default durably (`pmemset_memset`).
     ///
-    /// Otherwise like [`copy`](Self::copy); tells [`Set`](Event::Set) before.
+    /// Otherwise like [`write_with`](Self::write_with); tells [`Set`](Event::Set) before.
     ///
     /// # Errors
     ///
@@ -106,7 +86,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     pub fn fill(&self, dest: usize, value: u8, length_bytes: usize, flags: CopyFlags) -> Result<(), PersistError> {
         called!();
         let Some(range) = range_of(dest, length_bytes)? else { return Ok(()) };
-        self.pinned(range)?.fill_piece(range, value, flags)
+        self.pin(range)?.fill_piece(range, value, flags)
     }
 
     /// Reads the bytes from `source` on.
@@ -116,11 +96,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     /// See [`PersistError`].
     pub fn read(&self, source: usize, bytes: &mut [u8]) -> Result<(), PersistError> {
         let Some(range) = range_of(source, bytes.len())? else { return Ok(()) };
-        self.pinned(range)?.over(range, |part, piece| {
-            let start = piece.start().wrapping_sub(range.start());
-            let end = start.saturating_add(piece.length_bytes());
-            bytes.get_mut(start..end).map_or(Ok(()), |bytes| part.read(part.offset_of(piece), bytes))
-        })
+        self.pin(range)?.read_piece(range, bytes);
+        Ok(())
     }
 }
 
@@ -147,23 +124,40 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
 ///
 /// What nobody can make safe: a file that is truncated under its mapping, and memory that is damaged (a bad block),
 /// raise a signal or a machine check at the access, slice or not.
-impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'s, P, S, N> {
-    /// Stores `bytes` from `offset` on, by default durably; see [`Set::copy`].
+impl<R: SetRef> Part<R> {
+    /// Stores `bytes` from `offset` on; they are durable when it returns. See [`Set::write`].
     ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they do not all fit in the part.
     #[inline]
     #[cfg_attr(feature = "sim", track_caller)]
-    pub fn write(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+    pub fn write(&self, offset: usize, bytes: &[u8]) -> Result<(), PersistError> {
         called!();
-        let (set, strategy) = (self.set(), Strategy::new(self.granularity(), flags));
+        self.write_flagged(offset, bytes, CopyFlags::empty())
+    }
+
+    /// As [`write`](Self::write), in the way that the flags want, and as durably.
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they do not all fit in the part.
+    #[inline]
+    #[cfg_attr(feature = "sim", track_caller)]
+    pub fn write_with(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+        called!();
+        self.write_flagged(offset, bytes, flags)
+    }
+
+    #[inline]
+    fn write_flagged(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+        let (set, strategy) = (self.owner(), Strategy::new(self.granularity(), flags));
         match self.extent().slice(offset, bytes.len()) {
-            Some(range) if strategy.needs_only_fence() && !set.has_observer() && !FailedWriteBack::any() => {
+            Some(range) if strategy.needs_only_fence() && !set.listens() && !FailedWriteBack::any() => {
                 // SAFETY: the range lies in this part, which is pinned, and is as long as the slice.
-                unsafe { set.platform.copy(pointer(range.start()), bytes.as_ptr(), bytes.len(), strategy.kind) };
+                unsafe { set.platform_of().copy(pointer(range.start()), bytes.as_ptr(), bytes.len(), strategy.kind) };
                 if strategy.fence {
-                    set.platform.fence();
+                    set.platform_of().fence();
                 }
                 Ok(())
             }
@@ -171,7 +165,7 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
         }
     }
 
-    /// As [`write`](Self::write), whoever listens, wherever the bytes go, and whatever has to follow.
+    /// As [`write_flagged`](Self::write_flagged), whoever listens, wherever the bytes go, and whatever has to follow.
     ///
     /// Apart, so that the common case is short enough to become part of the caller.
     #[inline(never)]
@@ -180,24 +174,18 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
         self.write_piece(range, bytes, flags)
     }
 
-    /// Copies bytes of the part to another place in it, which may overlap the first; see [`Set::copy_within`].
+    /// Copies the bytes at the offsets `source` to offset `dest` on, which may overlap; see [`Set::copy_within`].
     ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     #[cfg_attr(feature = "sim", track_caller)]
-    pub fn copy_within(
-        &self,
-        dest: usize,
-        source: usize,
-        length_bytes: usize,
-        flags: CopyFlags,
-    ) -> Result<(), PersistError> {
+    pub fn copy_within(&self, source: Range<usize>, dest: usize, flags: CopyFlags) -> Result<(), PersistError> {
         called!();
-        let Some(source) = self.piece(source, length_bytes)? else { return Ok(()) };
+        let length_bytes = source.len();
+        let Some(source) = self.piece(source.start, length_bytes)? else { return Ok(()) };
         let Some(dest) = self.piece(dest, length_bytes)? else { return Ok(()) };
-        self.set().tell(&Event::Move { dest, source, flags });
-        self.store(dest, flags, |piece, kind| self.move_piece(piece, source.start(), kind))
+        self.move_piece(dest, source, flags)
     }
 
     /// Fills `length_bytes` bytes from `offset` on with `value`, by default durably; see [`Set::fill`].
@@ -219,9 +207,7 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     pub fn read(&self, offset: usize, bytes: &mut [u8]) -> Result<(), PersistError> {
         let Some(range) = self.piece(offset, bytes.len())? else { return Ok(()) };
-        let source = pointer(range.start()).cast_const();
-        // SAFETY: the range lies in this part, which is mapped as long as it is pinned, and is as long as the slice.
-        unsafe { self.set().platform.read(bytes.as_mut_ptr(), source, bytes.len()) };
+        self.read_piece(range, bytes);
         Ok(())
     }
 
@@ -231,11 +217,9 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     pub fn as_ptr(&self, offset: usize, length_bytes: usize) -> Result<*mut u8, PersistError> {
-        let range = self.piece(offset, length_bytes)?;
-        if let Some(range) = range {
-            self.set().platform.lend(range);
-        }
-        Ok(range.map_or(ptr::dangling_mut(), |range| pointer(range.start())))
+        let Some(range) = self.piece(offset, length_bytes)? else { return Ok(ptr::dangling_mut()) };
+        self.owner().platform_of().lend(range);
+        Ok(pointer(range.start()))
     }
 
     /// Returns `length_bytes` bytes from `offset` on, as they lie in the part.
@@ -256,7 +240,7 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
     /// ```compile_fail,E0505
     /// use pmemset_core::{Part, Platform, Set, Source};
     ///
-    /// fn last_words<P: Platform, S: Source<Space = P::Space> + Clone>(set: &Set<'_, P, S, 8>, part: Part<'_, P, S, 8>) -> u8 {
+    /// fn last_words<P: Platform, S: Source<Space = P::Space> + Clone>(set: &Set<P, S>, part: Part<&Set<P, S>>) -> u8 {
     ///     // SAFETY: nobody else has the source.
     ///     let bytes = unsafe { part.as_slice(0, 8) }.unwrap();
     ///     let removed = set.remove(part);
@@ -265,9 +249,9 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
     /// ```
     ///
     /// ```compile_fail,E0505
-    /// use pmemset_core::{Part, Platform, Source};
+    /// use pmemset_core::{Part, SetRef};
     ///
-    /// fn dropped<P: Platform, S: Source<Space = P::Space> + Clone>(part: Part<'_, P, S, 8>) -> u8 {
+    /// fn dropped<R: SetRef>(part: Part<R>) -> u8 {
     ///     // SAFETY: nobody else has the source.
     ///     let bytes = unsafe { part.as_slice(0, 8) }.unwrap();
     ///     drop(part);
@@ -298,9 +282,9 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
     /// Persisting waits until the slice is gone:
     ///
     /// ```compile_fail,E0502
-    /// use pmemset_core::{Part, Platform, Source};
+    /// use pmemset_core::{Part, SetRef};
     ///
-    /// fn too_early<P: Platform, S: Source<Space = P::Space> + Clone>(part: &mut Part<'_, P, S, 8>) {
+    /// fn too_early<R: SetRef>(part: &mut Part<R>) {
     ///     // SAFETY: nobody else has the source.
     ///     let bytes = unsafe { part.as_mut_slice(0, 8) }.unwrap();
     ///     part.persist(0, 8).unwrap();
@@ -314,76 +298,66 @@ impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<
         Ok(unsafe { slice::from_raw_parts_mut(start, length_bytes) })
     }
 
-    fn offset_of(&self, piece: Extent) -> usize {
-        piece.start().wrapping_sub(self.extent().start())
+    /// Reads all of `range`, which is pinned and as long as `bytes`.
+    fn read_piece(&self, range: Extent, bytes: &mut [u8]) {
+        let source = pointer(range.start()).cast_const();
+        // SAFETY: the range is mapped, and stays so as long as it is pinned, and it is as long as the slice.
+        unsafe { self.owner().platform_of().read(bytes.as_mut_ptr(), source, bytes.len()) };
     }
 
     #[inline]
     fn write_piece(&self, range: Extent, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
-        let set = self.set();
-        if set.has_observer() {
+        let set = self.owner();
+        if set.listens() {
             set.tell(&Event::Copy { dest: range, bytes, flags });
         }
-        let (start, source) = (range.start(), bytes.as_ptr());
-        self.store(range, flags, move |piece, kind| {
-            let source = source.wrapping_add(piece.start().wrapping_sub(start));
-            // SAFETY: the piece lies in a pinned part, and at the same place in the range as in the slice.
-            unsafe { set.platform.copy(pointer(piece.start()), source, piece.length_bytes(), kind) };
+        self.store(range, flags, move |dest, kind| {
+            // SAFETY: the range is pinned, and as long as the slice.
+            unsafe { set.platform_of().copy(dest, bytes.as_ptr(), bytes.len(), kind) };
         })
     }
 
     #[inline]
     fn fill_piece(&self, range: Extent, value: u8, flags: CopyFlags) -> Result<(), PersistError> {
-        let set = self.set();
-        if set.has_observer() {
+        let set = self.owner();
+        if set.listens() {
             set.tell(&Event::Set { dest: range, value, flags });
         }
-        self.store(range, flags, move |piece, kind| {
-            // SAFETY: the piece lies in a pinned part.
-            unsafe { set.platform.fill(pointer(piece.start()), value, piece.length_bytes(), kind) };
+        self.store(range, flags, move |dest, kind| {
+            // SAFETY: the range is pinned.
+            unsafe { set.platform_of().fill(dest, value, range.length_bytes(), kind) };
         })
     }
 
-    /// Copies to `piece`, which lies in this part, from `source`, which lies in a pinned part for as many bytes.
-    fn move_piece(&self, piece: Extent, source: usize, kind: StoreKind) {
-        let source = pointer(source).cast_const();
-        // SAFETY: both ranges lie in pinned parts.
-        unsafe { self.set().platform.copy(pointer(piece.start()), source, piece.length_bytes(), kind) };
+    /// Copies to `dest` from `source`, which is as long; both are pinned.
+    fn move_piece(&self, dest: Extent, source: Extent, flags: CopyFlags) -> Result<(), PersistError> {
+        let set = self.owner();
+        set.tell(&Event::Move { dest, source, flags });
+        self.store(dest, flags, |dest, kind| {
+            let from = pointer(source.start()).cast_const();
+            // SAFETY: both ranges are pinned, and of one length.
+            unsafe { set.platform_of().copy(dest, from, source.length_bytes(), kind) };
+        })
     }
 
-    /// Stores to the pieces of `range`, which begins in this part, through `store`, and makes them as durable as the
-    /// flags want.
+    /// Stores to `range`, which is pinned, through `store`, and makes it as durable as the flags want.
     #[inline]
     fn store(
         &self,
         range: Extent,
         flags: CopyFlags,
-        mut store: impl FnMut(Extent, StoreKind),
+        store: impl FnOnce(*mut u8, StoreKind),
     ) -> Result<(), PersistError> {
         let strategy = Strategy::new(self.granularity(), flags);
-        self.over::<PersistError>(range, move |_, piece| {
-            store(piece, strategy.kind);
-            Ok(())
-        })?;
-        self.finish(range, strategy)
-    }
-
-    #[inline]
-    fn finish(&self, range: Extent, strategy: Strategy) -> Result<(), PersistError> {
+        store(pointer(range.start()), strategy.kind);
         if strategy.flush {
-            let only_fence = strategy.needs_only_fence();
-            self.over(
-                range,
-                move |part, piece| {
-                    if only_fence { part.refuse_failed(piece) } else { part.write_out(piece) }
-                },
-            )?;
+            if strategy.needs_only_fence() { self.refuse_failed(range)? } else { self.write_out(range)? }
         }
         if strategy.fence {
-            self.set().platform.fence();
+            self.owner().platform_of().fence();
         }
         if strategy.drained {
-            self.set().tell(&Event::Drain);
+            self.owner().tell(&Event::Drain);
         }
         Ok(())
     }

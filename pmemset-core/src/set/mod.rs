@@ -2,6 +2,7 @@
 
 mod books;
 mod checks;
+mod handle;
 mod lines;
 mod map;
 mod memory;
@@ -17,15 +18,17 @@ use core::fmt;
 use lock_api::RawRwLock as _;
 use lock_api::{RwLock, RwLockWriteGuard};
 
-pub use map::Mapped;
-pub use part::{Part, Parts};
+pub use books::Slab;
+pub use handle::SetRef;
+pub(crate) use part::Held;
+pub use part::{Extents, Part, Parts};
 pub use remove::Refused;
 
-use crate::atomic::AtomicU32;
+use crate::array::Array;
 use crate::config::Config;
 use crate::error::RemoveError;
-use crate::event::{Answer, Event};
-use crate::pins::Pins;
+use crate::event::{Answer, Event, Observer};
+use crate::pins::{Pin, Pins};
 use crate::{Coalescing, Extent, Granularity, Platform, Source};
 use books::{Books, Farewell, Gone};
 
@@ -38,8 +41,7 @@ use books::{Books, Farewell, Gone};
 ///
 /// A set that is dropped unmaps its parts and gives back its address space; what the platform will not unmap stays, with
 /// its address space. It does not make stores durable, it reports nothing, and it leaves shutdown records dirty, also
-/// after a persist: [`remove`](Self::remove) the parts first, or all of them with
-/// [`remove_range(0, usize::MAX)`](Self::remove_range).
+/// after a persist: [`close`](Self::close) it, or [`remove`](Self::remove) the parts first.
 ///
 /// # Handles to sources
 ///
@@ -54,27 +56,36 @@ use books::{Books, Farewell, Gone};
 ///
 /// # Cost
 ///
-/// 88 to 96 bytes for each of the `N` segments and less than 2 KiB besides; all operations on the books take
-/// O(log N). Looking up takes the read lock; mapping and removing hold the write lock while the source maps or unmaps.
-pub struct Set<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
+/// The set itself is a value of some 300 bytes that can be moved. Its books are 84 to 92 bytes for each segment that there
+/// is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing hold the
+/// write lock while the source maps or unmaps.
+pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,
-    config: Config<'a, P, S, N>,
-    pins: Pins<N>,
-    books: RwLock<P::Lock, Books<S, N>>,
+    config: Config<O>,
+    pins: Pins<Array<'m, Pin>>,
+    books: RwLock<P::Lock, Books<'m, P, S>>,
 }
 
 /// The books, locked for changes.
-type Writing<'s, P, S, const N: usize> = RwLockWriteGuard<'s, <P as Platform>::Lock, Books<S, N>>;
+type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, <P as Platform>::Lock, Books<'m, P, S>>;
 
-impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'a, P, S, N> {
-    /// Returns an empty set (`pmemset_new`).
-    pub const fn new(platform: P, config: Config<'a, P, S, N>) -> Self {
-        Self {
-            platform,
-            config,
-            pins: Pins::new([const { AtomicU32::new(0) }; N]),
-            books: RwLock::const_new(P::Lock::INIT, Books::new()),
-        }
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
+    /// Returns an empty set (`pmemset_new`) whose books are in `slab`: a local variable's, a field's, or a static's (see
+    /// [`static_set!`](crate::static_set)).
+    pub const fn new<const N: usize>(platform: P, config: Config<O>, slab: &'m mut Slab<S, N>) -> Self {
+        const { assert!(N <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
+        let Slab { table, slots, pins } = slab;
+        let books = Books::over(table.lend(), Array::Lent(slots), N);
+        let pins = Pins::new(Array::Lent(pins));
+        Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
+    }
+
+    /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no more
+    /// than [`Platform::SEGMENTS_MAX`].
+    #[cfg(feature = "alloc")]
+    pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
+        let (pins, books) = books::on_heap(capacity.min(P::SEGMENTS_MAX).max(1));
+        Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
     }
 
     /// Returns the platform.
@@ -94,32 +105,41 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
     }
 
     /// Returns the number of segments in the set; a part has one or more.
-    pub fn segments(&self) -> usize {
+    pub fn segment_count(&self) -> usize {
         self.books.read().segments()
     }
 
     /// Returns the number of segments that there is room for.
-    pub const fn capacity(&self) -> usize {
-        N
+    pub fn capacity(&self) -> usize {
+        self.pins.len()
     }
 
-    const fn has_observer(&self) -> bool {
-        self.config.observer.is_some()
+    /// Removes all parts, as [`remove_range`](Self::remove_range) does, and reports how it went; dropping a set is silent.
+    ///
+    /// Does not compile while there is a handle that borrows the set.
+    ///
+    /// # Errors
+    ///
+    /// See [`RemoveError`]. What is still mapped then is unmapped without a flush, as when a set is dropped.
+    pub fn close(self) -> Result<(), RemoveError> {
+        self.remove_range(0, usize::MAX)
+    }
+
+    #[inline]
+    fn has_observer(&self) -> bool {
+        self.config.observer.listens()
     }
 
     #[inline]
     fn tell(&self, event: &Event<'_, S>) -> Answer {
-        match self.config.observer {
-            Some(observer) => observer.event(self, event),
-            None => Answer::Proceed,
-        }
+        if self.has_observer() { self.config.observer.event(event) } else { Answer::Proceed }
     }
 
     /// Unlocks the books and tells what has been removed, of `range` if it was one, `flushed` before; the slots become
     /// free one by one.
     fn tell_removed<'s>(
         &'s self,
-        books: Writing<'s, P, S, N>,
+        books: Writing<'s, 'm, P, S>,
         farewell: Farewell,
         mut range: Option<Extent>,
         flushed: bool,
@@ -144,15 +164,15 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
 ///
 /// When it is dropped, as by an observer that panics, the slots of those left become free without a word, and the
 /// shutdown records of their sources stay dirty.
-struct Telling<'s, 'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
-    set: &'s Set<'a, P, S, N>,
+struct Telling<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
+    set: &'s Set<'m, P, S, O>,
     farewell: Farewell,
     /// The one whose turn it is.
     gone: Option<Gone<S>>,
 }
 
-impl<'s, 'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Telling<'s, 'a, P, S, N> {
-    fn new(set: &'s Set<'a, P, S, N>, mut books: Writing<'s, P, S, N>, mut farewell: Farewell) -> Self {
+impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Telling<'s, 'm, P, S, O> {
+    fn new(set: &'s Set<'m, P, S, O>, mut books: Writing<'s, 'm, P, S>, mut farewell: Farewell) -> Self {
         let gone = books.tell(&mut farewell);
         Self { set, farewell, gone }
     }
@@ -164,7 +184,7 @@ impl<'s, 'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> T
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for Telling<'_, '_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for Telling<'_, '_, P, S, O> {
     fn drop(&mut self) {
         while let Some(gone) = self.gone.take() {
             checks::dropped(&gone.source);
@@ -174,7 +194,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for 
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for Set<'_, P, S, O> {
     fn drop(&mut self) {
         let mut rest = Extent::between(0, usize::MAX);
         while let Some(range) = rest {
@@ -191,8 +211,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for 
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Set<'_, P, S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Set").field("config", &self.config).field("capacity", &N).finish_non_exhaustive()
+        f.debug_struct("Set").field("capacity", &self.capacity()).finish_non_exhaustive()
     }
 }

@@ -1,139 +1,269 @@
-//! Handles to parts, and finding parts by address or in order.
+//! Handles to bytes of a set, and finding parts by address or in order.
 
 use core::fmt;
-use core::mem;
+use core::mem::ManuallyDrop;
 
-use super::Set;
 use super::books::{Books, PartEntry};
+use super::handle::{Hold, Operations, SetRef};
+use super::{Set, checks};
 use crate::error::LookupError;
+use crate::event::Observer;
+use crate::pins::Pinned;
+use crate::shutdown::Verdict;
 use crate::{Extent, Granularity, Platform, Source};
 
-/// A handle that pins a part: while it lives the part can grow by coalescing, and neither shrink nor go
-/// (`pmemset_part_map`).
-pub struct Part<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
-    set: &'s Set<'s, P, S, N>,
-    head: u32,
+/// A handle to bytes of a set: while it lives they stay mapped.
+///
+/// [`Set::map`] and [`Set::pin`] give a handle to a range, which pins the segments that have a byte of it, and no others.
+/// [`Set::part_at`] gives one to a whole part, which may grow meanwhile by coalescing, and neither shrink nor go
+/// (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see [`Set::map_owned`]).
+pub struct Part<R: SetRef> {
+    set: R,
+    held: Held,
     extent: Extent,
     granularity: Granularity,
 }
 
-impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'s, P, S, N> {
-    /// Returns the part's addresses as they were when the handle was made; all of them are still the part's.
+/// What a handle has pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The part whose first segment has this slot.
+    Part(u32),
+    /// The segment of this slot.
+    Segment(u32),
+    /// Each segment that the handle's range touches.
+    Range,
+}
+
+impl<R: SetRef> Part<R> {
+    #[inline]
+    pub(super) const fn new(set: R, (held, extent, granularity): Hold) -> Self {
+        Self { set, held, extent, granularity }
+    }
+
+    /// Returns the addresses as they were when the handle was made; all of them are still mapped.
     #[inline]
     #[must_use]
     pub const fn extent(&self) -> Extent {
         self.extent
     }
 
-    /// Returns the part's addresses as they are now (`pmemset_descriptor_part_map`).
+    /// Returns the addresses as they are now (`pmemset_descriptor_part_map`): more than [`extent`](Self::extent) if the
+    /// handle is one to a whole part that has grown.
     #[must_use]
-    pub fn descriptor(&self) -> Extent {
-        let part = self.set.books.read().part_at(self.extent.start());
-        part.map_or(self.extent, |part| part.extent)
+    pub fn current_extent(&self) -> Extent {
+        if self.is_whole() { self.part_extent() } else { self.extent }
     }
 
-    /// Returns how stores to the part become durable: as to all parts of the set.
+    /// Returns the addresses of the whole part that the first byte is in, as they are now.
+    #[must_use]
+    pub fn part_extent(&self) -> Extent {
+        self.owner().part_extent(self.extent.start()).unwrap_or(self.extent)
+    }
+
+    /// Returns whether the handle is one to a whole part, which may grow.
+    #[inline]
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        matches!(self.held, Held::Part(_))
+    }
+
+    /// Returns how stores become durable: as in all parts of the set.
     #[inline]
     #[must_use]
     pub const fn granularity(&self) -> Granularity {
         self.granularity
     }
 
-    /// Returns the set.
+    /// Returns how the handle keeps its set: a reference to it, or a share of it.
+    #[inline]
     #[must_use]
-    pub const fn set(&self) -> &'s Set<'s, P, S, N> {
-        self.set
+    pub const fn set(&self) -> &R {
+        &self.set
     }
 
-    /// Returns the part with the next higher addresses (`pmemset_next_part_map`); this handle stays.
+    /// Returns the set itself.
+    #[inline]
+    pub(super) fn owner(&self) -> &R::Set {
+        self.set.set()
+    }
+
+    /// Returns what the shutdown record of the first byte's source was judged to be when the first of its present mappings
+    /// was made; `None` for a source without a record.
+    #[must_use]
+    pub fn shutdown_verdict(&self) -> Option<Verdict> {
+        let segment = self.owner().segment_from(self.extent.start())?;
+        checks::shutdown_of(&segment.source)?.verdict()
+    }
+
+    /// Returns a handle to the part with the next higher addresses (`pmemset_next_part_map`); this handle stays.
     ///
     /// # Errors
     ///
     /// - [`LookupError::TooManyHandles`].
-    pub fn next(&self) -> Result<Option<Self>, LookupError> {
-        self.set.pin_with(|books| books.part_from(self.extent_now(books).end()))
+    pub fn next_part(&self) -> Result<Option<Self>, LookupError>
+    where
+        R: Clone,
+    {
+        let hold = self.owner().hold_part_from(self.part_extent().end())?;
+        Ok(hold.map(|hold| Self::new(self.set.clone(), hold)))
     }
 
-    fn extent_now(&self, books: &Books<S, N>) -> Extent {
-        books.part_at(self.extent.start()).map_or(self.extent, |part| part.extent)
+    #[inline]
+    pub(super) const fn held(&self) -> Held {
+        self.held
     }
 
-    /// Returns the slot of the part's first segment.
-    pub(super) const fn head(&self) -> u32 {
-        self.head
-    }
-
-    pub(super) fn is_of(&self, set: &Set<'_, P, S, N>) -> bool {
-        core::ptr::eq(core::ptr::from_ref(self.set).cast::<()>(), core::ptr::from_ref(set).cast::<()>())
-    }
-
-    /// Forgets the handle of a part that is gone; its pins start again at 0.
+    /// Forgets the handle; its pins are the caller's. An owned share of the set is given back.
+    #[allow(unsafe_code, reason = "a value with a destructor cannot be taken apart")]
     pub(super) fn forget(self) {
-        self.set.pins.unpin(self.head);
-        mem::forget(self);
+        let this = ManuallyDrop::new(self);
+        // SAFETY: read once, from a handle that nobody uses or drops any more. (What has a destructor cannot be taken
+        // apart.)
+        drop(unsafe { core::ptr::read(&raw const this.set) });
     }
 
-    /// Returns the handle for what is left of its part; the pin has been handed over.
-    pub(super) fn moved(self, left: PartEntry) -> Self {
-        let (set, granularity) = (self.set, self.granularity);
-        mem::forget(self);
-        Self { set, head: left.head, extent: left.extent, granularity }
+    /// Makes the handle one to `extent`, of which `held` is pinned: what is left of what it was one to.
+    pub(super) const fn shrink(&mut self, held: Held, extent: Extent) {
+        (self.held, self.extent) = (held, extent);
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Drop for Part<'_, P, S, N> {
+impl<R: SetRef> Drop for Part<R> {
     #[inline]
     fn drop(&mut self) {
-        self.set.pins.unpin(self.head);
+        self.set.set().unpin(self.held, self.extent);
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Part<'_, P, S, N> {
+impl<R: SetRef> fmt::Debug for Part<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Part").field("extent", &self.extent).finish_non_exhaustive()
+        f.debug_struct("Part").field("extent", &self.extent).field("held", &self.held).finish_non_exhaustive()
     }
 }
 
 /// The parts of a set in the order of their addresses; each is pinned while its handle lives.
 ///
 /// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
-/// since it was returned does not come again.
-pub struct Parts<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
-    set: &'s Set<'s, P, S, N>,
+/// since it was returned does not come again. [`Extents`] pins nothing.
+pub struct Parts<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
+    set: &'s Set<'m, P, S, O>,
     from: Option<usize>,
 }
 
-impl<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Iterator for Parts<'s, P, S, N> {
-    type Item = Part<'s, P, S, N>;
+impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator for Parts<'s, 'm, P, S, O> {
+    type Item = Part<&'s Set<'m, P, S, O>>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.from?;
-        let beginning = |books: &Books<S, N>| match books.part_from(from)? {
-            grown if grown.extent.start() < from => books.part_from(grown.extent.end()),
-            part => Some(part),
-        };
-        let part = self.set.pin_with(beginning).ok().flatten();
+        let part = self.set.hold_part(|books| books.part_beginning_from(from)).ok().flatten();
+        let part = part.map(|hold| Part::new(self.set, hold));
         self.from = part.as_ref().map(|part| part.extent.end());
         part
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Debug for Parts<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Parts<'_, '_, P, S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts").field("from", &self.from).finish_non_exhaustive()
     }
 }
 
-impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'a, P, S, N> {
+/// How many parts are looked up at a time.
+const EXTENTS_AT_A_TIME: usize = 32;
+
+/// The addresses of the parts of a set, in order. Looks many up at a time, and pins nothing: what it returns may be gone.
+///
+/// Otherwise as [`Parts`].
+pub struct Extents<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
+    set: &'s Set<'m, P, S, O>,
+    found: [Option<Extent>; EXTENTS_AT_A_TIME],
+    next: usize,
+    from: Option<usize>,
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator for Extents<'_, '_, P, S, O> {
+    type Item = Extent;
+
+    #[inline]
+    fn next(&mut self) -> Option<Extent> {
+        if self.next >= EXTENTS_AT_A_TIME {
+            self.set.books.read().extents(self.from?, &mut self.found);
+            self.next = 0;
+        }
+        let part = self.found.get(self.next).copied().flatten();
+        self.next = self.next.wrapping_add(1);
+        self.from = part.map(Extent::end);
+        if part.is_none() {
+            // Nothing comes behind the last one.
+            self.next = EXTENTS_AT_A_TIME;
+        }
+        part
+    }
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Extents<'_, '_, P, S, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Extents").field("from", &self.from).finish_non_exhaustive()
+    }
+}
+
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
     /// Returns a handle to the part that has `address` (`pmemset_part_map_by_address`).
     ///
     /// # Errors
     ///
     /// - [`LookupError::NotMapped`]: no part has it.
     /// - [`LookupError::TooManyHandles`].
-    pub fn part_at<'s>(&'s self, address: usize) -> Result<Part<'s, P, S, N>, LookupError> {
-        self.pin_with(|books| books.part_at_hinting(address, |slot| self.pins.prefetch(slot)))?
-            .ok_or(LookupError::NotMapped { address })
+    #[inline]
+    pub fn part_at(&self, address: usize) -> Result<Part<&Self>, LookupError> {
+        Ok(Part::new(self, self.hold_part_at(address)?))
+    }
+
+    /// As [`part_at`](Self::part_at); the handle owns a share of the set.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cfg(feature = "alloc")]
+    pub fn part_at_owned(
+        self: &alloc::sync::Arc<Self>,
+        address: usize,
+    ) -> Result<Part<alloc::sync::Arc<Self>>, LookupError> {
+        Ok(Part::new(alloc::sync::Arc::clone(self), self.hold_part_at(address)?))
+    }
+
+    /// Returns a handle to the bytes of `range`: the segments that have one of them stay, others may go.
+    ///
+    /// Costs a look-up; a range over several segments costs one each, and takes the read lock when it is dropped.
+    ///
+    /// # Errors
+    ///
+    /// - [`LookupError::NotMapped`]: the first address of the range that no part has.
+    /// - [`LookupError::TooManyHandles`].
+    #[inline]
+    pub fn pin(&self, range: Extent) -> Result<Part<&Self>, LookupError> {
+        let (held, _, granularity) = self.hold_range(range)?;
+        Ok(Part::new(self, (held, range, granularity)))
+    }
+
+    /// As [`pin`](Self::pin); the handle owns a share of the set.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    #[cfg(feature = "alloc")]
+    pub fn pin_owned(
+        self: &alloc::sync::Arc<Self>,
+        range: Extent,
+    ) -> Result<Part<alloc::sync::Arc<Self>>, LookupError> {
+        let (held, _, granularity) = self.hold_range(range)?;
+        Ok(Part::new(alloc::sync::Arc::clone(self), (held, range, granularity)))
+    }
+
+    /// As [`pin`](Self::pin); where that is one segment, the handle is to all of it.
+    pub(super) fn pin_around(&self, range: Extent) -> Result<Part<&Self>, LookupError> {
+        Ok(Part::new(self, self.hold_range(range)?))
     }
 
     /// Returns a handle to the part with the lowest addresses (`pmemset_first_part_map`); `None` in an empty set.
@@ -141,28 +271,95 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
     /// # Errors
     ///
     /// - [`LookupError::TooManyHandles`].
-    pub fn first_part<'s>(&'s self) -> Result<Option<Part<'s, P, S, N>>, LookupError> {
-        self.pin_with(Books::first_part)
+    pub fn first_part(&self) -> Result<Option<Part<&Self>>, LookupError> {
+        Ok(self.hold_part(Books::first_part)?.map(|hold| Part::new(self, hold)))
     }
 
     /// Returns all parts in the order of their addresses.
-    pub fn parts<'s>(&'s self) -> Parts<'s, P, S, N> {
+    pub const fn parts(&self) -> Parts<'_, 'm, P, S, O> {
         Parts { set: self, from: Some(0) }
+    }
+
+    /// Returns the addresses of all parts, in order.
+    pub const fn extents(&self) -> Extents<'_, 'm, P, S, O> {
+        Extents { set: self, found: [None; EXTENTS_AT_A_TIME], next: EXTENTS_AT_A_TIME, from: Some(0) }
+    }
+
+    #[inline]
+    fn hold_part_at(&self, address: usize) -> Result<Hold, LookupError> {
+        self.hold_part(|books| books.part_at_hinting(address, |slot| self.pins.prefetch(slot)))?
+            .ok_or(LookupError::NotMapped { address })
     }
 
     /// Pins the part that `find` finds; both happen under one read lock, so the part cannot go in between.
     #[inline]
-    fn pin_with<'s>(
-        &'s self,
-        find: impl FnOnce(&Books<S, N>) -> Option<PartEntry>,
-    ) -> Result<Option<Part<'s, P, S, N>>, LookupError> {
+    pub(super) fn hold_part(
+        &self,
+        find: impl FnOnce(&Books<'m, P, S>) -> Option<PartEntry>,
+    ) -> Result<Option<Hold>, LookupError> {
         let books = self.books.read();
-        let Some(entry) = find(&books) else { return Ok(None) };
-        if !self.pins.pin(entry.head) {
+        let Some(part) = find(&books) else { return Ok(None) };
+        if !self.pins.pin(part.head, Pinned::Part) {
             return Err(LookupError::TooManyHandles);
         }
-        // There is a part, so the set has a granularity.
-        let granularity = books.granularity.unwrap_or(Granularity::Page);
-        Ok(Some(Part { set: self, head: entry.head, extent: entry.extent, granularity }))
+        Ok(Some((Held::Part(part.head), part.extent, granularity_of(&books))))
     }
+
+    /// Pins the segments that `range` touches, under one read lock; returns the one that there is, or `range`.
+    #[inline]
+    fn hold_range(&self, range: Extent) -> Result<Hold, LookupError> {
+        let books = self.books.read();
+        let Some(first) = books.entry_at(range.start(), |slot| self.pins.prefetch(slot)) else {
+            return Err(LookupError::NotMapped { address: range.start() });
+        };
+        if range.end() > first.extent.end() {
+            self.pin_each(&books, range)?;
+            return Ok((Held::Range, range, granularity_of(&books)));
+        }
+        if !self.pins.pin(first.slot, Pinned::Segment) {
+            return Err(LookupError::TooManyHandles);
+        }
+        Ok((Held::Segment(first.slot), first.extent, granularity_of(&books)))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn pin_each(&self, books: &Books<'m, P, S>, range: Extent) -> Result<(), LookupError> {
+        let mut at = range.start();
+        let refused = loop {
+            let Some(segment) = books.entry_at(at, |_| {}) else { break LookupError::NotMapped { address: at } };
+            if !self.pins.pin(segment.slot, Pinned::Segment) {
+                break LookupError::TooManyHandles;
+            }
+            at = segment.extent.end();
+            if at >= range.end() {
+                return Ok(());
+            }
+        };
+        if let Some(pinned) = range.before(at) {
+            self.unpin_each(books, pinned);
+        }
+        Err(refused)
+    }
+
+    /// Unpins the segments that `range` touches: they are where they were, because they were pinned.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn unpin_each(&self, books: &Books<'m, P, S>, range: Extent) {
+        let mut rest = Some(range);
+        while let Some(left) = rest {
+            let Some(segment) = books.entry_at(left.start(), |_| {}) else {
+                debug_assert!(false, "a pinned segment stays");
+                return;
+            };
+            self.pins.unpin(segment.slot, Pinned::Segment);
+            rest = left.from(segment.extent.end());
+        }
+    }
+}
+
+/// Returns the granularity of a set that has a part.
+#[inline]
+fn granularity_of<P: Platform, S: Clone>(books: &Books<'_, P, S>) -> Granularity {
+    books.granularity.unwrap_or(Granularity::Page)
 }

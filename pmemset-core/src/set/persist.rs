@@ -3,11 +3,12 @@
 
 use super::Set;
 use super::books::Segment;
+use super::handle::{Operations, SetRef};
 use super::lines::Runs;
 use super::memory::called;
 use super::part::Part;
 use crate::error::{DeepFlushError, Errno, PersistError};
-use crate::event::Event;
+use crate::event::{Event, Observer};
 use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Platform, Source};
 
 /// Returns the range; `None` where it is empty.
@@ -18,7 +19,7 @@ pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Ext
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Makes the bytes of a range durable (`pmemset_persist`): [`flush`](Self::flush) and [`drain`](Self::drain) in one.
     ///
     /// Byte granularity: a fence. Cache line: each line that the range touches is written back once, then a fence.
@@ -35,7 +36,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     pub fn persist(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        self.pinned(range)?.persist_piece(range)
+        self.pin(range)?.persist_piece(range)
     }
 
     /// Starts to make the bytes of a range durable (`pmemset_flush`); they are after the next [`drain`](Self::drain).
@@ -49,7 +50,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     pub fn flush(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        self.pinned(range)?.flush_piece(range)
+        self.pin(range)?.flush_piece(range)
     }
 
     /// Waits until everything that this processor flushed or streamed before is durable (`pmemset_drain`): a fence.
@@ -76,7 +77,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     pub fn persist_many(&self, ranges: &[Extent]) -> Result<(), PersistError> {
         called!();
         for range in ranges {
-            self.pinned(*range)?;
+            self.pin(*range)?;
         }
         for range in ranges {
             self.tell(&Event::Flush { range: *range });
@@ -88,15 +89,14 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
             Granularity::Page => self.platform.page_size_bytes(),
             _ => self.platform.cpu().line_bytes(),
         };
-        let mut part: Option<Part<'_, P, S, N>> = None;
+        let mut held: Option<Part<&Self>> = None;
         for run in Runs::new(ranges, unit_bytes) {
-            let known = part.take().filter(|part| part.extent().covers(run));
-            let known = match known {
-                Some(known) => known,
-                None => self.pinned(run)?,
+            let segments = match held.take().filter(|held| held.extent().covers(run)) {
+                Some(held) => held,
+                None => self.pin_around(run)?,
             };
-            known.over(run, |part, piece| part.write_out(piece))?;
-            part = Some(known);
+            segments.write_out(run)?;
+            held = Some(segments);
         }
         if granularity != Granularity::Page && !ranges.is_empty() {
             self.platform.fence();
@@ -122,50 +122,31 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     pub fn deep_flush(&self, address: usize, length_bytes: usize) -> Result<DeepFlush, DeepFlushError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(DeepFlush::NotNeeded) };
-        self.pinned(range)?.deep_flush_piece(range)
+        self.pin(range)?.deep_flush_piece(range)
     }
+}
 
-    /// Pins the part that the range begins in, and makes sure that all of it is mapped.
-    pub(super) fn pinned<'s>(&'s self, range: Extent) -> Result<Part<'s, P, S, N>, PersistError> {
-        let part = self.part_at(range.start())?;
-        if !part.extent().covers(range) {
-            self.check_mapped(range)?;
+/// Does to one segment what persisting does, and then what only the source can do. A failure sticks to the source.
+///
+/// The caller has pinned `segment`; `piece` lies in it.
+pub(super) fn deep_flush_segment<P: Platform, S: Source>(
+    platform: &P,
+    segment: &Segment<S>,
+    piece: Extent,
+    granularity: Granularity,
+) -> Result<DeepFlush, Failed> {
+    not_failed(segment)?;
+    if granularity == Granularity::Page {
+        let pages = piece.align_outward(platform.page_size_bytes()).unwrap_or(piece);
+        sync_segment(segment, pages.intersect(segment.extent).unwrap_or(pages))?;
+    } else {
+        if granularity == Granularity::CacheLine {
+            // SAFETY: mapped, and pinned by the caller.
+            unsafe { platform.write_back(piece) };
         }
-        Ok(part)
+        platform.fence();
     }
-
-    #[cold]
-    fn check_mapped(&self, range: Extent) -> Result<(), PersistError> {
-        let books = self.books.read();
-        let mut at = range.start();
-        while at < range.end() {
-            at = books.part_at(at).ok_or(PersistError::NotMapped { address: at })?.extent.end();
-        }
-        Ok(())
-    }
-
-    /// Does to one segment what persisting does, and then what only the source can do. A failure sticks to the source.
-    ///
-    /// The caller has pinned the part that `segment` belongs to; `piece` lies in it.
-    pub(super) fn deep_flush_segment(
-        &self,
-        segment: &Segment<S>,
-        piece: Extent,
-        granularity: Granularity,
-    ) -> Result<DeepFlush, Failed> {
-        not_failed(segment)?;
-        if granularity == Granularity::Page {
-            let pages = piece.align_outward(self.platform.page_size_bytes()).unwrap_or(piece);
-            sync_segment(segment, pages.intersect(segment.extent).unwrap_or(pages))?;
-        } else {
-            if granularity == Granularity::CacheLine {
-                // SAFETY: mapped, and pinned by the caller.
-                unsafe { self.platform.write_back(piece) };
-            }
-            self.platform.fence();
-        }
-        until_it_fails(segment, || segment.source.deep_flush(piece, segment.offset_of(piece)))
-    }
+    until_it_fails(segment, || segment.source.deep_flush(piece, segment.offset_of(piece)))
 }
 
 /// Why a segment's bytes are not durable.
@@ -220,7 +201,7 @@ fn uninterrupted<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Err
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, P, S, N> {
+impl<R: SetRef> Part<R> {
     /// Makes `length_bytes` bytes from `offset` on durable; see [`Set::persist`].
     ///
     /// Costs what the processor's flush costs: no lock, no look-up.
@@ -275,7 +256,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, 
     /// As [`piece`](Self::piece), if the part has grown meanwhile.
     #[cold]
     fn grown_piece(&self, offset: usize, length_bytes: usize) -> Result<Extent, PersistError> {
-        let part = self.descriptor();
+        let part = self.current_extent();
         part.slice(offset, length_bytes).ok_or_else(|| {
             let start = part.start().checked_add(offset);
             match start.and_then(|start| Extent::new(start, length_bytes)) {
@@ -287,12 +268,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, 
 
     #[inline]
     fn persist_piece(&self, range: Extent) -> Result<(), PersistError> {
-        if self.set().has_observer() || !self.extent().covers(range) {
+        if self.owner().listens() {
             return self.persist_told(range);
         }
         self.write_out(range)?;
         if self.granularity() != Granularity::Page {
-            self.set().platform.fence();
+            self.owner().platform_of().fence();
         }
         Ok(())
     }
@@ -301,85 +282,46 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, 
     fn persist_told(&self, range: Extent) -> Result<(), PersistError> {
         self.flush_piece(range)?;
         if self.granularity() != Granularity::Page {
-            self.set().platform.fence();
+            self.owner().platform_of().fence();
         }
-        self.set().tell(&Event::Drain);
-        self.set().tell(&Event::Persist { range });
+        self.owner().tell(&Event::Drain);
+        self.owner().tell(&Event::Persist { range });
         Ok(())
     }
 
     #[inline]
     fn flush_piece(&self, range: Extent) -> Result<(), PersistError> {
-        self.set().tell(&Event::Flush { range });
-        self.over(range, |part, piece| part.write_out(piece))
+        self.owner().tell(&Event::Flush { range });
+        self.write_out(range)
     }
 
     fn deep_flush_piece(&self, range: Extent) -> Result<DeepFlush, DeepFlushError> {
         let mut answer = DeepFlush::NotNeeded;
-        self.over::<DeepFlushError>(range, |part, piece| {
-            part.over_segments(piece, |segment, piece| {
-                let extent = segment.extent;
-                let flushed = part.set().deep_flush_segment(segment, piece, part.granularity());
-                let flushed = flushed.map_err(|failed| match failed {
-                    Failed::Now(cause) => DeepFlushError::Failed { segment: extent, cause },
-                    Failed::Before(cause) => PersistError::FailedBefore { segment: extent, cause }.into(),
-                });
-                answer = worse(answer, flushed?);
-                Ok(())
-            })
+        self.over_segments::<DeepFlushError>(range, |segment, piece| {
+            let extent = segment.extent;
+            let flushed = deep_flush_segment(self.owner().platform_of(), segment, piece, self.granularity());
+            let flushed = flushed.map_err(|failed| match failed {
+                Failed::Now(cause) => DeepFlushError::Failed { segment: extent, cause },
+                Failed::Before(cause) => PersistError::FailedBefore { segment: extent, cause }.into(),
+            });
+            answer = worse(answer, flushed?);
+            Ok(())
         })?;
         Ok(answer)
     }
 
-    /// Calls `each` with the pieces of `range` and the parts that they lie in, each of them pinned.
-    ///
-    /// The range begins in this part, and is mapped.
-    #[inline]
-    pub(super) fn over<E: From<PersistError>>(
-        &self,
-        range: Extent,
-        mut each: impl FnMut(&Self, Extent) -> Result<(), E>,
-    ) -> Result<(), E> {
-        if self.extent().covers(range) {
-            return each(self, range);
-        }
-        // What `each` has is kept in registers unless it comes to this.
-        let mut each = each;
-        self.over_parts(range, &mut each)
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn over_parts<E: From<PersistError>>(
-        &self,
-        range: Extent,
-        each: &mut dyn FnMut(&Self, Extent) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let mut at = range.start();
-        while let Some(rest) = range.from(at) {
-            let part = self.set().part_at(at).map_err(PersistError::from)?;
-            let Some(piece) = part.extent().intersect(rest) else {
-                debug_assert!(false, "a part that is found by an address has it");
-                return Err(PersistError::NotMapped { address: at }.into());
-            };
-            each(&part, piece)?;
-            at = piece.end();
-        }
-        Ok(())
-    }
-
-    /// Calls `each` with the segments that `range`, which lies in this part, touches, and its piece of each.
+    /// Calls `each` with the segments that `range`, which is pinned, touches, and its piece of each.
     fn over_segments<E: From<PersistError>>(
         &self,
         range: Extent,
-        mut each: impl FnMut(&Segment<S>, Extent) -> Result<(), E>,
+        mut each: impl FnMut(&Segment<<R::Set as Operations>::Source>, Extent) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut rest = Some(range);
         while let Some(left) = rest {
-            let segment = self.set().books.read().segment_from(left.start());
+            let segment = self.owner().segment_from(left.start());
             let found = segment.and_then(|segment| Some((segment.extent.intersect(left)?, segment)));
             let Some((piece, segment)) = found.filter(|(piece, _)| piece.start() == left.start()) else {
-                debug_assert!(false, "a pinned part stays");
+                debug_assert!(false, "a pinned segment stays");
                 return Err(PersistError::NotMapped { address: left.start() }.into());
             };
             each(&segment, piece)?;
@@ -388,7 +330,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, 
         Ok(())
     }
 
-    /// Does to `range`, which lies in this part, what comes before the fence.
+    /// Does to `range`, which is pinned, what comes before the fence.
     #[inline]
     pub(super) fn write_out(&self, range: Extent) -> Result<(), PersistError> {
         if self.granularity() == Granularity::Page {
@@ -396,8 +338,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, 
         }
         self.refuse_failed(range)?;
         if self.granularity() == Granularity::CacheLine {
-            // SAFETY: the range lies in this part, which is mapped as long as it is pinned.
-            unsafe { self.set().platform.write_back(range) };
+            // SAFETY: the range is mapped, and stays so as long as it is pinned.
+            unsafe { self.owner().platform_of().write_back(range) };
         }
         Ok(())
     }
@@ -415,7 +357,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Part<'_, 
 
     #[cold]
     pub(super) fn sync(&self, range: Extent) -> Result<(), PersistError> {
-        let pages = range.align_outward(self.set().platform.page_size_bytes()).unwrap_or(range);
+        let pages = range.align_outward(self.owner().platform_of().page_size_bytes()).unwrap_or(range);
         self.over_segments(pages, |segment, piece| {
             sync_segment(segment, piece).map_err(|failed| failed.of(segment.extent))
         })

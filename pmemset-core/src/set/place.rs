@@ -3,9 +3,11 @@
 
 use super::Set;
 use super::books::{Books, Farewell, PartEntry, Place, Segment};
-use crate::error::{MapError, MapFailure, RemoveError};
+use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
+use crate::event::Observer;
 use crate::extent::align_up;
-use crate::reservation::{ClaimError, reserve};
+use crate::pins::Pinned;
+use crate::reservation::reserve;
 use crate::{Coalescing, Errno, Extent, Granularity, Platform, Source, Span};
 
 /// A map call after everything that can be checked without the books has been checked.
@@ -18,6 +20,8 @@ pub(crate) struct Request {
     pub(crate) granularity: Granularity,
     /// The only address that will do, for a source that cannot be elsewhere.
     pub(crate) fixed: Option<Extent>,
+    /// An address of the part to continue, where that was asked for.
+    pub(crate) after: Option<usize>,
 }
 
 impl Request {
@@ -31,7 +35,7 @@ impl Request {
 /// What the books allow.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Plan {
-    /// Directly behind the previous part, merged with it.
+    /// Directly behind a part, merged with it.
     Behind {
         window: Extent,
         /// Bytes reserved there already.
@@ -68,57 +72,65 @@ impl From<MapError> for NotPlaced {
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P, S, N> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Plans a request; refuses what the books alone can refuse.
-    pub(super) fn plan(&self, books: &Books<S, N>, request: &Request) -> Result<Plan, MapError> {
+    pub(super) fn plan(&self, books: &Books<'_, P, S>, request: &Request) -> Result<Plan, MapError> {
         if books.is_full() {
-            return Err(MapError::TableFull { capacity: N });
+            return Err(MapError::TableFull { capacity: self.capacity() });
         }
         if let Some(set) = books.granularity
             && set != request.granularity
         {
             return Err(MapError::GranularityMismatch { set, source: request.granularity });
         }
-        let must = books.coalescing == Coalescing::Full;
-        if books.coalescing != Coalescing::None
-            && let Some((part, spare_bytes)) = books.previous()
-        {
-            match self.window_behind(books, part, request) {
-                Some(window) => return Ok(Plan::Behind { window, spare_bytes, must }),
-                None if must => return Err(MapError::CannotCoalesce { at: part.extent.end() }),
-                None => {}
-            }
-        }
-        Ok(Plan::Anywhere)
-    }
-
-    /// Refuses what the books and the caller's reservation would refuse now, before the source grows.
-    pub(super) fn check_room(&self, books: &Books<S, N>, request: &Request) -> Result<(), MapError> {
-        match (self.plan(books, request)?, self.config.reservation) {
-            (Plan::Anywhere, Some(window)) if request.fixed.is_none() => window
-                .check_first_fit(request.length_bytes, request.alignment_bytes)
-                .map_err(|error| refused(request, error)),
-            _ => Ok(()),
+        let (behind, must) = match (request.after, books.coalescing) {
+            (Some(address), _) => (Some(books.end_of_part(address).ok_or(MapError::NoPartAt { address })?), true),
+            (None, Coalescing::None) => (None, false),
+            (None, coalescing) => (books.previous(), coalescing == Coalescing::Full),
+        };
+        let Some((part, spare_bytes)) = behind else { return Ok(Plan::Anywhere) };
+        match self.window_behind(books, part, spare_bytes, request) {
+            Some(window) => Ok(Plan::Behind { window, spare_bytes, must }),
+            None if must => Err(MapError::CannotCoalesce { at: part.extent.end() }),
+            None => Ok(Plan::Anywhere),
         }
     }
 
-    /// Returns the addresses behind `part`, if a segment may go there as far as this set knows.
-    fn window_behind(&self, books: &Books<S, N>, part: PartEntry, request: &Request) -> Option<Extent> {
+    /// Refuses what the books and the platform would refuse now, before the source grows.
+    pub(super) fn check_room(&self, books: &Books<'_, P, S>, request: &Request) -> Result<(), MapError> {
+        let room = match (self.plan(books, request)?, request.fixed) {
+            (Plan::Behind { .. }, _) => Ok(()),
+            (Plan::Anywhere, Some(window)) => self.platform.may_reserve_at(window),
+            (Plan::Anywhere, None) => self.platform.may_reserve(request.length_bytes, request.alignment_bytes),
+        };
+        room.map_err(|error| refused(request, error))
+    }
+
+    /// Returns the addresses behind `part`, if a segment may go there as far as the set and its platform know.
+    fn window_behind(
+        &self,
+        books: &Books<'_, P, S>,
+        part: PartEntry,
+        spare_bytes: usize,
+        request: &Request,
+    ) -> Option<Extent> {
         let window = Extent::new(part.extent.end(), request.length_bytes)?;
         let fits = window.is_aligned(request.alignment_bytes)
             && request.fixed.is_none_or(|fixed| fixed == window)
             && books.is_free(window)
-            && self.config.reservation.is_none_or(|reservation| reservation.extent().covers(window));
+            && missing(window, spare_bytes).is_none_or(|missing| self.platform.may_reserve_at(missing).is_ok());
         fits.then_some(window)
     }
 
-    /// Carries out the plan: claims address space, maps, and enters the segment. All of it, or nothing.
+    /// Carries out the plan: claims address space, maps, and enters and pins the segment. All of it, or nothing.
+    ///
+    /// Returns the segment's slot, its addresses, and those of its part.
     pub(super) fn place(
         &self,
-        books: &mut Books<S, N>,
+        books: &mut Books<'_, P, S>,
         request: &Request,
         source: &S,
-    ) -> Result<(Extent, PartEntry), NotPlaced> {
+    ) -> Result<(u32, Extent, Extent), NotPlaced> {
         let claim = match self.plan(books, request)? {
             Plan::Anywhere => self.claim_anywhere(request)?,
             Plan::Behind { window, spare_bytes, must } => match self.claim_behind(window, spare_bytes) {
@@ -132,54 +144,52 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
             return Err(self.not_mapped(books, &claim, failure));
         }
         match self.commit(books, request, source, &claim) {
-            Some(part) => Ok((claim.window, part)),
+            Some((slot, part)) => Ok((slot, claim.window, part)),
             None => {
                 debug_assert!(false, "the plan has found room in the books, and they have been locked since");
                 // SAFETY: mapped just above, and nobody has been told of it.
                 let _ = unsafe { source.unmap(claim.window, request.offset) };
-                self.abandon(&claim);
-                Err(MapError::TableFull { capacity: N }.into())
+                self.release(claim.reserved);
+                Err(MapError::TableFull { capacity: self.capacity() }.into())
             }
         }
     }
 
     /// Gives a claim back whose source was not mapped; unless it is lost, in which case nobody touches it again.
     #[cold]
-    fn not_mapped(&self, books: &mut Books<S, N>, claim: &Claim, failure: MapFailure) -> NotPlaced {
+    fn not_mapped(&self, books: &mut Books<'_, P, S>, claim: &Claim, failure: MapFailure) -> NotPlaced {
         let (window, cause) = (claim.window, failure.cause());
         if let MapFailure::WindowLost(_) = failure {
-            // A caller's reservation keeps the claim, and what was reserved for it is not released. What was spare behind
-            // the previous part is nobody's now.
+            // What was reserved for it is not released. What was spare behind the part before is nobody's now.
             if claim.joins {
-                books.forget_spare();
+                books.forget_spare_before(window.start());
             }
             return MapError::WindowLost { window, cause }.into();
         }
-        self.abandon(claim);
+        self.release(claim.reserved);
         let outdated = matches!(failure, MapFailure::Outdated(_));
         NotPlaced { error: MapError::Map { window, cause }, outdated }
     }
 
     #[inline(never)]
-    fn commit(&self, books: &mut Books<S, N>, request: &Request, source: &S, claim: &Claim) -> Option<PartEntry> {
+    fn commit(
+        &self,
+        books: &mut Books<'_, P, S>,
+        request: &Request,
+        source: &S,
+        claim: &Claim,
+    ) -> Option<(u32, Extent)> {
         let (extent, offset, source, spare_bytes) = (claim.window, request.offset, source.clone(), claim.spare_bytes);
-        let part = books.enter(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
+        let (slot, part) = books.enter(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
+        // Set, not raised: the slab may be that of a set that was forgotten, handles and all.
+        self.pins.set(slot, Pinned::Segment, 1);
+        self.pins.set(slot, Pinned::Part, 0);
         books.granularity = Some(request.granularity);
-        Some(part)
+        Some((slot, part))
     }
 
     fn claim_anywhere(&self, request: &Request) -> Result<Claim, MapError> {
         let length_bytes = request.length_bytes;
-        if let Some(reservation) = self.config.reservation {
-            let claimed = match request.fixed {
-                Some(window) => reservation.claim_at(window).map(|()| window),
-                None => reservation.claim_first_fit(length_bytes, request.alignment_bytes),
-            };
-            return match claimed {
-                Ok(window) => Ok(Claim { window, joins: false, spare_bytes: 0, reserved: None }),
-                Err(error) => Err(refused(request, error)),
-            };
-        }
         let reserved = match request.fixed {
             Some(window) => self.platform.reserve_at(window).map(|()| window),
             None => {
@@ -189,35 +199,21 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
                 reserve(&self.platform, reserve_bytes, request.alignment_bytes, wish)
             }
         }
-        .map_err(|cause| MapError::AddressSpace { cause })?;
-        let window = reserved.slice(0, length_bytes).ok_or_else(|| cannot_fit(request))?;
+        .map_err(|error| refused(request, error))?;
+        let window = reserved.slice(0, length_bytes).ok_or_else(|| refused(request, ReserveError::CannotFit))?;
         let spare_bytes = reserved.end().wrapping_sub(window.end());
         Ok(Claim { window, joins: false, spare_bytes, reserved: Some(reserved) })
     }
 
-    /// Claims the addresses behind the previous part, of which `spare_bytes` are the set's; `None` where somebody else
-    /// has one of the others.
+    /// Claims the addresses behind a part, of which `spare_bytes` are the set's; `None` where somebody else has one of
+    /// the others.
     fn claim_behind(&self, window: Extent, spare_bytes: usize) -> Option<Claim> {
-        let length_bytes = window.length_bytes();
-        let missing = window.from(window.start().saturating_add(spare_bytes));
-        let spare_bytes = spare_bytes.saturating_sub(length_bytes);
-        let mut claim = Claim { window, joins: true, spare_bytes, reserved: None };
-        if let Some(shared) = self.config.reservation {
-            shared.claim_at(window).ok()?;
-        } else if let Some(missing) = missing {
+        let reserved = missing(window, spare_bytes);
+        if let Some(missing) = reserved {
             self.platform.reserve_at(missing).ok()?;
-            claim.reserved = Some(missing);
         }
-        Some(claim)
-    }
-
-    /// Gives back a claim in which nothing is mapped.
-    fn abandon(&self, claim: &Claim) {
-        if let Some(reservation) = self.config.reservation {
-            reservation.give_back(claim.window);
-        } else {
-            self.release(claim.reserved);
-        }
+        let spare_bytes = spare_bytes.saturating_sub(window.length_bytes());
+        Some(Claim { window, joins: true, spare_bytes, reserved })
     }
 
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
@@ -226,7 +222,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     /// that nobody uses the range. On failure the error says what is gone, and the books what is still mapped.
     pub(super) fn unmap_range(
         &self,
-        books: &mut Books<S, N>,
+        books: &mut Books<'_, P, S>,
         range: Extent,
         whole: Option<Place>,
         farewell: &mut Farewell,
@@ -264,10 +260,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
             let announced = (goes_whole && !told).then_some(part);
             let spare_bytes = books.strike(&place, extent.end() == part.end(), announced, farewell).unwrap_or(0);
-            match self.config.reservation {
-                Some(shared) => shared.give_back(extent),
-                None => self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes))),
-            }
+            self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes)));
             next = range.from(extent.end()).and_then(|rest| books.find_from(rest.start()));
         }
         Ok(())
@@ -283,13 +276,18 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'_, P
     }
 }
 
-const fn refused(request: &Request, error: ClaimError) -> MapError {
-    match error {
-        ClaimError::Full { capacity } => MapError::ReservationFull { capacity },
-        ClaimError::CannotFit | ClaimError::Occupied | ClaimError::OutOfRange => cannot_fit(request),
-    }
+/// Returns the rest of `window`, the first `spare_bytes` bytes of which are the set's.
+fn missing(window: Extent, spare_bytes: usize) -> Option<Extent> {
+    window.from(window.start().saturating_add(spare_bytes))
 }
 
-const fn cannot_fit(request: &Request) -> MapError {
-    MapError::CannotFit { length_bytes: request.length_bytes, alignment_bytes: request.alignment_bytes }
+const fn refused(request: &Request, error: ReserveError) -> MapError {
+    match error {
+        ReserveError::Full { capacity } => MapError::ReservationFull { capacity },
+        ReserveError::CannotFit => {
+            MapError::CannotFit { length_bytes: request.length_bytes, alignment_bytes: request.alignment_bytes }
+        }
+        ReserveError::Occupied => MapError::AddressSpace { cause: Errno::EXIST },
+        ReserveError::Failed(cause) => MapError::AddressSpace { cause },
+    }
 }

@@ -2,117 +2,175 @@
 
 use core::fmt;
 
-use super::books::{Books, Farewell, PartEntry, Place, Segment};
+use super::books::{Books, Farewell, PartEntry, Segment};
 use super::checks::deep_flushed;
-use super::part::Part;
-use super::persist::Failed;
-use super::{Set, Writing};
+use super::handle::SetRef;
+use super::persist::{Failed, deep_flush_segment};
+use super::{Held, Part, Set, Writing};
 use crate::error::{LookupError, RemoveError};
+use crate::event::Observer;
+use crate::pins::Pinned;
 use crate::{Errno, Extent, Granularity, Platform, Source};
 
-/// A handle given back because its part could not be removed.
-#[derive(Debug)]
-pub struct Refused<'s, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> {
-    /// The handle; after [`RemoveError::Unmap`], to what is left of the part.
-    pub part: Part<'s, P, S, N>,
+/// A handle given back, because something of what it pins stays.
+pub struct Refused<R: SetRef> {
+    /// The handle; after [`RemoveError::Unmap`], to what is left.
+    pub part: Part<R>,
     /// Why.
     pub error: RemoveError,
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> fmt::Display for Refused<'_, P, S, N> {
+impl<R: SetRef> fmt::Debug for Refused<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Refused").field("part", &self.part).field("error", &self.error).finish()
+    }
+}
+
+impl<R: SetRef> fmt::Display for Refused<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'a, P, S, N> {
-    /// Removes a part as a whole, and its handle with it (`pmemset_remove_part_map`).
+impl<R: SetRef> core::error::Error for Refused<R> {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl<R: SetRef> From<Refused<R>> for RemoveError {
+    fn from(refused: Refused<R>) -> Self {
+        refused.error
+    }
+}
+
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
+    /// Removes what a handle pins, and the handle: a whole part (`pmemset_remove_part_map`), or the segments of a range.
     ///
     /// What was stored before the call is deep-flushed first. Ends with the event
-    /// [`PartRemove`](crate::Event::PartRemove), or with [`RemoveRange`](crate::Event::RemoveRange) where only the first
-    /// segments of the part could be unmapped.
+    /// [`PartRemove`](crate::Event::PartRemove) where a whole part has gone, after a
+    /// [`RemoveRange`](crate::Event::RemoveRange) where the handle was one to a range, or where only the first segments
+    /// could be unmapped.
     ///
     /// # Errors
     ///
-    /// The handle comes back with the reason: [`RemoveError::OtherSet`], [`RemoveError::DeepFlush`],
-    /// [`RemoveError::FailedBefore`], [`RemoveError::Pinned`] (nothing has changed), or [`RemoveError::Unmap`].
-    pub fn remove<'s>(&self, part: Part<'s, P, S, N>) -> Result<(), Refused<'s, P, S, N>> {
-        if !part.is_of(self) {
-            return Err(Refused { part, error: RemoveError::OtherSet });
-        }
+    /// [`RemoveError::OtherSet`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`], [`RemoveError::Pinned`],
+    /// [`RemoveError::InUse`] (nothing has changed but that the handle is gone), or [`RemoveError::Unmap`].
+    /// [`try_remove`](Self::try_remove) gives the handle back.
+    pub fn remove<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), RemoveError> {
+        self.try_remove(part).map_err(RemoveError::from)
+    }
+
+    /// As [`remove`](Self::remove).
+    ///
+    /// # Errors
+    ///
+    /// The same; the handle comes back with the reason.
+    pub fn try_remove<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), Refused<R>> {
         let mut rest = part.extent();
-        let (books, found) = loop {
+        loop {
+            if !core::ptr::eq(part.owner(), self) {
+                return Err(Refused { part, error: RemoveError::OtherSet });
+            }
             if let Err(error) = self.deep_flush_pinned(&part, rest) {
                 return Err(Refused { part, error });
             }
             let books = self.books.write();
-            let Some(found) = books.find_part(part.extent().start()) else {
-                debug_assert!(false, "a pinned part stays");
-                return Err(Refused { part, error: RemoveError::OtherSet });
-            };
-            // Another thread may have made the part longer meanwhile.
-            match found.0.extent.from(rest.end()) {
-                None => break (books, found),
+            // Another thread may have made a whole part longer meanwhile.
+            let now = if part.is_whole() { books.part_at(part.extent().start()) } else { None };
+            match now.and_then(|now| now.extent.from(rest.end())) {
+                None => return self.take_out(books, part, true),
                 Some(more) => rest = more,
             }
-        };
-        self.take_out(books, part, found, true)
+        }
     }
 
-    /// Gives up a part as a whole, and its handle with it: what was stored and not made durable before may be lost.
+    /// Gives up what a handle pins, and the handle: what was stored and not made durable before may be lost.
     ///
     /// As [`remove`](Self::remove), but without a flush, so it works where a synchronisation or a deep flush of the
     /// source has failed. The sources' shutdown records stay dirty.
     ///
     /// # Errors
     ///
-    /// The handle comes back with the reason: [`RemoveError::OtherSet`], [`RemoveError::Pinned`] (nothing has changed),
-    /// or [`RemoveError::Unmap`].
-    pub fn discard<'s>(&self, part: Part<'s, P, S, N>) -> Result<(), Refused<'s, P, S, N>> {
-        if !part.is_of(self) {
+    /// [`RemoveError::OtherSet`], [`RemoveError::Pinned`], [`RemoveError::InUse`] (nothing has changed but that the handle
+    /// is gone), or [`RemoveError::Unmap`]. [`try_discard`](Self::try_discard) gives the handle back.
+    pub fn discard<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), RemoveError> {
+        self.try_discard(part).map_err(RemoveError::from)
+    }
+
+    /// As [`discard`](Self::discard).
+    ///
+    /// # Errors
+    ///
+    /// The same; the handle comes back with the reason.
+    pub fn try_discard<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), Refused<R>> {
+        if !core::ptr::eq(part.owner(), self) {
             return Err(Refused { part, error: RemoveError::OtherSet });
         }
-        let books = self.books.write();
-        match books.find_part(part.extent().start()) {
-            Some(found) => self.take_out(books, part, found, false),
-            // Not reached: a pinned part stays.
-            None => Err(Refused { part, error: RemoveError::OtherSet }),
-        }
+        self.take_out(self.books.write(), part, false)
     }
 
-    /// Unmaps the part at `found`, which `part` is the only handle to, and tells of it; it has been `flushed` or not.
-    fn take_out<'s, 'b>(
+    /// Unmaps what `part` pins, if nobody else does, and tells of it; it has been `flushed` or not.
+    fn take_out<'b, R: SetRef<Set = Self>>(
         &'b self,
-        mut books: Writing<'b, P, S, N>,
-        part: Part<'s, P, S, N>,
-        (entry, place): (PartEntry, Place),
+        mut books: Writing<'b, 'm, P, S>,
+        mut part: Part<R>,
         flushed: bool,
-    ) -> Result<(), Refused<'s, P, S, N>> {
-        let mut farewell = Farewell::new();
-        if self.pins.count(entry.head) > 1 {
-            return Err(Refused { part, error: RemoveError::Pinned { part: entry.extent } });
+    ) -> Result<(), Refused<R>> {
+        let mut place = None;
+        let mut range = part.extent();
+        if let Held::Part(_) = part.held()
+            && let Some((whole, found)) = books.find_part(range.start())
+        {
+            (range, place) = (whole.extent, Some(found));
         }
-        let result = self.unmap_range(&mut books, entry.extent, Some(place), &mut farewell);
-        let gone = removed_by(result, None);
-        let outcome = match result {
-            Ok(()) => {
-                part.forget();
-                Ok(())
+        let own = match part.held() {
+            Held::Part(_) => Uses { parts: 1, segments: 0 },
+            Held::Segment(_) | Held::Range => Uses { parts: 0, segments: 1 },
+        };
+        if let Err(error) = self.check_unused(&books, range, own) {
+            drop(books);
+            return Err(Refused { part, error });
+        }
+        // Lowered now: once the books are unlocked, the slots may be those of other segments.
+        self.set_uses(&books, range, part.held(), 0);
+        let mut farewell = Farewell::new();
+        let result = self.unmap_range(&mut books, range, place, &mut farewell);
+        let told = if part.is_whole() { None } else { Some(range) };
+        let gone = removed_by(result, told);
+        let left = books.entry_from(range.start()).filter(|left| left.extent.overlaps(range));
+        let kept = match (result, left) {
+            (Err(error), Some(left)) => {
+                let rest = range.from(left.extent.start()).unwrap_or(range);
+                self.set_uses(&books, rest, part.held(), 1);
+                let held = match part.held() {
+                    Held::Part(_) => Held::Part(left.slot),
+                    Held::Segment(_) => Held::Segment(left.slot),
+                    Held::Range => Held::Range,
+                };
+                part.shrink(held, rest);
+                Some((part, error))
             }
-            Err(error) => Err(Refused { part: self.hand_over(&books, part, entry), error }),
+            _ => {
+                part.forget();
+                None
+            }
         };
         self.tell_removed(books, farewell, gone, flushed);
-        outcome
+        kept.map_or(Ok(()), |(part, error)| Err(Refused { part, error }))
     }
 
-    /// Moves the handle of a part that has lost its first segments to what is left of it.
-    fn hand_over<'s>(&self, books: &Books<S, N>, part: Part<'s, P, S, N>, before: PartEntry) -> Part<'s, P, S, N> {
-        match books.part_from(before.extent.start()) {
-            Some(left) if left.head != before.head => {
-                self.pins.hand_over(before.head, left.head);
-                part.moved(left)
+    /// Sets the pins of the only handle to `range`. The caller has the books locked for changes.
+    fn set_uses(&self, books: &Books<'_, P, S>, range: Extent, held: Held, count: u32) {
+        let mut rest = Some(range);
+        while let Some(left) = rest
+            && let Some(segment) = books.entry_from(left.start()).filter(|segment| segment.extent.overlaps(left))
+        {
+            if let Held::Part(_) = held {
+                return self.pins.set(segment.slot, Pinned::Part, count);
             }
-            _ => part,
+            self.pins.set(segment.slot, Pinned::Segment, count);
+            rest = left.from(segment.extent.end());
         }
     }
 
@@ -126,7 +184,7 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
     /// # Errors
     ///
     /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`],
-    ///   [`RemoveError::Pinned`]: nothing has changed.
+    ///   [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
     ///   what has gone then, not of the range as it was given.
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
@@ -134,7 +192,7 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
         let books = loop {
             self.deep_flush_segments(range)?;
             let books = self.books.write();
-            self.check_unpinned(&books, range)?;
+            self.check_unused(&books, range, Uses::default())?;
             // What another thread has mapped into the range meanwhile is flushed too.
             if !books.has_fresh(range) {
                 break books;
@@ -151,18 +209,18 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
     ///
     /// # Errors
     ///
-    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::Pinned`]: nothing has changed.
+    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is gone, the rest is not.
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         let books = self.books.write();
-        self.check_unpinned(&books, range)?;
+        self.check_unused(&books, range, Uses::default())?;
         self.take_out_range(books, range, false)
     }
 
     fn take_out_range<'b>(
         &'b self,
-        mut books: Writing<'b, P, S, N>,
+        mut books: Writing<'b, 'm, P, S>,
         range: Extent,
         flushed: bool,
     ) -> Result<(), RemoveError> {
@@ -172,54 +230,57 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
         result
     }
 
-    fn check_unpinned(&self, books: &Books<S, N>, range: Extent) -> Result<(), RemoveError> {
-        let mut at = range.start();
-        while let Some(part) = books.part_from(at) {
-            if !part.extent.overlaps(range) {
+    /// Refuses a range of which anything is in use; `own` uses are the caller's.
+    fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<(), RemoveError> {
+        let mut rest = Some(range);
+        let mut part: Option<PartEntry> = None;
+        while let Some(left) = rest {
+            let Some(segment) = books.entry_from(left.start()).filter(|segment| segment.extent.overlaps(left)) else {
                 break;
+            };
+            if part.is_none_or(|part| !part.extent.covers(segment.extent)) {
+                part = books.part_at(segment.extent.start());
+                if let Some(part) = part.filter(|part| self.pins.count(part.head, Pinned::Part) > own.parts) {
+                    return Err(RemoveError::Pinned { part: part.extent });
+                }
             }
-            if self.pins.count(part.head) > 0 {
-                return Err(RemoveError::Pinned { part: part.extent });
+            if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
+                return Err(RemoveError::InUse { segment: segment.extent });
             }
-            at = part.extent.end();
+            rest = left.from(segment.extent.end());
         }
         Ok(())
     }
 
     /// Deep-flushes every segment that has a byte in the range, as a whole, lowest first.
     fn deep_flush_segments(&self, range: Extent) -> Result<(), RemoveError> {
-        let mut at = range.start();
-        loop {
-            let segment = self.books.read().segment_from(at);
-            let Some(segment) = segment.filter(|segment| segment.extent.overlaps(range)) else { return Ok(()) };
-            at = segment.extent.end();
-            let start = segment.extent.start();
-            let part = match self.part_at(start) {
-                Ok(part) => part,
-                Err(LookupError::NotMapped { .. }) => continue,
-                Err(LookupError::TooManyHandles) => return Err(RemoveError::Pinned { part: segment.extent }),
-            };
-            // Looked up again now that it cannot go.
-            let segment = self.books.read().segment_from(start);
-            let Some(segment) = segment.filter(|segment| segment.extent.start() == start) else { continue };
-            self.deep_flush_whole(&segment, part.granularity())?;
-            self.books.read().flushed(start);
-        }
-    }
-
-    /// Deep-flushes the segments of a pinned part in `range`, which begins and ends with one.
-    fn deep_flush_pinned(&self, pinned: &Part<'_, P, S, N>, range: Extent) -> Result<(), RemoveError> {
         let mut rest = Some(range);
         while let Some(left) = rest {
-            let books = self.books.read();
-            let segment = if left.start() == pinned.extent().start() {
-                books.segment_in(pinned.head(), left.start())
-            } else {
-                books.segment_from(left.start())
+            let segment = self.books.read().segment_from(left.start());
+            let Some(segment) = segment.filter(|segment| segment.extent.overlaps(left)) else { break };
+            let extent = segment.extent;
+            rest = left.from(extent.end());
+            // Held, it cannot go; but it may have gone before, and another one be there.
+            let held = match self.pin(extent) {
+                Ok(held) => held,
+                Err(LookupError::TooManyHandles) => return Err(RemoveError::InUse { segment: extent }),
+                Err(LookupError::NotMapped { .. }) => continue,
             };
-            drop(books);
+            let segment = self.books.read().segment_from(extent.start());
+            let Some(segment) = segment.filter(|segment| segment.extent == extent) else { continue };
+            self.deep_flush_whole(&segment, held.granularity())?;
+            self.books.read().flushed(extent.start());
+        }
+        Ok(())
+    }
+
+    /// Deep-flushes the segments that `range` touches, which `pinned` pins.
+    fn deep_flush_pinned<R: SetRef>(&self, pinned: &Part<R>, range: Extent) -> Result<(), RemoveError> {
+        let mut rest = Some(range);
+        while let Some(left) = rest {
+            let segment = self.books.read().segment_from(left.start());
             let Some(segment) = segment else {
-                debug_assert!(false, "a pinned part stays");
+                debug_assert!(false, "a pinned segment stays");
                 return Err(RemoveError::DeepFlush { segment: left, cause: Errno::FAULT });
             };
             self.deep_flush_whole(&segment, pinned.granularity())?;
@@ -229,7 +290,7 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
     }
 
     fn deep_flush_whole(&self, segment: &Segment<S>, granularity: Granularity) -> Result<(), RemoveError> {
-        let flushed = self.deep_flush_segment(segment, segment.extent, granularity);
+        let flushed = deep_flush_segment(&self.platform, segment, segment.extent, granularity);
         let answer = flushed.map_err(|failed| match failed {
             Failed::Now(cause) => RemoveError::DeepFlush { segment: segment.extent, cause },
             Failed::Before(cause) => RemoveError::FailedBefore { segment: segment.extent, cause },
@@ -237,6 +298,13 @@ impl<'a, P: Platform, S: Source<Space = P::Space> + Clone, const N: usize> Set<'
         deep_flushed(&segment.source, answer);
         Ok(())
     }
+}
+
+/// How many uses of a part as a whole, and of each of its segments, are the caller's own.
+#[derive(Clone, Copy, Debug, Default)]
+struct Uses {
+    parts: u32,
+    segments: u32,
 }
 
 /// Returns the range to tell of after a removal, all of which is `whole` where it was one of a range.

@@ -3,6 +3,7 @@
 
 use super::{Call, Hint, Machine, Page, SimSpace, State};
 use crate::arch::{self, Cpu, StoreKind};
+use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform};
 
 /// The address space and the processor of a [`Machine`].
@@ -75,12 +76,12 @@ unsafe impl Platform for SimPlatform {
         &self.cpu
     }
 
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
-        self.machine.step(Call::Reserve)?.space.reserve(length_bytes, alignment_bytes)
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
+        Ok(self.machine.step(Call::Reserve)?.space.reserve(length_bytes, alignment_bytes)?)
     }
 
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
-        self.machine.step(Call::ReserveAt)?.space.reserve_at(window)
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        Ok(self.machine.step(Call::ReserveAt)?.space.reserve_at(window)?)
     }
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {

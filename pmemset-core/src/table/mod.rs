@@ -8,7 +8,7 @@ pub(crate) mod tests;
 
 use core::ops::Range;
 
-pub(crate) use arrays::Arrays;
+pub(crate) use arrays::{Arrays, Slab};
 use nodes::{Node, Nodes};
 pub(crate) use nodes::{ROOM_MAX, Weigh};
 
@@ -276,6 +276,25 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             (Way::Up, 0) => range.next(),
             (Way::Down, 0) => range.next_back(),
             _ => self.nodes.find(node, range, way == Way::Up, lane, at_least),
+        }
+    }
+
+    /// Calls `each` with the entries in key order, from the last one that is not above `key` on, until it returns
+    /// `false`.
+    #[inline]
+    pub(crate) fn walk(&self, key: usize, mut each: impl FnMut(usize, C::Value) -> bool) {
+        let mut next = self.at_or_before(key).map_or(Some(key), |(first, _)| Some(first));
+        while let Some(from) = next {
+            let (leaf, rank) = self.place(from);
+            // Of the entry that `from` is, or of the first one where there is none below.
+            let first = rank.saturating_sub(1);
+            let keys = self.nodes.keys(leaf).get(first..leaf.len).unwrap_or_default();
+            let values = self.nodes.values(leaf).get(first..leaf.len).unwrap_or_default();
+            let Some(last) = keys.last() else { return };
+            if !keys.iter().zip(values).all(|(key, value)| each(*key, *value)) {
+                return;
+            }
+            next = self.after(*last).map(|(next, _)| next);
         }
     }
 }

@@ -228,7 +228,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     }
 
     #[inline]
-    fn values(&self, leaf: Node) -> &[C::Value] {
+    pub(super) fn values(&self, leaf: Node) -> &[C::Value] {
         leaf_of(self.cells.values(), Self::cells_at(leaf))
     }
 

@@ -14,9 +14,9 @@ use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
 const PAGE_BYTES: usize = 1024;
 
-type SimSet<'s> = Set<'s, SimPlatform, SimSource, 4>;
+type SimSet<'s, O = ()> = Set<'s, SimPlatform, SimSource, O>;
 /// The memory of a structure.
-pub(crate) type Part<'s> = pmemset_core::Part<'s, SimPlatform, SimSource, 4>;
+pub(crate) type Part<'s> = pmemset_core::Part<&'s SimSet<'static>>;
 
 /// Durable when the call returns.
 pub(crate) const DURABLY: CopyFlags = CopyFlags::empty();
@@ -38,13 +38,13 @@ pub(crate) fn get(part: &Part<'_>, offset: usize) -> u64 {
 #[track_caller]
 pub(crate) fn put(part: &Part<'_>, offset: usize, words: &[u64], flags: CopyFlags) {
     let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    part.write(offset, &bytes, flags).unwrap();
+    part.write_with(offset, &bytes, flags).unwrap();
 }
 
 fn with_part<T>(machine: &Machine, act: impl FnOnce(&Part<'_>) -> T) -> T {
-    let set = SimSet::new(machine.platform(), Config::new(Granularity::CacheLine));
-    let mapped = set.map(machine.source(0), &MapConfig::new()).unwrap();
-    act(&set.part_at(mapped.part.start()).unwrap())
+    let set = SimSet::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    let mapped = set.map(machine.source(0), &MapConfig::new()).unwrap().extent();
+    act(&set.part_at(mapped.start()).unwrap())
 }
 
 /// Cuts the power at every step of `work`, and `depth` times in a row within `check`.

@@ -20,10 +20,10 @@ const KEYS_MAX: u64 = 4;
 const KEYS: u64 = 6;
 
 /// A node: count of keys, separator (0 in a leaf), two children, and keys from the second line on.
-struct Node<'p>(&'p Part<'p>, usize);
+struct Node<'p, 's>(&'p Part<'s>, usize);
 
-impl<'p> Node<'p> {
-    fn number(part: &'p Part<'p>, number: u64) -> Self {
+impl<'p, 's> Node<'p, 's> {
+    fn number(part: &'p Part<'s>, number: u64) -> Self {
         Self(part, number as usize * NODE_BYTES)
     }
 

@@ -4,7 +4,7 @@
 use pmemset_core::badblock::{BadBlocks, Collector, check_bounds, in_extent};
 use pmemset_core::shutdown::{DeviceId, PartState, PartStates, evaluate};
 use pmemset_core::sim::{Explore, Fault, Hardware, Machine, Medium, Random};
-use pmemset_core::{Extent, Granularity, Platform, Set, ShutdownRecord, Source, Span};
+use pmemset_core::{Extent, Granularity, Platform, ShutdownRecord, Source, Span};
 
 use crate::world::{Ground, Op, Plan, World, random_op};
 
@@ -14,7 +14,7 @@ pub(crate) fn set(random: &mut Random) {
     let plan = Plan { reservation_pages: if random.one_in(2) { pages } else { 0 }, ahead_pages: random.below(5) };
     let ground = Ground::new(plan);
     let observer = ground.observer();
-    let set = Set::new(ground.machine.platform(), ground.config(plan, &observer));
+    let set = ground.set(plan, &observer);
     let mut world = World::new(&ground, &set, plan);
     for _ in 0..80 {
         let op = random_op(random);
@@ -27,7 +27,7 @@ pub(crate) fn set(random: &mut Random) {
 }
 
 /// Maps while a call fails: what fails changes nothing.
-fn refused(world: &mut World<'_>, op: Op, nth: u64) {
+fn refused(world: &mut World<'_, '_>, op: Op, nth: u64) {
     let machine = &world.ground.machine;
     let expected = world.model.expect(op, machine);
     machine.fail(Fault::nth(nth));

@@ -10,8 +10,8 @@ use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::PartState;
 use pmemset_core::sim::{Call, Fault, Hardware, Machine, Medium, Page, Random, SimPlatform, SimSource};
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Extent, Granularity, Health as _, MapConfig, PartStates,
-    Set, ShutdownRecord, Source, Span,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Extent, Granularity, Health as _, MapConfig, Observer,
+    PartStates, Set, ShutdownRecord, Source, Span,
 };
 
 const PAGE: usize = 256;
@@ -23,7 +23,7 @@ const POLICIES: [BadBlockPolicy; 4] =
     [BadBlockPolicy::Off, BadBlockPolicy::Off, BadBlockPolicy::IfKnown, BadBlockPolicy::Required];
 
 type Handle = Arc<Checked<SimSource, SpinRwLock>>;
-type HistorySet<'s> = Set<'s, SimPlatform, Handle, CAPACITY>;
+type HistorySet<'s> = Set<'s, SimPlatform, Handle, &'s dyn Observer<Handle>>;
 
 /// What the observer does about bad blocks and records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,9 +71,9 @@ pub(crate) struct History {
 /// One segment of a set: extent, source, offset.
 type Segment = (Extent, usize, usize);
 
-struct Life<'h, 's> {
+struct Life<'h, 's, 'o> {
     history: &'h History,
-    set: &'s HistorySet<'s>,
+    set: &'s HistorySet<'o>,
     sources: &'s [Handle],
     seen: &'s Mutex<Seen>,
     segments: Vec<Segment>,
@@ -121,15 +121,16 @@ impl History {
         &mut self,
         random: &mut Random,
         told: &mut dyn FnMut(String),
-        program: impl FnOnce(&mut Life<'_, '_>, &mut Random, &mut dyn FnMut(String)),
+        program: impl FnOnce(&mut Life<'_, '_, '_>, &mut Random, &mut dyn FnMut(String)),
     ) {
         let seen = Mutex::new(Seen::default());
         let tracks = &self.tracks;
-        let observer = from_fn(|_: &HistorySet<'_>, event: &Event<'_, Handle>| observe(&seen, tracks, event));
+        let observer = from_fn(|event: &Event<'_, Handle>| observe(&seen, tracks, event));
         let sources: Vec<Handle> = (0..POLICIES.len()).map(|index| self.source(index)).collect();
         let states = random.of(&[PartStates::DEFAULT, PartStates::all()]);
-        let config = Config::new(Granularity::CacheLine).observer(&observer).acceptable_states(states);
-        let set = HistorySet::new(self.machine.platform(), config);
+        let observer: &dyn Observer<Handle> = &observer;
+        let config = Config::new(Granularity::CacheLine).observer(observer).acceptable_states(states);
+        let set = HistorySet::with_capacity(self.machine.platform(), config, CAPACITY);
         let (sources, seen) = (&sources, &seen);
         let mut life = Life { history: self, set: &set, sources, seen, segments: Vec::new(), states };
         program(&mut life, random, told);
@@ -227,7 +228,7 @@ fn observe(seen: &Mutex<Seen>, tracks: &Mutex<Vec<Track>>, event: &Event<'_, Han
     Answer::Proceed
 }
 
-impl Life<'_, '_> {
+impl Life<'_, '_, '_> {
     fn step(&mut self, random: &mut Random, nth: Option<u64>, told: &mut dyn FnMut(String)) {
         match random.below(8) {
             0 if nth.is_none() => self.damage(random),
@@ -281,8 +282,11 @@ impl Life<'_, '_> {
         let (live, before) = (self.mapped(index), self.tracks()[index].references);
         let range = Span::new(offset as u64, length as u64).unwrap();
         let bad = units(range).any(|unit| self.tracks()[index].bad.contains(&unit));
-        let config = MapConfig::new().offset(offset as u64).unwrap().length(length);
-        let (outcome, failed) = self.failing(nth, length, || self.set.map(Arc::clone(&self.sources[index]), &config));
+        let config = MapConfig::new().offset(offset as u64).length(length);
+        let (outcome, failed) = self.failing(nth, length, || {
+            let mapped = self.set.map(Arc::clone(&self.sources[index]), &config);
+            mapped.map(|mapped| (mapped.extent(), mapped.shutdown_verdict()))
+        });
         let seen = core::mem::take(&mut *self.seen.lock().unwrap());
         let state = match (live, before) {
             _ if index == 0 => None,
@@ -291,14 +295,17 @@ impl Life<'_, '_> {
             (0, _) => Some(PartState::OkButInterrupted),
         };
         let name = match outcome {
-            Ok(mapped) => {
+            Ok((mapped, verdict)) => {
                 let quiet = matches!(failed, None | Some(Call::BadBlocks | Call::ClearBadBlock | Call::Release));
                 assert!(quiet, "{failed:?} is swallowed");
-                assert_eq!(mapped.shutdown.map(|verdict| verdict.state), state);
+                assert_eq!(verdict.map(|verdict| verdict.state).is_some(), state.is_some());
+                if live == 0 {
+                    assert_eq!(verdict.map(|verdict| verdict.state), state);
+                }
                 let left = units(range).any(|unit| self.tracks()[index].bad.contains(&unit));
                 let unknown = failed == Some(Call::BadBlocks) && POLICIES[index] == BadBlockPolicy::IfKnown;
                 assert!(!left || POLICIES[index] == BadBlockPolicy::Off || unknown, "mapped over a bad block");
-                self.segments.push((mapped.segment, index, offset));
+                self.segments.push((mapped, index, offset));
                 let mut tracks = self.tracks();
                 tracks[index].length_bytes = tracks[index].length_bytes.max(offset + length);
                 if index > 0 {
@@ -369,7 +376,7 @@ impl Life<'_, '_> {
         *self.seen.lock().unwrap() = Seen::default();
         let part = self.set.part_at(extent.start()).unwrap();
         let lost = self.has_failed(index);
-        let (outcome, failed) = self.failing(nth, extent.length_bytes(), || self.set.remove(part));
+        let (outcome, failed) = self.failing(nth, extent.length_bytes(), || self.set.try_remove(part));
         let outcome = match outcome {
             Err(refused) if lost => {
                 // What was lost stays lost: nothing is asked, and the record stays dirty.
@@ -402,7 +409,7 @@ impl Life<'_, '_> {
     }
 
     fn check(&self) {
-        assert_eq!(self.set.segments(), self.segments.len());
+        assert_eq!(self.set.segment_count(), self.segments.len());
         let mut extents: Vec<Extent> = self.segments.iter().map(|segment| segment.0).collect();
         extents.sort_unstable();
         assert_eq!(self.set.parts().map(|part| part.extent()).collect::<Vec<_>>(), extents);

@@ -8,7 +8,7 @@ use std::sync::Mutex;
 use pmemset_core::arch::Cpu;
 use pmemset_core::badblock::McsafeError;
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::MapFailure;
+use pmemset_core::error::{MapFailure, ReserveError};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
@@ -135,15 +135,15 @@ unsafe impl Platform for Board {
     fn cpu(&self) -> &Cpu {
         &Cpu::NONE
     }
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let starts = (self.memory.start()..self.memory.end()).step_by(alignment_bytes);
         let mut windows = starts.filter_map(|start| Extent::new(start, length_bytes));
-        windows.find(|window| self.reserve_at(*window).is_ok()).ok_or(Errno::NOMEM)
+        windows.find(|window| self.reserve_at(*window).is_ok()).ok_or(ReserveError::CannotFit)
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         let mut taken = self.taken.lock().unwrap();
         if !self.memory.covers(window) || taken.iter().any(|other| other.overlaps(window)) {
-            return Err(Errno::EXIST);
+            return Err(ReserveError::Occupied);
         }
         taken.push(window);
         Ok(())

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use pmemset_core::arch::Cpu;
 use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, PrepareError};
+use pmemset_core::error::{MapFailure, PrepareError, ReserveError};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::Random;
@@ -65,15 +65,15 @@ unsafe impl Platform for Liar<'_> {
     fn alignment_for(&self, _length_bytes: usize) -> usize {
         self.size().unwrap_or(PAGE)
     }
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         self.fails()?;
         if let Some(start) = self.size() {
             // Of a length that the suite can look at page by page.
-            return Extent::new(start, length_bytes.min(1 << 20)).ok_or(Errno::NOMEM);
+            return Extent::new(start, length_bytes.min(1 << 20)).ok_or(ReserveError::CannotFit);
         }
         self.board.reserve(length_bytes, alignment_bytes.max(1))
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.fails()?;
         if self.lie().is_some() { Ok(()) } else { self.board.reserve_at(window) }
     }

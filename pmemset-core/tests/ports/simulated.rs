@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use pmemset_core::arch::{Cpu, StoreKind};
 use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
 use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, PrepareError};
+use pmemset_core::error::{MapFailure, PrepareError, ReserveError};
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource, SimSpace};
 use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Health, Platform, Source, Span, forward_source};
@@ -104,7 +104,7 @@ unsafe impl Platform for Port {
     fn alignment_for(&self, length_bytes: usize) -> usize {
         if self.is(Fault::Alignment) { length_bytes / 2 } else { 4096 }
     }
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         if self.is(Fault::Infinite) && length_bytes > usize::MAX / 4 {
             return Ok(Extent::new(4096, length_bytes).unwrap());
         }
@@ -115,9 +115,9 @@ unsafe impl Platform for Port {
         let alignment_bytes = if self.is(Fault::IgnoresAlignment) { 4096 } else { alignment_bytes };
         self.platform.reserve(length_bytes + more, alignment_bytes)
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         match self.platform.reserve_at(window) {
-            Err(_) if self.is(Fault::ReserveAtSaysInval) => Err(Errno::INVAL),
+            Err(_) if self.is(Fault::ReserveAtSaysInval) => Err(Errno::INVAL.into()),
             Err(_) if self.is(Fault::ReserveAtTakesWhatIsTaken) => Ok(()),
             other => other,
         }

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test program uses its own share")]
 
 mod model;
+mod place;
 
 use std::sync::{Mutex, PoisonError};
 
@@ -13,12 +14,13 @@ use pmemset_core::{
 };
 
 pub(crate) use model::Model;
+use place::Place;
 
 pub(crate) const PAGE: usize = 64;
 pub(crate) const CAPACITY: usize = 6;
 
-pub(crate) type TestSet<'a> = Set<'a, SimPlatform, SimSource, CAPACITY>;
-pub(crate) type TestPart<'s> = Part<'s, SimPlatform, SimSource, CAPACITY>;
+pub(crate) type TestSet<'g> = Set<'g, Place<'g>, SimSource, &'g dyn Observer<SimSource>>;
+pub(crate) type TestPart<'s, 'g> = Part<&'s TestSet<'g>>;
 
 /// What a world can be asked to do. Numbers that are too large count from the start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,7 +92,7 @@ pub(crate) type Log = Mutex<Vec<Told>>;
 pub(crate) struct Ground {
     pub(crate) machine: Machine,
     pub(crate) log: Log,
-    pub(crate) reservation: Option<Reservation<SimPlatform, 8>>,
+    pub(crate) reservation: Option<Reservation<'static, SimPlatform>>,
 }
 
 impl Ground {
@@ -104,14 +106,13 @@ impl Ground {
 
     pub(crate) fn on(machine: Machine, plan: Plan) -> Self {
         let window = (plan.reservation_pages > 0).then_some(plan.reservation_pages * PAGE);
-        let reservation = window.map(|length_bytes| Reservation::new(machine.platform(), length_bytes).unwrap());
+        let reservation =
+            window.map(|length_bytes| Reservation::with_capacity(machine.platform(), length_bytes, 8).unwrap());
         Self { machine, log: Log::default(), reservation }
     }
 
-    pub(crate) fn observer(&self) -> impl Observer<SimPlatform, SimSource, CAPACITY> + '_ {
-        from_fn(|set: &TestSet<'_>, event: &Event<'_, SimSource>| {
-            // An observer may call the set: no lock is held.
-            let (_, _) = (set.segments(), set.granularity());
+    pub(crate) fn observer(&self) -> impl Observer<SimSource> + '_ {
+        from_fn(|event: &Event<'_, SimSource>| {
             let told = match *event {
                 Event::PartAdd { segment, part, .. } => Told::Add(segment, part),
                 Event::PartRemove { part } => Told::Remove(part),
@@ -123,29 +124,26 @@ impl Ground {
         })
     }
 
-    pub(crate) fn config<'a>(
-        &'a self,
-        plan: Plan,
-        observer: &'a dyn Observer<SimPlatform, SimSource, CAPACITY>,
-    ) -> Config<'a, SimPlatform, SimSource, CAPACITY> {
+    pub(crate) fn set<'g>(&'g self, plan: Plan, observer: &'g dyn Observer<SimSource>) -> TestSet<'g> {
+        let place = match &self.reservation {
+            Some(reservation) => Place::Inside(reservation),
+            None => Place::Own(self.machine.platform()),
+        };
         let config = Config::new(Granularity::Page).observer(observer).reserve_ahead(plan.ahead_pages * PAGE);
-        match &self.reservation {
-            Some(reservation) => config.reservation(reservation),
-            None => config,
-        }
+        Set::with_capacity(place, config, CAPACITY)
     }
 }
 
 /// A set and its model.
-pub(crate) struct World<'s> {
+pub(crate) struct World<'s, 'g> {
     pub(crate) ground: &'s Ground,
-    pub(crate) set: &'s TestSet<'s>,
+    pub(crate) set: &'s TestSet<'g>,
     pub(crate) model: Model,
-    pub(crate) pins: Vec<TestPart<'s>>,
+    pub(crate) pins: Vec<TestPart<'s, 'g>>,
 }
 
-impl<'s> World<'s> {
-    pub(crate) fn new(ground: &'s Ground, set: &'s TestSet<'s>, plan: Plan) -> Self {
+impl<'s, 'g> World<'s, 'g> {
+    pub(crate) fn new(ground: &'s Ground, set: &'s TestSet<'g>, plan: Plan) -> Self {
         Self { ground, set, model: Model::new(ground, plan), pins: Vec::new() }
     }
 
@@ -154,15 +152,15 @@ impl<'s> World<'s> {
         let (set, machine) = (self.set, &self.ground.machine);
         match op {
             Op::Map { source, offset, pages } => {
-                let config = MapConfig::new().offset((offset * PAGE) as u64).unwrap().length(pages * PAGE);
+                let config = MapConfig::new().offset((offset * PAGE) as u64).length(pages * PAGE);
                 let mapped = set.map(machine.source(source % self.model.sources.len()), &config);
-                Outcome::Map(mapped.map(|mapped| mapped.segment))
+                Outcome::Map(mapped.map(|mapped| mapped.extent()))
             }
             Op::Remove { part } => match self.model.nth_part(part) {
                 None => Outcome::Done,
                 Some(part) => {
                     let handle = set.part_at(part.start()).unwrap();
-                    Outcome::Remove(set.remove(handle).map_err(|refused| refused.error))
+                    Outcome::Remove(set.remove(handle))
                 }
             },
             Op::RemoveRange { segment, delta, length_bytes } => {
@@ -216,13 +214,14 @@ impl<'s> World<'s> {
         let Self { set, model, ground, .. } = self;
         assert_eq!(self.take_log(), told, "events");
         let parts: Vec<Extent> = set.parts().map(|part| part.extent()).collect();
+        assert!(set.extents().eq(parts.iter().copied()), "extents");
         assert_eq!(parts, model.parts(), "parts");
-        assert_eq!(set.segments(), model.segments.len(), "segments");
+        assert_eq!(set.segment_count(), model.segments.len(), "segments");
         assert_eq!(set.granularity(), model.granularity(), "granularity");
         for part in &parts {
             for address in [part.start(), part.end() - 1] {
                 let found = set.part_at(address).unwrap();
-                assert_eq!((found.extent(), found.descriptor()), (*part, *part));
+                assert_eq!((found.extent(), found.current_extent()), (*part, *part));
             }
             let beside = [part.start() - 1, part.end()].into_iter().filter(|at| !model.has(*at));
             beside.for_each(|at| assert!(set.part_at(at).is_err(), "{at:#x} is found"));

@@ -1,12 +1,12 @@
 //! Mapping: checked before the kernel is asked, aligned, and undone without a trace.
 #![allow(unsafe_code, reason = "the duties of a source are called without a set")]
 
-use std::boxed::Box;
 use std::format;
 use std::vec::Vec;
 
 use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
 use pmemset_core::error::MapError;
+use pmemset_core::error::ReserveError;
 use pmemset_core::{
     Coalescing, Config, DeepFlush, Errno, Extent, Granularity, Health as _, MapConfig, Platform as _, Reservation, Set,
     Source, Span, contract,
@@ -17,10 +17,10 @@ use super::alone;
 use super::tree::{ACPI, MIB, Tree, memory};
 use crate::DaxSource;
 
-type DaxSet<'a, const N: usize> = Box<Set<'a, Linux, &'a dyn Source<Space = Process>, N>>;
+type DaxSet<'a> = Set<'a, Linux, &'a dyn Source<Space = Process>>;
 
-fn set<'a, const N: usize>() -> DaxSet<'a, N> {
-    Box::new(Set::new(Linux, Config::new(Granularity::CacheLine).reserve_ahead(64 << 20)))
+fn set<'a>(capacity: usize) -> DaxSet<'a> {
+    Set::with_capacity(Linux, Config::new(Granularity::CacheLine).reserve_ahead(64 << 20), capacity)
 }
 
 /// Maps without a set, in a reservation of its own; the placeholder must be there afterwards.
@@ -34,7 +34,7 @@ fn map_alone(source: &DaxSource, window: (usize, usize), offset: u64) -> Result<
         unsafe { source.unmap(window, offset) }.unwrap();
     }
     for page in (0..16 << 20).step_by(1 << 20) {
-        assert_eq!(Linux.reserve_at(whole.slice(page, 4096).unwrap()), Err(Errno::EXIST));
+        assert_eq!(Linux.reserve_at(whole.slice(page, 4096).unwrap()), Err(ReserveError::Occupied));
     }
     // SAFETY: reserved above, and nothing is mapped.
     unsafe { Linux.release(whole) }.unwrap();
@@ -71,8 +71,8 @@ fn refusals_come_before_the_kernel_is_asked() {
 fn a_set_refuses_what_does_not_fit_the_device() {
     let tree = Tree::nfit();
     let source = tree.source_of(memory(64 * MIB)).unwrap();
-    let set = set::<4>();
-    let map = |offset: u64, length| set.map(&source, &MapConfig::new().offset(offset).unwrap().length(length)).err();
+    let set = set(4);
+    let map = |offset: u64, length| set.map(&source, &MapConfig::new().offset(offset).length(length)).err();
     let alignment_bytes = 2 << 20;
     assert_eq!(map(4096, 0), Some(MapError::OffsetUnaligned { offset: 4096, alignment_bytes }));
     assert_eq!(map(0, 4096), Some(MapError::LengthUnaligned { length_bytes: 4096, alignment_bytes }));
@@ -80,7 +80,7 @@ fn a_set_refuses_what_does_not_fit_the_device() {
     assert_eq!(map(0, 34 << 20), small(34 * MIB));
     assert_eq!(map(32 * MIB, 2 << 20), small(34 * MIB));
     assert_eq!(map(32 * MIB, 0), Some(MapError::LengthUnset));
-    assert_eq!(set.segments(), 0);
+    assert_eq!(set.segment_count(), 0);
     assert_eq!(map(0, 0), None, "the whole device");
     assert_eq!(set.first_part().unwrap().unwrap().extent().length_bytes(), 32 << 20);
 }
@@ -91,9 +91,9 @@ fn a_device_ends_with_its_last_whole_unit() {
     let tree = Tree::sized(2 * MIB, 6 * MIB + 4096);
     let source = tree.source_of(memory(8 * MIB)).unwrap();
     assert_eq!(source.length_bytes(), Ok(6 * MIB));
-    let set = set::<4>();
-    let mapped = set.map(&source, &MapConfig::new()).unwrap();
-    assert_eq!(mapped.segment.length_bytes(), 6 << 20);
+    let set = set(4);
+    let mapped = set.map(&source, &MapConfig::new()).unwrap().extent();
+    assert_eq!(mapped.length_bytes(), 6 << 20);
     let refused = set.map(&source, &MapConfig::new().length(8 << 20)).unwrap_err();
     assert_eq!(refused, MapError::SourceTooSmall { needed_bytes: 8 * MIB, length_bytes: 6 * MIB });
     let whole = Span::new(0, 6 * MIB).unwrap();
@@ -113,11 +113,11 @@ fn parts_are_on_the_devices_alignment() {
         let tree = Tree::sized(alignment, 4 << 30);
         let source = tree.source().unwrap();
         let unit = usize::try_from(alignment).unwrap();
-        let set = set::<8>();
+        let set = set(8);
         for offset in [0, alignment, 2 * alignment] {
-            let config = MapConfig::new().offset(offset).unwrap().length(length);
-            let mapped = set.map(&source, &config).unwrap();
-            assert_eq!(mapped.segment.start() % unit, 0);
+            let config = MapConfig::new().offset(offset).length(length);
+            let mapped = set.map(&source, &config).unwrap().extent();
+            assert_eq!(mapped.start() % unit, 0);
         }
         if unit == 4096 {
             continue;
@@ -127,15 +127,12 @@ fn parts_are_on_the_devices_alignment() {
         let window = room.slice(unit - 4096, 2 * unit + 8192).unwrap();
         // SAFETY: reserved above, and nothing is mapped.
         unsafe { Linux.release(room) }.unwrap();
-        let reservation = Box::new(Reservation::<Linux, 4>::at(Linux, window).unwrap());
-        let inside = Set::<'_, Linux, &dyn Source<Space = Process>, 4>::new(
-            Linux,
-            Config::new(Granularity::CacheLine).reservation(&*reservation),
-        );
-        let (inside, config) = (Box::new(inside), MapConfig::new().length(unit));
+        let reservation = Reservation::at_with_capacity(Linux, window, 4).unwrap();
+        let inside = Set::with_capacity(&reservation, Config::new(Granularity::CacheLine), 4);
+        let config = MapConfig::new().length(unit);
         for number in 1..3 {
-            let mapped = inside.map(&source, &config).unwrap();
-            assert_eq!(mapped.segment.start(), room.start() + number * unit);
+            let mapped = inside.map(&source, &config).unwrap().extent();
+            assert_eq!(mapped.start(), room.start() + number * unit);
         }
         let refused = inside.map(&source, &config).err();
         assert!(matches!(refused, Some(MapError::CannotFit { .. })), "{refused:?}");
@@ -148,13 +145,13 @@ fn devices_coalesce_when_their_granularity_agrees() {
     let (first, second) = ((first.source().unwrap(), first), (second.source().unwrap(), second));
     let cached = Tree::nfit().file(&format!("{ACPI}/region0/persistence_domain"), "cpu_cache\n");
     let cached = (cached.source().unwrap(), cached);
-    let set = set::<8>();
+    let set = set(8);
     set.set_coalescing(Coalescing::Full);
     let config = MapConfig::new().length(2 << 20);
-    let whole = set.map(&first.0, &config).unwrap().part;
-    let part = set.map(&second.0, &config).unwrap().part;
+    let whole = set.map(&first.0, &config).unwrap().part_extent();
+    let part = set.map(&second.0, &config).unwrap().part_extent();
     assert_eq!((part.start(), part.length_bytes()), (whole.start(), 4 << 20));
-    let part = set.map(&first.0, &config).unwrap().part;
+    let part = set.map(&first.0, &config).unwrap().part_extent();
     assert_eq!(part.length_bytes(), 6 << 20);
     let mismatch = MapError::GranularityMismatch { set: Granularity::CacheLine, source: Granularity::Byte };
     assert_eq!(set.map(&cached.0, &config).err(), Some(mismatch));
@@ -206,15 +203,15 @@ fn a_thousand_parts_leave_nothing_behind() {
         let tree = Tree::sized(4096, 8 * MIB);
         let source = tree.source().unwrap();
         let (mut random, mut parts) = (88_172_645_463_325_252, Vec::with_capacity(1000));
-        let set = set::<1024>();
+        let set = set(1024);
         // Whatever the allocator and procfs need, they have by now.
         let _ = address_space();
         let before = address_space();
         for round in 0..2 {
             set.set_coalescing(if round == 0 { Coalescing::None } else { Coalescing::Opportunistic });
             for number in 0..1000 {
-                let config = MapConfig::new().offset(number * 4096).unwrap().length(8192);
-                let segment = set.map(&source, &config).unwrap().segment;
+                let config = MapConfig::new().offset(number * 4096).length(8192);
+                let segment = set.map(&source, &config).unwrap().extent();
                 assert_eq!(segment.start() % 4096, 0);
                 parts.push(segment);
             }
@@ -222,7 +219,7 @@ fn a_thousand_parts_leave_nothing_behind() {
                 let segment: Extent = parts.swap_remove(xorshift(&mut random) % parts.len());
                 set.remove_range(segment.start(), segment.length_bytes()).unwrap();
             }
-            assert_eq!(set.segments(), 0);
+            assert_eq!(set.segment_count(), 0);
             assert_eq!(address_space(), before, "round {round}");
         }
     });
@@ -232,8 +229,8 @@ fn a_thousand_parts_leave_nothing_behind() {
 fn stores_reach_the_device() {
     let tree = Tree::nfit();
     let source = tree.source().unwrap();
-    let set = set::<4>();
-    let segment = set.map(&source, &MapConfig::new().offset(4 * MIB).unwrap().length(2 << 20)).unwrap().segment;
+    let set = set(4);
+    let segment = set.map(&source, &MapConfig::new().offset(4 * MIB).length(2 << 20)).unwrap().extent();
     let address = segment.start() + 12_345;
     // SAFETY: inside of the mapping.
     unsafe { core::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(42) };
@@ -261,12 +258,12 @@ fn a_failed_deep_flush_keeps_the_part() {
     let file = format!("{ACPI}/region0/deep_flush");
     let tree = Tree::nfit();
     let source = tree.source().unwrap();
-    let set = set::<4>();
-    let segment = set.map(&source, &MapConfig::new()).unwrap().segment;
+    let set = set(4);
+    let segment = set.map(&source, &MapConfig::new()).unwrap().extent();
     let tree = tree.without(&file).file(&format!("{file}/x"), "");
-    let refused = set.remove(set.part_at(segment.start()).unwrap()).map_err(|refused| refused.error.code());
+    let refused = set.remove(set.part_at(segment.start()).unwrap()).map_err(|error| error.code());
     assert_eq!(refused, Err(-200_018));
-    assert_eq!(set.segments(), 1);
+    assert_eq!(set.segment_count(), 1);
     let _tree = tree.without(&file).file(&file, "1\n");
     assert!(set.remove(set.part_at(segment.start()).unwrap()).is_ok());
 }
@@ -277,7 +274,7 @@ fn several_regions_behind_one_range_are_all_flushed() {
     let file = format!("{ACPI}/region0/deep_flush");
     let trees = [Tree::nfit(), Tree::nfit(), Tree::nfit()];
     let sources = trees.each_ref().map(|tree| tree.source().unwrap());
-    let set = set::<8>();
+    let set = set(8);
     set.set_coalescing(Coalescing::Full);
     let config = MapConfig::new().length(2 << 20);
     for source in &sources {

@@ -207,7 +207,7 @@ unsafe impl Source for Forced {
 }
 
 /// The set that is measured.
-pub(crate) type BenchSet<'a> = Set<'a, Linux, &'a Forced, 8>;
+pub(crate) type BenchSet<'a, O = ()> = Set<'a, Linux, &'a Forced, O>;
 
 /// Returns an unlinked file of `length_bytes` bytes on tmpfs, as a source and as a file, or why there is none.
 pub(crate) fn tmpfs_file(length_bytes: u64) -> Result<(Forced, File), String> {

@@ -11,7 +11,7 @@ pub(crate) const PAGE: usize = 4096;
 
 /// One page of a file.
 pub(crate) fn at(page: usize) -> MapConfig {
-    MapConfig::new().offset((page * PAGE) as u64).unwrap().length(PAGE)
+    MapConfig::new().offset((page * PAGE) as u64).length(PAGE)
 }
 
 /// The bytes of a part.

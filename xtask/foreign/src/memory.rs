@@ -5,6 +5,7 @@ use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pmemset_core::error::MapFailure;
 use pmemset_core::arch::Cpu;
+use pmemset_core::error::ReserveError;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
@@ -50,14 +51,14 @@ unsafe impl Platform for Board {
     fn cpu(&self) -> &Cpu {
         &self.cpu
     }
-    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let from = self.taken_bytes.fetch_add(length_bytes, Ordering::Relaxed);
-        self.window(from, length_bytes).ok_or(Errno::NOMEM)
+        self.window(from, length_bytes).ok_or(ReserveError::CannotFit)
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         let from = self.taken_bytes.load(Ordering::Relaxed);
         if self.window(from, window.length_bytes()) != Some(window) {
-            return Err(Errno::EXIST);
+            return Err(ReserveError::Occupied);
         }
         self.taken_bytes.fetch_add(window.length_bytes(), Ordering::Relaxed);
         Ok(())

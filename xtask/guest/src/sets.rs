@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use pmemset_core::{Config, Extent, Granularity, MapConfig, Set, Source};
+use pmemset_core::{Config, Extent, Granularity, MapConfig, Observer, Set, Source};
 use shim_linux::{FileSource, Linux, OpenOptions, Process};
 
 use crate::machine::Failure;
@@ -11,11 +11,11 @@ use crate::machine::Failure;
 pub(crate) type Handle = Arc<dyn Source<Space = Process>>;
 
 /// A set over any sources.
-pub(crate) type AnySet<'a> = Set<'a, Linux, Handle, 64>;
+pub(crate) type AnySet<'a> = Set<'a, Linux, Handle, Option<&'a dyn Observer<Handle>>>;
 
 /// Returns an empty set that takes sources of `required` granularity or finer.
 pub(crate) fn set<'a>(required: Granularity) -> AnySet<'a> {
-    Set::new(Linux::new(), Config::new(required))
+    Set::with_capacity(Linux::new(), Config::new(required).observer(None), 64)
 }
 
 /// Opens a file, or makes it; it grows when more is mapped.
@@ -26,7 +26,7 @@ pub(crate) fn file(path: &str) -> Result<Arc<FileSource>, Failure> {
 
 /// Maps the first `length_bytes` of `source`.
 pub(crate) fn map(set: &AnySet<'_>, source: Handle, length_bytes: usize) -> Result<Extent, Failure> {
-    Ok(set.map(source, &MapConfig::new().length(length_bytes))?.segment)
+    Ok(set.map(source, &MapConfig::new().length(length_bytes))?.extent())
 }
 
 /// Stores `bytes` at `offset` of a mapping; not flushed.

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 
 use hosted::{RECORD_BYTES, Record, draw, legend, size};
 use pmemset_core::reservation::Reservation;
-use pmemset_core::{Coalescing, Config, CopyFlags, Extent, Granularity, MapConfig, Part, Platform, Set, Source};
+use pmemset_core::{Coalescing, Config, Extent, Granularity, MapConfig, Part, Platform, Set, Source};
 use shim_devdax::AnySource;
 use shim_linux::{Linux, OpenOptions};
 
 type Error = Box<dyn core::error::Error>;
-type DemoSet<'a> = Set<'a, Linux, &'a AnySource, 16>;
+type DemoSet<'a> = Set<'a, &'a Reservation<'static, Linux>, &'a AnySource>;
 
 /// Address space of the reservation, in units of 64 KiB or of the source's alignment, if that is more.
 const WINDOW: usize = 16;
@@ -51,7 +51,7 @@ fn store(path: &str, stamp: u64, force: bool) -> Result<bool, Error> {
         for part in set.parts() {
             for slot in 0..slots(&part) {
                 let record = Record { number: stored, stamp };
-                part.write(slot * RECORD_BYTES, &record.to_bytes(), CopyFlags::empty())?;
+                part.write(slot * RECORD_BYTES, &record.to_bytes())?;
                 stored += 1;
             }
         }
@@ -120,11 +120,11 @@ fn is_free(set: &DemoSet<'_>) -> Result<bool, Error> {
 }
 
 /// Returns how many records are stored in a part: 5,000 at most, so that a large device does not take long.
-fn slots(part: &Part<'_, Linux, &AnySource, 16>) -> usize {
+fn slots(part: &Part<&DemoSet<'_>>) -> usize {
     (part.extent().length_bytes() / RECORD_BYTES).min(5000)
 }
 
-fn is_there(part: &Part<'_, Linux, &AnySource, 16>, slot: usize, expected: Record) -> Result<bool, Error> {
+fn is_there(part: &Part<&DemoSet<'_>>, slot: usize, expected: Record) -> Result<bool, Error> {
     let mut bytes = [0; RECORD_BYTES];
     part.read(slot * RECORD_BYTES, &mut bytes)?;
     Ok(Record::from_bytes(&bytes) == Some(expected))
@@ -133,18 +133,18 @@ fn is_there(part: &Part<'_, Linux, &AnySource, 16>, slot: usize, expected: Recor
 /// Maps the segments into a reservation with a hole before the first part, and takes everything apart afterwards.
 fn with_set(source: &AnySource, work: impl FnOnce(&DemoSet<'_>, Extent) -> Result<bool, Error>) -> Result<bool, Error> {
     let unit = source.alignment_bytes().max(64 << 10);
-    let mut reservation = Reservation::<Linux, 32>::new(Linux::new(), WINDOW * unit)?;
+    let mut reservation = Reservation::with_capacity(Linux::new(), WINDOW * unit, 32)?;
     let outcome = {
-        let set: DemoSet<'_> = Set::new(Linux::new(), Config::new(Granularity::Page).reservation(&reservation));
-        let hole = set.map(source, &MapConfig::new().length(SEGMENTS[0].1 * unit))?.part;
+        let set: DemoSet<'_> = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
+        let hole = set.map(source, &MapConfig::new().length(SEGMENTS[0].1 * unit))?.extent();
         for (offset, length, continues) in SEGMENTS {
             set.set_coalescing(if continues { Coalescing::Full } else { Coalescing::None });
-            set.map(source, &MapConfig::new().offset((offset * unit) as u64)?.length(length * unit))?;
+            set.map(source, &MapConfig::new().offset((offset * unit) as u64).length(length * unit))?;
         }
         set.remove_range(hole.start(), hole.length_bytes())?;
         let outcome = work(&set, reservation.extent());
         while let Some(part) = set.first_part()? {
-            set.remove(part).map_err(|refused| refused.error)?;
+            set.remove(part)?;
         }
         outcome
     };
@@ -180,7 +180,7 @@ fn describe(set: &DemoSet<'_>, window: Extent, path: &str, source: &AnySource) -
     println!("window   {window}  {}, aligned to {}", size(window.length_bytes() as u64), size(alignment(window)));
     println!("  [{}]", draw(window, &parts, 64));
     print!("{}", legend(&parts));
-    println!("segments {} in {} parts", set.segments(), parts.len());
+    println!("segments {} in {} parts", set.segment_count(), parts.len());
     Ok(())
 }
 

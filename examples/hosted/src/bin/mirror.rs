@@ -8,57 +8,55 @@
 use core::sync::atomic::{AtomicUsize, Ordering};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use pmemset_core::error::PersistError;
-use pmemset_core::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Part, Set};
+use pmemset_core::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Part, Set, SetRef};
 use shim_linux::{FileSource, Linux, OpenOptions};
 
 type Error = Box<dyn core::error::Error>;
-type FileSet<'a, 's> = Set<'a, Linux, &'s FileSource, 4>;
+type FileSet<O = ()> = Set<'static, Linux, Arc<FileSource>, O>;
 
 const PART_BYTES: usize = 256 << 10;
 
 /// An observer that repeats in a part of another set what happens to the set that it observes.
-struct Mirror<'m, 's> {
-    replica: Part<'m, Linux, &'s FileSource, 4>,
+struct Mirror {
+    replica: Part<Arc<FileSet>>,
+    /// The set that is observed; it owns a share of this.
+    observed: OnceLock<Weak<FileSet<Arc<Mirror>>>>,
     /// Where the observed part begins.
     base: AtomicUsize,
     failure: Mutex<Option<PersistError>>,
 }
 
-impl Mirror<'_, '_> {
+impl Mirror {
     fn offset(&self, range: &Extent) -> usize {
         range.start() - self.base.load(Ordering::Relaxed)
     }
 
     /// Copies what is in `source` of the observed set to where `dest` is in the replica.
-    fn take_over(
-        &self,
-        set: &Set<'_, Linux, &FileSource, 4>,
-        dest: &Extent,
-        source: &Extent,
-    ) -> Result<(), PersistError> {
+    fn take_over(&self, dest: &Extent, source: &Extent) -> Result<(), PersistError> {
+        let Some(set) = self.observed.get().and_then(Weak::upgrade) else { return Ok(()) };
         let mut bytes = [0; 4096];
         for at in (0..source.length_bytes()).step_by(bytes.len()) {
             let piece = &mut bytes[..(source.length_bytes() - at).min(4096)];
             set.read(source.start() + at, piece)?;
-            self.replica.write(self.offset(dest) + at, piece, CopyFlags::NODRAIN)?;
+            self.replica.write_with(self.offset(dest) + at, piece, CopyFlags::NODRAIN)?;
         }
         Ok(())
     }
 
-    fn repeat(&self, set: &Set<'_, Linux, &FileSource, 4>, event: &Event<'_, &FileSource>) -> Result<(), PersistError> {
+    fn repeat(&self, event: &Event<'_, Arc<FileSource>>) -> Result<(), PersistError> {
         match event {
             Event::PartAdd { part, .. } => self.base.store(part.start(), Ordering::Relaxed),
-            Event::Copy { dest, bytes, flags } => self.replica.write(self.offset(dest), bytes, *flags)?,
+            Event::Copy { dest, bytes, flags } => self.replica.write_with(self.offset(dest), bytes, *flags)?,
             Event::Set { dest, value, flags } => {
                 self.replica.fill(self.offset(dest), *value, dest.length_bytes(), *flags)?;
             }
             // Told before it happens, so the source still is what will be moved; overlapping ranges too.
-            Event::Move { dest, source, .. } => self.take_over(set, dest, source)?,
+            Event::Move { dest, source, .. } => self.take_over(dest, source)?,
             // Stores through a slice are seen when they are flushed.
-            Event::Flush { range } => self.take_over(set, range, range)?,
+            Event::Flush { range } => self.take_over(range, range)?,
             Event::Drain => self.replica.set().drain(),
             Event::Persist { range } => self.replica.persist(self.offset(range), range.length_bytes())?,
             _ => {}
@@ -67,9 +65,9 @@ impl Mirror<'_, '_> {
     }
 }
 
-impl<'a> Observer<Linux, &'a FileSource, 4> for Mirror<'_, '_> {
-    fn event(&self, set: &Set<'_, Linux, &'a FileSource, 4>, event: &Event<'_, &'a FileSource>) -> Answer {
-        if let Err(error) = self.repeat(set, event) {
+impl Observer<Arc<FileSource>> for Mirror {
+    fn event(&self, event: &Event<'_, Arc<FileSource>>) -> Answer {
+        if let Err(error) = self.repeat(event) {
             self.failure.lock().unwrap().get_or_insert(error);
         }
         Answer::Proceed
@@ -109,14 +107,16 @@ fn store_and_compare(paths: &[PathBuf; 2]) -> Result<(usize, bool), Error> {
     let open = |path: &Path| FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_always());
     let (primary, replica) = (open(&paths[0])?, open(&paths[1])?);
     let config = MapConfig::new().length(PART_BYTES);
-    let replicas: FileSet<'_, '_> = Set::new(Linux::new(), Config::new(Granularity::Page));
-    let address = replicas.map(&replica, &config)?.part.start();
-    let mirror = Mirror { replica: replicas.part_at(address)?, base: AtomicUsize::new(0), failure: Mutex::new(None) };
-    let set: FileSet<'_, '_> = Set::new(Linux::new(), Config::new(Granularity::Page).observer(&mirror));
-    let address = set.map(&primary, &config)?.part.start();
-    let mut part = set.part_at(address)?;
+    let replicas: Arc<FileSet> = Arc::new(Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4));
+    let replica = replicas.map_owned(Arc::new(replica), &config)?;
+    let (observed, base, failure) = (OnceLock::new(), AtomicUsize::new(0), Mutex::new(None));
+    let mirror = Arc::new(Mirror { replica, observed, base, failure });
+    let observing = Config::new(Granularity::Page).observer(Arc::clone(&mirror));
+    let set: Arc<FileSet<_>> = Arc::new(Set::with_capacity(Linux::new(), observing, 4));
+    let _ = mirror.observed.set(Arc::downgrade(&set));
+    let mut part = set.map(Arc::new(primary), &config)?;
     let stores = store(&mut part)?;
-    set.remove(part).map_err(|refused| refused.error)?;
+    set.remove(part)?;
     if let Some(error) = *mirror.failure.lock().unwrap() {
         return Err(error.into());
     }
@@ -124,7 +124,7 @@ fn store_and_compare(paths: &[PathBuf; 2]) -> Result<(usize, bool), Error> {
 }
 
 /// Stores in every way there is, at places that depend on each other's bytes.
-fn store(part: &mut Part<'_, Linux, &FileSource, 4>) -> Result<usize, PersistError> {
+fn store<R: SetRef>(part: &mut Part<R>) -> Result<usize, PersistError> {
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = |below: usize| {
         random ^= random << 13;
@@ -137,9 +137,9 @@ fn store(part: &mut Part<'_, Linux, &FileSource, 4>) -> Result<usize, PersistErr
         let (at, from) = (next(PART_BYTES - 9000), next(PART_BYTES - 9000));
         let (length_bytes, value, flags) = (next(9000), next(256) as u8, flags[next(4)]);
         match turn % 4 {
-            0 => part.write(at, &vec![value; length_bytes], flags)?,
+            0 => part.write_with(at, &vec![value; length_bytes], flags)?,
             1 => part.fill(at, value, length_bytes, flags)?,
-            2 => part.copy_within(at, from, length_bytes, flags)?,
+            2 => part.copy_within(from..from + length_bytes, at, flags)?,
             _ => {
                 // SAFETY: the file is this program's own, and nothing else uses these bytes while the slice lives.
                 unsafe { part.as_mut_slice(at, length_bytes) }?.fill(value);

@@ -1,7 +1,7 @@
 //! Segments that have left the books, until their events are told.
 
 use super::{Books, Link, linked_mut};
-use crate::Extent;
+use crate::{Extent, Platform};
 
 /// The start, in a removed segment's slot, that says that no whole part went with it.
 const NOT_WHOLE: u64 = u64::MAX;
@@ -35,7 +35,7 @@ pub(crate) struct Gone<S> {
     pub(crate) part: Option<Extent>,
 }
 
-impl<S: Clone, const N: usize> Books<S, N> {
+impl<P: Platform, S: Clone> Books<'_, P, S> {
     /// Chains a slot that has left the table; in it, `offset` and `end` now are what is to be told.
     /// Returns how many bytes are reserved behind the segment.
     pub(super) fn bury(&mut self, index: u32, told: Extent, whole: bool, farewell: &mut Farewell) -> Option<usize> {

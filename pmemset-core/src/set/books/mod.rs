@@ -2,17 +2,21 @@
 
 mod farewell;
 
-use portable_atomic::{AtomicBool, Ordering};
+use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::arch::prefetch;
-use crate::table::{Arrays, Found, Table, Weigh};
-use crate::{Coalescing, Extent, Granularity};
+use crate::array::Array;
+use crate::pins::Pin;
+#[cfg(feature = "alloc")]
+use crate::pins::Pins;
+use crate::table::{self, Arrays, Found, Table, Weigh};
+use crate::{Coalescing, Extent, Granularity, Platform};
 pub(crate) use farewell::{Farewell, Gone};
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tag {
+pub(crate) struct Tag {
     slot: u32,
     /// In bytes; 0 where it does not fit, and the slot says where the segment ends.
     length: u32,
@@ -65,10 +69,18 @@ impl<S> Segment<S> {
     }
 }
 
+/// A segment as the books find it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentEntry {
+    /// Its slot, which carries its pins.
+    pub(crate) slot: u32,
+    pub(crate) extent: Extent,
+}
+
 /// A part as the books see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PartEntry {
-    /// The slot of its first segment, which carries its pins.
+    /// The slot of its first segment, which carries the pins of the part.
     pub(crate) head: u32,
     pub(crate) extent: Extent,
 }
@@ -77,10 +89,9 @@ pub(crate) struct PartEntry {
 #[derive(Debug)]
 pub(crate) struct Place(Found<Tag>);
 
-/// A segment's slot; all bytes are zero in one that was never used, so that many of them take no room in a program file,
-/// if `None` of a source is zero bytes too, as it is of a reference and of an `Arc`.
+/// A segment's slot.
 #[derive(Debug)]
-struct Slot<S> {
+pub(crate) struct Slot<S> {
     end: usize,
     offset: u64,
     /// [`Segment::spare_bytes`]. Where no segment is: the next slot of the same chain, its index plus 1, or 0.
@@ -108,11 +119,49 @@ fn linked_mut<S>(slots: &mut [Slot<S>], link: Link) -> Option<&mut Slot<S>> {
     slots.get_mut(link.wrapping_sub(1))
 }
 
+/// Memory for the books of a set with room for `N` segments, 1 to 65,536: [`Set::new`](crate::Set::new) borrows it.
+///
+/// All bytes are zero while it is not in use (where `None` of a source handle is zero bytes, as it is of a reference and
+/// of an `Arc`), so that a static one takes no room in a program file; [`static_set!`](crate::static_set) makes one. A slab
+/// is for one set at a time. Takes 84 bytes a segment where a source handle is one word, 92 where it is two.
+#[derive(Debug)]
+pub struct Slab<S, const N: usize> {
+    pub(super) table: table::Slab<Tag, N>,
+    pub(super) slots: [Slot<S>; N],
+    pub(super) pins: [Pin; N],
+}
+
+impl<S, const N: usize> Slab<S, N> {
+    /// Returns memory that is not in use.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self {
+            table: table::Slab::new::<1>(),
+            slots: [const { Slot::free() }; N],
+            pins: [const { Pin::new(AtomicU32::new(0), AtomicU32::new(0)) }; N],
+        }
+    }
+}
+
+impl<S, const N: usize> Default for Slab<S, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Returns memory on the heap for a set with room for `capacity` segments.
+#[cfg(feature = "alloc")]
+pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> (Pins<Array<'m, Pin>>, Books<'m, P, S>) {
+    let books = Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity);
+    let pin = || Pin::new(AtomicU32::new(0), AtomicU32::new(0));
+    (Pins::new(Array::on_heap(capacity, pin)), books)
+}
+
 /// Everything that the lock of a set guards.
 #[derive(Debug)]
-pub(crate) struct Books<S, const N: usize> {
-    table: Table<Arrays<Tag, N>, 1>,
-    slots: [Slot<S>; N],
+pub(crate) struct Books<'m, P: Platform, S> {
+    table: Table<Arrays<'m, Tag, P>, 1>,
+    slots: Array<'m, Slot<S>>,
     /// The first free slot of those used before.
     freed: Link,
     /// How many slots have ever been used.
@@ -125,12 +174,11 @@ pub(crate) struct Books<S, const N: usize> {
     pub(crate) coalescing: Coalescing,
 }
 
-impl<S: Clone, const N: usize> Books<S, N> {
-    pub(crate) const fn new() -> Self {
-        const { assert!(N > 0 && N <= 65_536, "a set has room for 1 to 65,536 segments") };
+impl<'m, P: Platform, S> Books<'m, P, S> {
+    pub(super) const fn over(table: Arrays<'m, Tag, P>, slots: Array<'m, Slot<S>>, room: usize) -> Self {
         Self {
-            table: Table::over(Arrays::new::<1>(), N),
-            slots: [const { Slot::free() }; N],
+            table: Table::over(table, room),
+            slots,
             freed: 0,
             touched: 0,
             used: 0,
@@ -139,9 +187,11 @@ impl<S: Clone, const N: usize> Books<S, N> {
             coalescing: Coalescing::None,
         }
     }
+}
 
-    pub(crate) const fn is_full(&self) -> bool {
-        self.used >= N
+impl<P: Platform, S: Clone> Books<'_, P, S> {
+    pub(crate) fn is_full(&self) -> bool {
+        self.used >= self.slots.len()
     }
 
     pub(crate) fn segments(&self) -> usize {
@@ -162,9 +212,27 @@ impl<S: Clone, const N: usize> Books<S, N> {
 
     /// Returns the segment that has `address`, or else the next one above it.
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
+        let entry = self.entry_from(address)?;
+        self.segment_in(entry.slot, entry.extent.start())
+    }
+
+    /// Returns the segment that has `address`, or else the next one above it, without its source.
+    pub(crate) fn entry_from(&self, address: usize) -> Option<SegmentEntry> {
         let (found, next) = self.table.around(address);
         let (start, tag) = found.filter(|(start, tag)| address < self.end_of(*start, *tag)).or(next)?;
-        self.segment_in(tag.slot(), start)
+        Some(SegmentEntry { slot: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? })
+    }
+
+    /// Returns the segment that has `address`, without its source; `hint` gets its slot early.
+    #[inline]
+    pub(crate) fn entry_at(&self, address: usize, hint: impl FnOnce(u32)) -> Option<SegmentEntry> {
+        let (start, tag) = self.table.at_or_before(address)?;
+        hint(tag.slot());
+        let end = self.end_of(start, tag);
+        if address >= end {
+            return None;
+        }
+        Some(SegmentEntry { slot: tag.slot(), extent: Extent::between(start, end)? })
     }
 
     fn tag_at(&self, start: usize) -> Option<Tag> {
@@ -299,6 +367,36 @@ impl<S: Clone, const N: usize> Books<S, N> {
         self.overlapped(range).is_some_and(|start| start <= part.start()) && last.is_some_and(|last| last < range.end())
     }
 
+    /// Returns the lowest part that begins at `address` or above it.
+    pub(crate) fn part_beginning_from(&self, address: usize) -> Option<PartEntry> {
+        match self.part_from(address)? {
+            grown if grown.extent.start() < address => self.part_from(grown.extent.end()),
+            part => Some(part),
+        }
+    }
+
+    /// Fills `found` with the lowest parts that begin at `address` or above it; `None` behind the last one.
+    pub(crate) fn extents(&self, address: usize, found: &mut [Option<Extent>]) {
+        let mut places = found.iter_mut();
+        let mut open: Option<Extent> = None;
+        self.table.walk(address, |start, tag| {
+            if tag.is_head() {
+                if open.is_some() {
+                    let Some(place) = places.next() else { return false };
+                    *place = open;
+                }
+                open = if start < address { None } else { Extent::between(start, self.end_of(start, tag)) };
+            } else if let Some(part) = open {
+                open = Extent::between(part.start(), self.end_of(start, tag));
+            }
+            true
+        });
+        // The walk has ended at a part that there was no place for, or behind the last one.
+        for place in places {
+            *place = open.take();
+        }
+    }
+
     /// Returns the part with the lowest addresses.
     pub(crate) fn first_part(&self) -> Option<PartEntry> {
         let (start, tag) = self.table.first()?;
@@ -307,15 +405,19 @@ impl<S: Clone, const N: usize> Books<S, N> {
 
     /// Returns the part that coalescing extends, and how many bytes are reserved behind it.
     pub(crate) fn previous(&self) -> Option<(PartEntry, usize)> {
-        let part = self.part_at(self.previous?)?;
+        self.end_of_part(self.previous?)
+    }
+
+    /// Returns the part that has `address`, and how many bytes are reserved behind it.
+    pub(crate) fn end_of_part(&self, address: usize) -> Option<(PartEntry, usize)> {
+        let part = self.part_at(address)?;
         let (_, last) = self.table.at_or_before(part.extent.end().wrapping_sub(1))?;
         Some((part, self.slot(last.slot())?.spare))
     }
 
-    /// Forgets that bytes behind the part mapped last are the set's.
-    pub(crate) fn forget_spare(&mut self) {
-        let part = self.previous.and_then(|at| self.part_at(at));
-        let last = part.and_then(|part| self.table.at_or_before(part.extent.end().wrapping_sub(1)));
+    /// Forgets that bytes behind the part that ends at `end` are the set's.
+    pub(crate) fn forget_spare_before(&mut self, end: usize) {
+        let last = self.table.at_or_before(end.wrapping_sub(1));
         if let Some(slot) = last.and_then(|(_, last)| self.slots.get_mut(last.slot() as usize)) {
             slot.spare = 0;
         }
@@ -338,11 +440,11 @@ impl<S: Clone, const N: usize> Books<S, N> {
         }
     }
 
-    /// Enters a segment; `joins` where it continues the part below it, which is then the previous part.
+    /// Enters a segment; `joins` where it continues the part below it. Returns its slot, and the addresses of its part.
     ///
     /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing entered, where the books
     /// are full; the caller has looked before.
-    pub(crate) fn enter(&mut self, segment: Segment<S>, joins: bool) -> Option<PartEntry> {
+    pub(crate) fn enter(&mut self, segment: Segment<S>, joins: bool) -> Option<(u32, Extent)> {
         if self.is_full() {
             return None;
         }
@@ -363,10 +465,10 @@ impl<S: Clone, const N: usize> Books<S, N> {
         if joins {
             let before = self.table.at_or_before(start.wrapping_sub(1))?;
             self.slots.get_mut(before.1.slot() as usize)?.spare = 0;
-            return self.part_at(start);
+            return Some((slot, self.part_at(start)?.extent));
         }
         self.previous = Some(start);
-        Some(PartEntry { head: slot, extent: segment.extent })
+        Some((slot, segment.extent))
     }
 
     /// Takes a segment out and puts it at the end of `farewell`; `part` is given at the first segment of a part that

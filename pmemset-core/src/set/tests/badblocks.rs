@@ -27,14 +27,14 @@ fn map_with(
     platform: &Fake,
     answer: impl Fn(&Event<'_, Handle<'_>>) -> Answer + Sync,
 ) -> (Result<(), MapError>, Vec<Step>) {
-    let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
         source.source().note(event);
         answer(event)
     });
-    let set: MemorySet<'_> = Set::new(platform, Config::new(Granularity::Page).observer(&observer));
-    let config = MapConfig::new().offset(8 * PAGE as u64).unwrap().length(8 * PAGE);
+    let set: MemorySet<'_, _> = Set::with_capacity(platform, Config::new(Granularity::Page).observer(&observer), 16);
+    let config = MapConfig::new().offset(8 * PAGE as u64).length(8 * PAGE);
     let result = set.map(source, &config).map(|_| ());
-    assert_eq!(set.segments(), usize::from(result.is_ok()));
+    assert_eq!(set.segment_count(), usize::from(result.is_ok()));
     let mut steps = source.source().take_steps();
     steps.retain(|step| matches!(step.0, "bad" | "cleared" | "list" | "add"));
     (result, steps)
@@ -152,9 +152,9 @@ fn memory_that_a_source_grows_by_is_looked_at_too() {
     let platform = Fake::default();
     let source = damaged(&platform, BadBlockPolicy::IfKnown, &[pages(10, 1)]);
     *source.source().fake.length_bytes.lock().unwrap() = 10 * PAGE as u64;
-    let set: MemorySet<'_> = Set::new(&platform, Config::new(Granularity::Page));
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, Config::new(Granularity::Page), 16);
     assert_eq!(source.bad_blocks(pages(0, 16), &mut [pages(0, 1); 1]), BadBlocks::None);
-    assert_eq!(set.map(&source, &bytes(16 * PAGE)), Err(MapError::BadBlock { block: pages(10, 1) }));
+    assert_eq!(set.map(&source, &bytes(16 * PAGE)).unwrap_err(), MapError::BadBlock { block: pages(10, 1) });
     assert_eq!(source.length_bytes(), Ok(10 * PAGE as u64));
     set.map(&source, &bytes(8 * PAGE)).unwrap();
 }

@@ -9,7 +9,7 @@ use crate::error::{Errno, PersistError};
 use crate::event::from_fn;
 use crate::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Set};
 
-type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 16>;
+type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
 
 /// libpmemset's ten flag sets.
 pub(super) const FLAG_SETS: [CopyFlags; 10] = [
@@ -44,8 +44,8 @@ fn flags_decide_how_bytes_become_durable() {
     for granularity in [Granularity::Byte, Granularity::CacheLine, Granularity::Page] {
         let world = World::new(8);
         let source = Memory::new(&world, granularity);
-        let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
-        let part = set.map(&source, &pages(3)).unwrap().part;
+        let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page), 16);
+        let part = set.map(&source, &pages(3)).unwrap().extent();
         let dest = extent(part.start() + PAGE - 4, 20);
         let synced = Sync(extent(part.start(), 2 * PAGE), 0);
         for flags in FLAG_SETS {
@@ -73,12 +73,12 @@ fn flags_decide_how_bytes_become_durable() {
                 action().unwrap();
                 assert_eq!(world.take(), expected, "{granularity:?} {flags:?}");
             };
-            done(&|| set.copy(dest.start(), &[7; 20], flags));
-            done(&|| handle.write(PAGE - 4, &[8; 20], flags));
+            done(&|| set.write_with(dest.start(), &[7; 20], flags));
+            done(&|| handle.write_with(PAGE - 4, &[8; 20], flags));
             done(&|| set.fill(dest.start(), 9, 20, flags));
             done(&|| handle.fill(PAGE - 4, 10, 20, flags));
-            done(&|| set.copy_within(dest.start(), dest.start() - 3, 20, flags));
-            done(&|| handle.copy_within(PAGE - 4, PAGE - 4, 20, flags));
+            done(&|| set.copy_within(dest.start() - 3..dest.start() - 3 + 20, dest.start(), flags));
+            done(&|| handle.copy_within(PAGE - 4..PAGE - 4 + 20, PAGE - 4, flags));
         }
     }
 }
@@ -88,8 +88,8 @@ fn a_read_gets_whole_words_wherever_the_buffer_lies() {
     const WORD: usize = size_of::<usize>();
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::Page);
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
-    let part = set.map(&source, &pages(1)).unwrap().part;
+    let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page), 16);
+    let part = set.map(&source, &pages(1)).unwrap().extent();
     let handle = set.part_at(part.start()).unwrap();
     for skew in 0..WORD {
         let mut buffer = [0_u8; 80];
@@ -103,28 +103,28 @@ fn a_read_gets_whole_words_wherever_the_buffer_lies() {
 fn outside_the_part_nothing_is_stored() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::CacheLine);
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
+    let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page), 16);
     let flags = CopyFlags::empty();
-    assert_eq!(set.copy(0x1000, &[1], flags), Err(PersistError::NotMapped { address: 0x1000 }));
+    assert_eq!(set.write_with(0x1000, &[1], flags), Err(PersistError::NotMapped { address: 0x1000 }));
     assert_eq!(set.fill(0x1000, 1, 1, flags), Err(PersistError::NotMapped { address: 0x1000 }));
-    assert_eq!(set.copy_within(0x1000, 0x2000, 1, flags), Err(PersistError::NotMapped { address: 0x2000 }));
+    assert_eq!(set.copy_within(0x2000..0x2000 + 1, 0x1000, flags), Err(PersistError::NotMapped { address: 0x2000 }));
     assert_eq!(set.read(0x1000, &mut [0]), Err(PersistError::NotMapped { address: 0x1000 }));
-    let part = set.map(&source, &pages(2)).unwrap().part;
+    let part = set.map(&source, &pages(2)).unwrap().extent();
     let handle = set.part_at(part.start()).unwrap();
     world.take();
     let behind = PersistError::NotMapped { address: part.end() };
-    assert_eq!(handle.write(2 * PAGE - 1, &[1, 2], flags), Err(behind));
+    assert_eq!(handle.write_with(2 * PAGE - 1, &[1, 2], flags), Err(behind));
     assert_eq!(handle.fill(2 * PAGE - 1, 1, 2, flags), Err(behind));
-    assert_eq!(handle.copy_within(0, 2 * PAGE - 1, 2, flags), Err(behind));
-    assert_eq!(handle.copy_within(2 * PAGE - 1, 0, 2, flags), Err(behind));
+    assert_eq!(handle.copy_within(2 * PAGE - 1..2 * PAGE - 1 + 2, 0, flags), Err(behind));
+    assert_eq!(handle.copy_within(0..2, 2 * PAGE - 1, flags), Err(behind));
     assert_eq!(handle.read(2 * PAGE - 1, &mut [0, 0]), Err(behind));
     assert_eq!(handle.as_ptr(2 * PAGE, 1), Err(behind));
     // SAFETY: nothing else uses the bytes.
     assert_eq!(unsafe { handle.as_slice(0, 2 * PAGE + 1) }, Err(behind));
     let wraps = PersistError::OutOfRange { start: usize::MAX, length_bytes: 2 };
-    assert_eq!(handle.write(usize::MAX, &[1, 2], flags), Err(wraps));
-    assert_eq!(set.copy(usize::MAX, &[1, 2], flags), Err(wraps));
-    for zero in [handle.write(9999, &[], flags), set.copy(1, &[], flags), handle.fill(9999, 1, 0, flags)] {
+    assert_eq!(handle.write_with(usize::MAX, &[1, 2], flags), Err(wraps));
+    assert_eq!(set.write_with(usize::MAX, &[1, 2], flags), Err(wraps));
+    for zero in [handle.write_with(9999, &[], flags), set.write_with(1, &[], flags), handle.fill(9999, 1, 0, flags)] {
         assert_eq!(zero, Ok(()));
     }
     assert_eq!(world.take(), []);
@@ -135,10 +135,10 @@ fn outside_the_part_nothing_is_stored() {
 fn failed_synchronisation_is_reported_with_the_bytes_stored() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::Page);
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
-    let part = set.map(&source, &pages(1)).unwrap().part;
+    let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page), 16);
+    let part = set.map(&source, &pages(1)).unwrap().extent();
     source.sync_errors.lock().unwrap().push_back(Errno::IO);
-    let error = set.copy(part.start(), &[5; 8], CopyFlags::empty());
+    let error = set.write(part.start(), &[5; 8]);
     assert_eq!(error, Err(PersistError::Sync { segment: part, cause: Errno::IO }));
     assert_eq!(content(&set, part.start(), 8), [5; 8]);
     let failed = PersistError::FailedBefore { segment: part, cause: Errno::IO };
@@ -150,19 +150,19 @@ fn failed_synchronisation_is_reported_with_the_bytes_stored() {
 fn copies_cross_parts_in_both_directions() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::CacheLine);
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
-    let start = set.map(&source, &pages(1)).unwrap().part.start();
+    let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page), 16);
+    let start = set.map(&source, &pages(1)).unwrap().extent().start();
     set.map(&source, &pages(1)).unwrap();
     set.map(&source, &pages(2)).unwrap();
     let size = 4 * PAGE;
     let mut model: Vec<u8> = (0..size).map(|at| (at * 31 + at / PAGE) as u8).collect();
-    set.copy(start, &model, CopyFlags::empty()).unwrap();
+    set.write(start, &model).unwrap();
     assert!(content(&set, start, size) == model);
     for (dest, from, length) in
         [(100, 200, 9000), (200, 100, 9000), (1, 0, size - 1), (0, 1, size - 1), (PAGE, 0, PAGE), (4000, 4000, 5000)]
     {
         model.copy_within(from..from + length, dest);
-        set.copy_within(start + dest, start + from, length, CopyFlags::empty()).unwrap();
+        set.copy_within(start + from..start + from + length, start + dest, CopyFlags::empty()).unwrap();
         assert!(content(&set, start, size) == model, "{length} bytes from {from} to {dest}");
     }
     world.take();
@@ -171,7 +171,7 @@ fn copies_cross_parts_in_both_directions() {
     assert!(content(&set, start, size) == model);
     let acts = world.take();
     assert_eq!(acts.iter().filter(|act| **act == Fence).count(), 1);
-    assert_eq!(acts.iter().filter(|act| matches!(act, WriteBack(_))).count(), 3);
+    assert_eq!(acts.iter().filter(|act| matches!(act, WriteBack(_))).count(), 1);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn observer_sees_stores_before_they_happen_and_no_drain_after_noflush() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::CacheLine);
     let log = std::sync::Mutex::new(Vec::new());
-    let observer = from_fn(|set: &Set<'_, &World, &Memory<'_>, 16>, event| {
+    let observer = from_fn(|event: &Event<'_, &Memory<'_>>| {
         let (name, dest) = match event {
             Event::Copy { dest, bytes, .. } => {
                 assert_eq!(dest.length_bytes(), bytes.len());
@@ -191,12 +191,12 @@ fn observer_sees_stores_before_they_happen_and_no_drain_after_noflush() {
             Event::PartAdd { .. } => return Answer::Proceed,
             other => panic!("{other:?}"),
         };
-        let stored = set.platform().take().iter().any(|act| matches!(act, Act::Store(..)));
+        let stored = world.take().iter().any(|act| matches!(act, Act::Store(..)));
         log.lock().unwrap().push((name, dest.copied(), stored));
         Answer::Proceed
     });
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page).observer(&observer));
-    let part = set.map(&source, &pages(1)).unwrap().part;
+    let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page).observer(&observer), 16);
+    let part = set.map(&source, &pages(1)).unwrap().extent();
     let handle = set.part_at(part.start()).unwrap();
     let dest = Some(extent(part.start() + 64, 10));
     for flags in FLAG_SETS {
@@ -211,9 +211,9 @@ fn observer_sees_stores_before_they_happen_and_no_drain_after_noflush() {
             expected.extend(drains.then_some(("drain", None, true)));
             expected
         };
-        assert_eq!(told(&|| handle.write(64, &[1; 10], flags).unwrap()), expected("copy"));
-        assert_eq!(told(&|| set.copy(part.start() + 64, &[1; 10], flags).unwrap()), expected("copy"));
-        assert_eq!(told(&|| handle.copy_within(64, 60, 10, flags).unwrap()), expected("move"));
+        assert_eq!(told(&|| handle.write_with(64, &[1; 10], flags).unwrap()), expected("copy"));
+        assert_eq!(told(&|| set.write_with(part.start() + 64, &[1; 10], flags).unwrap()), expected("copy"));
+        assert_eq!(told(&|| handle.copy_within(60..70, 64, flags).unwrap()), expected("move"));
         assert_eq!(told(&|| handle.fill(64, 2, 10, flags).unwrap()), expected("set"));
         assert_eq!(told(&|| assert!(handle.fill(PAGE, 2, 10, flags).is_err())), []);
     }
@@ -223,8 +223,8 @@ fn observer_sees_stores_before_they_happen_and_no_drain_after_noflush() {
 fn slices_are_the_bytes_of_the_part() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::CacheLine);
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page));
-    let part = set.map(&source, &pages(2)).unwrap().part;
+    let set: WorldSet<'_, _> = Set::with_capacity(&world, Config::new(Granularity::Page), 16);
+    let part = set.map(&source, &pages(2)).unwrap().extent();
     let mut handle = set.part_at(part.start()).unwrap();
     // SAFETY: nothing else uses the bytes.
     let bytes = unsafe { handle.as_mut_slice(10, 20) }.unwrap();

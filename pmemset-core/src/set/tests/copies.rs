@@ -14,12 +14,12 @@ const LENGTH_MAX: usize = 4096;
 /// Bytes of the part, with room on both sides of what is stored.
 const SIZE: usize = 4 * PAGE;
 
-type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 1>;
+type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
 
 /// A part, and what its bytes have to be.
 struct Bed<'s, 'w> {
     world: &'w World,
-    part: Part<'s, &'w World, &'w Memory<'w>, 1>,
+    part: Part<&'s WorldSet<'w>>,
     model: Vec<u8>,
 }
 
@@ -52,7 +52,7 @@ impl Bed<'_, '_> {
         let source = &bytes[from..from + length];
         self.check(
             ("copy", to, from, length, flags),
-            |bed| bed.part.write(to, source, flags).unwrap(),
+            |bed| bed.part.write_with(to, source, flags).unwrap(),
             |model| model[to..to + length].copy_from_slice(source),
         );
         // Half of them overlap, in either direction; some do not move at all.
@@ -61,7 +61,7 @@ impl Bed<'_, '_> {
         let from = if random.one_in(2) { to + shift } else { to.saturating_sub(shift) };
         self.check(
             ("move", to, from, length, flags),
-            |bed| bed.part.copy_within(to, from, length, flags).unwrap(),
+            |bed| bed.part.copy_within(from..from + length, to, flags).unwrap(),
             |model| model.copy_within(from..from + length, to),
         );
         let value = random.word().to_le_bytes()[0];
@@ -93,15 +93,16 @@ fn every_length_at_every_alignment_agrees_with_a_byte_model() {
     let worlds: Vec<World> = processors.iter().map(|(cpu, _)| World::on(*cpu, SIZE / PAGE)).collect();
     let sources: Vec<Memory<'_>> =
         worlds.iter().zip(&processors).map(|(world, (_, granularity))| Memory::new(world, *granularity)).collect();
-    let sets: Vec<WorldSet<'_>> = worlds.iter().map(|world| Set::new(world, Config::new(Granularity::Page))).collect();
+    let sets: Vec<WorldSet<'_>> =
+        worlds.iter().map(|world| Set::with_capacity(world, Config::new(Granularity::Page), 16)).collect();
     let mut random = Random::new(1);
     let bytes: Vec<u8> = (0..LENGTH_MAX + 64).map(|_| random.word().to_le_bytes()[0]).collect();
     let mut beds: Vec<Bed<'_, '_>> = Vec::new();
     for ((set, source), world) in sets.iter().zip(&sources).zip(&worlds) {
-        let mapped = set.map(source, &MapConfig::new().length(SIZE)).unwrap().part;
+        let mapped = set.map(source, &MapConfig::new().length(SIZE)).unwrap().extent();
         let part = set.part_at(mapped.start()).unwrap();
         let model: Vec<u8> = (0..SIZE).map(|at| (at * 31 + at / 251).to_le_bytes()[0]).collect();
-        part.write(0, &model, CopyFlags::empty()).unwrap();
+        part.write(0, &model).unwrap();
         beds.push(Bed { world, part, model });
     }
     let combinations = beds.len() * FLAG_SETS.len();

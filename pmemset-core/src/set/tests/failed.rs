@@ -2,6 +2,7 @@
 
 use super::fake::PAGE;
 use super::world::{Memory, World};
+use super::{late_set, leak};
 use crate::arch::Cpu;
 use crate::error::{DeepFlushError, Errno, MapError, PersistError, RemoveError};
 use crate::event::from_fn;
@@ -12,12 +13,12 @@ use crate::{
     Answer, Checked, Config, CopyFlags, Event, Extent, Granularity, Health as _, MapConfig, Set, ShutdownRecord,
 };
 
-type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 16>;
+type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
 
 const ALL: [Granularity; 3] = [Granularity::Byte, Granularity::CacheLine, Granularity::Page];
 
 fn set_on(world: &World) -> WorldSet<'_> {
-    Set::new(world, Config::new(Granularity::Page))
+    Set::with_capacity(world, Config::new(Granularity::Page), 16)
 }
 
 fn pages(count: usize) -> MapConfig {
@@ -43,10 +44,10 @@ fn every_mapping_in_every_set_fails_with_the_first_reason_and_nothing_is_asked_a
         let world = World::on(Cpu::simulated(64), 16);
         let (bad, good) = (Memory::new(&world, granularity), Memory::new(&world, granularity));
         let (set, second) = (set_on(&world), set_on(&world));
-        let first = set.map(&bad, &pages(2)).unwrap().part;
-        let other = set.map(&good, &pages(1)).unwrap().part;
-        let sibling = set.map(&bad, &pages(1)).unwrap().part;
-        let elsewhere = second.map(&bad, &pages(1)).unwrap().part;
+        let first = set.map(&bad, &pages(2)).unwrap().extent();
+        let other = set.map(&good, &pages(1)).unwrap().extent();
+        let sibling = set.map(&bad, &pages(1)).unwrap().extent();
+        let elsewhere = second.map(&bad, &pages(1)).unwrap().extent();
         lose(&set, &bad, first, granularity, cause);
         world.take();
         for (set, part) in [(&set, first), (&set, sibling), (&second, elsewhere)] {
@@ -61,15 +62,15 @@ fn every_mapping_in_every_set_fails_with_the_first_reason_and_nothing_is_asked_a
             assert_eq!(handle.deep_flush(0, 8), Err(failed.into()));
             drop(handle);
             let removed = RemoveError::FailedBefore { segment: part, cause };
-            assert_eq!(set.remove(set.part_at(part.start()).unwrap()).unwrap_err().error, removed);
+            assert_eq!(set.remove(set.part_at(part.start()).unwrap()).unwrap_err(), removed);
             assert_eq!((set.remove_range(part.start(), 1), removed.code()), (Err(removed), -200_018));
             assert_eq!(world.take(), [], "{granularity:?}");
         }
-        assert_eq!((set.segments(), second.segments()), (3, 1));
-        assert_eq!(second.map(&bad, &pages(1)), Err(MapError::FailedBefore { cause }));
+        assert_eq!((set.segment_count(), second.segment_count()), (3, 1));
+        assert_eq!(second.map(&bad, &pages(1)).unwrap_err(), MapError::FailedBefore { cause });
         // Only the source that has failed is affected, also in a set where another has.
         set.persist(other.start(), 8).unwrap();
-        set.part_at(other.start()).unwrap().write(0, b"other", CopyFlags::empty()).unwrap();
+        set.part_at(other.start()).unwrap().write(0, b"other").unwrap();
         set.remove(set.part_at(other.start()).unwrap()).unwrap();
     }
 }
@@ -80,22 +81,22 @@ fn copies_store_and_say_that_they_are_not_durable() {
         let world = World::on(Cpu::simulated(64), 8);
         let source = Memory::new(&world, granularity);
         let set = set_on(&world);
-        let part = set.map(&source, &pages(2)).unwrap().part;
+        let part = set.map(&source, &pages(2)).unwrap().extent();
         lose(&set, &source, part, granularity, Errno::IO);
         let failed = Err(PersistError::FailedBefore { segment: part, cause: Errno::IO });
         let handle = set.part_at(part.start()).unwrap();
         for flags in [CopyFlags::empty(), CopyFlags::NODRAIN, CopyFlags::TEMPORAL, CopyFlags::NONTEMPORAL] {
-            assert_eq!(set.copy(part.start(), b"lost", flags), failed, "{granularity:?} {flags:?}");
+            assert_eq!(set.write_with(part.start(), b"lost", flags), failed, "{granularity:?} {flags:?}");
             assert_eq!(set.fill(part.start(), 1, 8, flags), failed);
-            assert_eq!(set.copy_within(part.start() + 8, part.start(), 8, flags), failed);
-            assert_eq!(handle.write(16, b"there", flags), failed);
+            assert_eq!(set.copy_within(part.start()..part.start() + 8, part.start() + 8, flags), failed);
+            assert_eq!(handle.write_with(16, b"there", flags), failed);
             assert_eq!(handle.fill(24, 2, 8, flags), failed);
-            assert_eq!(handle.copy_within(32, 24, 8, flags), failed);
+            assert_eq!(handle.copy_within(24..32, 32, flags), failed);
         }
         let mut bytes = [0; 5];
         handle.read(16, &mut bytes).unwrap();
         assert_eq!(&bytes, b"there");
-        assert_eq!(handle.write(0, b"nobody asked for more", CopyFlags::NOFLUSH), Ok(()));
+        assert_eq!(handle.write_with(0, b"nobody asked for more", CopyFlags::NOFLUSH), Ok(()));
     }
 }
 
@@ -104,26 +105,26 @@ fn a_part_that_has_failed_goes_by_being_discarded() {
     let world = World::new(16);
     let (bad, good) = (Memory::new(&world, Granularity::Page), Memory::new(&world, Granularity::Page));
     let set = set_on(&world);
-    let first = set.map(&bad, &pages(2)).unwrap().part;
-    let second = set.map(&bad, &pages(1)).unwrap().part;
-    let other = set.map(&good, &pages(1)).unwrap().part;
+    let first = set.map(&bad, &pages(2)).unwrap().extent();
+    let second = set.map(&bad, &pages(1)).unwrap().extent();
+    let other = set.map(&good, &pages(1)).unwrap().extent();
     lose(&set, &bad, first, Granularity::Page, Errno::IO);
     world.take();
     // As for removal: not while somebody has a handle, and not by another set's.
     let (one, two) = (set.part_at(first.start()).unwrap(), set.part_at(first.start()).unwrap());
     let pinned = RemoveError::Pinned { part: first };
-    assert_eq!(set.discard(one).unwrap_err().error, pinned);
+    assert_eq!(set.discard(one).unwrap_err(), pinned);
     assert_eq!(set.discard_range(first.start(), 1), Err(pinned));
-    assert_eq!(set_on(&world).discard(two).unwrap_err().error, RemoveError::OtherSet);
-    assert_eq!(set.segments(), 3);
+    assert_eq!(set_on(&world).discard(two).unwrap_err(), RemoveError::OtherSet);
+    assert_eq!(set.segment_count(), 3);
     let wraps = RemoveError::RangeOutOfRange { address: usize::MAX, length_bytes: 2 };
     assert_eq!((set.discard_range(usize::MAX, 2), set.discard_range(1, 0)), (Err(wraps), Ok(())));
     set.discard(set.part_at(first.start()).unwrap()).unwrap();
     set.discard_range(second.start() + 5, 1).unwrap();
-    assert_eq!((world.take(), set.segments()), (vec![], 1));
+    assert_eq!((world.take(), set.segment_count()), (vec![], 1));
     // A part that is in order goes that way, too.
     set.discard(set.part_at(other.start()).unwrap()).unwrap();
-    assert_eq!((world.take(), set.segments()), (vec![], 0));
+    assert_eq!((world.take(), set.segment_count()), (vec![], 0));
 }
 
 type Pool = Checked<SimSource, SpinRwLock>;
@@ -142,7 +143,7 @@ fn a_record_stays_dirty_when_bytes_were_lost_whatever_ends_the_part() {
         let (machine, pool) = pool(ShutdownRecord::new());
         let kept = std::sync::Mutex::new(ShutdownRecord::new());
         let events = std::sync::Mutex::new(Vec::new());
-        let keep = from_fn(|_: &Set<'_, SimPlatform, &Pool, 4>, event| {
+        let keep = from_fn(|event: &Event<'_, &Pool>| {
             match event {
                 Event::SdsUpdate { record, .. } => *kept.lock().unwrap() = **record,
                 Event::PartRemove { part } => events.lock().unwrap().push(*part),
@@ -150,10 +151,10 @@ fn a_record_stays_dirty_when_bytes_were_lost_whatever_ends_the_part() {
             }
             Answer::Proceed
         });
-        let set = Set::new(machine.platform(), Config::new(Granularity::Page).observer(&keep));
+        let set = Set::with_capacity(machine.platform(), Config::new(Granularity::Page).observer(&keep), 4);
         let one = pages(1);
-        let part = set.map(&pool, &one).unwrap().part;
-        let good = set.map(&pool, &one.offset(PAGE as u64).unwrap()).unwrap().part;
+        let part = set.map(&pool, &one).unwrap().extent();
+        let good = set.map(&pool, &one.offset(PAGE as u64)).unwrap().extent();
         set.remove(set.part_at(good.start()).unwrap()).unwrap();
         machine.fail(Fault::nth(0).only(Call::Sync));
         if ending == 0 {
@@ -180,7 +181,8 @@ fn a_record_stays_dirty_when_bytes_were_lost_whatever_ends_the_part() {
         assert_eq!(pool.shutdown().unwrap().record().record.references(), 1);
         // The next to open it is told.
         let again: Pool = Checked::new(pool.source().reopen()).shutdown_record(record);
-        let set: Set<'_, SimPlatform, &Pool, 4> = Set::new(machine.platform(), Config::new(Granularity::Page));
+        let set: Set<'_, SimPlatform, &Pool, _> =
+            Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
         let error = set.map(&again, &one).unwrap_err();
         let state = PartState::OkButInterrupted;
         assert!(matches!(error, MapError::UndesirablePartState { verdict } if verdict.state == state), "{error:?}");
@@ -191,19 +193,19 @@ fn a_record_stays_dirty_when_bytes_were_lost_whatever_ends_the_part() {
 #[test]
 fn a_failure_before_the_clean_record_is_published_keeps_it_dirty() {
     let (machine, pool) = pool(ShutdownRecord::new());
-    let keep = from_fn(|set: &Set<'_, SimPlatform, &Pool, 4>, event| {
+    let pool = leak(pool);
+    let set = late_set(machine.platform(), Config::new(Granularity::Page), |set, event: &Event<'_, &Pool>| {
         if let (Event::PartRemove { .. }, Ok(Some(other))) = (event, set.first_part()) {
             other.persist(0, 8).unwrap_err();
         }
         Answer::Proceed
     });
-    let set = Set::new(machine.platform(), Config::new(Granularity::Page).observer(&keep));
     let one = pages(1);
-    let part = set.map(&pool, &one).unwrap().part;
-    set.map(&pool, &one.offset(PAGE as u64).unwrap()).unwrap();
+    let part = set.map(pool, &one).unwrap().extent();
+    set.map(pool, &one.offset(PAGE as u64)).unwrap();
     machine.fail(Fault::nth(1).only(Call::Sync));
     set.remove(set.part_at(part.start()).unwrap()).unwrap();
-    drop(set);
+    set.discard_range(0, usize::MAX).unwrap();
     assert_eq!(pool.shutdown().unwrap().record().record.references(), 2);
 }
 
@@ -211,16 +213,17 @@ fn a_failure_before_the_clean_record_is_published_keeps_it_dirty() {
 fn a_source_that_is_opened_anew_starts_again() {
     let (machine, pool) = pool(ShutdownRecord::new());
     let (clone, anew);
-    let set: Set<'_, SimPlatform, &SimSource, 4> = Set::new(machine.platform(), Config::new(Granularity::Page));
-    let part = set.map(pool.source(), &pages(1)).unwrap().part;
+    let set: Set<'_, SimPlatform, &SimSource, _> =
+        Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    let part = set.map(pool.source(), &pages(1)).unwrap().extent();
     machine.fail(Fault::nth(0).only(Call::DeepFlush));
     set.deep_flush(part.start(), 8).unwrap_err();
     // Another handle to it is the same source.
     clone = pool.source().clone();
-    assert_eq!(set.map(&clone, &pages(1)), Err(MapError::FailedBefore { cause: Errno::IO }));
+    assert_eq!(set.map(&clone, &pages(1)).unwrap_err(), MapError::FailedBefore { cause: Errno::IO });
     set.discard(set.part_at(part.start()).unwrap()).unwrap();
     anew = pool.source().reopen();
-    let part = set.map(&anew, &pages(1)).unwrap().part;
+    let part = set.map(&anew, &pages(1)).unwrap().extent();
     set.persist(part.start(), 8).unwrap();
     set.remove(set.part_at(part.start()).unwrap()).unwrap();
 }

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use crate::arch::Cpu;
-use crate::error::{Errno, MapFailure, PrepareError};
+use crate::error::{Errno, MapFailure, PrepareError, ReserveError};
 use crate::lock::SpinRwLock;
 use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
 
@@ -80,10 +80,10 @@ unsafe impl Platform for Fake {
     fn alignment_for(&self, _: usize) -> usize {
         self.wish_bytes.load(Ordering::Relaxed).max(PAGE)
     }
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let limit = self.refuse_above_bytes.load(Ordering::Relaxed);
         if self.refuse_reserve.load(Ordering::Relaxed) != 0 || limit != 0 && alignment_bytes > limit {
-            return Err(Errno::NOMEM);
+            return Err(Errno::NOMEM.into());
         }
         assert!(length_bytes > 0 && length_bytes.is_multiple_of(PAGE) && alignment_bytes.is_power_of_two());
         let mut world = self.world.lock().unwrap();
@@ -93,11 +93,11 @@ unsafe impl Platform for Fake {
         self.reservations_made.fetch_add(1, Ordering::Relaxed);
         Ok(Extent::new(start, length_bytes).unwrap())
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         let mut world = self.world.lock().unwrap();
         let free_to = world.next.saturating_sub(PAGE);
         if Self::touches(&world.reserved, window) || window.end() > free_to {
-            return Err(Errno::EXIST);
+            return Err(ReserveError::Occupied);
         }
         world.reserved.insert(window.start(), window.end());
         Ok(())

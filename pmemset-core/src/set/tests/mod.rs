@@ -15,28 +15,82 @@ mod space;
 mod world;
 
 use core::sync::atomic::Ordering;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use crate::error::{Errno, LookupError, MapError, RemoveError};
 use crate::event::from_fn;
 use crate::reservation::Reservation;
-use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
+use crate::{
+    Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Part, Platform, Set, SetRef, Source,
+};
 use fake::{Fake, FakeSource, PAGE};
 
-type TestSet<'r, 'p> = Set<'r, &'p Fake, &'p FakeSource<'p>, 16>;
+type TestSet<'r, 'p, O = ()> = Set<'r, &'p Fake, &'p FakeSource<'p>, O>;
 
 const KIB64: usize = 64 << 10;
 
 fn set_on(platform: &Fake) -> TestSet<'_, '_> {
-    Set::new(platform, Config::new(Granularity::Page))
+    Set::with_capacity(platform, Config::new(Granularity::Page), 16)
+}
+
+/// A set whose observer knows it: both stay for ever.
+type LateSet<P, S> = Set<'static, P, S, &'static Late<P, S>>;
+
+type Act<P, S> = Box<dyn Fn(&LateSet<P, S>, &Event<'_, S>) -> Answer + Send + Sync>;
+
+/// An observer that gets its set after the set has got it.
+struct Late<P: Platform<Lock: Send + Sync> + 'static, S: Source<Space = P::Space> + Clone + 'static> {
+    set: OnceLock<&'static LateSet<P, S>>,
+    act: Act<P, S>,
+}
+
+impl<P: Platform<Lock: Send + Sync>, S: Source<Space = P::Space> + Clone> Observer<S> for Late<P, S> {
+    fn event(&self, event: &Event<'_, S>) -> Answer {
+        (self.act)(self.set.get().unwrap(), event)
+    }
+}
+
+/// Returns a set whose observer calls `act` with it.
+fn late_set<P: Platform<Lock: Send + Sync>, S: Source<Space = P::Space> + Clone>(
+    platform: P,
+    config: Config,
+    act: impl Fn(&LateSet<P, S>, &Event<'_, S>) -> Answer + Send + Sync + 'static,
+) -> &'static LateSet<P, S> {
+    let late: &'static Late<P, S> = leak(Late { set: OnceLock::new(), act: Box::new(act) });
+    let set = leak(Set::with_capacity(platform, config.observer(late), 16));
+    let _ = late.set.set(set);
+    set
+}
+
+fn leak<T>(value: T) -> &'static T {
+    Box::leak(Box::new(value))
 }
 
 fn bytes(length_bytes: usize) -> MapConfig {
     MapConfig::new().length(length_bytes)
 }
 
-fn extents(set: &TestSet<'_, '_>) -> Vec<Extent> {
-    set.parts().map(|part| part.extent()).collect()
+/// Where a map call has put its segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Placed {
+    segment: Extent,
+    part: Extent,
+}
+
+/// Returns where a map call has put its segment, and drops the handle.
+fn placed<R: SetRef>(mapped: Result<Part<R>, MapError>) -> Placed {
+    let handle = mapped.unwrap();
+    Placed { segment: handle.extent(), part: handle.part_extent() }
+}
+
+fn extents<'p, P, O>(set: &Set<'_, P, &'p FakeSource<'p>, O>) -> Vec<Extent>
+where
+    P: Platform<Space = usize>,
+    O: Observer<&'p FakeSource<'p>>,
+{
+    let extents: Vec<Extent> = set.extents().collect();
+    assert!(set.parts().map(|part| part.extent()).eq(extents.iter().copied()));
+    extents
 }
 
 #[test]
@@ -45,14 +99,14 @@ fn mapped_part_is_found_by_every_address() {
     let source = FakeSource::new(&platform, 1 << 20);
     let set = set_on(&platform);
     assert_eq!(set.granularity(), None);
-    let mapped = set.map(&source, &bytes(KIB64)).unwrap();
-    assert_eq!(mapped.segment, mapped.part);
-    assert_eq!(mapped.part.length_bytes(), KIB64);
+    let mapped = set.map(&source, &bytes(KIB64)).unwrap().extent();
+    assert_eq!(mapped, mapped);
+    assert_eq!(mapped.length_bytes(), KIB64);
     assert_eq!(set.granularity(), Some(Granularity::Page));
-    for address in [mapped.part.start(), mapped.part.start() + 5000, mapped.part.end() - 1] {
-        assert_eq!(set.part_at(address).unwrap().extent(), mapped.part);
+    for address in [mapped.start(), mapped.start() + 5000, mapped.end() - 1] {
+        assert_eq!(set.part_at(address).unwrap().extent(), mapped);
     }
-    for address in [0x999, mapped.part.start() - 1, mapped.part.end(), usize::MAX] {
+    for address in [0x999, mapped.start() - 1, mapped.end(), usize::MAX] {
         assert_eq!(set.part_at(address).unwrap_err(), LookupError::NotMapped { address });
     }
 }
@@ -63,11 +117,11 @@ fn length_unset_is_the_rest_after_the_offset() {
     let source = FakeSource::new(&platform, 8 * PAGE as u64);
     let empty = FakeSource::new(&platform, 0);
     let set = set_on(&platform);
-    let mapped = set.map(&source, &MapConfig::new().offset(PAGE as u64).unwrap()).unwrap();
-    assert_eq!(mapped.part.length_bytes(), 7 * PAGE);
-    let behind = MapConfig::new().offset(8 * PAGE as u64).unwrap();
-    assert_eq!(set.map(&source, &behind), Err(MapError::LengthUnset));
-    assert_eq!(set.map(&empty, &MapConfig::new()), Err(MapError::LengthUnset));
+    let mapped = set.map(&source, &MapConfig::new().offset(PAGE as u64)).unwrap().extent();
+    assert_eq!(mapped.length_bytes(), 7 * PAGE);
+    let behind = MapConfig::new().offset(8 * PAGE as u64);
+    assert_eq!(set.map(&source, &behind).unwrap_err(), MapError::LengthUnset);
+    assert_eq!(set.map(&empty, &MapConfig::new()).unwrap_err(), MapError::LengthUnset);
 }
 
 #[test]
@@ -76,18 +130,18 @@ fn offsets_and_lengths_beyond_32_bits_are_whole() {
     let platform = Fake::default();
     let source = FakeSource { grows: true, ..FakeSource::new(&platform, 1 << 20) };
     let set = set_on(&platform);
-    let far = bytes(2 * PAGE).offset(FAR).unwrap();
-    let part = set.map(&source, &far).unwrap().part;
+    let far = bytes(2 * PAGE).offset(FAR);
+    let part = set.map(&source, &far).unwrap().extent();
     assert_eq!(*source.length_bytes.lock().unwrap(), FAR + 2 * PAGE as u64, "grown to its whole length");
     set.persist(part.start() + PAGE, 1).unwrap();
     set.remove_range(part.start(), 1).unwrap();
     let offsets = source.offsets.lock().unwrap().clone();
     assert_eq!(offsets, [FAR, FAR + PAGE as u64, FAR, FAR, FAR]);
-    let rest = MapConfig::new().offset(4 * PAGE as u64).unwrap();
+    let rest = MapConfig::new().offset(4 * PAGE as u64);
     if usize::BITS == 32 {
         let left = FAR - 2 * PAGE as u64;
         let out_of_range = MapError::LengthOutOfRange { offset: 4 * PAGE as u64, length_bytes: left };
-        assert_eq!(set.map(&source, &rest), Err(out_of_range), "more than the address space holds");
+        assert_eq!(set.map(&source, &rest).unwrap_err(), out_of_range, "more than the address space holds");
     }
 }
 
@@ -97,11 +151,12 @@ fn segments_of_4_gib_and_more_end_where_they_end() {
     const GIB4: usize = 1 << 32;
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 40);
-    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reserve_ahead(6 * GIB4));
+    let set: TestSet<'_, '_, _> =
+        Set::with_capacity(&platform, Config::new(Granularity::Page).reserve_ahead(6 * GIB4), 16);
     for length in [GIB4 - PAGE, GIB4, GIB4 + PAGE, 3 * GIB4] {
-        let first = set.map(&source, &bytes(length)).unwrap().part;
+        let first = set.map(&source, &bytes(length)).unwrap().extent();
         set.set_coalescing(Coalescing::Full);
-        let whole = set.map(&source, &bytes(length)).unwrap().part;
+        let whole = placed(set.map(&source, &bytes(length))).part;
         set.set_coalescing(Coalescing::None);
         assert_eq!((whole.start(), whole.length_bytes()), (first.start(), 2 * length));
         for address in [first.start(), first.end() - 1, first.end(), whole.end() - 1] {
@@ -112,20 +167,20 @@ fn segments_of_4_gib_and_more_end_where_they_end() {
         let rest = set.part_at(whole.end() - 1).unwrap();
         assert_eq!((rest.extent().start(), rest.extent().length_bytes()), (first.end(), length));
         set.remove(rest).unwrap();
-        assert_eq!((set.segments(), platform.mapped_bytes()), (0, 0));
+        assert_eq!((set.segment_count(), platform.mapped_bytes()), (0, 0));
     }
 }
 
 #[test]
 fn a_source_that_holds_its_bytes_is_not_prepared_and_refused_like_any_other() {
     let platform = Fake::default();
-    let reservation = Reservation::<_, 16>::new(&platform, 2 * PAGE).unwrap();
+    let reservation = Reservation::with_capacity(&platform, 2 * PAGE, 16).unwrap();
     let source = FakeSource { holds: true, ..FakeSource::new(&platform, 1 << 20) };
-    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reservation(&reservation));
+    let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
     set.map(&source, &bytes(PAGE)).unwrap();
     let refused = MapError::CannotFit { length_bytes: 2 * PAGE, alignment_bytes: PAGE };
-    assert_eq!(set.map(&source, &bytes(2 * PAGE)), Err(refused));
-    assert_eq!((source.maps.load(Ordering::Relaxed), set.segments(), platform.mapped_bytes()), (1, 1, PAGE));
+    assert_eq!(set.map(&source, &bytes(2 * PAGE)).unwrap_err(), refused);
+    assert_eq!((source.maps.load(Ordering::Relaxed), set.segment_count(), platform.mapped_bytes()), (1, 1, PAGE));
     set.map(&source, &bytes(PAGE)).unwrap();
 }
 
@@ -138,21 +193,21 @@ fn refused_requests_change_nothing() {
     let words = FakeSource { granule_bytes: 2, ..FakeSource::new(&platform, 1 << 20) };
     let small = FakeSource::new(&platform, PAGE as u64);
     let set = set_on(&platform);
-    let at = |offset: u64, length: usize| set.map(&source, &bytes(length).offset(offset).unwrap()).unwrap_err().code();
+    let at = |offset: u64, length: usize| set.map(&source, &bytes(length).offset(offset)).unwrap_err().code();
     assert_eq!(at(100, PAGE), -200_006);
     assert_eq!(at(0, 5000), -200_015);
     assert_eq!(at(4096, usize::MAX - 4095), -200_033);
     assert_eq!(at(i64::MAX as u64 - 4095, PAGE), -200_033);
     assert_eq!(at(0, 1 << (usize::BITS - 1)), -200_033);
-    assert_eq!(MapConfig::new().offset(1 << 63).unwrap_err().code(), -200_024);
+    assert_eq!(at(1 << 63, PAGE), -200_024);
     assert_eq!(source.length_bytes.lock().unwrap().to_owned(), 1 << 20);
-    assert_eq!((platform.reserved_bytes(), platform.mapped_bytes(), set.segments()), (0, 0, 0));
+    assert_eq!((platform.reserved_bytes(), platform.mapped_bytes(), set.segment_count()), (0, 0, 0));
     assert_eq!(set.map(&odd, &bytes(PAGE)).unwrap_err().code(), -200_035);
     let refused = MapError::WriteGranule { granule_bytes: 2, narrowest_store_bytes: 1 };
-    assert_eq!((set.map(&words, &bytes(PAGE)), refused.code()), (Err(refused), -95));
+    assert_eq!((set.map(&words, &bytes(PAGE)).unwrap_err(), refused.code()), (refused, -95));
     assert_eq!(
-        set.map(&small, &bytes(2 * PAGE)),
-        Err(MapError::SourceTooSmall { needed_bytes: 8192, length_bytes: 4096 })
+        set.map(&small, &bytes(2 * PAGE)).unwrap_err(),
+        MapError::SourceTooSmall { needed_bytes: 8192, length_bytes: 4096 }
     );
 }
 
@@ -170,7 +225,7 @@ fn failing_platform_undoes_growth_and_claim() {
     platform.refuse_reserve.store(1, Ordering::Relaxed);
     assert_eq!(set.map(&source, &bytes(KIB64)).unwrap_err().code(), -12);
     assert_eq!(*source.length_bytes.lock().unwrap(), 0);
-    assert_eq!((set.segments(), set.granularity()), (0, None));
+    assert_eq!((set.segment_count(), set.granularity()), (0, None));
     platform.refuse_reserve.store(0, Ordering::Relaxed);
     set.map(&source, &bytes(KIB64)).unwrap();
 }
@@ -184,7 +239,7 @@ fn full_table_is_found_before_the_platform_is_called() {
         set.map(&source, &bytes(PAGE)).unwrap();
     }
     let (made, length) = (platform.reservations_made.load(Ordering::Relaxed), *source.length_bytes.lock().unwrap());
-    assert_eq!(set.map(&source, &bytes(2 * PAGE)), Err(MapError::TableFull { capacity: 16 }));
+    assert_eq!(set.map(&source, &bytes(2 * PAGE)).unwrap_err(), MapError::TableFull { capacity: 16 });
     assert_eq!(platform.reservations_made.load(Ordering::Relaxed), made);
     assert_eq!(*source.length_bytes.lock().unwrap(), length);
     set.remove(set.first_part().unwrap().unwrap()).unwrap();
@@ -196,13 +251,13 @@ fn granularity_is_required_agreed_on_and_forgotten() {
     let platform = Fake::default();
     let page = FakeSource::new(&platform, 1 << 20);
     let byte = FakeSource { granularity: Granularity::Byte, ..FakeSource::new(&platform, 1 << 20) };
-    let strict: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Byte));
+    let strict: TestSet<'_, '_, _> = Set::with_capacity(&platform, Config::new(Granularity::Byte), 16);
     let required = MapError::GranularityNotSupported { required: Granularity::Byte, available: Granularity::Page };
-    assert_eq!(strict.map(&page, &bytes(PAGE)), Err(required));
+    assert_eq!(strict.map(&page, &bytes(PAGE)).unwrap_err(), required);
     let set = set_on(&platform);
     set.map(&byte, &bytes(PAGE)).unwrap();
     let mismatch = MapError::GranularityMismatch { set: Granularity::Byte, source: Granularity::Page };
-    assert_eq!(set.map(&page, &bytes(PAGE)), Err(mismatch));
+    assert_eq!(set.map(&page, &bytes(PAGE)).unwrap_err(), mismatch);
     set.remove(set.first_part().unwrap().unwrap()).unwrap();
     assert_eq!(set.granularity(), None);
     set.map(&page, &bytes(PAGE)).unwrap();
@@ -223,15 +278,15 @@ fn pinned_part_stays_and_its_handle_comes_back() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
     let set = set_on(&platform);
-    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let part = set.map(&source, &bytes(PAGE)).unwrap().extent();
     let (one, two) = (set.part_at(part.start()).unwrap(), set.part_at(part.start()).unwrap());
-    let refused = set.remove(one).unwrap_err();
+    let refused = set.try_remove(one).unwrap_err();
     assert_eq!(refused.error, RemoveError::Pinned { part });
     assert_eq!(set.remove_range(part.start(), 1), Err(RemoveError::Pinned { part }));
     drop(two);
     assert_eq!(set.remove_range(part.start(), 1), Err(RemoveError::Pinned { part }));
     set.remove(refused.part).unwrap();
-    assert_eq!((set.segments(), platform.reserved_bytes(), platform.mapped_bytes()), (0, 0, 0));
+    assert_eq!((set.segment_count(), platform.reserved_bytes(), platform.mapped_bytes()), (0, 0, 0));
 }
 
 #[test]
@@ -239,11 +294,11 @@ fn handle_of_another_set_is_refused() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
     let (set, other) = (set_on(&platform), set_on(&platform));
-    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let part = set.map(&source, &bytes(PAGE)).unwrap().extent();
     other.map(&source, &bytes(PAGE)).unwrap();
     let refused = other.remove(set.part_at(part.start()).unwrap()).unwrap_err();
-    assert_eq!(refused.error, RemoveError::OtherSet);
-    assert_eq!((set.segments(), other.segments()), (1, 1));
+    assert_eq!(refused, RemoveError::OtherSet);
+    assert_eq!((set.segment_count(), other.segment_count()), (1, 1));
 }
 
 #[test]
@@ -251,11 +306,10 @@ fn removal_stops_at_a_failed_deep_flush() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
     let set = set_on(&platform);
-    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let part = set.map(&source, &bytes(PAGE)).unwrap().extent();
     source.refuse_flush.store(1, Ordering::Relaxed);
     let refused = set.remove(set.part_at(part.start()).unwrap()).unwrap_err();
-    assert_eq!(refused.error.code(), -200_018);
-    drop(refused);
+    assert_eq!(refused.code(), -200_018);
     assert_eq!(set.remove_range(part.start(), 1).unwrap_err().code(), -200_018);
     assert_eq!(extents(&set), [part]);
     // The bytes may be lost: that the next call comes through says nothing of them.
@@ -280,10 +334,10 @@ fn dropped_set_leaves_no_mapping_and_no_reservation() {
 
 #[test]
 fn observer_may_call_the_set_from_every_event() {
-    let platform = Fake::default();
-    let source = FakeSource::new(&platform, 1 << 20);
-    let log = Mutex::new(Vec::new());
-    let observer = from_fn(|set: &Set<'_, &Fake, &FakeSource<'_>, 16>, event| {
+    let platform = leak(Fake::default());
+    let source = leak(FakeSource::new(platform, 1 << 20));
+    let log = leak(Mutex::new(Vec::new()));
+    let set = late_set(platform, Config::new(Granularity::Page), |set, event: &Event<'_, &FakeSource<'_>>| {
         let seen = set.parts().count();
         set.remove_range(0x1000, 0x1000).unwrap();
         log.lock().unwrap().push(match event {
@@ -294,9 +348,8 @@ fn observer_may_call_the_set_from_every_event() {
         });
         Answer::Proceed
     });
-    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).observer(&observer));
-    let one = set.map(&source, &bytes(PAGE)).unwrap().part;
-    let two = set.map(&source, &bytes(KIB64)).unwrap().part;
+    let one = set.map(source, &bytes(PAGE)).unwrap().extent();
+    let two = set.map(source, &bytes(KIB64)).unwrap().extent();
     let range = Extent::between(one.end() - 1, two.start() + 1).unwrap();
     set.remove_range(range.start(), range.length_bytes()).unwrap();
     let told = core::mem::take(&mut *log.lock().unwrap());

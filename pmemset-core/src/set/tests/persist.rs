@@ -3,14 +3,14 @@
 use super::fake::PAGE;
 use super::world::Act::{DeepFlush as Deep, Fence, Sync, WriteBack};
 use super::world::{Memory, World};
+use super::{late_set, leak};
 use crate::error::{DeepFlushError, Errno, PersistError};
-use crate::event::from_fn;
 use crate::{Answer, Coalescing, Config, DeepFlush, Event, Extent, Granularity, MapConfig, Set};
 
-type WorldSet<'a> = Set<'a, &'a World, &'a Memory<'a>, 16>;
+type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
 
 fn set_on(world: &World) -> WorldSet<'_> {
-    Set::new(world, Config::new(Granularity::Page))
+    Set::with_capacity(world, Config::new(Granularity::Page), 16)
 }
 
 fn pages(count: usize) -> MapConfig {
@@ -27,7 +27,7 @@ fn granularity_decides_what_persisting_does() {
         let world = World::new(8);
         let source = Memory::new(&world, granularity);
         let set = set_on(&world);
-        let part = set.map(&source, &pages(4).offset(PAGE as u64).unwrap()).unwrap().part;
+        let part = set.map(&source, &pages(4).offset(PAGE as u64)).unwrap().extent();
         let range = extent(part.start() + PAGE - 1, PAGE + 2);
         let touched = extent(part.start(), 3 * PAGE);
         let (flushed, persisted) = match granularity {
@@ -82,10 +82,10 @@ fn range_outside_the_parts_is_refused_with_its_first_address() {
     let world = World::new(16);
     let source = Memory::new(&world, Granularity::CacheLine);
     let set = set_on(&world);
-    let one = set.map(&source, &pages(1)).unwrap().part;
-    let two = set.map(&source, &pages(2)).unwrap().part;
+    let one = set.map(&source, &pages(1)).unwrap().extent();
+    let two = set.map(&source, &pages(2)).unwrap().extent();
     world.leave_hole();
-    let three = set.map(&source, &pages(1)).unwrap().part;
+    let three = set.map(&source, &pages(1)).unwrap().extent();
     assert_eq!(one.end(), two.start());
     let refused = |address: usize, length: usize, missing: usize| {
         let error = PersistError::NotMapped { address: missing };
@@ -109,8 +109,7 @@ fn range_outside_the_parts_is_refused_with_its_first_address() {
     assert_eq!(world.take(), []);
     // Two parts side by side are mapped all the way.
     set.persist(one.start() + 100, 2 * PAGE).unwrap();
-    let (first, second) = (extent(one.start() + 100, PAGE - 100), extent(two.start(), PAGE + 100));
-    assert_eq!(world.take(), [WriteBack(first), WriteBack(second), Fence]);
+    assert_eq!(world.take(), [WriteBack(extent(one.start() + 100, 2 * PAGE)), Fence]);
 }
 
 #[test]
@@ -119,7 +118,7 @@ fn handle_follows_its_part_as_it_grows() {
     let source = Memory::new(&world, Granularity::CacheLine);
     let set = set_on(&world);
     set.set_coalescing(Coalescing::Full);
-    let small = set.map(&source, &pages(1)).unwrap().part;
+    let small = set.map(&source, &pages(1)).unwrap().extent();
     let handle = set.part_at(small.start()).unwrap();
     set.map(&source, &pages(1)).unwrap();
     handle.persist(PAGE - 8, 16).unwrap();
@@ -131,8 +130,8 @@ fn many_ranges_flush_each_line_once_and_fence_once() {
     let world = World::new(16);
     let source = Memory::new(&world, Granularity::CacheLine);
     let set = set_on(&world);
-    let one = set.map(&source, &pages(1)).unwrap().part;
-    let two = set.map(&source, &pages(1)).unwrap().part;
+    let one = set.map(&source, &pages(1)).unwrap().extent();
+    let two = set.map(&source, &pages(1)).unwrap().extent();
     let at = one.start();
     let ranges = [extent(at + 200, 1), extent(at + 10, 100), extent(at + 60, 10), extent(two.end() - 1, 1)];
     world.take();
@@ -141,8 +140,7 @@ fn many_ranges_flush_each_line_once_and_fence_once() {
     assert_eq!(world.take(), [&lines[..], &[Fence]].concat());
     // Across the boundary of two parts.
     set.persist_many(&[extent(two.start() - 1, 2)]).unwrap();
-    let lines = [WriteBack(extent(one.end() - 64, 64)), WriteBack(extent(two.start(), 64)), Fence];
-    assert_eq!(world.take(), lines);
+    assert_eq!(world.take(), [WriteBack(extent(one.end() - 64, 128)), Fence]);
 }
 
 #[test]
@@ -150,7 +148,7 @@ fn many_ranges_synchronise_each_page_once() {
     let world = World::new(16);
     let source = Memory::new(&world, Granularity::Page);
     let set = set_on(&world);
-    let part = set.map(&source, &pages(6)).unwrap().part;
+    let part = set.map(&source, &pages(6)).unwrap().extent();
     let at = part.start();
     let ranges = [extent(at + 4 * PAGE, 8), extent(at + 8, 8), extent(at + 16, PAGE), extent(at + 24, 8)];
     world.take();
@@ -164,7 +162,7 @@ fn interrupted_sync_is_repeated() {
     let world = World::new(8);
     let source = Memory::new(&world, Granularity::Page);
     let set = set_on(&world);
-    let part = set.map(&source, &pages(2)).unwrap().part;
+    let part = set.map(&source, &pages(2)).unwrap().extent();
     source.sync_errors.lock().unwrap().extend([Errno::INTR, Errno::INTR]);
     set.persist(part.start(), 8).unwrap();
     assert_eq!((world.take().len(), source.failed.first()), (3, None));
@@ -176,14 +174,14 @@ fn removal_makes_durable_first() {
         let world = World::new(16);
         let source = Memory::new(&world, granularity);
         let set = set_on(&world);
-        let part = set.map(&source, &pages(2)).unwrap().part;
+        let part = set.map(&source, &pages(2)).unwrap().extent();
         world.take();
         set.remove_range(part.start(), 1).unwrap();
         let made_durable = match granularity {
             Granularity::Page => vec![Sync(part, 0), Deep(part, 0)],
             _ => vec![WriteBack(part), Fence, Deep(part, 0)],
         };
-        assert_eq!((world.take(), set.segments()), (made_durable, 0));
+        assert_eq!((world.take(), set.segment_count()), (made_durable, 0));
     }
 }
 
@@ -193,7 +191,7 @@ fn deep_flush_covers_every_segment_and_gives_the_worst_answer() {
     let source = Memory::new(&world, Granularity::Page);
     let set = set_on(&world);
     set.set_coalescing(Coalescing::Full);
-    let start = set.map(&source, &pages(2)).unwrap().part.start();
+    let start = set.map(&source, &pages(2)).unwrap().extent().start();
     for _ in 1..8 {
         set.map(&source, &pages(2)).unwrap();
     }
@@ -225,10 +223,10 @@ fn deep_flush_covers_every_segment_and_gives_the_worst_answer() {
 
 #[test]
 fn observer_is_told_in_order_and_may_call_the_set() {
-    let world = World::new(16);
-    let source = Memory::new(&world, Granularity::CacheLine);
-    let log = std::sync::Mutex::new(Vec::new());
-    let observer = from_fn(|set: &Set<'_, &World, &Memory<'_>, 16>, event| {
+    let world = leak(World::new(16));
+    let source = leak(Memory::new(world, Granularity::CacheLine));
+    let log = leak(std::sync::Mutex::new(Vec::new()));
+    let set = late_set(world, Config::new(Granularity::Page), |set, event: &Event<'_, &Memory<'_>>| {
         assert!(set.parts().count() > 0);
         let told = match event {
             Event::Flush { range } => ("flush", Some(*range)),
@@ -239,8 +237,7 @@ fn observer_is_told_in_order_and_may_call_the_set() {
         log.lock().unwrap().push((told, set.platform().take().len()));
         Answer::Proceed
     });
-    let set: WorldSet<'_> = Set::new(&world, Config::new(Granularity::Page).observer(&observer));
-    let part = set.map(&source, &pages(2)).unwrap().part;
+    let part = set.map(source, &pages(2)).unwrap().extent();
     let range = extent(part.start() + 100, 50);
     let told = |action: &dyn Fn()| {
         action();

@@ -4,21 +4,23 @@ use core::sync::atomic::Ordering;
 use std::sync::Mutex;
 
 use super::fake::{Fake, FakeSource, PAGE};
-use super::{TestSet, bytes, extents};
+use super::{bytes, extents};
 use crate::error::RemoveError;
 use crate::event::from_fn;
 use crate::reservation::Reservation;
-use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, Set};
+use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, Observer, Set};
+
+/// A set in the caller's reservation.
+type Inside<'r, 'm, 'p, O = ()> = Set<'r, &'r Reservation<'m, &'p Fake>, &'p FakeSource<'p>, O>;
 
 /// A part of `segments` pages that starts `before` pages into a reservation of 16.
-fn coalesced<'r, 'p>(
-    platform: &'p Fake,
-    reservation: &'r Reservation<&'p Fake, 16>,
+fn coalesced<'r, 'm, 'p>(
+    reservation: &'r Reservation<'m, &'p Fake>,
     source: &'p FakeSource<'p>,
     before: usize,
     segments: usize,
-) -> (TestSet<'r, 'p>, usize) {
-    let set: TestSet<'r, 'p> = Set::new(platform, Config::new(Granularity::Page).reservation(reservation));
+) -> (Inside<'r, 'm, 'p>, usize) {
+    let set: Inside<'r, 'm, 'p> = Set::with_capacity(reservation, Config::new(Granularity::Page), 16);
     for _ in 0..=before {
         set.map(source, &bytes(PAGE)).unwrap();
     }
@@ -29,7 +31,7 @@ fn coalesced<'r, 'p>(
     (set, reservation.extent().start())
 }
 
-fn pages(set: &TestSet<'_, '_>, base: usize) -> Vec<(usize, usize)> {
+fn pages<'p, O: Observer<&'p FakeSource<'p>>>(set: &Inside<'_, '_, 'p, O>, base: usize) -> Vec<(usize, usize)> {
     extents(set).into_iter().map(|part| ((part.start() - base) / PAGE, part.length_bytes() / PAGE)).collect()
 }
 
@@ -42,8 +44,8 @@ fn head_tail_and_middle_away_from_the_reservation_start() {
     ] {
         let platform = Fake::default();
         let source = FakeSource::new(&platform, 1 << 20);
-        let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
-        let (set, base) = coalesced(&platform, &reservation, &source, 2, 4);
+        let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+        let (set, base) = coalesced(&reservation, &source, 2, 4);
         set.remove_range(base + remove * PAGE + 17, 1).unwrap();
         assert_eq!(pages(&set, base), expected);
         assert_eq!(platform.mapped_bytes(), 5 * PAGE);
@@ -58,8 +60,8 @@ fn head_tail_and_middle_away_from_the_reservation_start() {
 fn range_over_two_parts_of_one_reservation_touches_only_its_segments() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
-    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
-    let (set, base) = coalesced(&platform, &reservation, &source, 0, 2);
+    let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+    let (set, base) = coalesced(&reservation, &source, 0, 2);
     set.set_coalescing(Coalescing::None);
     set.map(&source, &bytes(PAGE)).unwrap();
     set.set_coalescing(Coalescing::Full);
@@ -73,8 +75,8 @@ fn range_over_two_parts_of_one_reservation_touches_only_its_segments() {
 fn nothing_to_remove_is_nothing_done() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
-    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
-    let (set, base) = coalesced(&platform, &reservation, &source, 0, 3);
+    let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+    let (set, base) = coalesced(&reservation, &source, 0, 3);
     let before = pages(&set, base);
     set.remove_range(base, 0).unwrap();
     set.remove_range(base + 100, 0).unwrap();
@@ -89,8 +91,8 @@ fn nothing_to_remove_is_nothing_done() {
 fn pinned_part_in_the_middle_keeps_everything() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
-    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
-    let (set, base) = coalesced(&platform, &reservation, &source, 3, 1);
+    let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+    let (set, base) = coalesced(&reservation, &source, 3, 1);
     let pin = set.part_at(base + 2 * PAGE).unwrap();
     let before = pages(&set, base);
     assert_eq!(set.remove_range(base, 4 * PAGE), Err(RemoveError::Pinned { part: pin.extent() }));
@@ -104,8 +106,8 @@ fn pinned_part_in_the_middle_keeps_everything() {
 fn coalescing_goes_on_behind_what_a_split_has_left() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
-    let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
-    let (set, base) = coalesced(&platform, &reservation, &source, 0, 3);
+    let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+    let (set, base) = coalesced(&reservation, &source, 0, 3);
     set.remove_range(base + PAGE, 1).unwrap();
     set.map(&source, &bytes(PAGE)).unwrap();
     assert_eq!(pages(&set, base), [(0, 2), (2, 1)]);
@@ -119,9 +121,9 @@ fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
     for left in 0..4 {
         let platform = Fake::default();
         let source = FakeSource::new(&platform, 1 << 20);
-        let reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+        let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
         let told = Mutex::new(Vec::new());
-        let observer = from_fn(|_: &Set<'_, &Fake, &FakeSource<'_>, 16>, event| {
+        let observer = from_fn(|event: &Event<'_, &FakeSource<'_>>| {
             match event {
                 Event::PartRemove { part } => told.lock().unwrap().push(("part", *part)),
                 Event::RemoveRange { range } => told.lock().unwrap().push(("range", *range)),
@@ -129,8 +131,8 @@ fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
             }
             Answer::Proceed
         });
-        let config = Config::new(Granularity::Page).reservation(&reservation).observer(&observer);
-        let set: TestSet<'_, '_> = Set::new(&platform, config);
+        let config = Config::new(Granularity::Page).observer(&observer);
+        let set: Inside<'_, '_, '_, _> = Set::with_capacity(&reservation, config, 16);
         let base = reservation.extent().start();
         set.set_coalescing(Coalescing::Full);
         for _ in 0..4 {
@@ -138,17 +140,17 @@ fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
         }
         source.unmaps_left.store(left, Ordering::Relaxed);
         let handle = set.part_at(base).unwrap();
-        let refused = set.remove(handle).unwrap_err();
+        let refused = set.try_remove(handle).unwrap_err();
         let at = base + left as usize * PAGE;
         let (segment, removed) = (Extent::new(at, PAGE).unwrap(), Extent::between(base, at));
         assert_eq!(refused.error, RemoveError::Unmap { segment, removed, cause: crate::Errno::NOMEM });
-        assert_eq!(refused.part.descriptor(), Extent::between(at, base + 4 * PAGE).unwrap());
+        assert_eq!(refused.part.current_extent(), Extent::between(at, base + 4 * PAGE).unwrap());
         assert_eq!(platform.mapped_bytes(), (4 - left as usize) * PAGE);
         let half: Vec<_> = removed.map(|removed| ("range", removed)).into_iter().collect();
         assert_eq!(core::mem::take(&mut *told.lock().unwrap()), half, "what is gone is told of");
         source.unmaps_left.store(u32::MAX, Ordering::Relaxed);
-        let rest = refused.part.descriptor();
+        let rest = refused.part.current_extent();
         set.remove(refused.part).unwrap();
-        assert_eq!((set.segments(), &told.lock().unwrap()[..]), (0, &[("part", rest)][..]));
+        assert_eq!((set.segment_count(), &told.lock().unwrap()[..]), (0, &[("part", rest)][..]));
     }
 }

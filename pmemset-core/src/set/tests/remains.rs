@@ -17,7 +17,7 @@ use crate::event::from_fn;
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
 use crate::set::books::Farewell;
-use crate::sim::{Hardware, Machine, Medium, SimPlatform, SimSource};
+use crate::sim::{Hardware, Machine, Medium, SimSource};
 use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
 use crate::{PartStates, ShutdownRecord, WithLock};
 
@@ -25,8 +25,9 @@ use crate::{PartStates, ShutdownRecord, WithLock};
 fn a_part_that_grows_while_it_is_iterated_over_comes_once() {
     let platform = Fake::default();
     let source = FakeSource::new(&platform, 1 << 20);
-    let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reserve_ahead(16 * PAGE));
-    let first = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let set: TestSet<'_, '_, _> =
+        Set::with_capacity(&platform, Config::new(Granularity::Page).reserve_ahead(16 * PAGE), 16);
+    let first = set.map(&source, &bytes(PAGE)).unwrap().extent();
     set.set_coalescing(Coalescing::Full);
     let mut seen = Vec::new();
     for part in set.parts().take(14) {
@@ -98,7 +99,7 @@ fn the_last_handle_to_a_source_is_dropped_under_no_lock() {
     for drops_the_set in [false, true] {
         let platform = Fake::default();
         let watched: WithLock<&Fake, Watched> = WithLock::new(&platform);
-        let set: Set<'_, _, Arc<FakeSource<'_>>, 8> = Set::new(watched, Config::new(Granularity::Page));
+        let set: Set<'_, _, Arc<FakeSource<'_>>, _> = Set::with_capacity(watched, Config::new(Granularity::Page), 8);
         for _ in 0..3 {
             let _goodbye = Goodbye(Some(|| GOODBYES.with_borrow_mut(|all| all.push(HELD.get()))));
             let source = FakeSource { _goodbye, ..FakeSource::new(&platform, PAGE as u64) };
@@ -106,7 +107,7 @@ fn the_last_handle_to_a_source_is_dropped_under_no_lock() {
         }
         if !drops_the_set {
             set.remove_range(0, usize::MAX).unwrap();
-            assert_eq!(set.segments(), 0);
+            assert_eq!(set.segment_count(), 0);
         }
         drop(set);
         assert_eq!(GOODBYES.take(), [0; 3], "locks held when the sources went");
@@ -117,23 +118,23 @@ fn the_last_handle_to_a_source_is_dropped_under_no_lock() {
 fn a_set_that_is_dropped_unmaps_what_lies_around_a_mapping_that_stays() {
     for stays in 0..4_usize {
         let platform = Fake::default();
-        let mut reservation = Reservation::<_, 16>::new(&platform, 16 * PAGE).unwrap();
+        let mut reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
         let source = FakeSource::new(&platform, 1 << 20);
         *source.stays.lock().unwrap() = Some((stays * PAGE) as u64);
-        let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reservation(&reservation));
+        let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
         // Two parts of two segments.
         for at in 0..4_usize {
             set.set_coalescing(if at % 2 == 0 { Coalescing::None } else { Coalescing::Full });
-            set.map(&source, &bytes(PAGE).offset((at * PAGE) as u64).unwrap()).unwrap();
+            set.map(&source, &bytes(PAGE).offset((at * PAGE) as u64)).unwrap();
         }
         drop(set);
         assert_eq!(platform.mapped_bytes(), PAGE, "only what will not go is left");
         assert!(reservation.close().is_err(), "its addresses are not given back");
-        let other: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reservation(&reservation));
+        let other = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
         for _ in 0..15 {
-            other.map(&source, &bytes(PAGE).offset(8 * PAGE as u64).unwrap()).unwrap();
+            other.map(&source, &bytes(PAGE).offset(8 * PAGE as u64)).unwrap();
         }
-        assert_eq!(other.segments(), 15, "all others are");
+        assert_eq!(other.segment_count(), 15, "all others are");
     }
 }
 
@@ -144,7 +145,7 @@ fn a_range_removed_half_way_is_told_of_as_far_as_it_is_gone() {
         let source = FakeSource::new(&platform, 1 << 20);
         *source.stays.lock().unwrap() = Some((stays * PAGE) as u64);
         let told = Mutex::new(Vec::new());
-        let observer = from_fn(|_: &Set<'_, &Fake, &FakeSource<'_>, 16>, event| {
+        let observer = from_fn(|event: &Event<'_, &FakeSource<'_>>| {
             match event {
                 Event::PartRemove { part } => told.lock().unwrap().push(("part", *part)),
                 Event::RemoveRange { range } => told.lock().unwrap().push(("range", *range)),
@@ -152,9 +153,10 @@ fn a_range_removed_half_way_is_told_of_as_far_as_it_is_gone() {
             }
             Answer::Proceed
         });
-        let set: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).observer(&observer));
+        let set: TestSet<'_, '_, _> =
+            Set::with_capacity(&platform, Config::new(Granularity::Page).observer(&observer), 16);
         let parts: Vec<Extent> =
-            (0..4).map(|at| set.map(&source, &bytes(PAGE).offset((at * PAGE) as u64).unwrap()).unwrap().part).collect();
+            (0..4).map(|at| set.map(&source, &bytes(PAGE).offset((at * PAGE) as u64)).unwrap().extent()).collect();
         let removed = stays.checked_sub(1).and_then(|last| Extent::between(parts[0].start(), parts[last].end()));
         let error = set.remove_range(parts[0].start() + 8, usize::MAX / 2).unwrap_err();
         assert_eq!(error, RemoveError::Unmap { segment: parts[stays], removed, cause: crate::Errno::NOMEM });
@@ -176,7 +178,7 @@ fn an_observer_that_panics_loses_no_slot_and_leaves_the_record_dirty() {
         Checked::new(machine.add_source(medium)).shutdown_record(ShutdownRecord::new());
     let (removed, panics) = (Mutex::new(0), AtomicBool::new(true));
     let kept = Mutex::new((ShutdownRecord::new(), 0));
-    let observer = from_fn(|_: &Set<'_, SimPlatform, &Checked<SimSource, SpinRwLock>, 4>, event| {
+    let observer = from_fn(|event: &Event<'_, &Checked<SimSource, SpinRwLock>>| {
         match event {
             Event::PartRemove { .. } => {
                 let mut removed = removed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -194,14 +196,14 @@ fn an_observer_that_panics_loses_no_slot_and_leaves_the_record_dirty() {
         Answer::Proceed
     });
     let config = Config::new(Granularity::CacheLine).acceptable_states(PartStates::all()).observer(&observer);
-    let set = Set::new(machine.platform(), config);
-    let page = |at: u64| MapConfig::new().length(PAGE).offset(at * PAGE as u64).unwrap();
+    let set = Set::with_capacity(machine.platform(), config, 4);
+    let page = |at: u64| MapConfig::new().length(PAGE).offset(at * PAGE as u64);
     for at in 0..4 {
         set.map(&pool, &page(at)).unwrap();
     }
-    assert_eq!(set.map(&pool, &page(5)), Err(MapError::TableFull { capacity: 4 }));
+    assert_eq!(set.map(&pool, &page(5)).unwrap_err(), MapError::TableFull { capacity: 4 });
     catch_unwind(AssertUnwindSafe(|| set.remove_range(0, usize::MAX))).unwrap_err();
-    assert_eq!((set.segments(), set.granularity()), (0, None));
+    assert_eq!((set.segment_count(), set.granularity()), (0, None));
     assert_eq!(kept.lock().unwrap().0.references(), 3, "what was told of is clean, the others are not");
     panics.store(false, Ordering::Relaxed);
     for at in 0..4 {
@@ -214,14 +216,14 @@ fn an_observer_that_panics_loses_no_slot_and_leaves_the_record_dirty() {
 
 #[test]
 fn books_that_contradict_themselves_never_end_as_success() {
-    const STAYS: &str = "a pinned part stays";
+    const STAYS: &str = "a pinned segment stays";
     type Call = fn(&TestSet<'_, '_>, Extent) -> Option<i32>;
     let calls: [(Call, &str); 6] = [
         (|set, part| set.persist(part.start(), 8).err().map(|error| error.code()), STAYS),
         (|set, part| set.part_at(part.start()).unwrap().flush(0, 8).err().map(|error| error.code()), STAYS),
         (|set, part| set.deep_flush(part.start(), 8).err().map(|error| error.code()), STAYS),
         (|set, part| set.persist_many(&[part]).err().map(|error| error.code()), STAYS),
-        (|set, part| set.remove(set.part_at(part.start()).unwrap()).err().map(|refused| refused.error.code()), STAYS),
+        (|set, part| set.remove(set.part_at(part.start()).unwrap()).err().map(|error| error.code()), STAYS),
         (
             |set, part| {
                 let result = set.unmap_range(&mut set.books.write(), part, None, &mut Farewell::new());
@@ -235,13 +237,13 @@ fn books_that_contradict_themselves_never_end_as_success() {
         let source = FakeSource::new(&platform, 1 << 20);
         // Such a set cannot be dropped.
         let set = ManuallyDrop::new(set_on(&platform));
-        let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+        let part = set.map(&source, &bytes(PAGE)).unwrap().extent();
         set.books.write().corrupt(part.start()).unwrap();
         match catch_unwind(AssertUnwindSafe(|| call(&set, part))) {
             // A debug build stops at the contradiction.
             Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&says), "call {index}"),
             Ok(code) => assert!(code.is_some() && !cfg!(debug_assertions), "call {index}: {code:?}"),
         }
-        assert_eq!((set.segments(), platform.mapped_bytes()), (1, PAGE), "call {index}");
+        assert_eq!((set.segment_count(), platform.mapped_bytes()), (1, PAGE), "call {index}");
     }
 }

@@ -2,16 +2,16 @@
 
 use super::fake::{Fake, FakeSource, PAGE};
 use super::memory::{Handle, Memory, Step};
-use super::{TestSet, bytes, from_fn};
+use super::{bytes, from_fn, late_set, leak};
 use crate::error::{Errno, MapError, RemoveError, RepairError};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
 use crate::shutdown::{DeviceError, PartState, PartStates, ShutdownRecord};
 use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Event, Granularity, Health, Set, Source};
 
-pub(super) type MemorySet<'a> = Set<'a, &'a Fake, Handle<'a>, 16>;
+pub(super) type MemorySet<'a, O = ()> = Set<'a, &'a Fake, Handle<'a>, O>;
 
-const fn config<'a>() -> Config<'a, &'a Fake, Handle<'a>, 16> {
+const fn config() -> Config {
     Config::new(Granularity::Page)
 }
 
@@ -36,9 +36,10 @@ fn nothing_is_asked_with_both_checks_off() {
     let memory = Memory::new(&platform, 0);
     *memory.device.lock().unwrap() = None;
     let source = Checked::new(memory);
-    let set: MemorySet<'_> = Set::new(&platform, config());
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config(), 16);
     let mapped = set.map(&source, &bytes(2 * PAGE)).unwrap();
-    assert_eq!((mapped.shutdown, set.part_state()), (None, None));
+    assert_eq!((mapped.shutdown_verdict(), set.part_state()), (None, None));
+    drop(mapped);
     set.map(&source, &bytes(PAGE)).unwrap();
     set.remove(set.first_part().unwrap().unwrap()).unwrap();
     assert_eq!(set.repair_shutdown_state(&&source), Err(RepairError::NoRecord));
@@ -50,21 +51,24 @@ fn nothing_is_asked_with_both_checks_off() {
 fn record_is_dirty_before_the_map_and_clean_after_the_unmap() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
-    let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
         source.source().note(event);
         Answer::Proceed
     });
-    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
     let part = set.map(&source, &bytes(PAGE)).unwrap();
-    assert_eq!(part.shutdown.unwrap().state, PartState::Ok);
+    assert_eq!(part.shutdown_verdict().unwrap().state, PartState::Ok);
     let mapped: [Step; 5] = [("device", 0), ("prepare", 0), ("sds", 1), ("map", 0), ("add", 0)];
     assert_eq!(source.source().take_steps(), mapped);
     let again = set.map(&source, &bytes(PAGE)).unwrap();
-    assert_eq!(again.shutdown.unwrap().state, PartState::OkButAlreadyOpen);
+    assert_eq!(again.shutdown_verdict().unwrap().state, PartState::Ok, "that of the first mapping");
+    drop(again);
     assert_eq!(source.source().take_steps()[2], ("sds", 2));
     assert_eq!(set.part_state(), Some(PartState::Ok));
     assert_eq!(source.source().after_crash(), PartState::Corrupted);
-    set.remove_range(part.part.start(), 1).unwrap();
+    let start = part.extent().start();
+    drop(part);
+    set.remove_range(start, 1).unwrap();
     let removed: [Step; 5] = [("flush", 0), ("unmap", 0), ("range", 0), ("remove", 0), ("sds", 1)];
     assert_eq!(source.source().take_steps(), removed);
     set.remove(set.first_part().unwrap().unwrap()).unwrap();
@@ -81,12 +85,12 @@ fn failure_at_any_step_leaves_no_trace_and_no_gap() {
             let memory = Memory::new(&platform, 0);
             *memory.fail_at.lock().unwrap() = Some(failing);
             let source = with_record(memory, interrupted());
-            let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+            let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
                 source.source().note(event);
                 Answer::Proceed
             });
             let accepted = config().acceptable_states(PartStates::all()).observer(&observer);
-            let set: MemorySet<'_> = Set::new(&platform, accepted);
+            let set: MemorySet<'_, _> = Set::with_capacity(&platform, accepted, 16);
             set.set_coalescing(coalescing);
             let mut mapped = 0;
             for _ in 0..2 {
@@ -101,7 +105,7 @@ fn failure_at_any_step_leaves_no_trace_and_no_gap() {
             }
             let mut lost = false;
             while let Some(part) = set.first_part().unwrap() {
-                if let Err(refused) = set.remove(part)
+                if let Err(refused) = set.try_remove(part)
                     && matches!(refused.error, RemoveError::FailedBefore { .. })
                 {
                     lost = true;
@@ -120,7 +124,7 @@ fn failure_at_any_step_leaves_no_trace_and_no_gap() {
 fn refusal_says_why_and_keeps_the_record() {
     let platform = Fake::default();
     let source = Checked::new(Memory::new(&platform, PAGE as u64)).shutdown_record(interrupted());
-    let set: MemorySet<'_> = Set::new(&platform, config());
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config(), 16);
     let Err(MapError::UndesirablePartState { verdict }) = set.map(&source, &bytes(PAGE)) else { unreachable!() };
     assert_eq!((verdict.state, verdict.references), (PartState::OkButInterrupted, 2));
     assert_eq!((verdict.stored_count, verdict.current_count, verdict.id_changed), (5, 5, false));
@@ -129,11 +133,12 @@ fn refusal_says_why_and_keeps_the_record() {
     assert_eq!(error.code(), -200_026);
     assert!(error.to_string().contains("count 5 then and 9 now"), "{error}");
     assert_eq!(source.shutdown().unwrap().record().record, interrupted());
-    let accepting: MemorySet<'_> = Set::new(&platform, config().acceptable_states(PartStates::CORRUPTED));
-    assert_eq!(accepting.map(&source, &bytes(PAGE)).unwrap().shutdown.unwrap().state, PartState::Corrupted);
+    let accepting: MemorySet<'_, _> =
+        Set::with_capacity(&platform, config().acceptable_states(PartStates::CORRUPTED), 16);
+    assert_eq!(accepting.map(&source, &bytes(PAGE)).unwrap().shutdown_verdict().unwrap().state, PartState::Corrupted);
     assert_eq!(accepting.part_state(), Some(PartState::Corrupted));
     let second = set.map(&source, &bytes(PAGE)).unwrap();
-    assert_eq!(second.shutdown.unwrap().state, PartState::OkButAlreadyOpen, "whichever set has it open");
+    assert_eq!(second.shutdown_verdict().unwrap().state, PartState::Corrupted, "whichever set has it open");
 }
 
 #[test]
@@ -149,7 +154,7 @@ fn device_that_does_not_tell_is_refused() {
         memory.id = id;
         *memory.device.lock().unwrap() = Some(device);
         let source = Checked::new(memory).shutdown_record(ShutdownRecord::new());
-        let set: MemorySet<'_> = Set::new(&platform, config());
+        let set: MemorySet<'_, _> = Set::with_capacity(&platform, config(), 16);
         assert_eq!(set.map(&source, &bytes(PAGE)).unwrap_err().code(), code);
         assert_eq!(source.shutdown().unwrap().record().sequence, 0);
     }
@@ -159,12 +164,13 @@ fn device_that_does_not_tell_is_refused() {
 fn observer_that_cannot_keep_the_record_stops_the_map() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), interrupted());
-    let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, _| Answer::Refuse);
-    let set: MemorySet<'_> = Set::new(&platform, config().acceptable_states(PartStates::all()).observer(&observer));
-    assert_eq!(set.map(&source, &bytes(PAGE)), Err(MapError::RecordNotKept));
+    let observer = from_fn(|_: &Event<'_, Handle<'_>>| Answer::Refuse);
+    let set: MemorySet<'_, _> =
+        Set::with_capacity(&platform, config().acceptable_states(PartStates::all()).observer(&observer), 16);
+    assert_eq!(set.map(&source, &bytes(PAGE)).unwrap_err(), MapError::RecordNotKept);
     assert_eq!(source.length_bytes(), Ok(0));
     assert_eq!(source.shutdown().unwrap().record().record, interrupted());
-    assert_eq!((set.segments(), platform.reserved_bytes()), (0, 0));
+    assert_eq!((set.segment_count(), platform.reserved_bytes()), (0, 0));
     assert_eq!(set.repair_shutdown_state(&&source), Err(RepairError::RecordNotKept));
     assert_eq!(source.shutdown().unwrap().record().record, interrupted());
 }
@@ -179,16 +185,16 @@ fn stores_that_were_not_flushed_leave_the_record_dirty() {
     ] {
         let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
         *source.source().flush.lock().unwrap() = Ok(flush);
-        let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+        let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
             source.source().note(event);
             Answer::Proceed
         });
-        let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
+        let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
         set.map(&source, &bytes(PAGE)).unwrap();
         set.remove(set.first_part().unwrap().unwrap()).unwrap();
         assert_eq!(source.source().after_crash(), after);
         // Unless it is accepted in words, the same process does not map it again either.
-        let again = set.map(&source, &bytes(PAGE)).map(|mapped| mapped.shutdown.unwrap().state);
+        let again = set.map(&source, &bytes(PAGE)).map(|mapped| mapped.shutdown_verdict().unwrap().state);
         assert_eq!(again.is_ok(), after == PartState::Ok);
     }
 }
@@ -198,12 +204,12 @@ fn failed_flush_keeps_part_and_record() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
     *source.source().flush.lock().unwrap() = Err(Errno::IO);
-    let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
         source.source().note(event);
         Answer::Proceed
     });
-    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
-    let part = set.map(&source, &bytes(PAGE)).unwrap().part;
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
+    let part = set.map(&source, &bytes(PAGE)).unwrap().extent();
     assert_eq!(set.remove_range(part.start(), 1).unwrap_err().code(), -200_018);
     assert_eq!(source.source().after_crash(), PartState::Corrupted);
     assert_eq!(source.shutdown().unwrap().record().record.references(), 1);
@@ -216,15 +222,15 @@ fn part_that_grows_while_it_is_removed_is_flushed_whole() {
     let mut memory = Memory::new(&platform, 0);
     memory.gate = Some(std::sync::Barrier::new(2));
     let source = Checked::new(memory).shutdown_record(ShutdownRecord::new());
-    let set: MemorySet<'_> = Set::new(&platform, config());
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config(), 16);
     set.set_coalescing(Coalescing::Full);
     set.map(&source, &bytes(PAGE)).unwrap();
     source.source().take_steps();
     std::thread::scope(|scope| {
-        let remover = scope.spawn(|| set.remove(set.first_part().unwrap().unwrap()).map_err(|refused| refused.error));
+        let remover = scope.spawn(|| set.remove(set.first_part().unwrap().unwrap()));
         let gate = source.source().gate.as_ref().unwrap();
         gate.wait();
-        set.map(&source, &bytes(PAGE).offset(PAGE as u64).unwrap()).unwrap();
+        set.map(&source, &bytes(PAGE).offset(PAGE as u64)).unwrap();
         gate.wait();
         remover.join().unwrap().unwrap();
     });
@@ -238,40 +244,39 @@ fn part_that_grows_while_it_is_removed_is_flushed_whole() {
 fn dropped_set_flushes_nothing_and_says_nothing() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
-    let observer = from_fn(|_: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
         source.source().note(event);
         Answer::Proceed
     });
-    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
     set.map(&source, &bytes(PAGE)).unwrap();
     drop(set);
     assert_eq!(source.source().after_crash(), PartState::Corrupted);
-    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
+    let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
     let error = set.map(&source, &bytes(PAGE)).unwrap_err();
     assert!(matches!(error, MapError::UndesirablePartState { verdict } if verdict.mapped == 0));
     source.source().give_up_stores();
     assert_eq!(set.repair_shutdown_state(&&source).unwrap().state, PartState::OkButInterrupted);
     assert_eq!(source.source().after_crash(), PartState::Ok);
-    assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().shutdown.unwrap().state, PartState::Ok);
+    assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().shutdown_verdict().unwrap().state, PartState::Ok);
     assert_eq!(set.repair_shutdown_state(&&source), Err(RepairError::InUse { mapped: 1 }));
 }
 
 #[test]
 fn observer_may_map_and_remove_from_a_record_event() {
-    let platform = Fake::default();
-    let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
-    let depth = core::sync::atomic::AtomicU32::new(0);
-    let observer = from_fn(|set: &Set<'_, &Fake, Handle<'_>, 16>, event| {
+    let platform = leak(Fake::default());
+    let source = leak(with_record(Memory::new(platform, 0), ShutdownRecord::new()));
+    let depth = leak(core::sync::atomic::AtomicU32::new(0));
+    let set = late_set(platform, config(), |set, event: &Event<'_, Handle<'_>>| {
         source.source().note(event);
         if depth.fetch_add(1, core::sync::atomic::Ordering::Relaxed) == 0 {
             let inner = set.map(set_source(event), &bytes(PAGE)).unwrap();
-            assert_eq!(inner.shutdown.unwrap().state, PartState::OkButAlreadyOpen);
-            set.remove(set.part_at(inner.part.start()).unwrap()).unwrap();
+            assert_eq!(inner.shutdown_verdict().unwrap().state, PartState::Ok, "that of the first mapping");
+            set.remove(inner).unwrap();
         }
         Answer::Proceed
     });
-    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
-    set.map(&source, &bytes(PAGE)).unwrap();
+    set.map(source, &bytes(PAGE)).unwrap();
     set.remove(set.first_part().unwrap().unwrap()).unwrap();
     assert_eq!(source.source().after_crash(), PartState::Ok);
 }
@@ -286,13 +291,13 @@ fn segment_mapped_into_a_range_that_is_removed_is_flushed() {
     let platform = Fake::default();
     let mut memory = Memory::new(&platform, 0);
     memory.gate = Some(std::sync::Barrier::new(2));
-    let source = Checked::new(memory).shutdown_record(ShutdownRecord::new());
-    let reservation = Reservation::<_, 4>::new(&platform, 2 * PAGE).unwrap();
+    let source: Checked<_, SpinRwLock> = Checked::new(memory).shutdown_record(ShutdownRecord::new());
+    let reservation = Reservation::with_capacity(&platform, 2 * PAGE, 4).unwrap();
     let window = reservation.extent();
     let other = FakeSource::new(&platform, PAGE as u64);
-    let filler: TestSet<'_, '_> = Set::new(&platform, Config::new(Granularity::Page).reservation(&reservation));
+    let filler = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
     filler.map(&other, &bytes(PAGE)).unwrap();
-    let set: MemorySet<'_> = Set::new(&platform, config().reservation(&reservation));
+    let set = Set::with_capacity(&reservation, config(), 16);
     set.map(&source, &bytes(PAGE)).unwrap();
     filler.remove_range(window.start(), PAGE).unwrap();
     source.source().take_steps();
@@ -301,30 +306,29 @@ fn segment_mapped_into_a_range_that_is_removed_is_flushed() {
         let gate = source.source().gate.as_ref().unwrap();
         gate.wait();
         // Below what is being flushed.
-        assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().part.start(), window.start());
+        assert_eq!(set.map(&source, &bytes(PAGE)).unwrap().extent().start(), window.start());
         gate.wait();
         remover.join().unwrap().unwrap();
     });
     let steps = source.source().take_steps();
     assert!(steps.iter().filter(|step| step.0 == "flush").count() >= 2, "{steps:?}");
-    assert_eq!((set.segments(), source.shutdown().unwrap().record().record.references()), (0, 0));
+    assert_eq!((set.segment_count(), source.shutdown().unwrap().record().record.references()), (0, 0));
 }
 
 #[test]
 fn stores_of_a_mapping_that_goes_while_another_is_taken_back_keep_the_record_dirty() {
-    let platform = Fake::default();
-    let source = Checked::new(Memory::new(&platform, 0)).shutdown_record(ShutdownRecord::new());
+    let platform = leak(Fake::default());
+    let source = leak(Checked::new(Memory::new(platform, 0)).shutdown_record(ShutdownRecord::new()));
     *source.source().flush.lock().unwrap() = Ok(DeepFlush::NotPermitted);
-    let observer = from_fn(|set: &Set<'_, &Fake, Handle<'_>, 16>, event| match event {
+    let set = late_set(platform, config(), |set, event: &Event<'_, Handle<'_>>| match event {
         Event::SdsUpdate { record, .. } if record.references() == 2 => {
             set.remove(set.first_part().unwrap().unwrap()).unwrap();
             Answer::Refuse
         }
         _ => Answer::Proceed,
     });
-    let set: MemorySet<'_> = Set::new(&platform, config().observer(&observer));
-    set.map(&source, &bytes(PAGE)).unwrap();
-    assert_eq!(set.map(&source, &bytes(PAGE)), Err(MapError::RecordNotKept));
-    assert_eq!(set.segments(), 0);
+    set.map(source, &bytes(PAGE)).unwrap();
+    assert_eq!(set.map(source, &bytes(PAGE)).unwrap_err(), MapError::RecordNotKept);
+    assert_eq!(set.segment_count(), 0);
     assert_eq!(source.shutdown().unwrap().record().record.references(), 1);
 }

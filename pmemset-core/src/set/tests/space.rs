@@ -13,26 +13,22 @@ fn a_source_of_another_machine_is_refused_and_nothing_happens() {
     let (here, there) = (Machine::new(Hardware::new()), Machine::new(Hardware::new()));
     let source = there.add_source(Medium::new(PAGE as u64).growing_to(8 * PAGE as u64));
     let native = here.add_source(Medium::new(2 * PAGE as u64));
-    let set: Set<'_, SimPlatform, &SimSource, 4> = Set::new(here.platform(), Config::new(Granularity::Page));
+    let set: Set<'_, SimPlatform, &SimSource, _> =
+        Set::with_capacity(here.platform(), Config::new(Granularity::Page), 4);
     let calls = (here.calls(), there.calls());
     let length = MapConfig::new().length(2 * PAGE);
-    assert_eq!(set.map(&source, &length), Err(MapError::OtherSpace));
-    assert_eq!((here.calls(), there.calls(), set.segments()), (calls.0, calls.1, 0));
+    assert_eq!(set.map(&source, &length).unwrap_err(), MapError::OtherSpace);
+    assert_eq!((here.calls(), there.calls(), set.segment_count()), (calls.0, calls.1, 0));
     set.map(&native, &length).unwrap();
 }
 
 #[test]
-fn a_reservation_of_another_machine_is_refused() {
+fn a_source_of_another_machine_than_the_reservation_is_refused() {
     let (here, there) = (Machine::new(Hardware::new()), Machine::new(Hardware::new()));
-    let reservation: Reservation<_, 4> = Reservation::new(there.platform(), 8 * PAGE).unwrap();
+    let reservation = Reservation::with_capacity(there.platform(), 8 * PAGE, 4).unwrap();
     let (source, native) = (here.add_source(Medium::new(PAGE as u64)), there.add_source(Medium::new(PAGE as u64)));
-    let config = Config::new(Granularity::Page).reservation(&reservation);
-    let set: Set<'_, SimPlatform, &SimSource, 4> = Set::new(here.platform(), config);
-    assert_eq!(set.map(&source, &MapConfig::new()), Err(MapError::OtherSpace));
-    // That of an adapter of the same platform is the same space.
-    let platform = there.platform();
-    let config = Config::new(Granularity::Page).reservation(&reservation);
-    let set: Set<'_, &SimPlatform, &SimSource, 4> = Set::new(&platform, config);
+    let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), 4);
+    assert_eq!(set.map(&source, &MapConfig::new()).unwrap_err(), MapError::OtherSpace);
     set.map(&native, &MapConfig::new()).unwrap();
 }
 
@@ -53,8 +49,9 @@ fn a_wrapped_source_keeps_its_checks_and_its_failure() {
     let medium = machine.add_source(Medium::new(2 * PAGE as u64));
     medium.damage(Span::new(0, 512).unwrap());
     let source: Pool = Wrapped(Checked::new(medium).bad_block_detection(BadBlockPolicy::Required));
-    let set: Set<'_, SimPlatform, &Pool, 4> = Set::new(machine.platform(), Config::new(Granularity::CacheLine));
+    let set: Set<'_, SimPlatform, &Pool, _> =
+        Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
     let block = Span::new(0, 512).unwrap();
-    assert_eq!(set.map(&source, &MapConfig::new()), Err(MapError::BadBlock { block }));
+    assert_eq!(set.map(&source, &MapConfig::new()).unwrap_err(), MapError::BadBlock { block });
     assert!(core::ptr::eq(source.failed_write_back(), source.0.source().failed_write_back()));
 }

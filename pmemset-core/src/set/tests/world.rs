@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use super::fake::PAGE;
 use crate::arch::{self, Cpu, StoreKind};
-use crate::error::{Errno, MapFailure};
+use crate::error::{Errno, MapFailure, ReserveError};
 use crate::lock::SpinRwLock;
 use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
@@ -87,14 +87,14 @@ unsafe impl Platform for World {
     fn cpu(&self) -> &Cpu {
         &self.cpu
     }
-    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, Errno> {
+    fn reserve(&self, length_bytes: usize, _alignment_bytes: usize) -> Result<Extent, ReserveError> {
         let start = self.next.fetch_add(length_bytes, Ordering::Relaxed);
-        Extent::new(start, length_bytes).filter(|window| self.arena.covers(*window)).ok_or(Errno::NOMEM)
+        Extent::new(start, length_bytes).filter(|window| self.arena.covers(*window)).ok_or(ReserveError::CannotFit)
     }
-    fn reserve_at(&self, window: Extent) -> Result<(), Errno> {
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         let moved =
             self.next.compare_exchange(window.start(), window.end(), Ordering::Relaxed, Ordering::Relaxed).is_ok();
-        if moved && self.arena.covers(window) { Ok(()) } else { Err(Errno::EXIST) }
+        if moved && self.arena.covers(window) { Ok(()) } else { Err(ReserveError::Occupied) }
     }
     unsafe fn release(&self, _window: Extent) -> Result<(), Errno> {
         Ok(())

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use pmemset_core::badblock::{ClearError, McsafeError};
 use pmemset_core::error::MapError;
+use pmemset_core::event::from_fn;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Granularity, Health, MapConfig, Set, Source, Span,
 };
@@ -13,7 +14,7 @@ use shim_linux::{FileSource, Linux, OpenOptions, StripedRwLock};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{AnySet, Handle, load};
+use crate::sets::{Handle, load};
 
 /// The device begins 8 MiB into its region: its bytes 4096 to 8191 are bad, and some of its second unit.
 const BAD_DEVICE: Machine = Machine { bad: "0:8392704:4096,0:10486272:512", ..Machine::DEVDAX };
@@ -97,7 +98,7 @@ fn checked(policy: BadBlockPolicy) -> Result<Handle, Failure> {
 }
 
 fn pages(first: u64, count: u64) -> Result<MapConfig, Failure> {
-    Ok(MapConfig::new().offset(first * PAGE)?.length(usize::try_from(count * PAGE)?))
+    Ok(MapConfig::new().offset(first * PAGE).length(usize::try_from(count * PAGE)?))
 }
 
 /// Page 5 and a corner of page 9 are bad: listed, refused, survived, and cleared by the observer.
@@ -109,7 +110,7 @@ fn refuse_survive_clear(lab: &mut Lab) -> Result<(), Failure> {
     let block = page(5)?;
     same(
         "mapping pages 4 to 6",
-        refused.map(|mapped| mapped.segment.length_bytes()),
+        refused.map(|mapped| mapped.extent().length_bytes()),
         Err(MapError::BadBlock { block }),
     )?;
     set.map(checked(BadBlockPolicy::Required)?, &pages(6, 3)?).map_err(|error| format!("pages 6 to 8: {error}"))?;
@@ -136,7 +137,7 @@ fn refuse_survive_clear(lab: &mut Lab) -> Result<(), Failure> {
 
 fn clear_by_observer() -> Result<(), Failure> {
     let (seen, cleared) = (AtomicU32::new(0), AtomicU32::new(0));
-    let observer = |_: &AnySet<'_>, event: &Event<'_, Handle>| {
+    let observer = from_fn(|event: &Event<'_, Handle>| {
         match event {
             Event::BadBlock { source, block } => {
                 seen.fetch_add(1, Ordering::Relaxed);
@@ -150,13 +151,14 @@ fn clear_by_observer() -> Result<(), Failure> {
             _ => {}
         }
         Answer::Proceed
-    };
-    let set: AnySet<'_> = Set::new(Linux::new(), Config::new(Granularity::CacheLine).observer(&observer));
-    let mapped = set.map(checked(BadBlockPolicy::Required)?, &pages(4, 3)?)?;
+    });
+    let config = Config::new(Granularity::CacheLine).observer(&observer);
+    let set = Set::with_capacity(Linux::new(), config, 64);
+    let mapped = set.map(checked(BadBlockPolicy::Required)?, &pages(4, 3)?)?.extent();
     same("blocks seen and cleared", (seen.load(Ordering::Relaxed), cleared.load(Ordering::Relaxed)), (1, 1))?;
-    same("page 4, mapped", load(mapped.segment, 0, 12), text(4).into_bytes())?;
-    same("page 5, mapped", load(mapped.segment, 4096, 12), vec![0; 12])?;
-    same("page 6, mapped", load(mapped.segment, 8192, 12), text(6).into_bytes())
+    same("page 4, mapped", load(mapped, 0, 12), text(4).into_bytes())?;
+    same("page 5, mapped", load(mapped, 4096, 12), vec![0; 12])?;
+    same("page 6, mapped", load(mapped, 8192, 12), text(6).into_bytes())
 }
 
 fn at_boot(lab: &mut Lab) -> Result<(), Failure> {
@@ -215,7 +217,7 @@ fn device(lab: &mut Lab) -> Result<(), Failure> {
     let checked: Handle =
         Arc::new(Checked::<_, StripedRwLock>::new(source.clone()).bad_block_detection(BadBlockPolicy::Required));
     let set = crate::sets::set(Granularity::CacheLine);
-    let refused = set.map(checked.clone(), &MapConfig::new().length(2 << 20)).map(|mapped| mapped.segment.start());
+    let refused = set.map(checked.clone(), &MapConfig::new().length(2 << 20)).map(|mapped| mapped.extent().start());
     same("mapping", refused, Err(MapError::BadBlock { block: span(4096, 4096)? }))?;
     let mut bytes = [0; 64];
     source.write_mcsafe(0, &[3; 64])?;
@@ -230,7 +232,7 @@ fn device(lab: &mut Lab) -> Result<(), Failure> {
     source.clear_bad_block(second)?;
     same("in the end", whole()?, vec![])?;
     same("the firmware's list", lab.ask("bad-list 0")?.as_str(), "")?;
-    set.map(checked, &MapConfig::new().offset(2 << 20)?.length(2 << 20)).map(drop).map_err(Into::into)
+    set.map(checked, &MapConfig::new().offset(2 << 20).length(2 << 20)).map(drop).map_err(Into::into)
 }
 
 fn hexadecimal(path: &str) -> Result<u64, Failure> {
@@ -251,9 +253,10 @@ fn plain(lab: &mut Lab) -> Result<(), Failure> {
     lab.say(format!("note clearing answers {cleared:?}"));
     check(matches!(cleared, Err(ClearError::Failed(_) | ClearError::Unsupported)), format!("clearing: {cleared:?}"))?;
     same("listed after that", listed(&source)?, vec![page(5)?])?;
-    let refused = crate::sets::set(Granularity::CacheLine).map(checked(BadBlockPolicy::Required)?, &pages(5, 1)?);
+    let set = crate::sets::set(Granularity::CacheLine);
+    let refused = set.map(checked(BadBlockPolicy::Required)?, &pages(5, 1)?);
     let block = page(5)?;
-    same("mapping", refused.map(|mapped| mapped.segment.start()), Err(MapError::BadBlock { block }))?;
+    same("mapping", refused.map(|mapped| mapped.extent().start()), Err(MapError::BadBlock { block }))?;
     let mut bytes = [0; 12];
     source.read_mcsafe(4 * PAGE, &mut bytes)?;
     same("page 4", &bytes[..], text(4).as_bytes())

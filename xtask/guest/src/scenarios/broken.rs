@@ -35,7 +35,7 @@ fn volatile_memory(_: &mut Lab) -> Result<(), Failure> {
     let pages = set(Granularity::Page);
     let mapping = map(&pages, source, MIB)?;
     pages.fill(mapping.start(), 0x44, MIB, CopyFlags::empty())?;
-    pages.remove(pages.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    pages.remove(pages.part_at(mapping.start())?)?;
     crate::boot::wait_for("/dev/dax1.0")?;
     let device = DaxSource::open("/dev/dax1.0").map(drop);
     same("device DAX", device, Err(DaxError::NotPersistent(Doubt::Volatile)))

@@ -107,14 +107,15 @@ fn mapped<'a>(lab: &Lab, source: impl Source<Space = Process> + 'static) -> Resu
     let source: Handle = judged(source)?;
     let config = MapConfig::new().length(LOG_BYTES);
     if lab.phase() > 0 {
-        let refused = state::set(PartStates::DEFAULT).map(source.clone(), &config);
+        let set = state::set(PartStates::DEFAULT);
+        let refused = set.map(source.clone(), &config);
         let Err(MapError::UndesirablePartState { verdict }) = refused else {
             return Err(format!("after a power cut: {refused:?}").into());
         };
         same("shutdown state after a power cut", verdict.state, PartState::OkButInterrupted)?;
     }
     let set = state::set(PartStates::DEFAULT | PartStates::OK_BUT_INTERRUPTED);
-    let memory = set.map(source, &config)?.segment;
+    let memory = set.map(source, &config)?.extent();
     settle();
     Ok((set, memory))
 }
@@ -134,7 +135,7 @@ fn right_log(lab: &mut Lab, source: impl Source<Space = Process> + 'static) -> R
                 return Ok(set.persist(address, bytes.len())?);
             }
         };
-        set.copy(address, bytes, flags)?;
+        set.write_with(address, bytes, flags)?;
         if flags.contains(CopyFlags::NOFLUSH) { Ok(set.persist(address, bytes.len())?) } else { Ok(()) }
     };
     Log { memory, write: &write }.boot(lab)

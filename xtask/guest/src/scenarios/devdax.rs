@@ -57,10 +57,10 @@ fn round_trip(lab: &mut Lab) -> Result<(), Failure> {
     same("granularity", set.granularity(), Some(Granularity::CacheLine))?;
     store(mapping, unit + 77, b"device");
     lab.ask("hint 0")?;
-    set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    set.remove(set.part_at(mapping.start())?)?;
     same("the flush hint", lab.ask("hint 0")?.as_str(), "1")?;
-    let second = set.map(source.clone(), &MapConfig::new().offset(unit as u64)?.length(unit))?;
-    same("what was stored", load(second.segment, 77, 6), b"device".to_vec())?;
+    let second = set.map(source.clone(), &MapConfig::new().offset(unit as u64).length(unit))?;
+    same("what was stored", load(second.extent(), 77, 6), b"device".to_vec())?;
     wrong_sizes(source, declared)
 }
 
@@ -69,8 +69,8 @@ fn wrong_sizes(source: Arc<DaxSource>, device_bytes: u64) -> Result<(), Failure>
     let set = set(Granularity::CacheLine);
     let unit = source.alignment_bytes();
     let map = |offset: u64, length: usize| -> Result<Result<usize, MapError>, Failure> {
-        let config = MapConfig::new().offset(offset)?.length(length);
-        Ok(set.map(source.clone() as Handle, &config).map(|mapped| mapped.segment.length_bytes()))
+        let config = MapConfig::new().offset(offset).length(length);
+        Ok(set.map(source.clone() as Handle, &config).map(|mapped| mapped.extent().length_bytes()))
     };
     let alignment_bytes = unit;
     let odd = unit as u64 / 2;
@@ -111,7 +111,7 @@ fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
     for (mapping, hints) in [(first, ["1", "0"]), (second, ["0", "1"])] {
         lab.ask("hint 0")?;
         lab.ask("hint 1")?;
-        set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+        set.remove(set.part_at(mapping.start())?)?;
         same("hints", [lab.ask("hint 0")?, lab.ask("hint 1")?], hints.map(str::to_owned))?;
     }
     Ok(())
@@ -119,28 +119,30 @@ fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
 
 /// A file and a device make one part.
 fn with_file(_: &mut Lab) -> Result<(), Failure> {
-    let set = Set::<Linux, Handle, 64>::new(Linux::new(), Config::new(Granularity::CacheLine).reserve_ahead(64 << 20));
+    let set = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine).reserve_ahead(64 << 20), 64);
     set.set_coalescing(Coalescing::Full);
-    let first = set.map(file("/mnt0/file")?, &MapConfig::new().length(4 << 20))?;
+    let first = set.map(file("/mnt0/file")? as Handle, &MapConfig::new().length(4 << 20))?;
     let second = set.map(device(1)?, &MapConfig::new().length(4 << 20))?;
-    same("one part", second.part.length_bytes(), 8 << 20)?;
-    same("behind the file", second.segment.start(), first.segment.end())?;
-    store(second.part, (4 << 20) - 3, b"across");
+    same("one part", second.part_extent().length_bytes(), 8 << 20)?;
+    same("behind the file", second.extent().start(), first.extent().end())?;
+    store(second.part_extent(), (4 << 20) - 3, b"across");
     same("the file's end", &fs::read("/mnt0/file")?[(4 << 20) - 3..], &b"acr"[..])?;
-    set.remove(set.part_at(first.segment.start())?).map_err(|refused| refused.error)?;
-    same("segments", set.segments(), 0)
+    let start = first.extent().start();
+    drop((first, second));
+    set.remove(set.part_at(start)?)?;
+    same("segments", set.segment_count(), 0)
 }
 
 /// Parts come and go in any order, and the address space is what it was.
 fn thousand_parts(_: &mut Lab) -> Result<(), Failure> {
     let source = device(0)?;
     let maps = || -> Result<usize, Failure> { Ok(fs::read_to_string("/proc/self/maps")?.lines().count()) };
-    let set = Box::new(Set::<Linux, Arc<DaxSource>, 1024>::new(Linux::new(), Config::new(Granularity::CacheLine)));
+    let set = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 1024);
     let before = maps()?;
     let mut parts = Vec::new();
     for number in 0..1000_u64 {
-        let config = MapConfig::new().offset(number * 4096)?.length(4096);
-        parts.push(set.map(source.clone(), &config)?.segment);
+        let config = MapConfig::new().offset(number * 4096).length(4096);
+        parts.push(set.map(source.clone(), &config)?.extent());
     }
     let mut state = 88_172_645_463_325_252_u64;
     while !parts.is_empty() {
@@ -148,9 +150,9 @@ fn thousand_parts(_: &mut Lab) -> Result<(), Failure> {
         state ^= state >> 7;
         state ^= state << 17;
         let gone = parts.swap_remove(usize::try_from(state % parts.len() as u64)?);
-        set.remove(set.part_at(gone.start())?).map_err(|refused| refused.error)?;
+        set.remove(set.part_at(gone.start())?)?;
     }
-    same("segments", set.segments(), 0)?;
+    same("segments", set.segment_count(), 0)?;
     let after = maps()?;
     check(after <= before + 2, format!("{before} mappings of the process before, {after} after"))
 }

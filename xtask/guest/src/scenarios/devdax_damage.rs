@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pmemset_core::badblock::{ClearError, McsafeError};
 use pmemset_core::error::MapError;
+use pmemset_core::event::from_fn;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, DeepFlush, Errno, Event, Granularity, Health, MapConfig, Set,
     Source, Span,
@@ -20,7 +21,7 @@ use super::badblocks::scrub;
 use super::devdax::device;
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
-use crate::sets::{AnySet, Handle, load, map, set, store};
+use crate::sets::{Handle, load, map, set, store};
 
 const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
 const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
@@ -72,18 +73,18 @@ fn bad(lab: &mut Lab) -> Result<(), Failure> {
     spoil(lab, &source, &[(-4096, 4096), (20_480, 4096), (37_376, 256)])?;
     let (page, corner) = (span(20_480, 4096)?, span(37_376, 512)?);
     same("listed", listed(&source)?, vec![page, corner])?;
-    let config = |offset: u64| MapConfig::new().offset(offset).map(|config| config.length(UNIT));
+    let config = |offset: u64| MapConfig::new().offset(offset).length(UNIT);
     let set = set(Granularity::CacheLine);
-    let refused = set.map(checked(&source), &config(0)?).map(|mapped| mapped.segment.length_bytes());
+    let refused = set.map(checked(&source), &config(0)).map(|mapped| mapped.extent().length_bytes());
     same("mapping what is bad", refused, Err(MapError::BadBlock { block: page }))?;
-    set.map(checked(&source), &config(UNIT as u64)?).map_err(|error| format!("mapping what is good: {error}"))?;
+    set.map(checked(&source), &config(UNIT as u64)).map_err(|error| format!("mapping what is good: {error}"))?;
     same("reading", source.read_mcsafe(20_000, &mut [0; 1000]), Err(McsafeError::IoFail))?;
     same("writing", source.write_mcsafe(37_000, &[0; 1000]), Err(McsafeError::IoFail))?;
     source.read_mcsafe(24_576, &mut [0; 4096])?;
     // Half of the page: the other half stays bad.
     source.clear_bad_block(span(20_480, 2048)?)?;
     same("after half was cleared", listed(&source)?, vec![span(22_528, 2048)?, corner])?;
-    clear_by_observer(&source, &config(0)?)?;
+    clear_by_observer(&source, &config(0))?;
     same("after clearing", listed(&source)?, vec![])?;
     // What is left at the host is the metadata's, which no part of the device is.
     same("the firmware's list", lab.ask("bad-list 0")?.split(' ').count(), 1)?;
@@ -97,17 +98,18 @@ fn bad(lab: &mut Lab) -> Result<(), Failure> {
 }
 
 fn clear_by_observer(source: &Arc<DaxSource>, config: &MapConfig) -> Result<(), Failure> {
-    let observer = |_: &AnySet<'_>, event: &Event<'_, Handle>| match event {
+    let observer = from_fn(|event: &Event<'_, Handle>| match event {
         Event::BadBlock { source, block }
             if source.health().is_none_or(|health| health.clear_bad_block(*block).is_err()) =>
         {
             Answer::Refuse
         }
         _ => Answer::Proceed,
-    };
-    let set: AnySet<'_> = Set::new(Linux::new(), Config::new(Granularity::CacheLine).observer(&observer));
-    let mapped = set.map(checked(source), config)?;
-    same("mapped", load(mapped.segment, 20_479, 2), vec![0xa5, 0])
+    });
+    let observed = Config::new(Granularity::CacheLine).observer(&observer);
+    let set = Set::with_capacity(Linux::new(), observed, 64);
+    let mapped = set.map(checked(source), config)?.extent();
+    same("mapped", load(mapped, 20_479, 2), vec![0xa5, 0])
 }
 
 /// The firmware of a plain virtual NVDIMM has no command that clears: said also where nothing is bad.
@@ -167,7 +169,7 @@ fn as_nobody() -> Result<(), Failure> {
     let mut bytes = [0; 6];
     source.read_mcsafe(0, &mut bytes)?;
     same("a copy", &bytes, b"nobody")?;
-    let refused = set.map(checked(&source), &MapConfig::new().offset(UNIT as u64)?.length(UNIT));
+    let refused = set.map(checked(&source), &MapConfig::new().offset(UNIT as u64).length(UNIT));
     let cause = Errno::ACCES;
     same("required", refused.map(drop).err(), Some(MapError::BadBlocksUnknown { cause }))
 }

@@ -46,7 +46,7 @@ fn round_trip(lab: &mut Lab, expected: Granularity, hints: u32) -> Result<(), Fa
     for dimm in 0..hints {
         lab.ask(format!("hint {dimm}"))?;
     }
-    set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    set.remove(set.part_at(mapping.start())?)?;
     for dimm in 0..hints {
         same(&format!("the flush hint of module {dimm}"), lab.ask(format!("hint {dimm}"))?.as_str(), "1")?;
     }
@@ -61,9 +61,10 @@ fn cache_line(lab: &mut Lab) -> Result<(), Failure> {
     let set = set(Granularity::CacheLine);
     let mapping = map(&set, file("/mnt0/big")?, 8 << 20)?;
     check(mapping.is_aligned(2 << 20), format!("{mapping} is on 2 MiB"))?;
-    let refused = crate::sets::set(Granularity::Byte).map(file("/mnt0/big")?, &MapConfig::new());
+    let strict = crate::sets::set(Granularity::Byte);
+    let refused = strict.map(file("/mnt0/big")?, &MapConfig::new());
     let reason = MapError::GranularityNotSupported { required: Granularity::Byte, available: Granularity::CacheLine };
-    same("byte granularity", refused.map(|mapped| mapped.segment.length_bytes()), Err(reason))
+    same("byte granularity", refused.map(|mapped| mapped.extent().length_bytes()), Err(reason))
 }
 
 fn byte(lab: &mut Lab) -> Result<(), Failure> {
@@ -86,7 +87,7 @@ fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
     store(second, 0, b"second");
     lab.ask("hint 0")?;
     lab.ask("hint 1")?;
-    set.remove(set.part_at(second.start())?).map_err(|refused| refused.error)?;
+    set.remove(set.part_at(second.start())?)?;
     same("hint of the other region", lab.ask("hint 0")?.as_str(), "0")?;
     same("hint of its own region", lab.ask("hint 1")?.as_str(), "1")?;
     same("the first part", &load(first, 12_345, 3)[..], b"the")
@@ -121,8 +122,8 @@ fn grows(_: &mut Lab) -> Result<(), Failure> {
         let metadata = fs::metadata(path)?;
         check(metadata.blocks() * 512 >= 8 << 20, format!("{path} has storage for what is mapped"))?;
         store(mapping, (8 << 20) - 5, b"last!");
-        let coalesced = set.map(file(path)?, &MapConfig::new().offset(8 << 20)?.length(1 << 20))?;
-        store(coalesced.segment, 0, b"first");
+        let coalesced = set.map(file(path)?, &MapConfig::new().offset(8 << 20).length(1 << 20))?.extent();
+        store(coalesced, 0, b"first");
         drop(set);
         same("across the border", &fs::read(path)?[(8 << 20) - 5..(8 << 20) + 5], &b"last!first"[..])?;
     }
@@ -138,12 +139,12 @@ fn full(_: &mut Lab) -> Result<(), Failure> {
     let set = set(Granularity::CacheLine);
     let refused = set.map(file("/mnt0/file")?, &MapConfig::new().length(too_much));
     let reason = MapError::CannotGrow { needed_bytes: too_much as u64, cause: Errno::NOSPC };
-    same("mapping more than there is room for", refused.map(|mapped| mapped.segment.length_bytes()), Err(reason))?;
+    same("mapping more than there is room for", refused.map(|mapped| mapped.extent().length_bytes()), Err(reason))?;
     same("length of the file", fs::metadata("/mnt0/file")?.len(), 4096)?;
     same("content of the file", fs::read("/mnt0/file")?, vec![7; 4096])?;
     let left = statvfs("/mnt0")?.f_bfree;
     check(left + 64 > room.f_bfree, format!("{left} of {} blocks are free again", room.f_bfree))?;
-    same("segments", set.segments(), 0)?;
+    same("segments", set.segment_count(), 0)?;
     let mapping = map(&set, file("/mnt0/file")?, 1 << 20)?;
     store(mapping, 0, &[8]);
     same("content of the file", fs::read("/mnt0/file")?[0], 8)
@@ -154,15 +155,16 @@ fn no_dax(_: &mut Lab) -> Result<(), Failure> {
     let source = file("/mnt0/file")?;
     same("why", source.facts()?.granularity, Ok(GranularityReason::NoMapSync(Errno::OPNOTSUPP)))?;
     for required in [Granularity::CacheLine, Granularity::Byte] {
-        let refused = set(required).map(source.clone() as Handle, &MapConfig::new().length(1 << 20));
+        let set = set(required);
+        let refused = set.map(source.clone() as Handle, &MapConfig::new().length(1 << 20));
         let reason = MapError::GranularityNotSupported { required, available: Granularity::Page };
-        same("what was required", refused.map(|mapped| mapped.segment.length_bytes()), Err(reason))?;
+        same("what was required", refused.map(|mapped| mapped.extent().length_bytes()), Err(reason))?;
     }
     same("length of the file after refusals", fs::metadata("/mnt0/file")?.len(), 0)?;
     let set = set(Granularity::Page);
     let mapping = map(&set, source, 1 << 20)?;
     store(mapping, 5000, b"page");
-    set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    set.remove(set.part_at(mapping.start())?)?;
     same("the file", &fs::read("/mnt0/file")?[5000..5004], &b"page"[..])
 }
 

@@ -95,7 +95,7 @@ fn behind_linear(lab: &mut Lab) -> Result<(), Failure> {
     let checked: crate::sets::Handle =
         Arc::new(Checked::<_, StripedRwLock>::new(source()?).shutdown_record(ShutdownRecord::new()));
     let set = crate::sets::set(Granularity::CacheLine);
-    let verdict = set.map(checked, &MapConfig::new().length(1 << 20))?.shutdown.ok_or("no verdict")?;
+    let verdict = set.map(checked, &MapConfig::new().length(1 << 20))?.shutdown_verdict().ok_or("no verdict")?;
     same("the state", (verdict.state, verdict.current_count), (PartState::Ok, 5))?;
     refuse_other_tables(&file)
 }

@@ -6,8 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pmemset_core::error::MapError;
+use pmemset_core::event::{FromFn, from_fn};
 use pmemset_core::shutdown::{PartState, PartStates, Verdict};
-use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set, ShutdownRecord, Source};
+use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Observer, Set, ShutdownRecord, Source};
 use shim_linux::{Linux, Process, StripedRwLock};
 
 use crate::lab::{Lab, check, same};
@@ -31,7 +32,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
 const RECORD: &str = "/mnt0/record";
 
 /// Keeps each record durably before the event returns, as a program has to.
-fn keep(_: &AnySet<'_>, event: &Event<'_, Handle>) -> Answer {
+fn keep(event: &Event<'_, Handle>) -> Answer {
     let Event::SdsUpdate { record, .. } = event else { return Answer::Proceed };
     let write = || {
         let mut file = fs::File::create("/mnt0/record.new")?;
@@ -67,7 +68,10 @@ fn checked(path: &str) -> Result<Handle, Failure> {
 
 /// An empty set that keeps its sources' records.
 pub(crate) fn set<'a>(acceptable: PartStates) -> AnySet<'a> {
-    Set::new(Linux::new(), Config::new(Granularity::CacheLine).acceptable_states(acceptable).observer(&keep))
+    static KEEPER: FromFn<fn(&Event<'_, Handle>) -> Answer> = from_fn(keep);
+    let config = Config::new(Granularity::CacheLine).acceptable_states(acceptable);
+    let keeper: &'static dyn Observer<Handle> = &KEEPER;
+    Set::with_capacity(Linux::new(), config.observer(Some(keeper)), 64)
 }
 
 /// Maps with the default states, which must be refused, and returns why.
@@ -76,7 +80,7 @@ fn refusal(path: &str) -> Result<Verdict, Failure> {
     let set = set(PartStates::DEFAULT);
     let refused = set.map(checked(path)?, &MapConfig::new().length(2 << 20));
     same("the record after a refusal", kept()?.to_bytes(), before)?;
-    same("segments after a refusal", set.segments(), 0)?;
+    same("segments after a refusal", set.segment_count(), 0)?;
     match refused {
         Err(MapError::UndesirablePartState { verdict }) => Ok(verdict),
         other => Err(format!("mapping must be refused for its state: {other:?}").into()),
@@ -100,7 +104,7 @@ fn table(lab: &mut Lab) -> Result<(), Failure> {
             let record = kept()?;
             same("the record", (record.references(), record.unsafe_shutdowns()), (1, 5))?;
             check(!record.device_id().is_empty(), "the record names the device")?;
-            set.map(source, &MapConfig::new().offset(1 << 20)?.length(1 << 20))?;
+            set.map(source, &MapConfig::new().offset(1 << 20).length(1 << 20))?;
             same("references of two mappings", kept()?.references(), 2)?;
             store(mapping, 0, b"not flushed");
             crash(lab, set);
@@ -123,7 +127,7 @@ fn table(lab: &mut Lab) -> Result<(), Failure> {
             same("counts", (verdict.stored_count, verdict.current_count), (5, 6))?;
             let set = set(any);
             let mapping = map(&set, checked("/mnt0/file")?, 1 << 20)?;
-            set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+            set.remove(set.part_at(mapping.start())?)?;
             same("references after removing", kept()?.references(), 0)?;
             lab.ask("count 0 7 1")?;
             lab.again();
@@ -150,7 +154,7 @@ fn elsewhere() -> Result<(), Failure> {
     same("repaired", repaired.state, PartState::Indeterminate)?;
     let mapping = map(&set, source, 1 << 20)?;
     same("after repair", set.part_state(), Some(PartState::Ok))?;
-    set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    set.remove(set.part_at(mapping.start())?)?;
     // Clean, and on another device once more: that is no loss.
     map(&set, checked("/mnt0/file")?, 1 << 20)?;
     same("moved while clean", set.part_state(), Some(PartState::Ok))
@@ -192,7 +196,7 @@ fn device(lab: &mut Lab) -> Result<(), Failure> {
             let (set, source) = (set(PartStates::DEFAULT), checked("dax1")?);
             set.repair_shutdown_state(&source)?;
             let mapping = map(&set, source, 2 << 20)?;
-            set.remove(set.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+            set.remove(set.part_at(mapping.start())?)?;
             same("the record", (kept()?.references(), kept()?.unsafe_shutdowns()), (0, 9))?;
         }
     }
@@ -203,6 +207,6 @@ fn device(lab: &mut Lab) -> Result<(), Failure> {
 fn no_count(_: &mut Lab) -> Result<(), Failure> {
     let set = set(PartStates::all());
     let refused = set.map(checked("/mnt0/file")?, &MapConfig::new().length(1 << 20));
-    same("a record", refused.map(|mapped| mapped.segment.length_bytes()), Err(MapError::ShutdownUnsupported))?;
+    same("a record", refused.map(|mapped| mapped.extent().length_bytes()), Err(MapError::ShutdownUnsupported))?;
     check(!Path::new(RECORD).exists(), "nothing was kept")
 }

@@ -1,0 +1,52 @@
+//! Arrays that do not lie where they are used: lent by the caller, or on the heap.
+
+use core::ops::{Deref, DerefMut};
+
+/// An array whose length is known when the program runs.
+#[derive(Debug)]
+pub(crate) enum Array<'m, T> {
+    /// A slab's.
+    Lent(&'m mut [T]),
+    /// On the heap; made where it stays, and freed with its owner.
+    #[cfg(feature = "alloc")]
+    Owned(alloc::boxed::Box<[T]>),
+}
+
+impl<T> Array<'_, T> {
+    /// Returns an array of `length` elements on the heap.
+    #[cfg(feature = "alloc")]
+    pub(crate) fn on_heap(length: usize, element: impl Fn() -> T) -> Self {
+        Self::Owned((0..length).map(|_| element()).collect())
+    }
+}
+
+impl<T> Deref for Array<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Lent(array) => array,
+            #[cfg(feature = "alloc")]
+            Self::Owned(array) => array,
+        }
+    }
+}
+
+impl<T> DerefMut for Array<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        match self {
+            Self::Lent(array) => array,
+            #[cfg(feature = "alloc")]
+            Self::Owned(array) => array,
+        }
+    }
+}
+
+impl<T> AsRef<[T]> for Array<'_, T> {
+    #[inline]
+    fn as_ref(&self) -> &[T] {
+        self
+    }
+}

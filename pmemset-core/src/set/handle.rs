@@ -1,0 +1,106 @@
+//! What handles need of their set, whatever its types are; borrowed and owned handles.
+
+use super::books::Segment;
+use super::{Held, Set};
+use crate::error::LookupError;
+use crate::event::{Answer, Event, Observer};
+use crate::pins::Pinned;
+use crate::{Extent, Granularity, Platform, Source};
+
+/// How a handle keeps its set: borrowed (`&Set`), or by a share of it (`Arc<Set>`).
+///
+/// Implemented for these two only: what dereferenced to one set now and to another one then would pin in the one and
+/// unpin in the other.
+#[allow(private_bounds, reason = "what handles do with their set is for sets alone")]
+pub trait SetRef: Sealed {
+    /// The set.
+    type Set: Operations;
+
+    /// Returns the set.
+    fn set(&self) -> &Self::Set;
+}
+
+pub(crate) trait Sealed {}
+
+impl<T> Sealed for &T {}
+
+impl<T: Operations> SetRef for &T {
+    type Set = T;
+
+    #[inline]
+    fn set(&self) -> &T {
+        self
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl<T> Sealed for alloc::sync::Arc<T> {}
+
+#[cfg(feature = "alloc")]
+impl<T: Operations> SetRef for alloc::sync::Arc<T> {
+    type Set = T;
+
+    #[inline]
+    fn set(&self) -> &T {
+        self
+    }
+}
+
+/// What has been pinned, and where, and the granularity of the set.
+pub(crate) type Hold = (Held, Extent, Granularity);
+
+/// A set without its types' names.
+pub(crate) trait Operations {
+    type Platform: Platform;
+    type Source: Source + Clone;
+
+    fn platform_of(&self) -> &Self::Platform;
+    fn listens(&self) -> bool;
+    fn tell(&self, event: &Event<'_, Self::Source>) -> Answer;
+    fn unpin(&self, held: Held, extent: Extent);
+    /// Pins the part that has `address`, or else the next one above it.
+    fn hold_part_from(&self, address: usize) -> Result<Option<Hold>, LookupError>;
+    fn part_extent(&self, address: usize) -> Option<Extent>;
+    fn segment_from(&self, address: usize) -> Option<Segment<Self::Source>>;
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Operations for Set<'_, P, S, O> {
+    type Platform = P;
+    type Source = S;
+
+    #[inline]
+    fn platform_of(&self) -> &P {
+        &self.platform
+    }
+
+    #[inline]
+    fn listens(&self) -> bool {
+        self.config.observer.listens()
+    }
+
+    #[inline]
+    fn tell(&self, event: &Event<'_, S>) -> Answer {
+        if self.listens() { self.config.observer.event(event) } else { Answer::Proceed }
+    }
+
+    #[inline]
+    fn unpin(&self, held: Held, extent: Extent) {
+        match held {
+            Held::Part(slot) => self.pins.unpin(slot, Pinned::Part),
+            Held::Segment(slot) => self.pins.unpin(slot, Pinned::Segment),
+            Held::Range => self.unpin_each(&self.books.read(), extent),
+        }
+    }
+
+    fn hold_part_from(&self, address: usize) -> Result<Option<Hold>, LookupError> {
+        self.hold_part(|books| books.part_from(address))
+    }
+
+    fn part_extent(&self, address: usize) -> Option<Extent> {
+        self.books.read().part_at(address).map(|part| part.extent)
+    }
+
+    fn segment_from(&self, address: usize) -> Option<Segment<S>> {
+        self.books.read().segment_from(address)
+    }
+}
