@@ -91,7 +91,7 @@
 //!         Some(self.memory.start())
 //!     }
 //!     unsafe fn map(&self, window: Extent, _: u64) -> Result<(), MapFailure> {
-//!         if self.memory.covers(window) { Ok(()) } else { Err(Errno::NXIO) }
+//!         if self.memory.covers(window) { Ok(()) } else { Err(MapFailure::Refused(Errno::NXIO)) }
 //!     }
 //!     unsafe fn unmap(&self, _: Extent, _: u64) -> Result<(), Errno> {
 //!         Ok(())
