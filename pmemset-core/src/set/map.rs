@@ -1,6 +1,9 @@
 //! Mapping a source into the set.
 
-use super::checks::{self, settle};
+use core::cell::Cell;
+use core::mem;
+
+use super::checks::{self, Unwinding, settle};
 use super::handle::Hold;
 use super::place::{NotPlaced, Request};
 use super::{Held, Part, Set};
@@ -57,7 +60,16 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     fn map_held(&self, source: &S, config: &MapConfig) -> Result<(Hold, Extent), MapError> {
         let request = self.check(source, config)?;
         self.judge(source)?;
-        match self.map_judged(source, &request) {
+        let growth = Cell::new(None);
+        let undo = Unwinding(|| {
+            if let Some(growth) = growth.take() {
+                source.undo_growth(growth);
+            }
+            checks::withdrawn(source);
+        });
+        let placed = self.map_judged(source, &request, &growth);
+        mem::forget(undo);
+        match placed {
             Ok((slot, segment, part)) => {
                 settle(source);
                 Ok(((Held::Segment(slot), segment, request.granularity), part))
@@ -70,16 +82,20 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// Maps a source whose shutdown state is accepted: all of it, or nothing. The new segment is pinned then.
-    fn map_judged(&self, source: &S, request: &Request) -> Result<(u32, Extent, Extent), MapError> {
+    fn map_judged(
+        &self,
+        source: &S,
+        request: &Request,
+        growth: &Cell<Option<Growth>>,
+    ) -> Result<(u32, Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
         // Where nothing would have to be undone, the plan under the write lock is early enough.
-        let mut growth = None;
         if checks::shutdown_of(source).is_some() || !source.holds(range) {
             self.check_room(&self.books.read(), request)?;
-            growth = prepare(source, range)?;
+            growth.set(prepare(source, range)?);
         }
-        let announced = self.announce(source, growth, range).map_err(NotPlaced::from);
+        let announced = self.announce(source, growth.get(), range).map_err(NotPlaced::from);
         let mut placed = announced.and_then(|()| self.place(&mut self.books.write(), request, source));
         for _ in 0..OUTDATED_MAX {
             if !matches!(placed, Err(NotPlaced { outdated: true, .. })) {
@@ -88,12 +104,12 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             // Somebody has shortened the source, or taken its storage away, since it was looked at.
             let again = prepare(source, range).map_err(NotPlaced::from);
             placed = again.and_then(|more| {
-                growth = more.or(growth);
+                growth.set(more.or(growth.get()));
                 self.refuse_bad_growth(source, more, range)?;
                 self.place(&mut self.books.write(), request, source)
             });
         }
-        if let (Err(_), Some(growth)) = (&placed, growth) {
+        if let (Err(_), Some(growth)) = (&placed, growth.get()) {
             source.undo_growth(growth);
         }
         placed.map_err(|not_placed| not_placed.error)
