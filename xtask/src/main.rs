@@ -3,6 +3,7 @@
 mod appliance;
 mod bare;
 mod bench;
+mod c;
 mod demo;
 mod disassembly;
 mod foreign;
@@ -32,6 +33,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Builds libpmemset for C programs and tests it, or installs it.
+    C(c::Args),
     /// Maps a set over a file, stores records, and has a second process find them again.
     Demo(demo::Args),
     /// Runs every test; ends with `N passed, N failed, N skipped`.
@@ -56,6 +59,7 @@ enum Verb {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().verb {
+        Verb::C(args) => c::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
         Verb::Bench(args) => bench::run(&args),

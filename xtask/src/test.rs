@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::appliance;
+use crate::c;
 use crate::fuzz;
 use crate::lab;
 use crate::progress;
@@ -37,7 +38,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
     stage("workspace", &mut total, || workspace(args.filter.as_deref()));
     if args.filter.is_none() && !args.quick {
         let lab: Stage = if args.whole_lab { ("lab", lab::whole) } else { ("lab, short list", lab::short) };
-        let stages: [Stage; 8] = [
+        let stages: [Stage; 9] = [
+            ("C", c::check),
             ("fuzz", fuzz::short),
             ("cargo-fuzz", fuzz::guided),
             ("threads", sanitizer::threads),

@@ -1,25 +1,21 @@
 //! What the checks have in common: reservations and mappings that are given back at the end of each.
 #![allow(unsafe_code, reason = "the checks do with a port what a set does")]
 
-use core::cell::Cell;
-
 use super::{Breach, ensure};
-use crate::error::{MapFailure, ReserveError};
+use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform, Source, Span};
 
 /// A reservation that is released with its owner.
 pub(super) struct Reserved<'p, P: Platform> {
     platform: &'p P,
     pub(super) extent: Extent,
-    /// Something is in it that cannot be taken out, or nobody knows what: it is never released.
-    stuck: Cell<bool>,
 }
 
 impl<'p, P: Platform> Reserved<'p, P> {
     pub(super) fn new(platform: &'p P, length_bytes: usize, alignment_bytes: usize) -> Result<Self, Breach> {
         match platform.reserve(length_bytes, alignment_bytes) {
             Ok(extent) => {
-                let reserved = Self::of(platform, extent);
+                let reserved = Self { platform, extent };
                 ensure(extent.length_bytes() == length_bytes, Breach::of("the length asked for").at(extent))?;
                 Ok(reserved)
             }
@@ -29,14 +25,14 @@ impl<'p, P: Platform> Reserved<'p, P> {
 
     pub(super) fn at(platform: &'p P, extent: Extent) -> Result<Self, Breach> {
         match platform.reserve_at(extent) {
-            Ok(()) => Ok(Self::of(platform, extent)),
+            Ok(()) => Ok(Self { platform, extent }),
             Err(error) => Err(Breach::of("this address space to be free").at(extent).refused(error)),
         }
     }
 
     /// Returns a piece of address space that is reserved.
     pub(super) const fn of(platform: &'p P, extent: Extent) -> Self {
-        Self { platform, extent, stuck: Cell::new(false) }
+        Self { platform, extent }
     }
 
     /// Returns what is reserved, which is somebody else's to release from now on.
@@ -77,10 +73,8 @@ impl<'p, P: Platform> Reserved<'p, P> {
 
 impl<P: Platform> Drop for Reserved<'_, P> {
     fn drop(&mut self) {
-        if !self.stuck.get() {
-            // SAFETY: the reservation belongs to this value; `Mapping` borrows it, and has taken out what was mapped.
-            let _ = unsafe { self.platform.release(self.extent) };
-        }
+        // SAFETY: the reservation belongs to this value; `Mapping` borrows it, so nothing is mapped any more.
+        let _ = unsafe { self.platform.release(self.extent) };
     }
 }
 
@@ -156,36 +150,10 @@ impl<'p, P: Platform, S: Source<Space = P::Space> + ?Sized> Bed<'p, P, S> {
         let offset = (self.unit_bytes as u64).saturating_mul(unit as u64);
         // SAFETY: the window lies in the reservation, and every mapping before has been taken out again.
         match unsafe { self.source.map(extent, offset) } {
-            Ok(()) => Ok(Mapping {
-                source: self.source,
-                extent,
-                offset,
-                page_bytes: self.page_bytes,
-                stuck: &self.reserved.stuck,
-            }),
+            Ok(()) => Ok(Mapping { source: self.source, extent, offset, page_bytes: self.page_bytes }),
             Err(failure) => {
-                self.note(failure)?;
                 Err(Breach::of("the source to be mapped").number(offset).at(extent).because(failure.cause()))
             }
-        }
-    }
-
-    /// Takes out what was mapped in `window` by mistake.
-    pub(super) fn take_out(&self, window: Extent, offset: u64) {
-        // SAFETY: mapped just now, and nobody knows of it.
-        if unsafe { self.source.unmap(window, offset) }.is_err() {
-            self.reserved.stuck.set(true);
-        }
-    }
-
-    /// Keeps a lost window for ever.
-    pub(super) fn note(&self, failure: MapFailure) -> Result<(), Breach> {
-        match failure {
-            MapFailure::WindowLost(errno) => {
-                self.reserved.stuck.set(true);
-                Err(Breach::of("the placeholder where nobody else maps").at(self.reserved.extent).because(errno))
-            }
-            MapFailure::Refused(_) | MapFailure::Outdated(_) => Ok(()),
         }
     }
 
@@ -268,7 +236,6 @@ pub(super) struct Mapping<'b, S: Source + ?Sized> {
     pub(super) extent: Extent,
     pub(super) offset: u64,
     page_bytes: usize,
-    stuck: &'b Cell<bool>,
 }
 
 impl<S: Source + ?Sized> Mapping<'_, S> {
@@ -334,18 +301,15 @@ impl<S: Source + ?Sized> Mapping<'_, S> {
 
     pub(super) fn unmap(self) -> Result<(), Breach> {
         let this = core::mem::ManuallyDrop::new(self);
-        let unmapped = this.take_out();
-        unmapped.map_err(|errno| Breach::of("the mapping to be taken out").at(this.extent).because(errno))
-    }
-
-    fn take_out(&self) -> Result<(), Errno> {
-        // SAFETY: mapped by one call with this window and offset, taken out once, and nobody else knows of it.
-        unsafe { self.source.unmap(self.extent, self.offset) }.inspect_err(|_| self.stuck.set(true))
+        // SAFETY: mapped by one call with this window and offset, and nobody else knows of it.
+        unsafe { this.source.unmap(this.extent, this.offset) }
+            .map_err(|errno| Breach::of("the mapping to be taken out").at(this.extent).because(errno))
     }
 }
 
 impl<S: Source + ?Sized> Drop for Mapping<'_, S> {
     fn drop(&mut self) {
-        let _ = self.take_out();
+        // SAFETY: as in `unmap`.
+        let _ = unsafe { self.source.unmap(self.extent, self.offset) };
     }
 }

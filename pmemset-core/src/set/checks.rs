@@ -1,7 +1,5 @@
 //! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each removal.
 
-use core::mem;
-
 use super::Set;
 use crate::badblock::{BadBlockPolicy, BadBlocks};
 use crate::cell::{Shutdown, Step};
@@ -114,10 +112,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let mut record = ShutdownRecord::new();
         let repaired = shutdown.repair(&id, count, &mut record);
         let (verdict, sequence) = repaired.map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
-        let undo = Unwinding(|| shutdown.undo_repair(sequence));
-        let answer = self.publish(source, &record, sequence);
-        mem::forget(undo);
-        if answer == Answer::Refuse {
+        if self.publish(source, &record, sequence) == Answer::Refuse {
             shutdown.undo_repair(sequence);
             return Err(RepairError::RecordNotKept);
         }
@@ -186,22 +181,6 @@ pub(super) fn shutdown_of<S: Source>(source: &S) -> Option<Shutdown<'_>> {
 fn device<S: Source>(source: &S, id: &mut DeviceId) -> Result<u64, DeviceError> {
     let count = source.health().ok_or(DeviceError::Unsupported)?.device(id)?;
     if id.as_bytes().is_empty() { Err(DeviceError::Unsupported) } else { Ok(count) }
-}
-
-/// Calls a function when it is dropped: what an observer that panics would leave half done. Forgotten otherwise.
-pub(super) struct Unwinding<F: FnMut()>(pub(super) F);
-
-impl<F: FnMut()> Drop for Unwinding<F> {
-    fn drop(&mut self) {
-        (self.0)();
-    }
-}
-
-/// Takes back what was counted for a mapping that is not made, and tells nobody.
-pub(super) fn withdrawn<S: Source>(source: &S) {
-    if let Some(shutdown) = shutdown_of(source) {
-        shutdown.step(Step::RollBack, &mut ShutdownRecord::new());
-    }
 }
 
 /// Makes the mapping that was counted one that counts.

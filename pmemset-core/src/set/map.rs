@@ -1,9 +1,6 @@
 //! Mapping a source into the set.
 
-use core::cell::Cell;
-use core::mem;
-
-use super::checks::{self, Unwinding, settle};
+use super::checks::{self, settle};
 use super::handle::Hold;
 use super::place::{NotPlaced, Request};
 use super::{Held, Part, Set};
@@ -60,16 +57,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     fn map_held(&self, source: &S, config: &MapConfig) -> Result<(Hold, Extent), MapError> {
         let request = self.check(source, config)?;
         self.judge(source)?;
-        let growth = Cell::new(None);
-        let undo = Unwinding(|| {
-            if let Some(growth) = growth.take() {
-                source.undo_growth(growth);
-            }
-            checks::withdrawn(source);
-        });
-        let placed = self.map_judged(source, &request, &growth);
-        mem::forget(undo);
-        match placed {
+        match self.map_judged(source, &request) {
             Ok((slot, segment, part)) => {
                 settle(source);
                 Ok(((Held::Segment(slot), segment, request.granularity), part))
@@ -82,20 +70,16 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// Maps a source whose shutdown state is accepted: all of it, or nothing. The new segment is pinned then.
-    fn map_judged(
-        &self,
-        source: &S,
-        request: &Request,
-        growth: &Cell<Option<Growth>>,
-    ) -> Result<(u32, Extent, Extent), MapError> {
+    fn map_judged(&self, source: &S, request: &Request) -> Result<(u32, Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
         // Where nothing would have to be undone, the plan under the write lock is early enough.
+        let mut growth = None;
         if checks::shutdown_of(source).is_some() || !source.holds(range) {
             self.check_room(&self.books.read(), request)?;
-            growth.set(prepare(source, range)?);
+            growth = prepare(source, range)?;
         }
-        let announced = self.announce(source, growth.get(), range).map_err(NotPlaced::from);
+        let announced = self.announce(source, growth, range).map_err(NotPlaced::from);
         let mut placed = announced.and_then(|()| self.place(&mut self.books.write(), request, source));
         for _ in 0..OUTDATED_MAX {
             if !matches!(placed, Err(NotPlaced { outdated: true, .. })) {
@@ -104,12 +88,12 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             // Somebody has shortened the source, or taken its storage away, since it was looked at.
             let again = prepare(source, range).map_err(NotPlaced::from);
             placed = again.and_then(|more| {
-                growth.set(more.or(growth.get()));
+                growth = more.or(growth);
                 self.refuse_bad_growth(source, more, range)?;
                 self.place(&mut self.books.write(), request, source)
             });
         }
-        if let (Err(_), Some(growth)) = (&placed, growth.get()) {
+        if let (Err(_), Some(growth)) = (&placed, growth) {
             source.undo_growth(growth);
         }
         placed.map_err(|not_placed| not_placed.error)

@@ -5,7 +5,6 @@ pub(crate) mod checksums;
 pub(crate) mod commit;
 pub(crate) mod header;
 pub(crate) mod log;
-pub(crate) mod ring;
 pub(crate) mod table;
 pub(crate) mod tree;
 

@@ -30,8 +30,6 @@ pub(crate) enum Flaw {
     BytesOverCopies,
     WideGranule,
     FixedBesideAlignment,
-    LosesWindows,
-    UnmapFails,
     MapReachesBehind,
     MapReachesBefore,
     UnmapForgets,
@@ -64,7 +62,6 @@ pub(crate) struct Board {
     medium: Mutex<Vec<u8>>,
     failed: [FailedWriteBack; 2],
     asked: AtomicUsize,
-    released_in_use: AtomicBool,
     /// Whether the medium takes nothing now.
     broken: AtomicBool,
     _arena: Vec<u8>,
@@ -83,7 +80,6 @@ impl Board {
             medium: Mutex::new(vec![0; MEDIUM_BYTES]),
             failed: [FailedWriteBack::new(), FailedWriteBack::new()],
             asked: AtomicUsize::new(0),
-            released_in_use: AtomicBool::new(false),
             broken: AtomicBool::new(false),
             _arena: arena,
         }
@@ -92,11 +88,6 @@ impl Board {
     /// Refuses a second mapping of the same bytes.
     pub(crate) fn mapping_once(self) -> Self {
         Self { once: true, ..self }
-    }
-
-    /// Whether addresses were given back in which something is mapped, or nobody knows what.
-    pub(crate) fn was_released_in_use(&self) -> bool {
-        self.released_in_use.load(Ordering::Relaxed)
     }
 
     /// Makes the medium fail, or work again.
@@ -158,9 +149,6 @@ unsafe impl Platform for Board {
         Ok(())
     }
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        if self.mapped.lock().unwrap().iter().any(|(mapped, _)| mapped.overlaps(window)) {
-            self.released_in_use.store(true, Ordering::Relaxed);
-        }
         let mut taken = self.taken.lock().unwrap();
         let mut end = window.end();
         // From the last piece down: a reservation may have been extended in place.
@@ -218,10 +206,6 @@ unsafe impl Source for Board {
         let offset = usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?;
         let end = offset.checked_add(window.length_bytes()).ok_or(Errno::OVERFLOW)?;
         if end > self.medium.lock().unwrap().len() {
-            if self.is(Flaw::LosesWindows) {
-                self.mapped.lock().unwrap().push((window, 1 << 20));
-                return Err(MapFailure::WindowLost(Errno::NXIO));
-            }
             return Err(Errno::NXIO.into());
         }
         let mut mapped = self.mapped.lock().unwrap();
@@ -241,9 +225,6 @@ unsafe impl Source for Board {
     }
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
         let offset = usize::try_from(offset).map_err(|_| Errno::OVERFLOW)?;
-        if self.is(Flaw::UnmapFails) {
-            return Err(Errno::BUSY);
-        }
         let mut mapped = self.mapped.lock().unwrap();
         let index = mapped.iter().position(|mapping| *mapping == (window, offset)).ok_or(Errno::INVAL)?;
         mapped.swap_remove(index);

@@ -17,10 +17,9 @@ use crate::event::from_fn;
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
 use crate::set::books::Farewell;
-use crate::set::checks::shutdown_of;
 use crate::sim::{Hardware, Machine, Medium, SimSource};
 use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
-use crate::{PartStates, ShutdownRecord, Source, WithLock};
+use crate::{PartStates, ShutdownRecord, WithLock};
 
 #[test]
 fn a_part_that_grows_while_it_is_iterated_over_comes_once() {
@@ -213,33 +212,6 @@ fn an_observer_that_panics_loses_no_slot_and_leaves_the_record_dirty() {
     set.remove_range(0, usize::MAX).unwrap();
     set.repair_shutdown_state(&&pool).unwrap();
     assert_eq!(kept.lock().unwrap().0.references(), 0);
-}
-
-#[test]
-fn an_observer_that_panics_in_a_map_or_a_repair_leaves_nothing_grown_or_counted() {
-    let machine = Machine::new(Hardware::new());
-    let medium = Medium::new(0).growing_to(PAGE as u64).device(b"dimm", 1);
-    let pool: Checked<SimSource, SpinRwLock> =
-        Checked::new(machine.add_source(medium)).shutdown_record(ShutdownRecord::new());
-    let panics = AtomicBool::new(true);
-    let observer = from_fn(|event: &Event<'_, &Checked<SimSource, SpinRwLock>>| {
-        let keeps = matches!(event, Event::SdsUpdate { .. });
-        assert!(!keeps || !panics.load(Ordering::Relaxed), "this observer panics");
-        Answer::Proceed
-    });
-    let set = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine).observer(&observer), 4);
-    let page = MapConfig::new().length(PAGE);
-    for _ in 0..3 {
-        catch_unwind(AssertUnwindSafe(|| set.map(&pool, &page).map(drop))).unwrap_err();
-        assert_eq!((set.segment_count(), Source::length_bytes(&pool)), (0, Ok(0)));
-        assert_eq!(shutdown_of(&pool).unwrap().record().record, ShutdownRecord::new());
-        catch_unwind(AssertUnwindSafe(|| set.repair_shutdown_state(&&pool))).unwrap_err();
-        assert_eq!(shutdown_of(&pool).unwrap().record().record, ShutdownRecord::new());
-    }
-    panics.store(false, Ordering::Relaxed);
-    drop(set.map(&pool, &page).unwrap());
-    set.remove_range(0, usize::MAX).unwrap();
-    assert_eq!(shutdown_of(&pool).unwrap().record().record.references(), 0);
 }
 
 #[test]

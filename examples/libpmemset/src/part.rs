@@ -1,0 +1,157 @@
+//! Handles to parts. The set owns them all: it may be deleted while some are out.
+
+use core::ffi::{c_int, c_void};
+
+use pmemset_core::Part;
+use pmemset_core::error::LookupError;
+
+use crate::code;
+use crate::heap;
+use crate::set::{Descriptor, Pmemset, Set, removed};
+use crate::thread::fail;
+
+/// `struct pmemset_part_map`: one reference to a part.
+pub struct PartMap {
+    owner: *const Pmemset,
+    /// `None` only while a removal has it.
+    part: Option<Part<&'static Set>>,
+    /// Its place in the owner's list; changed under the lock of the list only.
+    place: usize,
+}
+
+impl Pmemset {
+    /// Makes a handle for C, or NULL and a message.
+    ///
+    /// # Safety
+    ///
+    /// The set is one that the C program has, and is not deleted before its handles.
+    unsafe fn hand_out(&self, found: Result<Option<Part<&Set>>, LookupError>) -> Result<*mut PartMap, c_int> {
+        let part = match found {
+            Ok(Some(part)) => part,
+            Ok(None) => return Ok(core::ptr::null_mut()),
+            Err(error) => return Err(fail(error.code(), error)),
+        };
+        // SAFETY: the set stays where it is until it is deleted, which deletes its handles first.
+        let part = unsafe { core::mem::transmute::<Part<&Set>, Part<&'static Set>>(part) };
+        let mut handles = self.handles.lock();
+        let record = PartMap { owner: self, part: Some(part), place: handles.len() };
+        let Some(handle) = heap::new(record).filter(|_| handles.try_reserve(1).is_ok()) else {
+            return Err(fail(code::ENOMEM, "out of memory"));
+        };
+        handles.push(handle);
+        Ok(handle)
+    }
+
+    /// Takes a handle out of the list.
+    ///
+    /// # Safety
+    ///
+    /// It is in the list of this set.
+    unsafe fn unlist(&self, handle: *mut PartMap) {
+        let mut handles = self.handles.lock();
+        // SAFETY: listed, so it has not been deleted.
+        let place = unsafe { (*handle).place };
+        if place < handles.len() {
+            handles.swap_remove(place);
+            if let Some(moved) = handles.get(place) {
+                // SAFETY: listed, so it has not been deleted.
+                unsafe { (**moved).place = place };
+            }
+        }
+    }
+}
+
+/// Makes `*pmap` lead to what was found, or to nothing; returns 0 or why.
+///
+/// # Safety
+///
+/// `pmap` is NULL or writable; `set` is NULL, or a set that is not deleted meanwhile.
+unsafe fn find(
+    set: *const Pmemset,
+    pmap: *mut *mut PartMap,
+    find: impl FnOnce(&Pmemset) -> Result<Option<Part<&Set>>, LookupError>,
+) -> c_int {
+    // SAFETY: as the caller promises.
+    let (Some(set), false) = (unsafe { set.as_ref() }, pmap.is_null()) else {
+        return fail(code::EINVAL, "the set, or the place for the handle, is NULL");
+    };
+    // SAFETY: as the caller promises.
+    let handle = unsafe { set.hand_out(find(set)) };
+    // SAFETY: as the caller promises.
+    unsafe { pmap.write(handle.unwrap_or(core::ptr::null_mut())) };
+    handle.err().unwrap_or(0)
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmemset_first_part_map(set: *const Pmemset, pmap: *mut *mut PartMap) {
+    // SAFETY: the caller's pointers.
+    unsafe { find(set, pmap, |set| set.set.first_part()) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmemset_next_part_map(set: *const Pmemset, cur: *const PartMap, next: *mut *mut PartMap) {
+    // SAFETY: the caller's pointer.
+    let current = unsafe { cur.as_ref() }.and_then(|current| current.part.as_ref());
+    // SAFETY: the caller's pointers.
+    unsafe { find(set, next, |_| current.map_or(Ok(None), Part::next_part)) };
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmemset_part_map_by_address(
+    set: *const Pmemset,
+    pmap: *mut *mut PartMap,
+    addr: *const c_void,
+) -> c_int {
+    // SAFETY: the caller's pointers.
+    unsafe { find(set, pmap, |set| set.set.part_at(addr.addr()).map(Some)) }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmemset_descriptor_part_map(pmap: *const PartMap) -> Descriptor {
+    // SAFETY: the caller's pointer.
+    match unsafe { pmap.as_ref() }.and_then(|handle| handle.part.as_ref()) {
+        Some(part) => part.current_extent().into(),
+        None => {
+            fail(code::EINVAL, "the handle is NULL");
+            Descriptor { address: core::ptr::null_mut(), size: 0 }
+        }
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmemset_part_map_drop(pmap: *mut *mut PartMap) {
+    // SAFETY: the caller's pointer.
+    let Some(handle) = (unsafe { heap::inside(pmap) }) else { return };
+    // SAFETY: its set lives, or the handle would have gone with it.
+    if let Some(owner) = unsafe { handle.owner.as_ref() } {
+        // SAFETY: made by this set.
+        unsafe { owner.unlist(handle) };
+        // SAFETY: the caller's pointer.
+        unsafe { heap::delete(pmap) };
+    }
+}
+
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn pmemset_remove_part_map(set: *const Pmemset, pmap: *mut *mut PartMap) -> c_int {
+    // SAFETY: the caller's pointers.
+    let handle = unsafe { heap::inside(pmap) };
+    // SAFETY: the caller's pointer.
+    let (Some(owner), Some(handle)) = (unsafe { set.as_ref() }, handle) else {
+        return fail(code::EINVAL, "the set or the handle is NULL");
+    };
+    if !core::ptr::eq(handle.owner, set) {
+        return fail(code::PART_NOT_FOUND, "the handle is one of another set");
+    }
+    let Some(part) = handle.part.take() else {
+        return fail(code::PART_NOT_FOUND, "another thread is removing the part by this handle");
+    };
+    if let Err(refused) = owner.set.try_remove(part) {
+        handle.part = Some(refused.part);
+        return removed(Err(refused.error));
+    }
+    // SAFETY: made by this set.
+    unsafe { owner.unlist(handle) };
+    // SAFETY: the caller's pointer.
+    unsafe { heap::delete(pmap) };
+    0
+}

@@ -1,0 +1,138 @@
+//! Where the parts of a set go: anywhere in the process, or into a reservation of libpmem2 that the caller has made.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::ffi::c_void;
+
+use lock_api::Mutex;
+use pmemset_core::arch::{Cpu, StoreKind};
+use pmemset_core::error::ReserveError;
+use pmemset_core::{Errno, Extent, Platform, Reservation, ReservationError};
+use rustix_futex_sync::RawMutex;
+use shim_linux::{Linux, Process, StripedRwLock};
+
+/// `struct pmem2_vm_reservation`, which is libpmem2's.
+pub enum Pmem2Reservation {}
+
+unsafe extern "C" {
+    fn pmemset_pmem2_window_(reservation: *mut Pmem2Reservation, size: *mut usize) -> *mut c_void;
+}
+
+/// How many segments all sets in one reservation may have.
+const SEGMENTS: usize = 65_536;
+
+/// A window that somebody else has reserved, and keeps: given away once, to the reservation that is made of it.
+pub(crate) struct Adopted(Extent);
+
+// SAFETY: the caller's reservation is made of placeholders as ours are, and libpmem2 places nothing in it unasked.
+unsafe impl Platform for Adopted {
+    type Lock = StripedRwLock;
+    type Space = Process;
+
+    fn space(&self) -> Process {
+        Process
+    }
+    fn page_size_bytes(&self) -> usize {
+        Linux.page_size_bytes()
+    }
+    fn cpu(&self) -> &Cpu {
+        const { &LINUX }.cpu()
+    }
+    fn reserve(&self, _: usize, _: usize) -> Result<Extent, ReserveError> {
+        Err(ReserveError::CannotFit)
+    }
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        if window == self.0 { Ok(()) } else { Err(ReserveError::Occupied) }
+    }
+    unsafe fn release(&self, _: Extent) -> Result<(), Errno> {
+        Ok(()) // the caller's pmem2_vm_reservation_delete does
+    }
+}
+
+const LINUX: Linux = Linux::new();
+
+type Window = Reservation<'static, Adopted>;
+
+/// The reservations that sets are in, so that two sets in one know of each other.
+static WINDOWS: Mutex<RawMutex, Vec<Weak<Window>>> = Mutex::new(Vec::new());
+
+/// Where the parts of one set go.
+pub(crate) enum Place {
+    Anywhere,
+    Inside(Arc<Window>),
+}
+
+impl Place {
+    /// Adopts the caller's reservation; NULL is none.
+    pub(crate) fn new(reservation: *mut Pmem2Reservation) -> Result<Self, ReservationError> {
+        if reservation.is_null() {
+            return Ok(Self::Anywhere);
+        }
+        let mut size = 0;
+        // SAFETY: the caller's pointer is libpmem2's; `size` is writable.
+        let start = unsafe { pmemset_pmem2_window_(reservation, &raw mut size) };
+        let Some(window) = Extent::new(start.addr(), size).filter(|window| window.start() != 0) else {
+            return Err(ReservationError::AddressSpace { cause: ReserveError::Failed(Errno::OPNOTSUPP) });
+        };
+        let mut windows = WINDOWS.lock();
+        windows.retain(|known| known.strong_count() > 0);
+        if let Some(known) = windows.iter().filter_map(Weak::upgrade).find(|known| known.extent() == window) {
+            return Ok(Self::Inside(known));
+        }
+        let made = Arc::new(Reservation::at_with_capacity(Adopted(window), window, SEGMENTS)?);
+        windows.push(Arc::downgrade(&made));
+        Ok(Self::Inside(made))
+    }
+}
+
+macro_rules! each {
+    ($self:ident, $to:ident => $call:expr) => {
+        match $self {
+            Place::Anywhere => {
+                let $to = &LINUX;
+                $call
+            }
+            Place::Inside($to) => $call,
+        }
+    };
+}
+
+// SAFETY: every call goes to one of two platforms of one kind, always the same.
+unsafe impl Platform for Place {
+    type Lock = StripedRwLock;
+    type Space = Process;
+
+    fn space(&self) -> Process {
+        Process
+    }
+    fn page_size_bytes(&self) -> usize {
+        LINUX.page_size_bytes()
+    }
+    fn cpu(&self) -> &Cpu {
+        const { &LINUX }.cpu()
+    }
+    fn alignment_for(&self, length_bytes: usize) -> usize {
+        each!(self, to => to.alignment_for(length_bytes))
+    }
+    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
+        each!(self, to => to.reserve(length_bytes, alignment_bytes))
+    }
+    fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        each!(self, to => to.reserve_at(window))
+    }
+    fn may_reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ReserveError> {
+        each!(self, to => to.may_reserve(length_bytes, alignment_bytes))
+    }
+    fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        each!(self, to => to.may_reserve_at(window))
+    }
+    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
+        // SAFETY: the caller's promise is passed on as it is.
+        each!(self, to => unsafe { to.release(window) })
+    }
+    #[inline]
+    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { LINUX.copy(dest, source, length_bytes, kind) }
+    }
+}

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* 32 threads map, look up and remove, 1,000 times each, in one set. */
+#include <pthread.h>
+
+#include "check.h"
+
+#define THREADS 32
+#define ROUNDS 1000
+
+static struct pmemset *set;
+static struct pmemset_source *src;
+static struct pmemset_map_config *map_cfg;
+
+/* The first call that failed in a thread, or NULL. */
+static void *
+work(void *unused)
+{
+	int i;
+
+	(void)unused;
+	for (i = 0; i < ROUNDS; i++) {
+		struct pmemset_part_descriptor desc;
+		struct pmemset_part_map *part;
+
+		if (pmemset_map(set, src, map_cfg, &desc) != 0)
+			return "map";
+		if (pmemset_part_map_by_address(set, &part, desc.addr) != 0)
+			return "by_address";
+		if (pmemset_remove_part_map(set, &part) != 0)
+			return "remove";
+		if (part != NULL)
+			return "handle";
+	}
+	return NULL;
+}
+
+static void
+map_look_up_remove(void)
+{
+	pthread_t thread[THREADS];
+	size_t bytes;
+	int i;
+
+	set = check_set();
+	src = check_source(SEGMENT);
+	OK(pmemset_map_config_new(&map_cfg));
+	pmemset_map_config_set_length(map_cfg, SEGMENT);
+	for (i = 0; i < THREADS; i++)
+		OK(pthread_create(&thread[i], NULL, work, NULL));
+	for (i = 0; i < THREADS; i++) {
+		void *failed = NULL;
+
+		OK(pthread_join(thread[i], &failed));
+		if (failed != NULL)
+			printf("  failed: %s\n", (char *)failed);
+		CHECK(failed == NULL);
+	}
+	EQUAL(check_parts(set, &bytes), 0);
+	OK(pmemset_map_config_delete(&map_cfg));
+	check_close(&set, &src);
+}
+
+static void *
+fail_here(void *seen)
+{
+	struct pmemset_source *none = NULL;
+
+	/* A thread begins without a message, and keeps its own. */
+	*(int *)seen = pmemset_errormsg()[0] == '\0';
+	pmemset_source_from_file(&none, NULL);
+	*(int *)seen += pmemset_errormsg()[0] != '\0';
+	return NULL;
+}
+
+static void
+message_belongs_to_the_thread(void)
+{
+	struct pmemset_source *none = NULL;
+	char before[256];
+	pthread_t thread;
+	int seen = 0;
+
+	pmemset_source_from_file(&none, "missing");
+	snprintf(before, sizeof before, "%s", pmemset_errormsg());
+	OK(pthread_create(&thread, NULL, fail_here, &seen));
+	OK(pthread_join(thread, NULL));
+	EQUAL(seen, 2);
+	CHECK(strncmp(before, pmemset_errormsg(), sizeof before - 1) == 0);
+}
+
+static const struct check_case cases[] = {
+	CHECK_CASE(map_look_up_remove),
+	CHECK_CASE(message_belongs_to_the_thread),
+};
+CHECK_MAIN(cases)
