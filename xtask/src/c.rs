@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bare::run as run_command;
+use crate::packages;
 use crate::tools::{self, Outcome, Tally, find_program, output_of, root};
 
 #[derive(clap::Args)]
@@ -70,12 +71,25 @@ pub(crate) fn check() -> Tally {
     for (kind, dynamic) in [("shared", true), ("static", false)] {
         for program in PROGRAMS {
             tally.run(&format!("{program}.c on the {kind} library"), || {
-                let built = compile(&source().join(format!("tests/{program}.c")), &prefix, dynamic)?;
+                let built = compile(program, &prefix, dynamic, &[])?;
                 cases(Command::new(built), &fresh_folder(&format!("{program}-{kind}"))?)
             });
         }
     }
-    tally.run("the first example finds its record again", || example(&prefix));
+    let beside = "pmem2.c, beside libpmem2";
+    match packages::install(&["libpmem2-dev"]) {
+        Err(reason) => tally.skip(beside, &reason),
+        Ok(()) => tally.run(beside, || {
+            let built = compile("pmem2", &prefix, true, &["-lpmem2"])?;
+            cases(Command::new(built), &fresh_folder("pmem2")?)
+        }),
+    }
+    tally.run("the first example finds its record again", || {
+        let program = compile("readme", &prefix, true, &[])?;
+        example(&program, "readme", None)
+    });
+    tally
+        .run("a program that was linked with another library of these names runs with this one", || preloaded(&prefix));
     let memory = "no access is wrong and nothing leaks (valgrind)";
     if find_program("valgrind").is_none() {
         tally.skip(memory, "no valgrind (apt-get install valgrind)");
@@ -202,8 +216,9 @@ fn header(compiler: &str, standard: &str, prefix: &Path) -> Result<(), String> {
     run_command(command.arg(source().join("tests/header.c"))).map(drop)
 }
 
-fn compile(program: &Path, prefix: &Path, dynamic: bool) -> Result<PathBuf, String> {
-    let name = program.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+/// Builds the C program `name`; `more` goes to the linker.
+fn compile(name: &str, prefix: &Path, dynamic: bool, more: &[&str]) -> Result<PathBuf, String> {
+    let program = source().join(format!("tests/{name}.c"));
     let built = folder().join(format!("{name}-{}", if dynamic { "shared" } else { "static" }));
     let lib = prefix.join("lib");
     let mut cc = Command::new("cc");
@@ -215,7 +230,7 @@ fn compile(program: &Path, prefix: &Path, dynamic: bool) -> Result<PathBuf, Stri
     } else {
         cc.arg(lib.join("libpmemset.a"));
     }
-    run_command(cc.arg("-o").arg(&built))?;
+    run_command(cc.args(more).arg("-o").arg(&built))?;
     Ok(built)
 }
 
@@ -236,21 +251,51 @@ fn cases(mut program: Command, files: &Path) -> Result<(), String> {
     if good { Ok(()) } else { Err(format!("{}\n{said}{}", output.status, String::from_utf8_lossy(&output.stderr))) }
 }
 
-fn example(prefix: &Path) -> Result<(), String> {
-    let program = compile(&source().join("tests/readme.c"), prefix, true)?;
-    let file = fresh_folder("readme")?.join("records");
+/// Runs the first example twice, with `preload` before other libraries.
+fn example(program: &Path, name: &str, preload: Option<&Path>) -> Result<(), String> {
+    let file = fresh_folder(name)?.join("records");
     for wanted in ["new\n", "found: remember me\n"] {
-        let said = output_of(&program.to_string_lossy(), &[&file])?;
-        if said != wanted {
-            return Err(format!("it says {said:?}, not {wanted:?}"));
+        let mut command = Command::new(program);
+        if let Some(library) = preload {
+            command.env("LD_PRELOAD", library);
+        }
+        let output = command.arg(&file).output().map_err(|error| error.to_string())?;
+        // What the loader has to complain of, it does there.
+        let said = [output.stdout, output.stderr].concat();
+        if said != wanted.as_bytes() {
+            return Err(format!("it says {:?}, not {wanted:?}", String::from_utf8_lossy(&said)));
         }
     }
     Ok(())
 }
 
+/// Links the first example with a library in which every function fails, and runs it with ours before that.
+fn preloaded(prefix: &Path) -> Result<(), String> {
+    let other = folder().join("other");
+    fs::create_dir_all(&other).map_err(|error| error.to_string())?;
+    let functions: Vec<String> = names()?.iter().map(|name| format!("int {name}(void) {{ return -1; }}\n")).collect();
+    let (code, library) = (other.join("other.c"), other.join(SONAME));
+    fs::write(&code, functions.concat()).map_err(|error| error.to_string())?;
+    let mut script = std::ffi::OsString::from("-Wl,--version-script=");
+    script.push(source().join("libpmemset.map"));
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-fno-builtin"]).arg(format!("-Wl,-soname,{SONAME}")).arg(script);
+    run_command(cc.arg(&code).arg("-o").arg(&library))?;
+    let program = folder().join("readme-other");
+    let mut path = std::ffi::OsString::from("-Wl,-rpath,");
+    path.push(&other);
+    let mut cc = Command::new("cc");
+    cc.arg("-I").arg(prefix.join("include")).arg(source().join("tests/readme.c")).arg(&library).arg(path);
+    run_command(cc.arg("-o").arg(&program))?;
+    if example(&program, "readme-other", None).is_ok() {
+        return Err("the other library is not what it runs with by itself".into());
+    }
+    example(&program, "readme-preloaded", Some(&prefix.join("lib").join(SONAME)))
+}
+
 fn valgrind(prefix: &Path) -> Result<(), String> {
     for program in ["objects", "parts", "events"] {
-        let built = compile(&source().join(format!("tests/{program}.c")), prefix, true)?;
+        let built = compile(program, prefix, true, &[])?;
         let mut command = Command::new("valgrind");
         command.args(["-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(built);
         cases(command, &fresh_folder(&format!("{program}-valgrind"))?)

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Together with libpmem2: its sources, and reservations of the caller's. */
+#include <libpmem2.h>
+
+#include "check.h"
+
+static struct pmem2_vm_reservation *
+reserve(size_t length)
+{
+	struct pmem2_vm_reservation *res = NULL;
+
+	OK(pmem2_vm_reservation_new(&res, NULL, length));
+	return res;
+}
+
+static struct pmemset *
+set_inside(struct pmem2_vm_reservation *res)
+{
+	struct pmemset_config *cfg = check_config();
+	struct pmemset *set = NULL;
+
+	pmemset_config_set_reservation(cfg, res);
+	OK(pmemset_new(&set, cfg));
+	OK(pmemset_config_delete(&cfg));
+	return set;
+}
+
+static void
+unchanged(struct pmem2_vm_reservation *res, void *address, size_t length)
+{
+	CHECK(pmem2_vm_reservation_get_address(res) == address);
+	EQUAL(pmem2_vm_reservation_get_size(res), length);
+}
+
+static void
+source_of_libpmem2(void)
+{
+	struct pmemset *set = check_set();
+	struct pmemset_source *src = NULL;
+	struct pmem2_source *theirs = NULL;
+	struct pmemset_part_descriptor desc;
+	int fd = open(check_file(SEGMENT), O_RDWR);
+
+	OK(pmem2_source_from_fd(&theirs, fd));
+	OK(pmemset_source_from_pmem2(&src, theirs));
+	OK(pmem2_source_delete(&theirs));
+	close(fd);
+	OK(pmemset_map(set, src, NULL, &desc));
+	EQUAL(desc.size, SEGMENT);
+	pmemset_memset(set, desc.addr, 7, SEGMENT, 0);
+	OK(pmemset_source_delete(&src));
+	OK(pmemset_delete(&set));
+
+	src = (struct pmemset_source *)&src;
+	OK(pmem2_source_from_anon(&theirs, SEGMENT));
+	FAILS(pmemset_source_from_pmem2(&src, theirs), -100035);
+	CHECK(src == NULL);
+	OK(pmem2_source_delete(&theirs));
+}
+
+static void
+reservation_is_filled(void)
+{
+	struct pmem2_vm_reservation *res = reserve(3 * SEGMENT);
+	char *base = pmem2_vm_reservation_get_address(res);
+	struct pmemset *set = set_inside(res);
+	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_descriptor desc;
+	size_t i, bytes;
+
+	for (i = 0; i < 3; i++) {
+		OK(check_map(set, src, 0, SEGMENT, &desc));
+		CHECK((char *)desc.addr == base + i * SEGMENT);
+		memset(desc.addr, 1, desc.size);
+	}
+	EQUAL(check_parts(set, &bytes), 3);
+	FAILS(check_map(set, src, 0, SEGMENT, NULL),
+			PMEMSET_E_CANNOT_FIT_PART_MAP);
+	OK(pmemset_remove_range(set, base + SEGMENT, 1));
+	OK(check_map(set, src, 0, SEGMENT, &desc));
+	CHECK((char *)desc.addr == base + SEGMENT);
+	unchanged(res, base, 3 * SEGMENT);
+	check_close(&set, &src);
+	unchanged(res, base, 3 * SEGMENT);
+	OK(pmem2_vm_reservation_delete(&res));
+}
+
+static void
+coalesced_in_a_reservation(void)
+{
+	struct pmem2_vm_reservation *res = reserve(3 * SEGMENT);
+	char *base = pmem2_vm_reservation_get_address(res);
+	struct pmemset *set = set_inside(res);
+	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_descriptor desc;
+	struct pmemset_part_map *part;
+	size_t i;
+
+	OK(pmemset_set_contiguous_part_coalescing(set,
+			PMEMSET_COALESCING_FULL));
+	for (i = 0; i < 3; i++)
+		OK(check_map(set, src, 0, SEGMENT, &desc));
+	CHECK((char *)desc.addr == base);
+	EQUAL(desc.size, 3 * SEGMENT);
+	FAILS(check_map(set, src, 0, SEGMENT, NULL),
+			PMEMSET_E_CANNOT_COALESCE_PARTS);
+	OK(pmemset_remove_range(set, base, 1));
+	OK(pmemset_remove_range(set, base + 2 * SEGMENT, 1));
+	OK(check_map(set, src, 0, SEGMENT, &desc));
+	pmemset_first_part_map(set, &part);
+	CHECK(pmemset_descriptor_part_map(part).addr == base + SEGMENT);
+	EQUAL(pmemset_descriptor_part_map(part).size, 2 * SEGMENT);
+	check_close(&set, &src); /* with the handle out */
+	OK(pmem2_vm_reservation_delete(&res));
+}
+
+static void
+too_small_or_in_pieces(void)
+{
+	struct pmem2_vm_reservation *res = reserve(6 * SEGMENT);
+	char *base = pmem2_vm_reservation_get_address(res);
+	struct pmemset *set = set_inside(res);
+	struct pmemset_source *src = check_source(MIB);
+	size_t i, bytes;
+
+	FAILS(check_map(set, src, 0, 7 * SEGMENT, NULL),
+			PMEMSET_E_CANNOT_FIT_PART_MAP);
+	EQUAL(check_parts(set, &bytes), 0);
+	for (i = 0; i < 6; i++)
+		OK(check_map(set, src, 0, SEGMENT, NULL));
+	for (i = 0; i < 6; i += 2)
+		OK(pmemset_remove_range(set, base + i * SEGMENT, 1));
+	FAILS(check_map(set, src, 0, 2 * SEGMENT, NULL),
+			PMEMSET_E_CANNOT_FIT_PART_MAP);
+	unchanged(res, base, 6 * SEGMENT);
+	check_close(&set, &src);
+	OK(pmem2_vm_reservation_delete(&res));
+}
+
+static void
+two_sets_in_one_reservation(void)
+{
+	struct pmem2_vm_reservation *res = reserve(2 * SEGMENT);
+	char *base = pmem2_vm_reservation_get_address(res);
+	struct pmemset *one = set_inside(res), *two = set_inside(res);
+	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_descriptor a, b;
+
+	OK(check_map(one, src, 0, SEGMENT, &a));
+	OK(check_map(two, src, 0, SEGMENT, &b));
+	CHECK((char *)a.addr == base && (char *)b.addr == base + SEGMENT);
+	OK(pmemset_delete(&one));
+	OK(check_map(two, src, 0, SEGMENT, &a));
+	CHECK((char *)a.addr == base);
+	check_close(&two, &src);
+	/* Another set may come afterwards. */
+	one = set_inside(res);
+	OK(pmemset_delete(&one));
+	OK(pmem2_vm_reservation_delete(&res));
+}
+
+static const struct check_case cases[] = {
+	CHECK_CASE(source_of_libpmem2),
+	CHECK_CASE(reservation_is_filled),
+	CHECK_CASE(coalesced_in_a_reservation),
+	CHECK_CASE(too_small_or_in_pieces),
+	CHECK_CASE(two_sets_in_one_reservation),
+};
+CHECK_MAIN(cases)
