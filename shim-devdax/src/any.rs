@@ -9,6 +9,7 @@ use pmemset_core::cell::Shutdown;
 use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlockPolicy, DeepFlush, Errno, Extent, Health, Source, Span, forward_source};
+use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::path::Arg;
 use shim_linux::nd::{Attribute, NdError};
@@ -26,6 +27,15 @@ pub enum AnySource {
     File(FileSource),
     /// A device DAX.
     Dax(DaxSource),
+}
+
+impl AsFd for AnySource {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::File(source) => source.as_fd(),
+            Self::Dax(source) => source.as_fd(),
+        }
+    }
 }
 
 impl AnySource {

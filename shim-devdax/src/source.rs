@@ -158,13 +158,15 @@ impl<F: AsFd> DaxSource<F> {
         self.durability
     }
 
-    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
-    }
-
     fn is_aligned(&self, window: Extent, offset: u64) -> bool {
         let alignment = self.device.alignment_bytes();
         window.is_aligned(alignment) && offset & (alignment as u64).wrapping_sub(1) == 0
+    }
+}
+
+impl<F: AsFd> AsFd for DaxSource<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -269,7 +271,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
         }
         // Without `MAP_SYNC`: the driver accepts it and does nothing about it.
         // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window.
-        unsafe { self.mapper.map(window, self.fd(), offset, false) }
+        unsafe { self.mapper.map(window, self.as_fd(), offset, false) }
     }
 
     /// Fails with `EINVAL` off the device's alignment.

@@ -146,6 +146,16 @@ impl<F: AsFd> FileSource<F> {
     }
 }
 
+/// Locks, seals, and holes punched into bytes that are not mapped: what the file is asked beside the set.
+///
+/// Cutting the file short, or punching holes where it is mapped, takes storage from under its parts: stores there may
+/// raise `SIGBUS`. A part that is mapped later finds storage again, if the file may grow.
+impl<F: AsFd> AsFd for FileSource<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// What is known of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

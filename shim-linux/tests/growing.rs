@@ -74,6 +74,29 @@ fn holes_of_a_file_that_may_grow_are_filled_where_it_is_mapped() {
     }
 }
 
+/// Storage is given back where nothing is mapped any more, through the source's descriptor, and had again by mapping.
+#[test]
+fn a_hole_punched_through_the_source_is_filled_when_it_is_mapped_again() {
+    for folder in [Folder::on_disk("punched"), Folder::in_memory("punched")] {
+        let path = folder.join("file");
+        let source = FileSource::open(&path, OpenOptions::new().create_always()).unwrap();
+        let set = set();
+        let config = MapConfig::new().length(64 * PAGE as usize);
+        let part = set.map(&source, &config).unwrap();
+        part.write(0, b"forget me").unwrap();
+        set.remove(part).unwrap();
+        let full = allocated(&path);
+        let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
+        rustix::fs::fallocate(source.as_fd(), flags, 0, 32 * PAGE).unwrap();
+        assert!(allocated(&path) < full);
+        let part = set.map(&source, &config).unwrap();
+        assert_eq!((length(&path), allocated(&path) >= 64 * PAGE), (64 * PAGE, true));
+        let mut bytes = [1; 9];
+        part.read(0, &mut bytes).unwrap();
+        assert_eq!(bytes, [0; 9]);
+    }
+}
+
 /// Checks on the file system at `mount`, of about a MiB, that nothing is promised that is not there.
 fn check_full(mount: &Path) {
     let path = mount.join("file");

@@ -33,12 +33,12 @@ impl<'t> Firmware<'t> {
         let device = self.tree.find().unwrap();
         let source = self.tree.source().unwrap();
         // What the firmware leaves in cleared bytes; the rest is 1 too and has to stay.
-        rustix::io::pwrite(source.fd(), &[1; 64 << 10], 0).unwrap();
+        rustix::io::pwrite(&source, &[1; 64 << 10], 0).unwrap();
         let zero = |cleared| crate::mcsafe::zero(&source, cleared).map_err(|_| ClearError::StillBad);
         let before = self.cleared.borrow().len();
         let result = clear_with(&device, Span::new(offset, length_bytes).unwrap(), &|| Ok(self), &zero);
         let mut bytes = std::vec![0; 64 << 10];
-        rustix::io::pread(source.fd(), bytes.as_mut_slice(), 0).unwrap();
+        rustix::io::pread(&source, bytes.as_mut_slice(), 0).unwrap();
         if self.honest {
             let zeroed = |at: u64| {
                 self.cleared.borrow()[before..].iter().any(|(start, length)| (*start..start + length).contains(&at))

@@ -51,7 +51,7 @@ fn copies_take_any_range_and_leave_nothing_mapped() {
             assert_eq!(source.write_mcsafe(offset, &stored), Ok(()));
             assert_eq!(source.read_mcsafe(offset, &mut found), Ok(()));
             assert!(found == stored, "{offset}, {length}");
-            rustix::io::pread(source.fd(), found.as_mut_slice(), offset).unwrap();
+            rustix::io::pread(&source, found.as_mut_slice(), offset).unwrap();
             assert!(found == stored, "{offset}, {length} in the device");
             drop((stored, found));
         }
@@ -70,7 +70,7 @@ fn nothing_beyond_the_device_is_copied() {
         assert_eq!(source.write_mcsafe(offset, &vec![1; length]), out, "{offset}");
     }
     let mut behind = [0; 8];
-    rustix::io::pread(source.fd(), &mut behind, 32 * MIB).unwrap();
+    rustix::io::pread(&source, &mut behind, 32 * MIB).unwrap();
     assert_eq!(behind, [0; 8]);
 }
 

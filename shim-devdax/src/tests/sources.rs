@@ -235,7 +235,7 @@ fn stores_reach_the_device() {
     // SAFETY: inside of the mapping.
     unsafe { core::ptr::with_exposed_provenance_mut::<u8>(address).write_volatile(42) };
     let mut byte = [0];
-    rustix::io::pread(source.fd(), &mut byte, 4 * MIB + 12_345).unwrap();
+    rustix::io::pread(&source, &mut byte, 4 * MIB + 12_345).unwrap();
     assert_eq!(byte, [42]);
     assert_eq!(source.sync(segment, 4 * MIB), Err(Errno::OPNOTSUPP));
 }
