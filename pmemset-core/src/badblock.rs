@@ -20,12 +20,66 @@ pub enum BadBlocks {
         more: bool,
     },
     /// The platform cannot tell.
-    Unknown(Errno),
+    Unknown(Untold),
 }
 
 impl BadBlocks {
     /// What a source answers that knows nothing of bad blocks.
-    pub const UNKNOWN: Self = Self::Unknown(Errno::OPNOTSUPP);
+    pub const UNKNOWN: Self = Self::Unknown(Untold::Unsupported);
+}
+
+/// Why a platform cannot tell what is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Untold {
+    /// The source is on nothing that lists bad blocks: an ordinary disk, memory on no nd bus.
+    NoRegion,
+    /// It cannot be read where on the medium the source is: which of the bad blocks are its own is not known.
+    NoBounds(Errno),
+    /// The medium has no list, or nobody fills it.
+    Unsupported,
+    /// The list cannot be read.
+    Failed(Errno),
+}
+
+impl Untold {
+    /// Returns libpmemset's number for this reason.
+    #[must_use]
+    pub const fn code(self) -> i32 {
+        match self {
+            Self::NoRegion => -200_036,
+            Self::NoBounds(_) => -200_037,
+            Self::Unsupported => -200_038,
+            Self::Failed(cause) => cause.code(),
+        }
+    }
+}
+
+impl From<Errno> for Untold {
+    fn from(cause: Errno) -> Self {
+        if cause == Errno::OPNOTSUPP { Self::Unsupported } else { Self::Failed(cause) }
+    }
+}
+
+impl fmt::Display for Untold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoRegion => f.write_str("the source is on no region, which would list them"),
+            Self::NoBounds(cause) => write!(f, "where the source is on its region cannot be read: {cause}"),
+            Self::Unsupported => f.write_str("the medium does not list them"),
+            Self::Failed(cause) => write!(f, "the list cannot be read: {cause}"),
+        }
+    }
+}
+
+impl core::error::Error for Untold {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NoBounds(cause) | Self::Failed(cause) => Some(cause),
+            _ => None,
+        }
+    }
 }
 
 /// When bad blocks keep a source from being mapped; the stricter, the greater.
@@ -54,7 +108,7 @@ pub enum ClearError {
         length_bytes: u64,
     },
     /// What is bad cannot be told, so nothing was touched.
-    Unknown(Errno),
+    Unknown(Untold),
     /// The platform refused or failed; what was cleared before stays cleared.
     Failed(Errno),
     /// The platform said that it cleared the block, and still lists it.
@@ -66,7 +120,8 @@ impl ClearError {
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
-            Self::Unsupported | Self::Unknown(_) => -200_038,
+            Self::Unsupported => -200_038,
+            Self::Unknown(reason) => reason.code(),
             Self::OutOfRange { .. } => -200_033,
             Self::Failed(cause) => cause.code(),
             Self::StillBad => -200_032,
@@ -79,7 +134,7 @@ impl fmt::Display for ClearError {
         match *self {
             Self::Unsupported => f.write_str("the source cannot clear bad blocks"),
             Self::OutOfRange { length_bytes } => write!(f, "the block is not inside the source's {length_bytes} bytes"),
-            Self::Unknown(cause) => write!(f, "what is bad cannot be told, nothing was touched: {cause}"),
+            Self::Unknown(reason) => write!(f, "what is bad cannot be told, nothing was touched: {reason}"),
             Self::Failed(cause) => write!(f, "the block could not be cleared: {cause}"),
             Self::StillBad => f.write_str("the block is bad after it was cleared"),
         }
@@ -89,7 +144,8 @@ impl fmt::Display for ClearError {
 impl core::error::Error for ClearError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
-            Self::Failed(cause) | Self::Unknown(cause) => Some(cause),
+            Self::Failed(cause) => Some(cause),
+            Self::Unknown(reason) => Some(reason),
             _ => None,
         }
     }

@@ -156,7 +156,7 @@ mod by_hand {
                 Self::RecordNotKept => write!(f, "RecordNotKept"),
                 Self::BadBlock { block } => write!(f, "BadBlock {{ block: {} }}", block),
                 Self::ClearedBlocksRefused => write!(f, "ClearedBlocksRefused"),
-                Self::BadBlocksUnknown { cause } => write!(f, "BadBlocksUnknown {{ cause: {} }}", cause),
+                Self::BadBlocksUnknown { reason } => write!(f, "BadBlocksUnknown {{ reason: {} }}", reason),
                 _ => write!(f, "MapError({=i32})", self.code()),
             }
         }
@@ -346,6 +346,7 @@ where
     is::<badblock::BadBlockPolicy>();
     is::<badblock::ClearError>();
     is::<badblock::McsafeError>();
+    is::<badblock::Untold>();
     is::<badblock::Collector<'_>>();
     is::<cell::Published>();
     is::<cell::ShutdownCell<L>>();

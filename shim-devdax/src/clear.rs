@@ -1,6 +1,6 @@
 //! Bad blocks: the region's list seen from the device, and clearing through the control node of the region's bus.
 
-use pmemset_core::badblock::{BadBlocks, ClearError, Collector};
+use pmemset_core::badblock::{BadBlocks, ClearError, Collector, Untold};
 use pmemset_core::{Errno, Span};
 use rustix::fd::AsFd as _;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags};
@@ -140,10 +140,10 @@ fn list_with(
     blocks: &mut [Span],
     unit: &dyn Fn(&Region, u64) -> Option<u64>,
 ) -> BadBlocks {
-    let Some(region) = device.region() else { return BadBlocks::Unknown(Errno::OPNOTSUPP) };
+    let Some(region) = device.region() else { return BadBlocks::Unknown(Untold::NoRegion) };
     let place = match Place::of(device, region) {
         Ok(place) => place,
-        Err(error) => return BadBlocks::Unknown(error.errno()),
+        Err(error) => return BadBlocks::Unknown(error.untold()),
     };
     let (mut collector, mut known_unit) = (Collector::new(blocks), None);
     let read = region.bad_blocks(|block| {
@@ -159,7 +159,7 @@ fn list_with(
         (Ok(()), answer) => answer,
         // The kernel has cut off its list: what is there is bad, and there may be more.
         (Err(NdError::TooLong { .. }), BadBlocks::Listed { count, .. }) => BadBlocks::Listed { count, more: true },
-        (Err(error), _) => BadBlocks::Unknown(error.errno()),
+        (Err(error), _) => BadBlocks::Unknown(error.untold()),
     }
 }
 
@@ -168,7 +168,7 @@ type Zero<'z> = &'z dyn Fn(Span) -> Result<(), ClearError>;
 
 /// Clears what is bad in `block`, has `zero` overwrite it, and reads the list again.
 pub(crate) fn clear(device: &DaxDevice, block: Span, zero: Zero<'_>) -> Result<(), ClearError> {
-    let region = device.region().ok_or(ClearError::Unsupported)?;
+    let region = device.region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
     clear_with(device, block, &|| node(region), zero)
 }
 
@@ -178,12 +178,12 @@ fn clear_with<B: Bus>(
     open: &dyn Fn() -> Result<B, ClearError>,
     zero: Zero<'_>,
 ) -> Result<(), ClearError> {
-    let region = device.region().ok_or(ClearError::Unsupported)?;
+    let region = device.region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
     let length_bytes = device.length_bytes().map_err(|error| ClearError::Failed(error.errno()))?;
     if block.end() > length_bytes {
         return Err(ClearError::OutOfRange { length_bytes });
     }
-    let identity = Identity::of(device, region).map_err(|error| ClearError::Unknown(error.errno()))?;
+    let identity = Identity::of(device, region).map_err(|error| ClearError::Unknown(error.untold()))?;
     let place = identity.place;
     let bus = open()?;
     let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);
@@ -194,7 +194,7 @@ fn clear_with<B: Bus>(
         let (count, more) = match list_with(device, asked, &mut found, &unit) {
             BadBlocks::None => break,
             BadBlocks::Listed { count, more } => (count, more),
-            BadBlocks::Unknown(cause) => return Err(ClearError::Unknown(cause)),
+            BadBlocks::Unknown(reason) => return Err(ClearError::Unknown(reason)),
             _ => return Err(ClearError::Unsupported),
         };
         let found = found.get(..count).unwrap_or(&found);
@@ -210,7 +210,7 @@ fn clear_with<B: Bus>(
     identity.check(device, region)?;
     match left {
         BadBlocks::None => Ok(()),
-        BadBlocks::Unknown(cause) => Err(ClearError::Unknown(cause)),
+        BadBlocks::Unknown(reason) => Err(ClearError::Unknown(reason)),
         _ => Err(ClearError::StillBad),
     }
 }

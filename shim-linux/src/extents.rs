@@ -1,6 +1,6 @@
 //! Where the bytes of a file are on its block device, and which of them a list of bad blocks means.
 
-use pmemset_core::badblock::{Collector, in_extent};
+use pmemset_core::badblock::{Collector, Untold, in_extent};
 use pmemset_core::{BadBlocks, Errno, Span};
 use rustix::fd::{AsFd, BorrowedFd};
 
@@ -51,18 +51,18 @@ pub(crate) fn bad_blocks(
     match any_listed(pieces) {
         Ok(false) => return BadBlocks::None,
         Ok(true) => {}
-        Err(error) => return BadBlocks::Unknown(error.errno()),
+        Err(error) => return BadBlocks::Unknown(error.untold()),
     }
     let mut before = None;
     for _ in 0..TRIES {
         let mut collector = Collector::new(blocks);
         match one_pass(file, pieces, range, unit_bytes, &mut collector) {
-            Err(cause) => return BadBlocks::Unknown(cause),
+            Err(cause) => return BadBlocks::Unknown(cause.into()),
             Ok(print) if before == Some(print) => return collector.finish(),
             Ok(print) => before = Some(print),
         }
     }
-    BadBlocks::Unknown(Errno::AGAIN)
+    BadBlocks::Unknown(Untold::Failed(Errno::AGAIN))
 }
 
 /// Returns whether a block of the device itself is listed at all.

@@ -1,6 +1,6 @@
 //! Files on broken memory: listing and clearing their bad blocks, and copies that survive them.
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError, check_bounds};
+use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError, Untold, check_bounds};
 use pmemset_core::{Errno, Span};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{self, Dev, OFlags};
@@ -21,19 +21,19 @@ static ZEROS: [u8; PAGE_MAX_BYTES] = [0; PAGE_MAX_BYTES];
 pub(crate) fn bad_blocks(fd: BorrowedFd<'_>, device: Dev, range: Span, blocks: &mut [Span]) -> BadBlocks {
     match Sysfs::system() {
         Ok(sysfs) => bad_blocks_in(&sysfs, fd, device, range, blocks),
-        Err(cause) => BadBlocks::Unknown(cause),
+        Err(cause) => BadBlocks::Unknown(cause.into()),
     }
 }
 
 fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span, blocks: &mut [Span]) -> BadBlocks {
     let pieces = match sysfs.pieces(device) {
         Ok(pieces) => pieces,
-        Err(error) => return BadBlocks::Unknown(error.errno()),
+        Err(error) => return BadBlocks::Unknown(error.untold()),
     };
     match ioctl::is_elsewhere(fd) {
         Ok(false) => {}
-        Ok(true) => return BadBlocks::Unknown(Errno::OPNOTSUPP),
-        Err(cause) => return BadBlocks::Unknown(cause),
+        Ok(true) => return BadBlocks::Unknown(Untold::Unsupported),
+        Err(cause) => return BadBlocks::Unknown(cause.into()),
     }
     extents::bad_blocks(&mut fd, &pieces, range, auxv::page_size_bytes() as u64, blocks)
 }
@@ -60,7 +60,7 @@ pub(crate) fn clear(
         let (count, more) = match list(asked, &mut blocks) {
             BadBlocks::None => break,
             BadBlocks::Listed { count, more } => (count, more),
-            BadBlocks::Unknown(cause) => return Err(ClearError::Unknown(cause)),
+            BadBlocks::Unknown(reason) => return Err(ClearError::Unknown(reason)),
             _ => return Err(ClearError::Unsupported),
         };
         let bad = blocks.get(..count).unwrap_or(&blocks);
@@ -74,7 +74,7 @@ pub(crate) fn clear(
     fs::fdatasync(fd).map_err(|cause| ClearError::Failed(errno(cause)))?;
     match list(pages, &mut []) {
         BadBlocks::None => Ok(()),
-        BadBlocks::Unknown(cause) => Err(ClearError::Unknown(cause)),
+        BadBlocks::Unknown(reason) => Err(ClearError::Unknown(reason)),
         _ => Err(ClearError::StillBad),
     }
 }

@@ -124,7 +124,7 @@ fn pages_on_bad_sectors_are_named() {
         clear(fd(&file), span(0, 8), |range, blocks| bad_blocks_in(&tree.open(), fd(&file), device, range, blocks));
     assert_eq!(cleared, Err(ClearError::StillBad), "they can be read, so they are not overwritten");
     assert_eq!(contents(&file), [0, 1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(bad_blocks(fd(&file), 0, span(0, 1), &mut []), BadBlocks::Unknown(Errno::NOENT));
+    assert_eq!(bad_blocks(fd(&file), 0, span(0, 1), &mut []), BadBlocks::Unknown(Untold::NoRegion));
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn clear_is_refused_where_it_cannot_be_right() {
     assert_eq!(clear(fd(&file), Span::new(8 * PAGE - 1, 2).unwrap(), nobody), out_of_range);
     file.set_len(8 * PAGE - 1).unwrap();
     assert!(matches!(clear(fd(&file), span(7, 1), nobody), Err(ClearError::OutOfRange { .. })), "would make it longer");
-    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(Errno::ACCES));
-    assert_eq!(unknown, Err(ClearError::Unknown(Errno::ACCES)));
+    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(Untold::Failed(Errno::ACCES)));
+    assert_eq!(unknown, Err(ClearError::Unknown(Untold::Failed(Errno::ACCES))));
     assert_eq!(clear(fd(&file), span(0, 1), |_, _| BadBlocks::None), Ok(()));
 }

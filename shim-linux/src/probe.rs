@@ -111,6 +111,8 @@ fn judge(region: Option<&Region>, pieces: impl FnOnce() -> Option<Pieces>) -> Re
 mod tests {
     use std::format;
 
+    use pmemset_core::badblock::Untold;
+
     use super::*;
     use crate::tree::{BUS, Tree, table};
 
@@ -179,5 +181,10 @@ mod tests {
         volatile.file(&format!("{second}/devtype"), "nd_volatile\n");
         assert_eq!(mapped(volatile), Err(Doubt::Volatile));
         assert_eq!(judge(None, || None), Err(Doubt::NoRegion), "nobody can be asked");
+        // Why bad blocks cannot be told there.
+        let tree = vouching().with_mapped(0, 4096);
+        let why = |cause| tree.open().pieces_with(MAPPED, &mut |_, _| Err(cause)).unwrap_err().untold();
+        assert_eq!(why(Errno::ACCES), Untold::NoBounds(Errno::ACCES));
+        assert_eq!(tree.open().pieces(1 << 8).unwrap_err().untold(), Untold::NoRegion);
     }
 }

@@ -4,6 +4,7 @@ use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::Errno;
+use pmemset_core::badblock::Untold;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 use rustix::io;
@@ -106,6 +107,24 @@ impl NdError {
             Self::Unreadable { cause, .. } => cause,
             Self::Garbage { .. } => Errno::INVAL,
             Self::TooLong { .. } => Errno::RANGE,
+        }
+    }
+}
+
+impl NdError {
+    /// Returns why it keeps bad blocks from being told.
+    #[must_use]
+    #[inline(never)]
+    pub const fn untold(&self) -> Untold {
+        use Attribute::{
+            BlockDevice, CharacterDevice, Disk, Mapping1, Partition, Pieces, Region, Resource, Size, Start, Table,
+        };
+        let (Self::Unreadable { attribute, .. } | Self::Garbage { attribute } | Self::TooLong { attribute }) = *self;
+        match (attribute, self.errno()) {
+            (BlockDevice | CharacterDevice | Region, Errno::NOENT) => Untold::NoRegion,
+            (Disk | Mapping1 | Partition | Pieces | Resource | Size | Start | Table, cause) => Untold::NoBounds(cause),
+            (_, Errno::OPNOTSUPP) => Untold::Unsupported,
+            (_, cause) => Untold::Failed(cause),
         }
     }
 }

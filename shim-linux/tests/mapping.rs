@@ -155,6 +155,29 @@ fn a_file_that_shrinks_before_it_is_mapped_is_prepared_again() {
     });
 }
 
+/// The page's reasons, one of which every ordinary file has.
+#[test]
+fn a_file_on_no_region_says_so() {
+    use pmemset_core::badblock::{BadBlockPolicy, ClearError, Untold};
+    use pmemset_core::{Checked, Health as _};
+    for folder in [Folder::on_disk("no-region"), Folder::in_memory("no-region")] {
+        let file = FileSource::open(numbered(&folder, 4), OpenOptions::new()).unwrap();
+        if file.facts().unwrap().region.is_some() {
+            skip("the build is on a file system with DAX");
+            continue;
+        }
+        let clearing = file.clear_bad_block(Span::new(0, 4096).unwrap());
+        assert_eq!(clearing, Err(ClearError::Unknown(Untold::NoRegion)));
+        let source: Checked<_, shim_linux::StripedRwLock> =
+            Checked::new(file).bad_block_detection(BadBlockPolicy::Required);
+        let set: Set<Linux, &Checked<FileSource, shim_linux::StripedRwLock>, 4> =
+            Set::new(Linux, Config::new(Granularity::Page));
+        let error = set.map(&source, &at(0)).unwrap_err();
+        assert_eq!(error, MapError::BadBlocksUnknown { reason: Untold::NoRegion });
+        assert_eq!((error.code(), clearing.unwrap_err().code()), (-200_036, -200_036));
+    }
+}
+
 /// The library's own memory of a length was believed once more before it was corrected.
 #[test]
 fn a_file_that_was_cut_short_is_no_riddle() {

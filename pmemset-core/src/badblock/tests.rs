@@ -9,6 +9,23 @@ fn span(start: u64, end: u64) -> Span {
 }
 
 #[test]
+fn each_reason_not_to_tell_has_the_pages_number() {
+    let table = [
+        (Untold::NoRegion, -200_036),
+        (Untold::NoBounds(Errno::ACCES), -200_037),
+        (Untold::Unsupported, -200_038),
+        (Untold::Failed(Errno::IO), -5),
+    ];
+    for (reason, code) in table {
+        assert_eq!(reason.code(), code);
+        assert_eq!(ClearError::Unknown(reason).code(), code);
+        assert_eq!(crate::error::MapError::BadBlocksUnknown { reason }.code(), code);
+    }
+    assert_eq!(Untold::from(Errno::OPNOTSUPP), Untold::Unsupported);
+    assert_eq!(Untold::from(Errno::IO), Untold::Failed(Errno::IO));
+}
+
+#[test]
 fn long_block_over_several_extents() {
     // Block 0..100, extents 10..20, 30..40 and 90..120 of the medium, one behind the other in the source.
     let extents = [(span(10, 20), 0), (span(30, 40), 10), (span(90, 120), 20)];

@@ -3,6 +3,7 @@
 use core::fmt;
 
 use super::Errno;
+use crate::badblock::Untold;
 use crate::shutdown::Verdict;
 use crate::{Extent, Granularity, Span};
 
@@ -188,8 +189,8 @@ pub enum MapError {
     ClearedBlocksRefused,
     /// The source's policy is [`Required`](crate::BadBlockPolicy::Required), and what is bad cannot be told.
     BadBlocksUnknown {
-        /// The platform's reason.
-        cause: Errno,
+        /// Why not.
+        reason: Untold,
     },
 }
 
@@ -217,7 +218,7 @@ impl MapError {
             Self::DeviceIdTooLong => -200_029,
             Self::BadBlock { .. } | Self::ClearedBlocksRefused => -200_032,
             Self::InvalidAlignment { .. } => -200_035,
-            Self::BadBlocksUnknown { .. } => -200_038,
+            Self::BadBlocksUnknown { reason } => reason.code(),
             Self::RecordNotKept => Errno::IO.code(),
             Self::WriteGranule { .. } => Errno::OPNOTSUPP.code(),
             Self::OtherSpace => Errno::INVAL.code(),
@@ -241,7 +242,7 @@ impl MapError {
             Self::RecordNotKept => f.write_str("the observer could not keep the shutdown record"),
             Self::BadBlock { block } => write!(f, "the source's bytes {block} are on damaged memory: clear them"),
             Self::ClearedBlocksRefused => f.write_str("the observer refused a source whose bad blocks were cleared"),
-            Self::BadBlocksUnknown { cause } => write!(f, "bad blocks cannot be told: {cause}"),
+            Self::BadBlocksUnknown { reason } => write!(f, "bad blocks cannot be told: {reason}"),
             _ => write!(f, "error {}", self.code()),
         }
     }
@@ -316,9 +317,9 @@ impl core::error::Error for MapError {
             | Self::AddressSpace { cause }
             | Self::Source { cause }
             | Self::FailedBefore { cause }
-            | Self::BadBlocksUnknown { cause }
             | Self::Map { cause, .. }
             | Self::WindowLost { cause, .. } => Some(cause),
+            Self::BadBlocksUnknown { reason } => Some(reason),
             _ => None,
         }
     }

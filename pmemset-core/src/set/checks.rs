@@ -1,7 +1,7 @@
 //! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each removal.
 
 use super::Set;
-use crate::badblock::{BadBlockPolicy, BadBlocks};
+use crate::badblock::{BadBlockPolicy, BadBlocks, Untold};
 use crate::cell::{Shutdown, Step};
 use crate::error::{MapError, RepairError};
 use crate::event::{Answer, Event, Observer};
@@ -132,7 +132,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             let (count, more) = match health.bad_blocks(asked, &mut blocks) {
                 BadBlocks::None => break,
                 BadBlocks::Unknown(_) if policy == BadBlockPolicy::IfKnown && !seen => break,
-                BadBlocks::Unknown(cause) => return Err(MapError::BadBlocksUnknown { cause }),
+                BadBlocks::Unknown(reason) => return Err(MapError::BadBlocksUnknown { reason }),
                 BadBlocks::Listed { count, more } => (count, more),
             };
             let mut end = 0;
@@ -148,7 +148,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             rest = match asked.from(end) {
                 _ if !more => None,
                 rest if end > asked.start() => rest,
-                _ => return Err(MapError::BadBlocksUnknown { cause: Errno::RANGE }),
+                _ => return Err(MapError::BadBlocksUnknown { reason: Untold::Failed(Errno::RANGE) }),
             };
         }
         if seen { self.refuse_what_is_left(source, range) } else { Ok(()) }
@@ -162,7 +162,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                 let [block] = blocks;
                 return Err(MapError::BadBlock { block });
             }
-            BadBlocks::Unknown(cause) => return Err(MapError::BadBlocksUnknown { cause }),
+            BadBlocks::Unknown(reason) => return Err(MapError::BadBlocksUnknown { reason }),
         }
         match self.tell(&Event::BadBlocksCleared { source, range }) {
             Answer::Proceed => Ok(()),

@@ -392,7 +392,7 @@ impl Health for SimSource {
 
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
         match self.machine.step(Call::BadBlocks) {
-            Err(errno) => BadBlocks::Unknown(errno),
+            Err(errno) => BadBlocks::Unknown(errno.into()),
             Ok(state) => {
                 let mut bad: Vec<Span> = state.sources[self.index].bad.clone();
                 bad.sort_unstable();

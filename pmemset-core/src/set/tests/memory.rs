@@ -181,10 +181,10 @@ impl Health for Memory<'_> {
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
         assert!(self.device.lock().unwrap().is_some(), "asked for bad blocks with the detection off");
         if let Err(cause) = self.step("list", (range.start() >> 12) as i32) {
-            return BadBlocks::Unknown(cause);
+            return BadBlocks::Unknown(cause.into());
         }
         if let Some(cause) = *self.unknown.lock().unwrap() {
-            return BadBlocks::Unknown(cause);
+            return BadBlocks::Unknown(cause.into());
         }
         let mut collector = Collector::new(blocks);
         // Memory that a source has not got yet is nobody's.

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use pmemset_core::badblock::{ClearError, McsafeError};
+use pmemset_core::badblock::{ClearError, McsafeError, Untold};
 use pmemset_core::error::MapError;
 use pmemset_core::event::from_fn;
 use pmemset_core::{
@@ -164,12 +164,12 @@ fn as_nobody() -> Result<(), Failure> {
     store(mapping, 0, b"nobody");
     same("deep flush", source.deep_flush(mapping, 0), Ok(DeepFlush::NotPermitted))?;
     let range = span(0, 4096)?;
-    same("bad blocks", source.bad_blocks(range, &mut []), BadBlocks::Unknown(Errno::ACCES))?;
-    same("clearing", source.clear_bad_block(range), Err(ClearError::Unknown(Errno::ACCES)))?;
+    let reason = Untold::NoBounds(Errno::ACCES);
+    same("bad blocks", source.bad_blocks(range, &mut []), BadBlocks::Unknown(reason))?;
+    same("clearing", source.clear_bad_block(range), Err(ClearError::Unknown(reason)))?;
     let mut bytes = [0; 6];
     source.read_mcsafe(0, &mut bytes)?;
     same("a copy", &bytes, b"nobody")?;
     let refused = set.map(checked(&source), &MapConfig::new().offset(UNIT as u64).length(UNIT));
-    let cause = Errno::ACCES;
-    same("required", refused.map(drop).err(), Some(MapError::BadBlocksUnknown { cause }))
+    same("required", refused.map(drop).err(), Some(MapError::BadBlocksUnknown { reason }))
 }
