@@ -170,8 +170,8 @@ fn a_file_on_no_region_says_so() {
         assert_eq!(clearing, Err(ClearError::Unknown(Untold::NoRegion)));
         let source: Checked<_, shim_linux::StripedRwLock> =
             Checked::new(file).bad_block_detection(BadBlockPolicy::Required);
-        let set: Set<Linux, &Checked<FileSource, shim_linux::StripedRwLock>, 4> =
-            Set::new(Linux, Config::new(Granularity::Page));
+        let set: Set<Linux, &Checked<FileSource, shim_linux::StripedRwLock>, _> =
+            Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
         let error = set.map(&source, &at(0)).unwrap_err();
         assert_eq!(error, MapError::BadBlocksUnknown { reason: Untold::NoRegion });
         assert_eq!((error.code(), clearing.unwrap_err().code()), (-200_036, -200_036));
