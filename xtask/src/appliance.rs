@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::bare::run as run_command;
-use crate::tools::{self, Outcome, Tally, root};
+use crate::tools::{self, Outcome, Tally, root, say};
 use crate::unikernel::{Random, ring};
 use crate::vm::Vm;
 
@@ -52,7 +52,7 @@ pub(crate) fn build(folder: &Path) -> Result<PathBuf, String> {
 
 fn size(program: &Path) -> Result<(), String> {
     let bytes = fs::metadata(program).map_err(|error| error.to_string())?.len();
-    println!("        {bytes} bytes");
+    say(&format!("        {bytes} bytes"));
     (bytes <= FILE_BYTES_MAX).then_some(()).ok_or_else(|| format!("{bytes} bytes, more than {FILE_BYTES_MAX}"))
 }
 
@@ -91,7 +91,7 @@ fn kills(program: &Path, folder: &Path) -> Result<(), String> {
             acknowledged = number.unwrap_or(0).max(acknowledged);
         }
     }
-    println!("        {memory} KiB of memory besides the mapped parts");
+    say(&format!("        {memory} KiB of memory besides the mapped parts"));
     let (status, lines) = start(program, &file, folder, Some("3"))?.finish()?;
     if status != Some(0) || lines.last().is_none_or(|line| line != "closed") {
         return Err(format!("{status:?}: {}", lines.join("\n")));

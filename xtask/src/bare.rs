@@ -57,6 +57,14 @@ impl Compiler {
         packages::install(needs).map(|()| compiler)
     }
 
+    /// Returns the same with `cargo clippy`, which Debian has in a package of its own.
+    pub(crate) fn with_lints(self) -> Result<Self, String> {
+        if self.origin == Origin::Sources(Sources::Debian) {
+            packages::install(&[&format!("rust-web-clippy (>= {OLDEST})")])?;
+        }
+        Ok(self)
+    }
+
     /// Returns `cargo VERB` for this target, run in `folder`; `libraries` are built where they have to be.
     pub(crate) fn cargo(&self, folder: &Path, verb: &str, libraries: &str) -> Command {
         let mut command = match &self.origin {

@@ -4,6 +4,7 @@ mod appliance;
 mod bare;
 mod bench;
 mod c;
+mod ci;
 mod demo;
 mod disassembly;
 mod foreign;
@@ -14,6 +15,7 @@ mod packages;
 mod progress;
 mod sanitizer;
 mod size;
+mod stage;
 mod targets;
 mod test;
 mod tools;
@@ -39,6 +41,8 @@ enum Verb {
     Demo(demo::Args),
     /// Runs every test; ends with `N passed, N failed, N skipped`.
     Test(test::Args),
+    /// Checks all that has to pass before a change lands, the tests among it.
+    Ci(ci::Args),
     /// Measures the library beside its peers in the same run.
     Bench(bench::Args),
     /// Boots real kernels with persistent memory and tests the shims there.
@@ -62,6 +66,7 @@ fn main() -> ExitCode {
         Verb::C(args) => c::run(&args),
         Verb::Demo(args) => demo::run(&args),
         Verb::Test(args) => test::run(&args),
+        Verb::Ci(args) => ci::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Lab(args) => lab::run(&args),
         Verb::Targets(args) => targets::run(&args),

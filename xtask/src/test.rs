@@ -2,7 +2,6 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::time::Instant;
 
 use crate::appliance;
 use crate::c;
@@ -11,12 +10,13 @@ use crate::lab;
 use crate::progress;
 use crate::sanitizer;
 use crate::size;
+use crate::stage::{self, Stage};
 use crate::targets;
-use crate::tools::{Outcome, Tally, cargo};
+use crate::tools::{Outcome, Tally, cargo, say};
 use crate::unikernel;
 
 /// Core features that can be tested on the host; `defmt` needs a logger of the target's own.
-const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin,pmemset-core/critical-section";
+pub(crate) const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin,pmemset-core/critical-section";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -30,43 +30,35 @@ pub(crate) struct Args {
     filter: Option<String>,
 }
 
-/// One stage of the suite.
-type Stage = (&'static str, fn() -> Tally);
-
 pub(crate) fn run(args: &Args) -> Outcome {
-    let mut total = Tally::default();
-    stage("workspace", &mut total, || workspace(args.filter.as_deref()));
+    let mut stages: Vec<Stage> = Vec::new();
     if args.filter.is_none() && !args.quick {
-        let lab: Stage = if args.whole_lab { ("lab", lab::whole) } else { ("lab, short list", lab::short) };
-        let stages: [Stage; 9] = [
-            ("C", c::check),
-            ("fuzz", fuzz::short),
-            ("cargo-fuzz", fuzz::guided),
-            ("threads", sanitizer::threads),
-            ("targets", targets::check),
-            ("unikernel", unikernel::check),
-            ("appliance", appliance::check),
-            ("size", size::check),
-            lab,
-        ];
-        for (name, check) in stages {
-            stage(name, &mut total, check);
-        }
+        stages = thorough(args.whole_lab);
     }
-    println!("\n{total}");
-    Ok(total.good())
+    let filter = args.filter.clone();
+    stages.insert(0, Stage::new("workspace", move || workspace(filter.as_deref())));
+    Ok(stage::run(stages))
 }
 
-fn stage(name: &str, total: &mut Tally, check: impl FnOnce() -> Tally) {
-    println!("\n== {name}");
-    let begin = Instant::now();
-    let tally = check();
-    println!("{name}: {} in {:.0} s", tally.summary(), begin.elapsed().as_secs_f64());
-    total.add(&tally);
+/// Everything but the tests of the workspace.
+pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
+    let lab = if whole_lab { Stage::new("lab", lab::whole) } else { Stage::new("lab, short list", lab::short) };
+    vec![
+        Stage::new("unikernel", unikernel::check),
+        Stage::new("targets", targets::check),
+        Stage::new("size", size::check),
+        Stage::new("threads", sanitizer::threads),
+        Stage::new("appliance", appliance::check),
+        Stage::new("fuzz", fuzz::short),
+        Stage::new("C", c::check),
+        Stage::new("cargo-fuzz", fuzz::guided),
+        // Boots a machine for each processor by itself.
+        lab.alone(),
+    ]
 }
 
 /// Runs the tests of the workspace's packages.
-fn workspace(filter: Option<&str>) -> Tally {
+pub(crate) fn workspace(filter: Option<&str>) -> Tally {
     let mut arguments = vec!["test", "--quiet", "--workspace", "--no-fail-fast", "--features", FEATURES];
     arguments.extend(filter);
     arguments.extend(["--", "--show-output"]);
@@ -134,7 +126,7 @@ fn show(line: &str, shown: bool) -> bool {
     let wanted = shown || line.starts_with("SKIPPED ");
     let noise = line.is_empty() || line.starts_with("running ") || line.chars().all(|c| ".i0123456789/ ".contains(c));
     if wanted && !noise && line != "successes:" {
-        println!("{line}");
+        say(line);
     }
     shown
 }

@@ -1,5 +1,6 @@
 //! What every verb needs: running programs, counting results, finding programs.
 
+use core::cell::RefCell;
 use std::ffi::OsStr;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -24,11 +25,11 @@ impl Tally {
         match result {
             Ok(()) => {
                 self.passed += 1;
-                println!("ok      {name}");
+                say(&format!("ok      {name}"));
             }
             Err(reason) => {
                 self.failed += 1;
-                println!("FAILED  {name}: {reason}");
+                say(&format!("FAILED  {name}: {reason}"));
             }
         }
     }
@@ -42,7 +43,7 @@ impl Tally {
     /// Counts one check that cannot run here, and prints why.
     pub(crate) fn skip(&mut self, name: &str, reason: &str) {
         self.skipped += 1;
-        println!("skipped {name}: {reason}");
+        say(&format!("skipped {name}: {reason}"));
     }
 
     pub(crate) fn add(&mut self, other: &Self) {
@@ -66,6 +67,26 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
     }
+}
+
+thread_local! {
+    /// What this thread has said, where it is kept for later.
+    static KEPT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Says a line of results.
+pub(crate) fn say(line: &str) {
+    KEPT.with_borrow_mut(|kept| match kept {
+        Some(text) => text.push_str(&format!("{line}\n")),
+        None => println!("{line}"),
+    });
+}
+
+/// Does `work`, and returns what it has said instead of printing it.
+pub(crate) fn keeping<T>(work: impl FnOnce() -> T) -> (T, String) {
+    let before = KEPT.replace(Some(String::new()));
+    let result = work();
+    (result, KEPT.replace(before).unwrap_or_default())
 }
 
 /// Returns the root of the workspace.

@@ -10,7 +10,7 @@ use super::image::copy;
 use super::machine::{Cut, Machine};
 use super::parts::home;
 use super::vm::{Boot, End, Said, plugin_arguments};
-use crate::tools::output_of;
+use crate::tools::{output_of, say};
 
 /// Compiles the plugin that keeps only what was flushed and fenced.
 ///
@@ -113,7 +113,7 @@ fn verdict(machine: &Machine, total: u64) -> Result<String, String> {
 pub(crate) fn twice(boot: &Boot<'_>) -> Result<(End, Said), String> {
     match boot.run()? {
         (End::NeverReached(reason), _) => {
-            println!("again   {}: {reason}", boot.machine.name);
+            say(&format!("again   {}: {reason}", boot.machine.name));
             boot.run()
         }
         other => Ok(other),
