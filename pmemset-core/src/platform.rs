@@ -1,7 +1,7 @@
 //! The address space and the processor, [`Platform`]: with [`Source`](crate::Source) the two roles that a port fills.
 //!
 //! # Porting guide
-//! A port is one implementation of each trait, and one test that calls the [contract suite](crate::contract), which
+//! A port is one implementation of each trait, and one test that calls the suite `contract` (a feature), which
 //! names the duty that is not kept. This is a whole one, for a processor without memory management and without caches
 //! that has ferroelectric memory (FRAM) at a fixed address. Address space is only kept account of there; where an MMU
 //! is, `reserve` claims inaccessible addresses, `map` puts memory over them, and `unmap` the inaccessible addresses back.
@@ -170,8 +170,8 @@ pub unsafe trait Platform: Sync {
 
     /// The lock that keeps the books of a set consistent.
     ///
-    /// [`lock`](crate::lock) has one that spins and one that masks interrupts; a platform whose threads can sleep
-    /// brings one whose waiters do.
+    /// The module `lock` has one that spins and one that masks interrupts, each with a feature; a platform whose threads
+    /// can sleep brings one whose waiters do.
     type Lock: lock_api::RawRwLock;
 
     /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, the code for larger

@@ -11,9 +11,8 @@ use crate::tools::{self, Outcome, Tally, find_program, root};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only what reads the code and runs no test.
-    #[arg(long)]
-    rules: bool,
+    /// Stages by name; all of them if none is given.
+    stages: Vec<String>,
 }
 
 /// The crates that others depend on.
@@ -39,12 +38,8 @@ const APART: [Apart; 5] = [
 ];
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let mut stages = Vec::new();
-    if !args.rules {
-        stages.push(Stage::new("workspace", || test::workspace(None)));
-        stages.push(Stage::new("new machine", fresh::quick));
-        stages.extend(test::thorough(true));
-    }
+    let mut stages = vec![Stage::new("workspace", || test::workspace(None)), Stage::new("new machine", fresh::quick)];
+    stages.extend(test::thorough(true));
     // What takes long has begun by now; the order of results is that of their ends.
     stages.extend([
         Stage::new("lints", lints),
@@ -55,6 +50,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         Stage::new("dependencies", dependencies),
         Stage::new("format", format),
     ]);
+    if let Some(unknown) = args.stages.iter().find(|name| !stages.iter().any(|stage| stage.name() == **name)) {
+        let names: Vec<&str> = stages.iter().map(Stage::name).collect();
+        return Err(format!("there is no stage {unknown}: {}", names.join(", ")).into());
+    }
+    stages.retain(|stage| args.stages.is_empty() || args.stages.iter().any(|name| name == stage.name()));
     Ok(stage::run(stages))
 }
 

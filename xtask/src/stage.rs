@@ -24,6 +24,10 @@ impl Stage {
         Self { name, work: Box::new(work), alone: false }
     }
 
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Has it run when all others have ended.
     pub(crate) fn alone(mut self) -> Self {
         self.alone = true;
