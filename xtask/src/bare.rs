@@ -167,6 +167,10 @@ impl Sources {
                     command.env_remove(name);
                 }
                 command.env("RUSTC", "/usr/bin/rustc");
+                // Its `cargo clippy` is a program of its own, which rustup has another of.
+                let mut path = std::ffi::OsString::from("/usr/bin:");
+                path.push(std::env::var_os("PATH").unwrap_or_default());
+                command.env("PATH", path);
                 command
             }
         };

@@ -26,11 +26,7 @@ struct Apart {
 }
 
 const APART: [Apart; 5] = [
-    Apart {
-        folder: "examples/unikernel",
-        here: Some(&["--lib", "--tests", "--examples"]),
-        elsewhere: Some("x86_64-unknown-none"),
-    },
+    Apart { folder: "examples/unikernel", here: Some(&["--examples"]), elsewhere: Some("x86_64-unknown-none") },
     Apart { folder: "examples/appliance", here: Some(&[]), elsewhere: None },
     Apart { folder: "examples/cortex-m", here: None, elsewhere: Some("thumbv7m-none-eabi") },
     Apart { folder: "xtask/foreign", here: None, elsewhere: Some("aarch64-unknown-none") },
@@ -179,7 +175,7 @@ fn dependencies() -> Tally {
             continue;
         }
         let mut cargo = tools::cargo();
-        match run_command(cargo.args(["deny", "--locked", "check", check])) {
+        match run_command(cargo.args(["deny", "check", check])) {
             // The list of advisories comes over the network.
             Err(reason) if reason.contains("failed to fetch advisory database") => {
                 tally.skip(name, "no list of them here")
