@@ -60,7 +60,9 @@ fn format() -> Tally {
     for folder in ["."].into_iter().chain(folders) {
         let mut cargo = tools::cargo();
         cargo.current_dir(root().join(folder)).args(["fmt", "--check"]).args((folder == ".").then_some("--all"));
-        tally.run(&format!("format of {folder}"), || run_command(&mut cargo).map(drop));
+        tally.run(&format!("format of {folder}"), || {
+            run_command(&mut cargo).map(drop).map_err(|_| format!("`cargo fmt` in {folder} changes something"))
+        });
     }
     tally
 }

@@ -64,8 +64,8 @@ impl Tables {
         let mut at = window;
         loop {
             let target = physical + (at.start() - window.start()) as u64;
-            let large = at.start() % LARGE_BYTES == 0
-                && target % LARGE_BYTES as u64 == 0
+            let large = at.start().is_multiple_of(LARGE_BYTES)
+                && target.is_multiple_of(LARGE_BYTES as u64)
                 && at.length_bytes() >= LARGE_BYTES
                 && cache == Cache::Memory;
             let level = if large { 2 } else { 1 };

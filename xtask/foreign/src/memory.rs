@@ -3,8 +3,8 @@
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use pmemset_core::error::MapFailure;
 use pmemset_core::arch::Cpu;
+use pmemset_core::error::MapFailure;
 use pmemset_core::error::ReserveError;
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
