@@ -122,6 +122,10 @@ fn prepare(base: &Path, folder: &Path, lists: Lists) -> Result<(), String> {
     let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| PathBuf::from("/root/.cargo"), PathBuf::from);
     let sources = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
     let settings = ["/etc/apt/apt.conf.d", "/etc/ssl/certs", "/etc/resolv.conf", "/etc/hosts"];
+    if lists != Lists::Frozen {
+        // The mirrors are those of this machine.
+        remove(&folder.join("etc/apt/sources.list"))?;
+    }
     let wanted = settings.iter().chain(sources.iter().filter(|_| lists != Lists::Frozen));
     for path in wanted.map(Path::new) {
         copy(path, &folder.join(path.strip_prefix("/").unwrap_or(path)))?;
