@@ -25,7 +25,8 @@ struct Apart {
     elsewhere: Option<&'static str>,
 }
 
-const APART: [Apart; 5] = [
+const APART: [Apart; 6] = [
+    Apart { folder: "examples/libpmemset", here: Some(&["--all-targets"]), elsewhere: None },
     Apart { folder: "examples/unikernel", here: Some(&["--examples"]), elsewhere: Some("x86_64-unknown-none") },
     Apart { folder: "examples/appliance", here: Some(&[]), elsewhere: None },
     Apart { folder: "examples/cortex-m", here: None, elsewhere: Some("thumbv7m-none-eabi") },
