@@ -3,9 +3,10 @@
 #![allow(unsafe_code, reason = "reads through an address that nobody has asked for")]
 #![allow(clippy::cast_possible_truncation, reason = "numbers of entries, which are small")]
 
+use core::cell::Cell;
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-use pmemset_core::sim::{Explore, Explored, Failure, Hardware, Hint, Machine, Medium, SimPlatform, SimSource};
+use pmemset_core::sim::{Call, Explore, Explored, Failure, Hardware, Hint, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
 type SimSet<'s, O = ()> = Set<'s, SimPlatform, SimSource, O>;
@@ -69,6 +70,25 @@ fn what_was_read_in_an_order_that_never_was_is_told() {
     assert_eq!((pair.lost, pair.later), ((0, 0), (0, 64)));
     let line = |place: Option<pmemset_core::sim::Place>| place.unwrap().origin.unwrap().line();
     assert_eq!(line(pair.lost_place) + 1, line(pair.later_place), "{lost}");
+}
+
+#[test]
+fn cut_within_a_removal_is_told_by_its_line() {
+    let removed_at = Cell::new(0);
+    let outcome = explore().run(
+        |machine| {
+            let set = SimSet::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+            let part = set.map(machine.add_source(Medium::new(4096)), &MapConfig::new()).unwrap();
+            part.write(0, &[1; 8]).unwrap();
+            machine.settle();
+            removed_at.set(line!() + 1);
+            set.remove(part).unwrap();
+        },
+        |_| Err("whatever is found".to_owned()),
+    );
+    let failure = outcome.unwrap_err();
+    assert_eq!(failure.call(), Call::WriteBack, "{failure}");
+    assert_eq!(failure.cuts[0].before.origin.map(|origin| origin.line()), Some(removed_at.get()), "{failure}");
 }
 
 #[test]

@@ -217,9 +217,11 @@ impl<R: SetRef> Part<R> {
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
     pub fn as_ptr(&self, offset: usize, length_bytes: usize) -> Result<*mut u8, PersistError> {
-        let Some(range) = self.piece(offset, length_bytes)? else { return Ok(ptr::dangling_mut()) };
-        self.owner().platform_of().lend(range);
-        Ok(pointer(range.start()))
+        let range = self.piece(offset, length_bytes)?;
+        if let Some(range) = range {
+            self.owner().platform_of().lend(range);
+        }
+        Ok(range.map_or(ptr::dangling_mut(), |range| pointer(range.start())))
     }
 
     /// Returns `length_bytes` bytes from `offset` on, as they lie in the part.

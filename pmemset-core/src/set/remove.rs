@@ -5,6 +5,7 @@ use core::fmt;
 use super::books::{Books, Farewell, PartEntry, Segment};
 use super::checks::deep_flushed;
 use super::handle::SetRef;
+use super::memory::called;
 use super::persist::{Failed, deep_flush_segment};
 use super::{Held, Part, Set, Writing};
 use crate::error::{LookupError, RemoveError};
@@ -57,7 +58,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// [`RemoveError::OtherSet`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`], [`RemoveError::Pinned`],
     /// [`RemoveError::InUse`] (nothing has changed but that the handle is gone), or [`RemoveError::Unmap`].
     /// [`try_remove`](Self::try_remove) gives the handle back.
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn remove<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), RemoveError> {
+        called!();
         self.try_remove(part).map_err(RemoveError::from)
     }
 
@@ -66,7 +69,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// # Errors
     ///
     /// The same; the handle comes back with the reason.
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn try_remove<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), Refused<R>> {
+        called!();
         let mut rest = part.extent();
         loop {
             if !core::ptr::eq(part.owner(), self) {
@@ -187,7 +192,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///   [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
     ///   what has gone then, not of the range as it was given.
+    #[cfg_attr(feature = "sim", track_caller)]
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
+        called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         let books = loop {
             self.deep_flush_segments(range)?;
