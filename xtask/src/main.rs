@@ -5,6 +5,7 @@ mod bare;
 mod bench;
 mod c;
 mod ci;
+mod controller;
 mod demo;
 mod disassembly;
 mod foreign;

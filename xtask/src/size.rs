@@ -1,7 +1,7 @@
 //! `cargo xtask size`: what the library costs in text, memory and stack, compared with a table.
 
 use crate::bare::{Compiler, run as run_command};
-use crate::targets::boot;
+use crate::controller::boot;
 use crate::tools::{self, Outcome, Tally, root};
 
 #[derive(clap::Args)]

@@ -210,16 +210,21 @@ fn duties(kernel: &Path) -> Result<(), String> {
 fn log(kernel: &Path) -> Result<(), String> {
     let bench = Bench::new(kernel, "log")?;
     bench.boot("max", "", "", "records=1")?;
-    let mut cargo = tools::cargo();
-    let manifest = folder().join("Cargo.toml");
-    cargo.args(["run", "--quiet", "--locked", "--example", "decode", "--manifest-path"]).arg(manifest);
-    let decoded = run_command(cargo.arg("--").arg(kernel).arg(bench.log()))?;
+    let decoded = decode(kernel, &bench.log())?;
     for wanted in ["cache lines are written back with clwb", "mapped 0x8000200000..0x8000600000", "removed 0x80"] {
         if !decoded.contains(wanted) {
             return Err(format!("nothing about `{wanted}` in:\n{decoded}"));
         }
     }
     Ok(())
+}
+
+/// Decodes defmt's frames in the file `frames`, which `program` has sent: a line for each.
+pub(crate) fn decode(program: &Path, frames: &Path) -> Result<String, String> {
+    let mut cargo = tools::cargo();
+    let manifest = folder().join("Cargo.toml");
+    cargo.args(["run", "--quiet", "--locked", "--example", "decode", "--manifest-path"]).arg(manifest);
+    run_command(cargo.arg("--").arg(program).arg(frames))
 }
 
 /// Random numbers that a seed decides.

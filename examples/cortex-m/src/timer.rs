@@ -1,17 +1,22 @@
-//! The system timer (Arm v7-M manual, B3.3).
+//! The system timer.
 
-use core::ptr;
+use cortex_m::Peripherals;
+use cortex_m::peripheral::SYST;
+use cortex_m::peripheral::syst::SystClkSource;
 
-/// Starts the system timer: an interrupt every `cycles` cycles.
-pub fn start(cycles: u32) {
-    for (register, value) in [(0xe000_e014_usize, cycles), (0xe000_e018, 0), (0xe000_e010, 7)] {
-        // SAFETY: the registers of the system timer are there on every such processor.
-        unsafe { ptr::write_volatile(register as *mut u32, value) };
-    }
+/// Starts the system timer: an interrupt every `cycles` cycles. Returns it, for somebody to stop.
+pub fn start(cycles: u32) -> Option<SYST> {
+    let mut timer = Peripherals::take()?.SYST;
+    timer.set_clock_source(SystClkSource::Core);
+    timer.set_reload(cycles);
+    timer.clear_current();
+    timer.enable_counter();
+    timer.enable_interrupt();
+    Some(timer)
 }
 
 /// Stops the system timer.
-pub fn stop() {
-    // SAFETY: as above.
-    unsafe { ptr::write_volatile(0xe000_e010_usize as *mut u32, 0) };
+pub fn stop(mut timer: SYST) {
+    timer.disable_interrupt();
+    timer.disable_counter();
 }
