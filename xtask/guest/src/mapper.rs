@@ -14,18 +14,30 @@ const CREATE: u8 = 3;
 const SUSPEND: u8 = 6;
 const LOAD: u8 = 9;
 
+/// Suspends, where the request would resume.
+const SUSPENDED: u32 = 1 << 1;
+/// Leaves the file system on the device alone, which would be written back otherwise.
+const SKIP_FREEZE: u32 = 1 << 10;
+
 /// Makes the mapped device `name`, which is `/dev/dm-MINOR`, and returns its number.
 pub(crate) fn make(name: &str, minor: u32, targets: &[Target<'_>]) -> Result<String, Failure> {
-    call::<CREATE>(name, &[])?;
+    call::<CREATE>(name, 0, &[])?;
     load(name, targets)?;
-    call::<SUSPEND>(name, &[])?;
+    call::<SUSPEND>(name, 0, &[])?;
     wait_for(&format!("/dev/dm-{minor}"))?;
     number(&format!("dm-{minor}"))
 }
 
 /// Gives `name` another table, which does not count before it is resumed.
 pub(crate) fn load(name: &str, targets: &[Target<'_>]) -> Result<(), Failure> {
-    call::<LOAD>(name, targets)
+    call::<LOAD>(name, 0, targets)
+}
+
+/// Puts another table in place while the device is in use. Nothing is written back on account of it.
+pub(crate) fn replace(name: &str, targets: &[Target<'_>]) -> Result<(), Failure> {
+    load(name, targets)?;
+    call::<SUSPEND>(name, SUSPENDED | SKIP_FREEZE, &[])?;
+    call::<SUSPEND>(name, 0, &[])
 }
 
 /// Returns the number of a block device, as the kernel writes it.
@@ -34,7 +46,7 @@ pub(crate) fn number(block_device: &str) -> Result<String, Failure> {
 }
 
 /// Calls `/dev/mapper/control` for the mapped device `name` (`linux/dm-ioctl.h`).
-fn call<const NUMBER: u8>(name: &str, targets: &[Target<'_>]) -> Result<(), Failure> {
+fn call<const NUMBER: u8>(name: &str, flags: u32, targets: &[Target<'_>]) -> Result<(), Failure> {
     const HEADER: usize = 312;
     let mut bytes = vec![0_u8; HEADER];
     for (start, count, kind, parameters) in targets {
@@ -48,7 +60,7 @@ fn call<const NUMBER: u8>(name: &str, targets: &[Target<'_>]) -> Result<(), Fail
         let next = u32::try_from(bytes.len() - at)?;
         bytes[at + 20..at + 24].copy_from_slice(&next.to_ne_bytes());
     }
-    let words = [4, 0, 0, 2048, u32::try_from(HEADER)?, u32::try_from(targets.len())?];
+    let words = [4, 0, 0, 2048, u32::try_from(HEADER)?, u32::try_from(targets.len())?, 0, flags];
     for (slot, word) in bytes.chunks_mut(4).zip(words) {
         slot.copy_from_slice(&word.to_ne_bytes());
     }
