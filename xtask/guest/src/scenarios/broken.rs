@@ -117,7 +117,7 @@ fn write_back_fails(_: &mut Lab) -> Result<(), Failure> {
     // What was stored last has not survived, which is what the first failure has told.
     fs::write("/proc/sys/vm/drop_caches", "3")?;
     let bytes = fs::read("/mnt0/file")?;
-    check(bytes.iter().any(|byte| *byte == 0x11), "the kernel has lost what was stored")?;
+    check(bytes.contains(&0x11), "the kernel has lost what was stored")?;
     let anew = set(Granularity::Page);
     let mapping = map(&anew, file("/mnt0/file")?, MIB)?;
     anew.fill(mapping.start(), 0x33, MIB, CopyFlags::empty())?;
