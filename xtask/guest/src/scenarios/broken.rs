@@ -17,7 +17,7 @@ use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
 use crate::mapper;
-use crate::sets::{AnySet, file, load, map, set, store};
+use crate::sets::{Handle, file, load, map, set, store};
 
 /// A disk without DAX, on which a mapped device is made.
 const MAPPED: Machine = Machine { modules: "dm_mod", options: "", ..Machine::NFIT };
@@ -81,9 +81,9 @@ fn write_back_fails(_: &mut Lab) -> Result<(), Failure> {
     let source = file("/mnt0/file")?;
     let own = set(Granularity::Page);
     let first = map(&own, source.clone(), MIB)?;
-    let second = own.map(source.clone(), &MapConfig::new().offset(MIB as u64)?.length(MIB))?.segment;
+    let second = own.map(source.clone(), &MapConfig::new().offset(MIB as u64).length(MIB))?.extent();
     let other = set(Granularity::Page);
-    let third = other.map(source.clone(), &MapConfig::new().offset(2 * MIB as u64)?.length(MIB))?.segment;
+    let third = other.map(source.clone(), &MapConfig::new().offset(2 * MIB as u64).length(MIB))?.extent();
     for (set, mapping) in [(&own, first), (&own, second), (&other, third)] {
         set.fill(mapping.start(), 0x11, MIB, CopyFlags::empty())?;
     }
@@ -106,11 +106,11 @@ fn write_back_fails(_: &mut Lab) -> Result<(), Failure> {
         same("persist", set.persist(segment.start(), 4096), before)?;
         let deep = set.deep_flush(segment.start(), 4096).map(drop);
         check(deep.is_err(), format!("a deep flush says {deep:?}"))?;
-        let refused = set.remove(set.part_at(segment.start())?).map_err(|refused| refused.error);
+        let refused = set.remove(set.part_at(segment.start())?);
         check(refused.is_err(), "a part whose bytes may be lost is not removed as if they were not")?;
     }
     for (set, segment) in [(&own, first), (&own, second), (&other, third)] {
-        set.discard(set.part_at(segment.start())?).map_err(|refused| refused.error)?;
+        set.discard(set.part_at(segment.start())?)?;
     }
     drop((own, other, source));
 
@@ -121,7 +121,7 @@ fn write_back_fails(_: &mut Lab) -> Result<(), Failure> {
     let anew = set(Granularity::Page);
     let mapping = map(&anew, file("/mnt0/file")?, MIB)?;
     anew.fill(mapping.start(), 0x33, MIB, CopyFlags::empty())?;
-    anew.remove(anew.part_at(mapping.start())?).map_err(|refused| refused.error.into())
+    anew.remove(anew.part_at(mapping.start())?).map_err(Into::into)
 }
 
 /// Shuts the file system at `path` down without writing anything back (`EXT4_IOC_SHUTDOWN`, `XFS_IOC_GOINGDOWN`).
@@ -149,13 +149,13 @@ fn all_taken(extent: Extent) -> Result<bool, Failure> {
 
 /// Maps more of `source` after its file system was shut down, again and again: refused, and no address is given up.
 fn refused_maps(source: &Arc<FileSource>, mapped: &dyn Fn() -> Result<(), Failure>) -> Result<(), Failure> {
-    let window = Box::new(Reservation::<Linux, 8>::new(Linux::new(), 8 * MIB)?);
-    let small: AnySet<'_> = Set::new(Linux::new(), Config::new(Granularity::Page).reservation(&*window));
+    let window = Reservation::with_capacity(Linux::new(), 8 * MIB, 8)?;
+    let small: Set<'_, &Reservation<Linux>, Handle> = Set::with_capacity(&window, Config::new(Granularity::Page), 8);
     for _ in 0..50 {
-        let refused = small.map(source.clone(), &MapConfig::new().offset(2 * MIB as u64)?.length(MIB));
-        let refused = refused.map(|mapped| mapped.segment.length_bytes());
+        let refused = small.map(source.clone(), &MapConfig::new().offset(2 * MIB as u64).length(MIB));
+        let refused = refused.map(|part| part.extent().length_bytes());
         check(matches!(refused, Err(MapError::Map { .. } | MapError::Source { .. })), format!("{refused:?}"))?;
-        same("segments", small.segments(), 0)?;
+        same("segments", small.segment_count(), 0)?;
         check(all_taken(window.extent())?, "every address of the reservation is kept")?;
         mapped()?;
     }
@@ -175,9 +175,9 @@ fn shut_down(_: &mut Lab) -> Result<(), Failure> {
     same("persist", failed, Err(PersistError::Sync { segment: mapping, cause: Errno::IO }))?;
     let before = Err(PersistError::FailedBefore { segment: mapping, cause: Errno::IO });
     same("persist", whole.persist(mapping.start() + MIB, 4096), before)?;
-    let refused = whole.remove(whole.part_at(mapping.start())?).map_err(|refused| refused.error);
+    let refused = whole.remove(whole.part_at(mapping.start())?);
     check(refused.is_err(), "a part whose bytes may be lost is not removed as if they were not")?;
-    whole.discard(whole.part_at(mapping.start())?).map_err(|refused| refused.error.into())
+    whole.discard(whole.part_at(mapping.start())?).map_err(Into::into)
 }
 
 /// With DAX, what is mapped is the medium: stores to it are durable whatever happens to the file system.
@@ -190,9 +190,9 @@ fn shut_down_dax(_: &mut Lab) -> Result<(), Failure> {
     refused_maps(&source, &|| check(load(mapping, 5, 1) == [0x11], "what is mapped stays"))?;
     store(mapping, 5, b"!");
     whole.persist(mapping.start(), 4096)?;
-    let refused = whole.remove(whole.part_at(mapping.start())?).map_err(|refused| refused.error);
+    let refused = whole.remove(whole.part_at(mapping.start())?);
     check(refused.is_err(), "the file system cannot say that it is all there")?;
-    whole.discard(whole.part_at(mapping.start())?).map_err(|refused| refused.error)?;
+    whole.discard(whole.part_at(mapping.start())?)?;
     drop((whole, source));
     unmount("/mnt0", UnmountFlags::empty())?;
     mount("/dev/pmem0", "/mnt0", "ext4", MountFlags::NOATIME, Some(c"dax=always"))?;
