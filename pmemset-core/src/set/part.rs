@@ -16,7 +16,7 @@ use crate::{Extent, Granularity, Platform, Source};
 ///
 /// [`Set::map`] and [`Set::pin`] give a handle to a range, which pins the segments that have a byte of it, and no others.
 /// [`Set::part_at`] gives one to a whole part, which may grow meanwhile by coalescing, and neither shrink nor go
-/// (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see [`Set::map_owned`]).
+/// (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see `Set::map_owned`, feature `alloc`).
 pub struct Part<R: SetRef> {
     set: R,
     held: Held,
