@@ -143,10 +143,13 @@ fn feature_names(manifest: &str) -> impl Iterator<Item = &str> {
 /// What would be published, built from the packages themselves.
 fn package() -> Tally {
     let mut tally = Tally::default();
+    // What a registry has under a version never changes for cargo: each run brings one of its own.
+    let folder = target_dir(&format!("package-{}", std::process::id()));
     let mut cargo = tools::cargo();
-    cargo.args(["package", "--locked", "--allow-dirty", "--target-dir"]).arg(target_dir("package"));
+    cargo.args(["package", "--locked", "--allow-dirty", "--target-dir"]).arg(&folder);
     cargo.args(PUBLISHED.iter().flat_map(|package| ["--package", package]));
     tally.run("packages build by themselves", || run_command(&mut cargo).map(drop));
+    let _ = std::fs::remove_dir_all(folder);
     tally
 }
 
