@@ -18,6 +18,7 @@ use crate::address_space::{self, Mapper, Process, put_placeholder};
 use crate::auxv;
 use crate::fd::Fd;
 use crate::grow::{self, Length};
+use crate::lost::{self, Since};
 use crate::media;
 use crate::nd::{Region, Sysfs};
 use crate::open::{self, FileSystem, OpenError, OpenOptions};
@@ -31,6 +32,10 @@ use crate::probe::{GranularityReason, Probe};
 /// # Limits
 ///
 /// - Whoever truncates the file under its mappings makes accesses behind the new end raise `SIGBUS`.
+/// - The kernel tells once for each open file that bytes are lost: whoever synchronises the same open file besides sets
+///   (`fsync(2)` on the descriptor given to [`from_fd`](Self::from_fd), or one that shares it) has to look at the answer.
+///   Sources of one file in this process tell each other. Of two calls at the same moment, the one that the kernel told
+///   nothing may say that its bytes are durable; all later ones fail.
 /// - A growth is taken back only if no other source of this process relies on it; other processes are not seen.
 ///
 /// # Cost
@@ -45,6 +50,7 @@ pub struct FileSource<F = Fd> {
     probe: Probe,
     mapper: Mapper,
     failed: FailedWriteBack,
+    opened: Since,
 }
 
 impl FileSource<Fd> {
@@ -115,7 +121,24 @@ impl<F: AsFd> FileSource<F> {
         let probe = Probe::new(fd.as_fd(), device);
         let length = Length::new(stat, file_system, may_grow);
         let mapper = Mapper::new(auxv::page_size_bytes());
-        Ok(Self { device, inode: stat.st_ino, length, probe, mapper, failed: FailedWriteBack::new(), fd })
+        Ok(Self {
+            device,
+            inode: stat.st_ino,
+            length,
+            probe,
+            mapper,
+            failed: FailedWriteBack::new(),
+            opened: Since::now(),
+            fd,
+        })
+    }
+
+    /// Synchronises pages, unless the kernel has told this source, or another one of the file, that some are lost.
+    #[inline]
+    fn sync_pages(&self, pages: Extent) -> Result<(), Errno> {
+        self.opened.check(self.device, self.inode)?;
+        address_space::sync_pages(pages).inspect_err(|cause| lost::note(self.device, self.inode, *cause))?;
+        self.opened.check(self.device, self.inode)
     }
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
@@ -259,7 +282,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
 
     #[inline]
     fn sync(&self, range: Extent, _offset: u64) -> Result<(), Errno> {
-        address_space::sync_pages(range)
+        self.sync_pages(range)
     }
 
     /// Synchronises whole pages, and flushes the region behind a file that is mapped with `MAP_SYNC`; at page
@@ -270,7 +293,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
     fn deep_flush(&self, range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         if self.probe.maps_sync() {
             let pages = range.align_outward(auxv::page_size_bytes()).ok_or(Errno::OVERFLOW)?;
-            address_space::sync_pages(pages)?;
+            self.sync_pages(pages)?;
         }
         match self.probe.region.as_ref().map_or(Ok(DeepFlush::Done), Region::deep_flush)? {
             DeepFlush::NotPermitted => Ok(DeepFlush::Done),
@@ -313,7 +336,11 @@ impl<F: AsFd> Health for FileSource<F> {
 
     /// Overwrites the pages that cannot be read. The last page of a file that ends inside it cannot be cleared.
     fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
-        media::clear(self.fd.as_fd(), block, |range, blocks| self.bad_blocks(range, blocks))
+        let lost = |cause| {
+            self.failed.note(cause);
+            lost::note(self.device, self.inode, cause);
+        };
+        media::clear(self.fd.as_fd(), block, |range, blocks| self.bad_blocks(range, blocks), lost)
     }
 
     fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {

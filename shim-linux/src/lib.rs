@@ -35,6 +35,7 @@ mod grow;
 pub mod ioctl;
 mod limit;
 mod lock;
+mod lost;
 mod media;
 pub mod nd;
 mod open;

@@ -43,10 +43,13 @@ fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span
 /// A whole page is overwritten: the kernel clears the memory below. A page that can be read is left alone, whatever
 /// the list says, so nothing that is good is ever lost. Punching a hole would only move the bad memory to where the
 /// next file finds it.
+///
+/// `lost` is told of a synchronisation that fails: the kernel tells nobody else.
 pub(crate) fn clear(
     fd: BorrowedFd<'_>,
     block: Span,
     mut list: impl FnMut(Span, &mut [Span]) -> BadBlocks,
+    lost: impl FnOnce(Errno),
 ) -> Result<(), ClearError> {
     let page_bytes = auxv::page_size_bytes();
     let length_bytes = length(fd).map_err(ClearError::Failed)?;
@@ -71,7 +74,10 @@ pub(crate) fn clear(
         }
         rest = bad.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
     }
-    fs::fdatasync(fd).map_err(|cause| ClearError::Failed(errno(cause)))?;
+    if let Err(cause) = fs::fdatasync(fd).map_err(errno) {
+        lost(cause);
+        return Err(ClearError::Failed(cause));
+    }
     match list(pages, &mut []) {
         BadBlocks::None => Ok(()),
         BadBlocks::Unknown(reason) => Err(ClearError::Unknown(reason)),

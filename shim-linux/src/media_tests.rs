@@ -120,8 +120,12 @@ fn pages_on_bad_sectors_are_named() {
     tree.file(&format!("{PMEM0}/badblocks"), &bad);
     assert_eq!(list(span(0, 8)), [span(2, 1), span(5, 1)]);
     assert_eq!(list(span(3, 2)), []);
-    let cleared =
-        clear(fd(&file), span(0, 8), |range, blocks| bad_blocks_in(&tree.open(), fd(&file), device, range, blocks));
+    let cleared = clear(
+        fd(&file),
+        span(0, 8),
+        |range, blocks| bad_blocks_in(&tree.open(), fd(&file), device, range, blocks),
+        |_| {},
+    );
     assert_eq!(cleared, Err(ClearError::StillBad), "they can be read, so they are not overwritten");
     assert_eq!(contents(&file), [0, 1, 2, 3, 4, 5, 6, 7]);
     assert_eq!(bad_blocks(fd(&file), 0, span(0, 1), &mut []), BadBlocks::Unknown(Untold::NoRegion));
@@ -132,11 +136,14 @@ fn clear_is_refused_where_it_cannot_be_right() {
     let file = pages();
     let nobody = |_: Span, _: &mut [Span]| -> BadBlocks { panic!("asked for a list") };
     let out_of_range = Err(ClearError::OutOfRange { length_bytes: 8 * PAGE });
-    assert_eq!(clear(fd(&file), span(8, 1), nobody), out_of_range);
-    assert_eq!(clear(fd(&file), Span::new(8 * PAGE - 1, 2).unwrap(), nobody), out_of_range);
+    assert_eq!(clear(fd(&file), span(8, 1), nobody, |_| {}), out_of_range);
+    assert_eq!(clear(fd(&file), Span::new(8 * PAGE - 1, 2).unwrap(), nobody, |_| {}), out_of_range);
     file.set_len(8 * PAGE - 1).unwrap();
-    assert!(matches!(clear(fd(&file), span(7, 1), nobody), Err(ClearError::OutOfRange { .. })), "would make it longer");
-    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(Untold::Failed(Errno::ACCES)));
+    assert!(
+        matches!(clear(fd(&file), span(7, 1), nobody, |_| {}), Err(ClearError::OutOfRange { .. })),
+        "would make it longer"
+    );
+    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(Untold::Failed(Errno::ACCES)), |_| {});
     assert_eq!(unknown, Err(ClearError::Unknown(Untold::Failed(Errno::ACCES))));
-    assert_eq!(clear(fd(&file), span(0, 1), |_, _| BadBlocks::None), Ok(()));
+    assert_eq!(clear(fd(&file), span(0, 1), |_, _| BadBlocks::None, |_| {}), Ok(()));
 }

@@ -7,6 +7,7 @@ mod machine;
 
 use std::fs::{self, File};
 use std::io::Write;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::Command;
 
@@ -22,6 +23,8 @@ const FIRST: usize = 64 * KIB;
 const SECOND: usize = 2 * MIB;
 
 type Files<'s, O = ()> = Set<'s, Linux, &'s FileSource, O>;
+
+type Borrowed<'s, 'fd> = Set<'s, Linux, &'s FileSource<BorrowedFd<'fd>>>;
 
 fn run(command: &mut Command) -> Result<(), String> {
     match command.output() {
@@ -112,4 +115,37 @@ fn what_the_kernel_has_lost_is_never_called_durable() {
     let set: Files<'_, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
     let part = set.map(&anew, &MapConfig::new().length(FIRST)).unwrap().extent();
     set.fill(part.start(), 0xcc, FIRST, CopyFlags::empty()).unwrap();
+}
+
+/// Two sources on one open file: the kernel tells the first to ask, and the other is told by it.
+#[test]
+fn sources_of_one_file_tell_each_other() {
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let disk = match Disk::new() {
+        Ok(disk) => disk,
+        Err(reason) => return skip(&reason),
+    };
+    let path = disk.ext4.join("file");
+    let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+    file.set_len((FIRST + SECOND) as u64).unwrap();
+    let one = FileSource::from_fd(file.as_fd()).unwrap();
+    let other = FileSource::from_fd(file.as_fd()).unwrap();
+    let make = || Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+    let sets: [Borrowed<'_, '_>; 2] = [make(), make()];
+    let (whole, rest) = (MapConfig::new().length(FIRST), MapConfig::new().offset(FIRST as u64).length(SECOND));
+    let first = sets[0].map(&one, &whole).unwrap().extent();
+    let second = sets[1].map(&other, &rest).unwrap().extent();
+    sets[0].fill(first.start(), 0xaa, FIRST, CopyFlags::empty()).unwrap();
+    sets[1].fill(second.start(), 0, SECOND, CopyFlags::empty()).unwrap();
+    if let Err(reason) = disk.fill() {
+        return skip(&reason);
+    }
+    sets[1].fill(second.start(), 0xbb, SECOND, CopyFlags::NOFLUSH).unwrap();
+    write_back(&path);
+    sets[0].persist(first.start(), FIRST).unwrap_err();
+    sets[1].persist(second.start(), SECOND).unwrap_err();
+    sets[1].remove_range(second.start(), 1).unwrap_err();
+    sets[1].discard_range(second.start(), 1).unwrap();
 }
