@@ -31,6 +31,30 @@ pub enum DeepFlush {
 /// A source that is made of another one, an adapter, calls [`forward_source!`](crate::forward_source): whatever is
 /// forgotten there is not switched off.
 ///
+/// Written by hand, an adapter that leaves out the health of its source does not compile:
+///
+/// ```compile_fail,E0046
+/// # use pmemset_core::error::MapFailure;
+/// # use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Source};
+/// struct Counting<S>(S);
+///
+/// // SAFETY: every call goes on to the source inside.
+/// unsafe impl<S: Source> Source for Counting<S> {
+///     type Space = S::Space;
+///
+///     fn space(&self) -> S::Space { self.0.space() }
+///     fn length_bytes(&self) -> Result<u64, Errno> { self.0.length_bytes() }
+///     fn alignment_bytes(&self) -> usize { self.0.alignment_bytes() }
+///     fn granularity(&self) -> Result<Granularity, Errno> { self.0.granularity() }
+///     # unsafe fn map(&self, at: Extent, offset: u64) -> Result<(), MapFailure> { unsafe { self.0.map(at, offset) } }
+///     # unsafe fn unmap(&self, at: Extent, offset: u64) -> Result<(), Errno> { unsafe { self.0.unmap(at, offset) } }
+///     // …
+///     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> { self.0.sync(range, offset) }
+///     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> { self.0.deep_flush(range, offset) }
+///     fn failed_write_back(&self) -> &FailedWriteBack { self.0.failed_write_back() }
+/// }
+/// ```
+///
 /// # Safety
 ///
 /// After [`map`](Self::map) has returned `Ok`, every byte of the window is readable and writable memory of the source,

@@ -34,8 +34,17 @@ use books::{Books, Farewell, Gone};
 
 /// A set of parts with one granularity (`pmemset`).
 ///
-/// `P` is the platform, `S` the kind of handle to a source (`&'static FileSource`, `Arc<dyn Source>`, …), `N` the
-/// number of segments there is room for, 1 to 65,536. A set is `Sync`: map, look up and remove from many threads.
+/// `P` is the platform, `S` the kind of handle to a source (`&'static FileSource`, `Arc<dyn Source<Space = …>>`, …), `O`
+/// the observer. A set is `Sync`: map, look up and remove from many threads.
+///
+/// # Address spaces
+///
+/// Sources are of the platform's address space: others could map over memory that is not the set's.
+///
+/// ```compile_fail,E0271
+/// # use pmemset_core::{Platform, Set, Source};
+/// fn mixed<P: Platform<Space = ()>, S: Source<Space = u8> + Clone>(set: Set<'_, P, S>) {}
+/// ```
 ///
 /// # Dropping
 ///
