@@ -41,14 +41,17 @@ struct Disk {
 }
 
 impl Disk {
-    fn new() -> Result<Self, String> {
-        let tmpfs = Mount::new("lost-medium", "tmpfs", "none", "size=12m").ok_or("no tmpfs can be mounted here")?;
+    /// `name` keeps the disks of several tests apart.
+    fn new(name: &str) -> Result<Self, String> {
+        let tmpfs =
+            Mount::new(&format!("{name}-medium"), "tmpfs", "none", "size=12m").ok_or("no tmpfs can be mounted here")?;
         let image = tmpfs.join("image");
         File::create(&image).unwrap().set_len(32 << 20).unwrap();
         let options = ["-q", "-O", "^has_journal", "-E", "lazy_itable_init=1,nodiscard"];
         run(Command::new("mkfs.ext4").args(options).arg(&image))?;
         let options = "loop,errors=continue";
-        let ext4 = Mount::new("lost-files", "ext4", image.to_str().unwrap(), options).ok_or("no loop device")?;
+        let ext4 =
+            Mount::new(&format!("{name}-files"), "ext4", image.to_str().unwrap(), options).ok_or("no loop device")?;
         Ok(Self { ext4, tmpfs })
     }
 
@@ -70,7 +73,7 @@ fn what_the_kernel_has_lost_is_never_called_durable() {
     if !is_root() {
         return skip("mounting needs root");
     }
-    let disk = match Disk::new() {
+    let disk = match Disk::new("lost") {
         Ok(disk) => disk,
         Err(reason) => return skip(&reason),
     };
@@ -123,7 +126,7 @@ fn sources_of_one_file_tell_each_other() {
     if !is_root() {
         return skip("mounting needs root");
     }
-    let disk = match Disk::new() {
+    let disk = match Disk::new("told") {
         Ok(disk) => disk,
         Err(reason) => return skip(&reason),
     };
