@@ -82,11 +82,6 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// The example on the project's front page, compiled and run.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
 #[cfg(test)]
 mod tests {
     use super::*;

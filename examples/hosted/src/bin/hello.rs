@@ -1,0 +1,15 @@
+//! The example on the project's front page.
+
+use pmemset_core::{Config, Granularity, MapConfig, Set};
+use shim_linux::{FileSource, Linux, OpenOptions};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let source = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;
+    let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 16); // room for 16 segments
+
+    let part = set.map(&source, &MapConfig::new().length(64 << 10))?; // the file grows; it stays mapped while `part` lives
+    part.write(0, b"remember me")?; // durable when it returns
+
+    set.remove(part)?; // deep-flushed, then unmapped
+    Ok(())
+}
