@@ -45,7 +45,8 @@ impl Config {
 impl<O> Config<O> {
     /// Reserves at least `length_bytes` bytes for each new part: room for coalescing in place.
     ///
-    /// Costs address space only. Without it, coalescing ends where other mappings of the process begin.
+    /// Costs address space only. Without it, coalescing ends where other mappings of the process begin. Has no effect in a
+    /// [`Reservation`](crate::Reservation), which has the addresses already.
     #[must_use]
     pub const fn reserve_ahead(mut self, length_bytes: usize) -> Self {
         self.reserve_ahead_bytes = length_bytes;

@@ -236,6 +236,9 @@ macro_rules! forward_platform {
         fn alignment_for(&$self, length_bytes: usize) -> usize {
             $platform.alignment_for(length_bytes)
         }
+        fn room_ahead_bytes(&$self, ahead_bytes: usize) -> usize {
+            $platform.room_ahead_bytes(ahead_bytes)
+        }
         fn reserve(&$self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
             $platform.reserve(length_bytes, alignment_bytes)
         }

@@ -193,6 +193,16 @@ pub unsafe trait Platform: Sync {
         self.page_size_bytes()
     }
 
+    /// Returns how much of `ahead_bytes`, the room that a set was told to reserve with a new part
+    /// ([`Config::reserve_ahead`](crate::Config::reserve_ahead)), it is to reserve here: all of it.
+    ///
+    /// Nothing where the addresses behind a part are kept for it anyway, as in a [`Reservation`](crate::Reservation), whose
+    /// window would only be filled sooner.
+    #[inline]
+    fn room_ahead_bytes(&self, ahead_bytes: usize) -> usize {
+        ahead_bytes
+    }
+
     /// Reserves address space: inaccessible, nothing behind it, start on a multiple of `alignment_bytes`.
     ///
     /// The core guarantees: `length_bytes` is a multiple of the page size and not 0; `alignment_bytes` is a power of

@@ -15,7 +15,8 @@ const PLANS: [Plan; 5] = [
     Plan { reservation_pages: 0, ahead_pages: 0 },
     Plan { reservation_pages: 0, ahead_pages: 4 },
     Plan { reservation_pages: 16, ahead_pages: 0 },
-    Plan { reservation_pages: 7, ahead_pages: 0 },
+    // Room ahead is not taken out of the caller's window.
+    Plan { reservation_pages: 7, ahead_pages: 3 },
 ];
 
 fn run(seed: u64, steps: usize, seen: &mut Seen) {

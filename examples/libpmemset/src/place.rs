@@ -114,6 +114,9 @@ unsafe impl Platform for Place {
     fn alignment_for(&self, length_bytes: usize) -> usize {
         each!(self, to => to.alignment_for(length_bytes))
     }
+    fn room_ahead_bytes(&self, ahead_bytes: usize) -> usize {
+        each!(self, to => to.room_ahead_bytes(ahead_bytes))
+    }
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         each!(self, to => to.reserve(length_bytes, alignment_bytes))
     }

@@ -242,7 +242,12 @@ where
         self.platform.cpu()
     }
 
-    // A window of its own is for the caller to fill as densely as it can be: no more alignment than is needed.
+    // A window of its own is for the caller to fill as densely as it can be: no more alignment than is needed, no room
+    // ahead.
+
+    fn room_ahead_bytes(&self, _: usize) -> usize {
+        0
+    }
 
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         self.open()?;

@@ -193,7 +193,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let reserved = match request.fixed {
             Some(window) => self.platform.reserve_at(window).map(|()| window),
             None => {
-                let generous = align_up(self.config.reserve_ahead_bytes, self.platform.page_size_bytes());
+                let ahead_bytes = self.platform.room_ahead_bytes(self.config.reserve_ahead_bytes);
+                let generous = align_up(ahead_bytes, self.platform.page_size_bytes());
                 let reserve_bytes = length_bytes.max(generous.unwrap_or(0));
                 let wish = self.platform.alignment_for(length_bytes);
                 reserve(&self.platform, reserve_bytes, request.alignment_bytes, wish)

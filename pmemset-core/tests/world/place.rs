@@ -34,6 +34,9 @@ unsafe impl Platform for Place<'_> {
     fn cpu(&self) -> &Cpu {
         either!(self, platform => platform.cpu())
     }
+    fn room_ahead_bytes(&self, ahead_bytes: usize) -> usize {
+        either!(self, platform => platform.room_ahead_bytes(ahead_bytes))
+    }
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         either!(self, platform => platform.reserve(length_bytes, alignment_bytes))
     }
