@@ -1,4 +1,5 @@
 //! The example on the project's front page.
+#![allow(clippy::std_instead_of_core, reason = "as a newcomer writes it")]
 
 use pmemset_core::{Config, Granularity, MapConfig, Set};
 use shim_linux::{FileSource, Linux, OpenOptions};
