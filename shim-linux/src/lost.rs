@@ -18,7 +18,8 @@ struct Loss {
     cause: Errno,
 }
 
-const NONE: Loss = Loss { device: 0, inode: 0, number: 0, cause: Errno::IO };
+/// All zeros: memory that takes no room in a program's file.
+const NONE: Loss = Loss { device: 0, inode: 0, number: 0, cause: Errno::from_raw(0) };
 
 static COUNT: AtomicU64 = AtomicU64::new(0);
 static LOSSES: Mutex<[Loss; ROOM]> = Mutex::new([NONE; ROOM]);
