@@ -119,7 +119,8 @@ fn toolchain() -> Result<PathBuf, String> {
 fn prepare(base: &Path, folder: &Path, lists: Lists) -> Result<(), String> {
     remove(folder)?;
     output_of("cp", &["-a".as_ref(), "--reflink=auto".as_ref(), base.as_os_str(), folder.as_os_str()])?;
-    let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| PathBuf::from("/root/.cargo"), PathBuf::from);
+    let home = PathBuf::from(std::env::var_os("HOME").unwrap_or_default());
+    let cargo = std::env::var_os("CARGO_HOME").map_or_else(|| home.join(".cargo"), PathBuf::from);
     let sources = ["/etc/apt/sources.list", "/etc/apt/sources.list.d"];
     let settings = ["/etc/apt/apt.conf.d", "/etc/ssl/certs", "/etc/resolv.conf", "/etc/hosts"];
     if lists != Lists::Frozen {
