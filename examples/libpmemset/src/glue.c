@@ -50,7 +50,7 @@ WEAK int pmem2_source_get_fd(const struct pmem2_source *src, int *fd);
 WEAK void *pmem2_vm_reservation_get_address(struct pmem2_vm_reservation *rsv);
 WEAK size_t pmem2_vm_reservation_get_size(struct pmem2_vm_reservation *rsv);
 
-/* -PMEMSET_E_NOSUPP where there is no libpmem2. */
+/* PMEMSET_E_NOSUPP where there is no libpmem2. */
 HIDDEN int
 pmemset_pmem2_fd_(const struct pmem2_source *src, int *fd)
 {
