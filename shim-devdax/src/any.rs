@@ -9,11 +9,11 @@ use pmemset_core::cell::Shutdown;
 use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlockPolicy, DeepFlush, Errno, Extent, Health, Source, Span, forward_source};
+use pmemset_linux::nd::{Attribute, NdError};
+use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, open_any};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::path::Arg;
-use shim_linux::nd::{Attribute, NdError};
-use shim_linux::{FileSource, OpenError, OpenOptions, Process, open_any};
 
 use crate::error::DaxError;
 use crate::source::{DaxSource, errno, refusal};
@@ -48,12 +48,12 @@ impl AnySource {
     /// # Example
     ///
     /// ```no_run
-    /// use shim_devdax::AnySource;
-    /// use shim_linux::OpenOptions;
+    /// use pmemset_devdax::AnySource;
+    /// use pmemset_linux::OpenOptions;
     ///
     /// let path = std::env::args().nth(1).unwrap_or("/dev/dax0.0".into());
     /// let source = AnySource::open(path.as_str(), OpenOptions::new().create_if_needed())?;
-    /// # Ok::<(), shim_devdax::AnyError>(())
+    /// # Ok::<(), pmemset_devdax::AnyError>(())
     /// ```
     pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, AnyError> {
         let opened = path.into_with_c_str(|path| Ok(Self::open_path(path, options)));

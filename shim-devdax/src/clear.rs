@@ -2,13 +2,13 @@
 
 use pmemset_core::badblock::{BadBlocks, ClearError, Collector, Untold};
 use pmemset_core::{Errno, Span};
+use pmemset_linux::Fd;
+use pmemset_linux::ioctl;
+use pmemset_linux::nd::{self, Attribute, NdError, PathText, Region};
+use pmemset_linux::text;
 use rustix::fd::AsFd as _;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io;
-use shim_linux::Fd;
-use shim_linux::ioctl;
-use shim_linux::nd::{self, Attribute, NdError, PathText, Region};
-use shim_linux::text;
 
 use crate::device::DaxDevice;
 use crate::source::errno;

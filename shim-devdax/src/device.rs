@@ -4,10 +4,10 @@ use core::ffi::CStr;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity};
+use pmemset_linux::Fd;
+use pmemset_linux::nd::{self, Attribute, Device, Doubt, NdError, PersistenceDomain, Region, Sysfs};
+use pmemset_linux::text::{self, Garbage};
 use rustix::fs::{Dev, FileType};
-use shim_linux::Fd;
-use shim_linux::nd::{self, Attribute, Device, Doubt, NdError, PersistenceDomain, Region, Sysfs};
-use shim_linux::text::{self, Garbage};
 
 use crate::error::DaxError;
 

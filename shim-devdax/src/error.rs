@@ -3,8 +3,8 @@
 use core::fmt;
 
 use pmemset_core::Errno;
+use pmemset_linux::nd::{Doubt, NdError};
 use rustix::fs::FileType;
-use shim_linux::nd::{Doubt, NdError};
 
 /// Why a device cannot be a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,8 +14,8 @@
 //!
 //! ```no_run
 //! use pmemset_core::{Config, Granularity, MapConfig, Set};
-//! use shim_devdax::DaxSource;
-//! use shim_linux::Linux;
+//! use pmemset_devdax::DaxSource;
+//! use pmemset_linux::Linux;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let device = DaxSource::open("/dev/dax0.0")?;
@@ -39,7 +39,7 @@ mod source;
 pub use any::{AnyError, AnySource};
 pub use device::{DaxDevice, Durability, Mode};
 pub use error::DaxError;
-pub use shim_linux::nd::Doubt;
+pub use pmemset_linux::nd::Doubt;
 pub use source::DaxSource;
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use core::slice;
 use pmemset_core::badblock::{BadBlocks, McsafeError, check_bounds};
 use pmemset_core::error::MapFailure;
 use pmemset_core::{Errno, Extent, Health as _, Platform as _, Source, Span};
+use pmemset_linux::Linux;
 use rustix::fd::{AsFd, OwnedFd};
 use rustix::io;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
-use shim_linux::Linux;
 
 use crate::source::{DaxSource, errno};
 

@@ -8,12 +8,12 @@ use pmemset_core::cell::Shutdown;
 use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform as _, Source, Span};
+use pmemset_linux::nd::{Region, Sysfs};
+use pmemset_linux::{Fd, Linux, Mapper, Process, put_placeholder};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
 use rustix::io;
 use rustix::path::Arg;
-use shim_linux::nd::{Region, Sysfs};
-use shim_linux::{Fd, Linux, Mapper, Process, put_placeholder};
 
 use crate::clear;
 use crate::device::{DaxDevice, Durability, Mode};

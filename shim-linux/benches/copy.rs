@@ -8,7 +8,7 @@ use core::hint::black_box;
 use core::ptr;
 
 use pmemset_core::{Config, Granularity, MapConfig, Set};
-use shim_linux::Linux;
+use pmemset_linux::Linux;
 use support::{BenchSet, Contender, Options, clwb_loop, compare, contender, has_clwb, libpmem2, tmpfs_file};
 
 const FILE_BYTES: usize = 256 << 20;

@@ -8,11 +8,11 @@ use std::sync::{Barrier, RwLock};
 
 use pmemset_core::reservation::Reservation;
 use pmemset_core::{Config, Extent, Granularity, MapConfig, Set};
+use pmemset_linux::{FileSource, Linux};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};
 use rustix::mm::{self, MapFlags, MsyncFlags, ProtFlags};
 use rustix::time::{ClockId, clock_gettime};
-use shim_linux::{FileSource, Linux};
 
 const PAGE: usize = 4096;
 const PARTS_MAX: usize = 65_536;

@@ -6,7 +6,7 @@ mod support;
 use core::hint::black_box;
 
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
-use shim_linux::Linux;
+use pmemset_linux::Linux;
 use support::{BenchSet, Contender, Options, clwb_loop, compare, contender, has_clwb, libpmem2, tmpfs_file};
 
 const FILE_BYTES: usize = 4 << 20;

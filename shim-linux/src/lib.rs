@@ -14,7 +14,7 @@
 //! pmemset on Linux without libc: the address space of the process, files as sources, and the nd bus in sysfs.
 
 #[cfg(test)]
-extern crate self as shim_linux;
+extern crate self as pmemset_linux;
 #[cfg(test)]
 extern crate std;
 #[cfg(test)]

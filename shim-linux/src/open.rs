@@ -130,7 +130,7 @@ pub enum OpenError {
         /// What it is.
         kind: FileType,
     },
-    /// A device DAX: `shim-devdax` has a source for it.
+    /// A device DAX: `pmemset-devdax` has a source for it.
     DeviceDax,
     /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger than a page.
     HugePages,
@@ -169,7 +169,7 @@ impl fmt::Display for OpenError {
             Self::InvalidPath(cause) => write!(f, "not a path to a file: {cause}"),
             Self::InvalidFlags { flags } => write!(f, "unknown flags or permission bits in {flags:#x}"),
             Self::InvalidFileType { kind } => write!(f, "a {kind:?} cannot be mapped: only regular files can"),
-            Self::DeviceDax => f.write_str("a device DAX is not a file: open it with shim-devdax"),
+            Self::DeviceDax => f.write_str("a device DAX is not a file: open it with pmemset-devdax"),
             Self::HugePages => f.write_str("a file of huge pages is ordinary memory: no part of it would be durable"),
             Self::Appends => f.write_str("the descriptor appends: open it without O_APPEND"),
             Self::NotReadable => f.write_str("the descriptor is not open for reading: open it for reading and writing"),

@@ -64,7 +64,7 @@ impl core::error::Error for RecordError {
 /// ```no_run
 /// use pmemset_core::event::from_fn;
 /// use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set};
-/// use shim_linux::{FileSource, Linux, OpenOptions, RecordFile, StripedRwLock};
+/// use pmemset_linux::{FileSource, Linux, OpenOptions, RecordFile, StripedRwLock};
 ///
 /// type Pool = Checked<FileSource, StripedRwLock>;
 ///

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Part, Set};
-use shim_linux::{FileSource, Linux};
+use pmemset_linux::{FileSource, Linux};
 
 type Handle<'s, 'f> = Part<&'s Set<'f, Linux, &'f FileSource>>;
 

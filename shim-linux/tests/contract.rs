@@ -4,8 +4,8 @@ use std::sync::{Mutex, PoisonError};
 
 use pmemset_core::Source;
 use pmemset_core::contract::{self, Finding, Outcome};
+use pmemset_linux::{FileSource, Linux, OpenOptions, Process};
 use rustix::fs::{Mode, OFlags, ftruncate, open, statfs};
-use shim_linux::{FileSource, Linux, OpenOptions, Process};
 
 const TMPFS: u64 = 0x0102_1994;
 const EXT4: u64 = 0xef53;

@@ -12,7 +12,7 @@ use std::sync::Barrier;
 use machine::{Folder, Mount, alone, is_root, skip};
 use pmemset_core::error::{MapError, PrepareError};
 use pmemset_core::{Config, Errno, Granularity, Growth, Health as _, MapConfig, Platform, Set, Source, Span};
-use shim_linux::{Backing, FileSource, Linux, OpenOptions};
+use pmemset_linux::{Backing, FileSource, Linux, OpenOptions};
 
 const PAGE: u64 = 4096;
 
@@ -262,7 +262,7 @@ fn a_file_system_that_does_not_store_in_place_is_not_called_allocated() {
     let source = FileSource::open(mount.join("file"), OpenOptions::new().create_always()).unwrap();
     assert_eq!(source.prepare(pages(0, 4)), Ok(grew(0, 4)));
     let facts = source.facts().unwrap();
-    assert_eq!((facts.backing, facts.file_system), (Backing::NotInPlace, shim_linux::FileSystem(0x9123_683e)));
+    assert_eq!((facts.backing, facts.file_system), (Backing::NotInPlace, pmemset_linux::FileSystem(0x9123_683e)));
 }
 
 /// The kernel's own way to say it is a signal that ends the process.

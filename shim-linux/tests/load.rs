@@ -11,7 +11,7 @@ use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, s
 use pmemset_core::error::MapError;
 use pmemset_core::reservation::Reservation;
 use pmemset_core::{Config, Granularity, Platform, Set};
-use shim_linux::{FileSource, Linux, OpenOptions, Process};
+use pmemset_linux::{FileSource, Linux, OpenOptions, Process};
 
 fn cycle<'s, P: Platform<Space = Process>>(set: &Set<'_, P, &'s FileSource>, source: &'s FileSource, page: usize) {
     let segment = set.map(source, &at(page % 8)).unwrap().extent();

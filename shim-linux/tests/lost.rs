@@ -13,7 +13,7 @@ use std::process::Command;
 
 use machine::{Mount, is_root, skip};
 use pmemset_core::{Config, CopyFlags, Extent, Granularity, MapConfig, Set};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::{FileSource, Linux, OpenOptions};
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;

@@ -12,7 +12,7 @@ use pmemset_core::reservation::Reservation;
 use pmemset_core::{
     Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span, forward_source,
 };
-use shim_linux::{FileSource, GranularityReason, Linux, Mapper, OpenOptions, Process};
+use pmemset_linux::{FileSource, GranularityReason, Linux, Mapper, OpenOptions, Process};
 
 #[test]
 fn a_part_is_the_bytes_of_its_file() {
@@ -168,9 +168,9 @@ fn a_file_on_no_region_says_so() {
         }
         let clearing = file.clear_bad_block(Span::new(0, 4096).unwrap());
         assert_eq!(clearing, Err(ClearError::Unknown(Untold::NoRegion)));
-        let source: Checked<_, shim_linux::StripedRwLock> =
+        let source: Checked<_, pmemset_linux::StripedRwLock> =
             Checked::new(file).bad_block_detection(BadBlockPolicy::Required);
-        let set: Set<Linux, &Checked<FileSource, shim_linux::StripedRwLock>, _> =
+        let set: Set<Linux, &Checked<FileSource, pmemset_linux::StripedRwLock>, _> =
             Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
         let error = set.map(&source, &at(0)).unwrap_err();
         assert_eq!(error, MapError::BadBlocksUnknown { reason: Untold::NoRegion });

@@ -5,8 +5,8 @@ mod common;
 use common::{BUS, Tree};
 use pmemset_core::shutdown::DeviceId;
 use pmemset_core::{DeepFlush, Errno};
+use pmemset_linux::nd::{Attribute, Device, NdError, PersistenceDomain, Region};
 use rustix::fs::makedev;
-use shim_linux::nd::{Attribute, Device, NdError, PersistenceDomain, Region};
 
 const PMEM0: Device = Device::Block(makedev_const(259, 0));
 

@@ -12,8 +12,8 @@ use std::path::Path;
 use machine::{Folder, alone, descriptors, is_root, skip};
 use pmemset_core::badblock::McsafeError;
 use pmemset_core::{Errno, Health as _, Source};
+use pmemset_linux::{FileSource, OpenError, OpenOptions};
 use rustix::fs::{CWD, FileType, Mode, OFlags};
-use shim_linux::{FileSource, OpenError, OpenOptions};
 
 const KEEP: OpenOptions = OpenOptions::new();
 

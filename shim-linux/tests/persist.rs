@@ -2,8 +2,8 @@
 
 use pmemset_core::error::PersistError;
 use pmemset_core::{Config, CopyFlags, DeepFlush, Granularity, MapConfig, Set};
+use pmemset_linux::{FileSource, Linux, OpenOptions};
 use rustix::fs::statfs;
-use shim_linux::{FileSource, Linux, OpenOptions};
 
 const PAGE: usize = 4096;
 

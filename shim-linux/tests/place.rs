@@ -5,9 +5,9 @@ mod common;
 use common::{BUS, PMEM0, Tree, table};
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{Errno, Span};
+use pmemset_linux::nd::{Attribute, NdError, Pieces};
 use proptest::prelude::*;
 use rustix::fs::makedev;
-use shim_linux::nd::{Attribute, NdError, Pieces};
 
 type Targets<'t> = &'t [(u32, &'t [(u64, u64, &'t str, &'t str)])];
 
@@ -23,7 +23,7 @@ fn pieces(tree: &Tree, major: u32, minor: u32, tables: Targets<'_>) -> Result<Pi
 
 /// Where each piece is: first and last sector but one, region, first sector on the disk.
 fn places(found: &Pieces) -> Vec<(u64, u64, u32, u64)> {
-    let sectors = |piece: &shim_linux::nd::Piece| (piece.bytes.start() / 512, piece.bytes.end() / 512);
+    let sectors = |piece: &pmemset_linux::nd::Piece| (piece.bytes.start() / 512, piece.bytes.end() / 512);
     found
         .as_slice()
         .iter()
@@ -103,9 +103,9 @@ fn table_that_ends_early_is_garbage() {
     let last = whole.iter().rposition(|byte| *byte == b'7').unwrap();
     // All of its text, and not the zero behind it: more digits may have followed.
     for length in 0..=last + 1 {
-        assert!(shim_linux::dm::targets(&whole[..length], |_| Ok(())).is_err(), "{length}");
+        assert!(pmemset_linux::dm::targets(&whole[..length], |_| Ok(())).is_err(), "{length}");
     }
-    assert!(shim_linux::dm::targets(&whole[..last + 2], |_| Ok(())).is_ok());
+    assert!(pmemset_linux::dm::targets(&whole[..last + 2], |_| Ok(())).is_ok());
 }
 
 #[test]
@@ -207,19 +207,19 @@ proptest! {
     fn no_table_panics(mut answer in prop::collection::vec(any::<u8>(), 0..600), at in 0..400_usize, count in 0..4_u32) {
         let whole = table(&[(0, 8, "linear", "259:0 0"), (8, 8, "linear", "259:0 8")]);
         let mut take = |_| Ok(());
-        let _ = shim_linux::dm::targets(&answer, &mut take);
+        let _ = pmemset_linux::dm::targets(&answer, &mut take);
         let length = answer.len().min(whole.len());
         answer[..length].copy_from_slice(&whole[..length]);
         if let Some(field) = answer.get_mut(20..24) {
             field.copy_from_slice(&count.to_ne_bytes());
         }
-        let _ = shim_linux::dm::targets(&answer, &mut take);
+        let _ = pmemset_linux::dm::targets(&answer, &mut take);
         let mut damaged = whole.clone();
         damaged[at % whole.len()] ^= 0x55;
-        let _ = shim_linux::dm::targets(&damaged, &mut take);
-        let _ = shim_linux::dm::targets(&whole[..at % whole.len()], &mut take);
+        let _ = pmemset_linux::dm::targets(&damaged, &mut take);
+        let _ = pmemset_linux::dm::targets(&whole[..at % whole.len()], &mut take);
         let mut seen = 0;
-        shim_linux::dm::targets(&whole, |_| { seen += 1; Ok(()) }).unwrap();
+        pmemset_linux::dm::targets(&whole, |_| { seen += 1; Ok(()) }).unwrap();
         prop_assert_eq!(seen, 2);
     }
 }

@@ -5,8 +5,8 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, symlink};
 use std::path::PathBuf;
 
 use pmemset_core::{Errno, ShutdownRecord};
+use pmemset_linux::{RecordError, RecordFile};
 use rustix::fs::{CWD, Mode, mkfifoat};
-use shim_linux::{RecordError, RecordFile};
 
 /// The last part of a path is a symbolic link, which is not followed.
 const LOOP: Errno = Errno::from_raw(40);

@@ -11,9 +11,9 @@ use machine::{Folder, Mount, PAGE, alone, is_root, mappings, skip};
 use pmemset_core::error::{MapError, MapFailure};
 use pmemset_core::reservation::Reservation;
 use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Platform, Set, Source, Span};
+use pmemset_linux::{FileSource, Linux, Mapper, OpenOptions, put_placeholder};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous, munmap};
-use shim_linux::{FileSource, Linux, Mapper, OpenOptions, put_placeholder};
 
 const HUGE: usize = 2 << 20;
 

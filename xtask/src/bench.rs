@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
             Bench::Persist => "persist",
         };
         let mut command = tools::cargo();
-        command.args(["bench", "--package", "shim-linux", "--bench", name, "--"]);
+        command.args(["bench", "--package", "pmemset-linux", "--bench", name, "--"]);
         command.args(args.quick.then_some("--quick")).args(args.json.then_some("--json"));
         if !progress::during(&format!("bench {name}"), || tools::succeeds(&mut command))? {
             return Ok(false);

@@ -16,7 +16,7 @@ pub(crate) struct Args {
 }
 
 /// The crates that others depend on.
-const PUBLISHED: [&str; 3] = ["pmemset-core", "shim-linux", "shim-devdax"];
+const PUBLISHED: [&str; 3] = ["pmemset-core", "pmemset-linux", "pmemset-devdax"];
 
 /// A workspace of its own: its folder, the arguments that choose what this machine can build, and the target of the rest.
 struct Apart {

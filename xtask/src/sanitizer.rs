@@ -20,8 +20,8 @@ fn main() {
 /// What runs: arguments of `cargo test`.
 const PROGRAMS: [&[&str]; 3] = [
     &["--package", "pmemset-core", "--test", "threads"],
-    &["--package", "shim-linux", "--lib", "lock::"],
-    &["--package", "shim-linux", "--test", "beside"],
+    &["--package", "pmemset-linux", "--lib", "lock::"],
+    &["--package", "pmemset-linux", "--test", "beside"],
 ];
 
 /// Runs the threaded tests of the core and of the shim's lock under `ThreadSanitizer`.

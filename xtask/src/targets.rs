@@ -38,7 +38,7 @@ pub(crate) fn check() -> Tally {
         build(&mut tally, &name, target, &["--package", "pmemset-core", "--features", features]);
     }
     for target in LINUX {
-        let packages = ["--package", "shim-linux", "--package", "shim-devdax"];
+        let packages = ["--package", "pmemset-linux", "--package", "pmemset-devdax"];
         build(&mut tally, &format!("shims for {target}"), target, &packages);
     }
     controller::check(&mut tally);

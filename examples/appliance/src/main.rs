@@ -18,8 +18,8 @@ use pmemset_core::{
 };
 use print::Line;
 use recorder::{At, Parts, Recorder, Room, Stop};
-use shim_devdax::AnySource;
-use shim_linux::{Linux, OpenOptions, RecordError, RecordFile};
+use pmemset_devdax::AnySource;
+use pmemset_linux::{Linux, OpenOptions, RecordError, RecordFile};
 use start::Arguments;
 
 fn run(arguments: &Arguments) -> i32 {
@@ -75,7 +75,7 @@ fn state(error: RecordError) -> Stop {
 }
 
 fn number(text: &CStr) -> Option<u64> {
-    shim_linux::text::number(text.to_bytes()).ok()
+    pmemset_linux::text::number(text.to_bytes()).ok()
 }
 
 fn open(path: &CStr) -> Result<AnySource, Stop> {

@@ -3,8 +3,8 @@
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{Checked, Coalescing, MapConfig, Part, Set, Slab, Source as _, WithLock};
 use ring::{RECORD_BYTES, Record, recover, slot_of};
-use shim_devdax::AnySource;
-use shim_linux::Linux;
+use pmemset_devdax::AnySource;
+use pmemset_linux::Linux;
 
 use crate::Keeper;
 use crate::print::Line;

@@ -9,7 +9,7 @@ use pmemset_core::arch::{Cpu, StoreKind};
 use pmemset_core::error::ReserveError;
 use pmemset_core::{Errno, Extent, Platform, Reservation, ReservationError};
 use rustix_futex_sync::RawMutex;
-use shim_linux::{Linux, Process, StripedRwLock};
+use pmemset_linux::{Linux, Process, StripedRwLock};
 
 /// `struct pmem2_vm_reservation`, which is libpmem2's.
 pub enum Pmem2Reservation {}

@@ -14,8 +14,8 @@ use pmemset_core::{
 use rustix::fd::BorrowedFd;
 use rustix::fs::FileType;
 use rustix_futex_sync::RawMutex;
-use shim_devdax::{AnyError, AnySource, DaxSource};
-use shim_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
+use pmemset_devdax::{AnyError, AnySource, DaxSource};
+use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
 
 use crate::code;
 use crate::event::{BadBlock, Sds};

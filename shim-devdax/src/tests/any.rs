@@ -1,7 +1,7 @@
 //! What is opened as what.
 
+use pmemset_linux::{OpenError, OpenOptions};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkfifoat};
-use shim_linux::{OpenError, OpenOptions};
 
 use super::tree::memory;
 use crate::{AnyError, AnySource, DaxError, DaxSource};

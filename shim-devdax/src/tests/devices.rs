@@ -4,9 +4,9 @@ use std::format;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity, Platform as _};
+use pmemset_linux::Linux;
+use pmemset_linux::nd::{Attribute, NdError, PersistenceDomain};
 use rustix::fs::FileType;
-use shim_linux::Linux;
-use shim_linux::nd::{Attribute, NdError, PersistenceDomain};
 
 use super::tree::{ACPI, Tree};
 use crate::{DaxError, Doubt, Durability, Mode};

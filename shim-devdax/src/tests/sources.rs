@@ -11,7 +11,7 @@ use pmemset_core::{
     Coalescing, Config, DeepFlush, Errno, Extent, Granularity, Health as _, MapConfig, Platform as _, Reservation, Set,
     Source, Span, contract,
 };
-use shim_linux::{Linux, Process};
+use pmemset_linux::{Linux, Process};
 
 use super::alone;
 use super::tree::{ACPI, MIB, Tree, memory};

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::string::String;
 use std::time::SystemTime;
 
+use pmemset_linux::nd::Sysfs;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dev, MemfdFlags, Mode, OFlags, ftruncate, makedev, memfd_create, open};
-use shim_linux::nd::Sysfs;
 
 use crate::{DaxDevice, DaxError, DaxSource};
 

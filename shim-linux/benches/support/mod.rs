@@ -8,7 +8,7 @@ use std::os::fd::AsRawFd;
 use std::time::Instant;
 
 use pmemset_core::{Errno, Granularity, Platform, Set, Source, forward_source};
-use shim_linux::{FileSource, Linux, Process};
+use pmemset_linux::{FileSource, Linux, Process};
 
 /// How long to measure, and how to print.
 #[derive(Clone, Copy)]

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::{format, vec};
 
+use pmemset_linux::nd::Sysfs;
 use rustix::fs::{Mode, OFlags, open};
-use shim_linux::nd::Sysfs;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 

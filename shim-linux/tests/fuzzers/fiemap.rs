@@ -5,9 +5,9 @@ use std::thread_local;
 
 use pmemset_core::sim::Random;
 use pmemset_core::{BadBlocks, Span};
+use pmemset_linux::fuzz::{Answer, bad_blocks};
+use pmemset_linux::nd::Pieces;
 use rustix::fs::makedev;
-use shim_linux::fuzz::{Answer, bad_blocks};
-use shim_linux::nd::Pieces;
 
 use crate::common::{PMEM0, Tree, table};
 

@@ -6,9 +6,9 @@ mod fiemap;
 pub(crate) use fiemap::fiemap;
 use pmemset_core::Span;
 use pmemset_core::sim::Random;
-use shim_linux::dm::targets;
-use shim_linux::nd::PersistenceDomain;
-use shim_linux::text::{self, BadBlockLines, Garbage};
+use pmemset_linux::dm::targets;
+use pmemset_linux::nd::PersistenceDomain;
+use pmemset_linux::text::{self, BadBlockLines, Garbage};
 
 /// Texts that the kernel writes; what comes of them is damaged, or taken together.
 const SEEDS: [&[u8]; 16] = [

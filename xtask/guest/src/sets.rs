@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use pmemset_core::{Config, Extent, Granularity, MapConfig, Observer, Set, Source};
-use shim_linux::{FileSource, Linux, OpenOptions, Process};
+use pmemset_linux::{FileSource, Linux, OpenOptions, Process};
 
 use crate::machine::Failure;
 

@@ -8,8 +8,8 @@ use std::process::ExitCode;
 use hosted::{RECORD_BYTES, Record, draw, legend, size};
 use pmemset_core::reservation::Reservation;
 use pmemset_core::{Coalescing, Config, Extent, Granularity, MapConfig, Part, Platform, Set, Source};
-use shim_devdax::AnySource;
-use shim_linux::{Linux, OpenOptions};
+use pmemset_devdax::AnySource;
+use pmemset_linux::{Linux, OpenOptions};
 
 type Error = Box<dyn core::error::Error>;
 type DemoSet<'a> = Set<'a, &'a Reservation<'static, Linux>, &'a AnySource>;

@@ -2,7 +2,7 @@
 #![allow(clippy::std_instead_of_core, reason = "as a newcomer writes it")]
 
 use pmemset_core::{Config, Granularity, MapConfig, Set};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::{FileSource, Linux, OpenOptions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;

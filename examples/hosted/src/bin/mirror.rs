@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use pmemset_core::error::PersistError;
 use pmemset_core::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Part, Set, SetRef};
-use shim_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::{FileSource, Linux, OpenOptions};
 
 type Error = Box<dyn core::error::Error>;
 type FileSet<O = ()> = Set<'static, Linux, Arc<FileSource>, O>;

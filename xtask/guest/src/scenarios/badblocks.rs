@@ -10,7 +10,7 @@ use pmemset_core::event::from_fn;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Granularity, Health, MapConfig, Set, Source, Span,
 };
-use shim_linux::{FileSource, Linux, OpenOptions, StripedRwLock};
+use pmemset_linux::{FileSource, Linux, OpenOptions, StripedRwLock};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};

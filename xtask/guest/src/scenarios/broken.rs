@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{Config, CopyFlags, Errno, Extent, Granularity, MapConfig, Reservation, Set, Source};
+use pmemset_devdax::{DaxError, DaxSource, Doubt};
+use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 use rustix::fs::sync;
 use rustix::ioctl::{Setter, Updater, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use shim_devdax::{DaxError, DaxSource, Doubt};
-use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};

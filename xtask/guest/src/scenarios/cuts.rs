@@ -6,8 +6,8 @@ use std::fs;
 use pmemset_core::error::MapError;
 use pmemset_core::shutdown::{PartState, PartStates};
 use pmemset_core::{CopyFlags, Extent, MapConfig, Platform, Source};
+use pmemset_linux::Process;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
-use shim_linux::Process;
 
 use super::state::{self, judged};
 use crate::lab::{Lab, check, same};
@@ -171,7 +171,7 @@ fn sparse_log(lab: &mut Lab) -> Result<(), Failure> {
     let memory =
         unsafe { mmap(null_mut(), LOG_BYTES, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, &file, 0) }?;
     let memory = Extent::new(memory as usize, LOG_BYTES).ok_or("no extent")?;
-    let platform = shim_linux::Linux::new();
+    let platform = pmemset_linux::Linux::new();
     let write = |offset: usize, bytes: &[u8], _: u64| {
         store(memory, offset, bytes);
         let range = memory.slice(offset, bytes.len()).ok_or("outside the log")?;

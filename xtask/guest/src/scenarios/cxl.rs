@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlocks, Granularity, Health as _, MapConfig, Span};
-use shim_devdax::{DaxError, DaxSource, Doubt, Durability};
-use shim_linux::GranularityReason;
-use shim_linux::nd::PersistenceDomain;
+use pmemset_devdax::{DaxError, DaxSource, Doubt, Durability};
+use pmemset_linux::GranularityReason;
+use pmemset_linux::nd::PersistenceDomain;
 
 use super::devdax::device;
 use super::refusals::granularity;

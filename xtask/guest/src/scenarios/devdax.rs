@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use pmemset_core::error::MapError;
 use pmemset_core::{Coalescing, Config, Granularity, MapConfig, Set, Source, contract};
-use shim_devdax::{AnySource, DaxError, DaxSource, Doubt, Durability};
-use shim_linux::nd::PersistenceDomain;
-use shim_linux::{FileSource, Linux, OpenError, OpenOptions};
+use pmemset_devdax::{AnySource, DaxError, DaxSource, Doubt, Durability};
+use pmemset_linux::nd::PersistenceDomain;
+use pmemset_linux::{FileSource, Linux, OpenError, OpenOptions};
 
 use crate::boot::wait_for;
 use crate::lab::{Lab, check, same};
@@ -101,7 +101,7 @@ fn contract_suite(lab: &mut Lab) -> Result<(), Failure> {
 /// Two devices of one set: each is flushed through its own region.
 fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
     let (first, second) = (device(0)?, device(1)?);
-    let regions = [&first, &second].map(|source| source.facts().region().map(shim_linux::nd::Region::id));
+    let regions = [&first, &second].map(|source| source.facts().region().map(pmemset_linux::nd::Region::id));
     same("regions", regions, [Some(0), Some(1)])?;
     let set = set(Granularity::CacheLine);
     let first = map(&set, first, 2 << 20)?;

@@ -12,10 +12,10 @@ use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, DeepFlush, Errno, Event, Granularity, Health, MapConfig, Set,
     Source, Span,
 };
+use pmemset_devdax::{DaxError, DaxSource};
+use pmemset_linux::{Linux, StripedRwLock};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
-use shim_devdax::{DaxError, DaxSource};
-use shim_linux::{Linux, StripedRwLock};
 
 use super::badblocks::scrub;
 use super::devdax::device;

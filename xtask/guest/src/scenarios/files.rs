@@ -5,8 +5,8 @@ use std::os::unix::fs::MetadataExt;
 
 use pmemset_core::error::MapError;
 use pmemset_core::{Errno, Granularity, MapConfig, contract};
+use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 use rustix::fs::statvfs;
-use shim_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};

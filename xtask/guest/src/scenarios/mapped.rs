@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use pmemset_core::shutdown::PartState;
 use pmemset_core::{BadBlocks, Checked, Granularity, Health, MapConfig, ShutdownRecord, Source};
+use pmemset_linux::StripedRwLock;
+use pmemset_linux::nd::{Attribute, NdError, Sysfs};
 use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
-use shim_linux::StripedRwLock;
-use shim_linux::nd::{Attribute, NdError, Sysfs};
 
 use super::badblocks::{PAGE, listed, page, scrub, source, spoil, text, write_pages};
 use crate::lab::{Lab, same};

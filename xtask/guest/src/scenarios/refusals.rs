@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use pmemset_core::{DeepFlush, Errno, Granularity, Source};
-use shim_linux::GranularityReason;
-use shim_linux::nd::PersistenceDomain;
+use pmemset_linux::GranularityReason;
+use pmemset_linux::nd::PersistenceDomain;
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};

@@ -9,7 +9,7 @@ use pmemset_core::error::MapError;
 use pmemset_core::event::{FromFn, from_fn};
 use pmemset_core::shutdown::{PartState, PartStates, Verdict};
 use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Observer, Set, ShutdownRecord, Source};
-use shim_linux::{Linux, Process, StripedRwLock};
+use pmemset_linux::{Linux, Process, StripedRwLock};
 
 use crate::lab::{Lab, check, same};
 use crate::machine::{Failure, Machine, Scenario};
