@@ -1,0 +1,16 @@
+//! What the verbs share.
+
+pub(crate) mod controller;
+pub(crate) mod counting;
+pub(crate) mod downloads;
+pub(crate) mod packages;
+pub(crate) mod processes;
+pub(crate) mod programs;
+pub(crate) mod progress;
+pub(crate) mod qemu;
+pub(crate) mod random;
+pub(crate) mod stage;
+pub(crate) mod tally;
+
+pub(crate) mod toolchains;
+pub(crate) mod vm;

@@ -1,0 +1,96 @@
+//! Stages of a run: independent of each other, so two run side by side, and what one says is printed when it has ended.
+
+use std::sync::mpsc::channel;
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::support::progress;
+use crate::support::tally::{Tally, keeping};
+
+/// Stages at a time: most of them keep one processor busy.
+const LANES: usize = 2;
+
+type Work = Box<dyn FnOnce() -> Tally + Send>;
+
+/// A stage: its name, and what it does.
+pub(crate) struct Stage {
+    name: &'static str,
+    work: Work,
+    alone: bool,
+}
+
+impl Stage {
+    pub(crate) fn new(name: &'static str, work: impl FnOnce() -> Tally + Send + 'static) -> Self {
+        Self { name, work: Box::new(work), alone: false }
+    }
+
+    pub(crate) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Has it run when all others have ended.
+    pub(crate) fn alone(mut self) -> Self {
+        self.alone = true;
+        self
+    }
+}
+
+/// Runs the stages, the first ones first, and returns whether all is well; the last line is `N passed, N failed, N skipped`.
+pub(crate) fn run(stages: Vec<Stage>) -> bool {
+    let (alone, together): (Vec<_>, Vec<_>) = stages.into_iter().partition(|stage| stage.alone);
+    let mut total = side_by_side(together);
+    for stage in alone {
+        println!("\n== {}", stage.name);
+        let begin = Instant::now();
+        let tally = (stage.work)();
+        close(stage.name, &tally, begin);
+        total.add(&tally);
+    }
+    println!("\n{total}");
+    total.good()
+}
+
+fn side_by_side(stages: Vec<Stage>) -> Tally {
+    let mut total = Tally::default();
+    let waiting = Mutex::new(stages.into_iter());
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let (sender, results) = channel();
+    std::thread::scope(|scope| {
+        for _ in 0..LANES {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || {
+                while let Some(Stage { name, work, .. }) = next() {
+                    let begin = Instant::now();
+                    let (tally, said) = keeping(|| progress::during(name, work));
+                    let _ = sender.send((name, tally, said, begin));
+                }
+            });
+        }
+        drop(sender);
+        for (name, tally, said, begin) in results {
+            print!("\n== {name}\n{said}");
+            close(name, &tally, begin);
+            total.add(&tally);
+        }
+    });
+    total
+}
+
+fn close(name: &str, tally: &Tally, begin: Instant) {
+    println!("{name}: {} in {:.0} s", tally.summary(), begin.elapsed().as_secs_f64());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stages_count() {
+        let stage = |passed, failed| Stage::new("stage", move || Tally { passed, failed, skipped: 1 });
+        let total = side_by_side((1..=5).map(|count| stage(count, 0)).collect());
+        assert_eq!((total.passed, total.failed, total.skipped), (15, 0, 5));
+        assert!(!run(vec![stage(1, 0), stage(1, 1).alone()]));
+        assert!(!run(vec![stage(1, 1), stage(1, 0)]));
+        assert!(run(vec![stage(1, 0), stage(1, 0).alone()]));
+    }
+}

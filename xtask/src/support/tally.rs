@@ -1,0 +1,87 @@
+//! Results counted and printed the way every verb reports them.
+
+use core::cell::RefCell;
+use std::fmt;
+
+use crate::support::progress;
+
+/// Whether a verb succeeded; `Err` is for what kept it from running at all.
+pub(crate) type Outcome = Result<bool, Box<dyn core::error::Error>>;
+
+/// Results counted the way every verb reports them.
+#[derive(Debug, Default, Clone)]
+pub(crate) struct Tally {
+    pub(crate) passed: usize,
+    pub(crate) failed: usize,
+    pub(crate) skipped: usize,
+}
+
+impl Tally {
+    /// Counts one check, and prints it.
+    pub(crate) fn check(&mut self, name: &str, result: Result<(), String>) {
+        match result {
+            Ok(()) => {
+                self.passed += 1;
+                say(&format!("ok      {name}"));
+            }
+            Err(reason) => {
+                self.failed += 1;
+                say(&format!("FAILED  {name}: {reason}"));
+            }
+        }
+    }
+
+    /// Does one check, counts it and prints it.
+    pub(crate) fn run(&mut self, name: &str, check: impl FnOnce() -> Result<(), String>) {
+        let result = progress::during(name, check);
+        self.check(name, result);
+    }
+
+    /// Counts one check that cannot run here, and prints why.
+    pub(crate) fn skip(&mut self, name: &str, reason: &str) {
+        self.skipped += 1;
+        say(&format!("skipped {name}: {reason}"));
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.passed += other.passed;
+        self.failed += other.failed;
+        self.skipped += other.skipped;
+    }
+
+    /// Says the same in a form that cannot be taken for the last line of a run.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} ok, {} bad, {} left out", self.passed, self.failed, self.skipped)
+    }
+
+    /// Returns whether nothing failed, and something ran or was left out with a reason.
+    pub(crate) fn good(&self) -> bool {
+        self.failed == 0 && self.passed + self.skipped > 0
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} passed, {} failed, {} skipped", self.passed, self.failed, self.skipped)
+    }
+}
+
+thread_local! {
+    /// What this thread has said, where it is kept for later.
+    static KEPT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// Says a line of results.
+pub(crate) fn say(line: &str) {
+    KEPT.with_borrow_mut(|kept| match kept {
+        Some(text) => text.push_str(&format!("{line}\n")),
+        None => println!("{line}"),
+    });
+}
+
+/// Does `work`, and returns what it has said instead of printing it.
+pub(crate) fn keeping<T>(work: impl FnOnce() -> T) -> (T, String) {
+    let before = KEPT.replace(Some(String::new()));
+    let result = work();
+    (result, KEPT.replace(before).unwrap_or_default())
+}

@@ -1,0 +1,59 @@
+//! `cargo xtask test`: the whole test suite, counted.
+
+use crate::support::counting::{FEATURES, counted};
+use crate::support::stage::{self, Stage};
+use crate::support::tally::{Outcome, Tally};
+use crate::verbs::appliance;
+use crate::verbs::c;
+use crate::verbs::fuzz;
+use crate::verbs::lab;
+use crate::verbs::size;
+use crate::verbs::targets;
+use crate::verbs::unikernel;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out what needs a virtual machine or another target: seconds instead of minutes.
+    #[arg(long)]
+    quick: bool,
+    /// Run every scenario of the lab instead of the short list.
+    #[arg(long, conflicts_with = "quick")]
+    whole_lab: bool,
+    /// Run only the tests of the workspace whose names contain this.
+    filter: Option<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Outcome {
+    let mut stages: Vec<Stage> = Vec::new();
+    if args.filter.is_none() && !args.quick {
+        stages = thorough(args.whole_lab);
+    }
+    let filter = args.filter.clone();
+    stages.insert(0, Stage::new("workspace", move || workspace(filter.as_deref())));
+    Ok(stage::run(stages))
+}
+
+/// Everything but the tests of the workspace.
+pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
+    let lab = if whole_lab { Stage::new("lab", lab::whole) } else { Stage::new("lab, short list", lab::short) };
+    vec![
+        Stage::new("unikernel", unikernel::check),
+        Stage::new("targets", targets::check),
+        Stage::new("size", size::check),
+        Stage::new("threads", fuzz::threads),
+        Stage::new("appliance", appliance::check),
+        Stage::new("fuzz", fuzz::short),
+        Stage::new("C", c::check),
+        Stage::new("cargo-fuzz", fuzz::guided),
+        // Boots a machine for each processor by itself.
+        lab.alone(),
+    ]
+}
+
+/// Runs the tests of the workspace's packages.
+pub(crate) fn workspace(filter: Option<&str>) -> Tally {
+    let mut arguments = vec!["test", "--quiet", "--workspace", "--no-fail-fast", "--features", FEATURES];
+    arguments.extend(filter);
+    arguments.extend(["--", "--show-output"]);
+    counted(&arguments)
+}
