@@ -1,13 +1,19 @@
 //! What a scenario talks to: the host, over the second serial port, and the words on the kernel's command line.
 
+use core::error::Error;
 use core::fmt::Display;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Write};
 
+use lab_machine::{Machine, Scenario};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
-use crate::machine::Failure;
+/// Why a scenario failed.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
+
+/// The name of a scenario, and what it does.
+pub(crate) type Checks = (&'static str, fn(&mut Lab) -> Result<(), Failure>);
 
 /// The lab, seen from inside a machine.
 pub(crate) struct Lab {
@@ -31,6 +37,11 @@ impl Lab {
     /// Returns the word `key` of the kernel's command line.
     pub(crate) fn word(&self, key: &str) -> Option<&str> {
         self.words.get(key).map(String::as_str)
+    }
+
+    /// Returns the machine that this is.
+    pub(crate) fn machine(&self) -> &'static Machine {
+        self.word("lab").and_then(Scenario::find).map_or(&Machine::NFIT, |scenario| &scenario.machine)
     }
 
     /// Returns how often the machine was booted before.

@@ -4,8 +4,8 @@ use std::fs::{self, File};
 
 use rustix::ioctl::{Updater, ioctl, opcode};
 
-use crate::boot::wait_for;
-use crate::machine::Failure;
+use crate::lab::Failure;
+use crate::wait::wait_for;
 
 /// Some sectors of a mapped device: the first, how many, what kind of target, and its parameters.
 pub(crate) type Target<'k> = (u64, u64, &'k str, String);

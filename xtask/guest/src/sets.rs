@@ -5,7 +5,7 @@ use std::sync::Arc;
 use pmemset_core::{Config, Extent, Granularity, MapConfig, Observer, Set, Source};
 use pmemset_linux::{FileSource, Linux, OpenOptions, Process};
 
-use crate::machine::Failure;
+use crate::lab::Failure;
 
 /// A source of any kind.
 pub(crate) type Handle = Arc<dyn Source<Space = Process>>;

@@ -12,25 +12,19 @@ use pmemset_core::{
 };
 use pmemset_linux::{FileSource, Linux, OpenOptions, StripedRwLock};
 
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{Handle, load};
 
-/// The device begins 8 MiB into its region: its bytes 4096 to 8191 are bad, and some of its second unit.
-const BAD_DEVICE: Machine = Machine { bad: "0:8392704:4096,0:10486272:512", ..Machine::DEVDAX };
-const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::NFIT };
-const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("bad-at-boot", at_boot).short(),
-    Scenario::new("bad-at-boot-xfs", at_boot).on(Machine::XFS),
-    Scenario::new("bad-while-running", while_running).short(),
-    Scenario::new("bad-while-running-xfs", while_running).on(Machine::XFS),
-    Scenario::new("bad-interleaved", while_running).on(INTERLEAVED).once(),
-    Scenario::new("bad-devdax", device).on(BAD_DEVICE).short(),
-    Scenario::new("bad-plain-nvdimm", plain).on(PLAIN),
-    Scenario::new("bad-overwritten", overwritten),
-    Scenario::new("bad-overwritten-xfs", overwritten).on(Machine::XFS),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("bad-at-boot", at_boot),
+    ("bad-at-boot-xfs", at_boot),
+    ("bad-while-running", while_running),
+    ("bad-while-running-xfs", while_running),
+    ("bad-interleaved", while_running),
+    ("bad-devdax", device),
+    ("bad-plain-nvdimm", plain),
+    ("bad-overwritten", overwritten),
+    ("bad-overwritten-xfs", overwritten),
 ];
 
 pub(crate) const PAGE: u64 = 4096;

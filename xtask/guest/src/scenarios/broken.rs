@@ -14,23 +14,16 @@ use rustix::fs::sync;
 use rustix::ioctl::{Setter, Updater, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::mapper;
 use crate::sets::{Handle, file, load, map, set, store};
 
-/// A disk without DAX, on which a mapped device is made.
-const MAPPED: Machine = Machine { modules: "dm_mod", options: "", ..Machine::NFIT };
-const NO_DAX: Machine = Machine { options: "", ..Machine::NFIT };
-const VOLATILE: Machine = Machine { volatile: true, dimms: 2, modes: "fsdax,devdax", ..Machine::NFIT };
-const PLAIN: Machine = Machine { device: "none", fs: "none", ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("write-back-fails", write_back_fails).on(MAPPED).short(),
-    Scenario::new("file-shut-down", shut_down).on(NO_DAX),
-    Scenario::new("file-shut-down-dax", shut_down_dax),
-    Scenario::new("volatile-memory", volatile_memory).on(VOLATILE),
-    Scenario::new("grows-while-a-timer-ticks", grows_under_timer).on(PLAIN),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("write-back-fails", write_back_fails),
+    ("file-shut-down", shut_down),
+    ("file-shut-down-dax", shut_down_dax),
+    ("volatile-memory", volatile_memory),
+    ("grows-while-a-timer-ticks", grows_under_timer),
 ];
 
 const MIB: usize = 1 << 20;
@@ -211,7 +204,7 @@ fn volatile_memory(_: &mut Lab) -> Result<(), Failure> {
     let mapping = map(&pages, source, MIB)?;
     pages.fill(mapping.start(), 0x44, MIB, CopyFlags::empty())?;
     pages.remove(pages.part_at(mapping.start())?)?;
-    crate::boot::wait_for("/dev/dax1.0")?;
+    crate::wait::wait_for("/dev/dax1.0")?;
     let device = DaxSource::open("/dev/dax1.0").map(drop);
     same("device DAX", device, Err(DaxError::NotPersistent(Doubt::Volatile)))
 }

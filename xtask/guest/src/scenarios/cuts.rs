@@ -10,20 +10,17 @@ use pmemset_linux::Process;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 use super::state::{self, judged};
-use crate::lab::{Lab, check, same};
-use crate::machine::{Cut, Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{AnySet, Handle, file, load, store};
 
-const DEVICE: Machine = Machine { dimms: 2, modes: "fsdax,devdax", ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("cut-kill-ext4", file_log).once().cut(Cut::Kill(20)),
-    Scenario::new("cut-kill-xfs", file_log).on(Machine::XFS).once().cut(Cut::Kill(20)),
-    Scenario::new("cut-kill-canary-sparse", sparse_log).once().cut(Cut::KillLoses(10)),
-    Scenario::new("cut-flushed-ext4", file_log).once().cut(Cut::Flushed(10)),
-    Scenario::new("cut-flushed-xfs", file_log).on(Machine::XFS).once().cut(Cut::Flushed(10)),
-    Scenario::new("cut-flushed-devdax", device_log).on(DEVICE).once().cut(Cut::Flushed(10)),
-    Scenario::new("cut-flushed-canary-no-flush", unflushed_log).once().cut(Cut::FlushedLoses(10)),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("cut-kill-ext4", file_log),
+    ("cut-kill-xfs", file_log),
+    ("cut-kill-canary-sparse", sparse_log),
+    ("cut-flushed-ext4", file_log),
+    ("cut-flushed-xfs", file_log),
+    ("cut-flushed-devdax", device_log),
+    ("cut-flushed-canary-no-flush", unflushed_log),
 ];
 
 const LOG_BYTES: usize = 4 << 20;

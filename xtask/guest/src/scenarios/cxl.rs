@@ -12,21 +12,12 @@ use pmemset_linux::nd::PersistenceDomain;
 
 use super::devdax::device;
 use super::refusals::granularity;
-use crate::boot::{mount_file_system, until, wait_for};
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
+use crate::mount::mount_file_system;
 use crate::sets::{file, load, map, set, store};
+use crate::wait::{until, wait_for};
 
-const CXL: Machine = Machine { device: "cxl", domain: "none", modes: "raw", fs: "none", ..Machine::NFIT };
-
-const CXL_FILE: Machine = Machine { modes: "fsdax", fs: "ext4", ..CXL };
-const SOFT: Machine = Machine { device: "soft", ..CXL };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("cxl-devdax", cxl).on(CXL),
-    Scenario::new("cxl-file", cxl_file).on(CXL_FILE),
-    Scenario::new("soft-reserved", soft_reserved).on(SOFT),
-];
+pub(crate) const CHECKS: &[Checks] = &[("cxl-devdax", cxl), ("cxl-file", cxl_file), ("soft-reserved", soft_reserved)];
 
 /// All of the device.
 const BYTES: &str = "0x20000000";
@@ -139,10 +130,10 @@ fn cxl(_: &mut Lab) -> Result<(), Failure> {
 }
 
 /// Files behind CXL are flushed by cache lines.
-fn cxl_file(_: &mut Lab) -> Result<(), Failure> {
+fn cxl_file(lab: &mut Lab) -> Result<(), Failure> {
     make_region()?;
     make_disk(&make_namespace()?)?;
-    mount_file_system(&CXL_FILE, 0)?;
+    mount_file_system(lab.machine(), 0)?;
     granularity(Granularity::CacheLine, GranularityReason::Domain(PersistenceDomain::MemoryController))?;
     let count = file("/mnt0/file")?.device(&mut DeviceId::new());
     same("count of unsafe shutdowns", count, Err(DeviceError::Unsupported))

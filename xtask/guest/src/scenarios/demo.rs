@@ -2,16 +2,15 @@
 
 use std::process::Command;
 
-use crate::boot::wait_for;
-use crate::lab::{Lab, check};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check};
+use crate::wait::wait_for;
 
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("demo-ext4", on_file).on(Machine::NFIT).short(),
-    Scenario::new("demo-xfs", on_file).on(Machine::XFS).once(),
-    Scenario::new("demo-devdax", on_device).on(Machine::DEVDAX),
-    Scenario::new("appliance-ext4", recorder_on_file).on(Machine::NFIT).once(),
-    Scenario::new("appliance-devdax", recorder_on_device).on(Machine::DEVDAX).once(),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("demo-ext4", on_file),
+    ("demo-xfs", on_file),
+    ("demo-devdax", on_device),
+    ("appliance-ext4", recorder_on_file),
+    ("appliance-devdax", recorder_on_device),
 ];
 
 fn on_file(_: &mut Lab) -> Result<(), Failure> {

@@ -9,33 +9,23 @@ use pmemset_devdax::{AnySource, DaxError, DaxSource, Doubt, Durability};
 use pmemset_linux::nd::PersistenceDomain;
 use pmemset_linux::{FileSource, Linux, OpenError, OpenOptions};
 
-use crate::boot::wait_for;
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{Handle, file, load, map, set, store};
+use crate::wait::wait_for;
 
-const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
-const TWO: Machine = Machine { dimms: 2, modes: "devdax,devdax", ..Machine::DEVDAX };
-const MIXED: Machine = Machine { dimms: 2, modes: "fsdax,devdax", ..Machine::NFIT };
-const CPU: Machine = Machine { domain: "cpu", ..Machine::DEVDAX };
-const NOT_ARMED: Machine = Machine { armed: false, ..Machine::DEVDAX };
-const VIRTIO: Machine = Machine { device: "virtio", domain: "none", ..Machine::DEVDAX };
-const RAM: Machine = Machine { modules: "kmem", ..Machine::DEVDAX };
-const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("devdax", round_trip).on(Machine::DEVDAX).short(),
-    Scenario::new("devdax-4k", round_trip).on(SMALL),
-    Scenario::new("devdax-contract", contract_suite).on(Machine::DEVDAX),
-    Scenario::new("devdax-contract-4k", contract_suite).on(SMALL).once(),
-    Scenario::new("devdax-two-regions", two_regions).on(TWO),
-    Scenario::new("devdax-and-file", with_file).on(MIXED).short(),
-    Scenario::new("devdax-1000-parts", thousand_parts).on(SMALL).once(),
-    Scenario::new("devdax-cpu-domain", cpu_domain).on(CPU).once(),
-    Scenario::new("devdax-plain-nvdimm", plain).on(PLAIN).once(),
-    Scenario::new("devdax-not-armed", not_armed).on(NOT_ARMED).once(),
-    Scenario::new("devdax-virtio-pmem", virtio).on(VIRTIO).short(),
-    Scenario::new("devdax-system-ram", system_ram).on(RAM),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("devdax", round_trip),
+    ("devdax-4k", round_trip),
+    ("devdax-contract", contract_suite),
+    ("devdax-contract-4k", contract_suite),
+    ("devdax-two-regions", two_regions),
+    ("devdax-and-file", with_file),
+    ("devdax-1000-parts", thousand_parts),
+    ("devdax-cpu-domain", cpu_domain),
+    ("devdax-plain-nvdimm", plain),
+    ("devdax-not-armed", not_armed),
+    ("devdax-virtio-pmem", virtio),
+    ("devdax-system-ram", system_ram),
 ];
 
 /// Opens `/dev/daxN.0`.

@@ -19,19 +19,15 @@ use rustix::thread::set_thread_res_uid;
 
 use super::badblocks::scrub;
 use super::devdax::device;
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{Handle, load, map, set, store};
 
-const SMALL: Machine = Machine { align: 4096, ..Machine::DEVDAX };
-const PLAIN: Machine = Machine { device: "qemu", domain: "none", ..Machine::DEVDAX };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("devdax-bad", bad).on(Machine::DEVDAX).short(),
-    Scenario::new("devdax-bad-4k", bad).on(SMALL).once(),
-    Scenario::new("devdax-cannot-clear", cannot_clear).on(PLAIN).once(),
-    Scenario::new("devdax-mcsafe", copies).on(Machine::DEVDAX).once(),
-    Scenario::new("devdax-ordinary-user", ordinary_user).on(Machine::DEVDAX),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("devdax-bad", bad),
+    ("devdax-bad-4k", bad),
+    ("devdax-cannot-clear", cannot_clear),
+    ("devdax-mcsafe", copies),
+    ("devdax-ordinary-user", ordinary_user),
 ];
 
 const UNIT: usize = 2 << 20;

@@ -8,32 +8,25 @@ use pmemset_core::{Errno, Granularity, MapConfig, contract};
 use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 use rustix::fs::statvfs;
 
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{Handle, file, load, map, set, store};
 
-const CPU: Machine = Machine { domain: "cpu", ..Machine::NFIT };
-const NO_DAX: Machine = Machine { options: "", ..Machine::NFIT };
-const XFS_NO_DAX: Machine = Machine { options: "dax=never", ..Machine::XFS };
-const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, ..Machine::NFIT };
-const NOT_ARMED: Machine = Machine { armed: false, ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("file-ext4", cache_line).short(),
-    Scenario::new("file-xfs", cache_line).on(Machine::XFS),
-    Scenario::new("file-cpu-domain", byte).on(CPU).short(),
-    Scenario::new("file-contract", contract_suite).short(),
-    Scenario::new("file-contract-xfs", contract_suite).on(Machine::XFS),
-    Scenario::new("file-contract-no-dax", contract_suite).on(NO_DAX).once(),
-    Scenario::new("file-grows", grows).short(),
-    Scenario::new("file-grows-xfs", grows).on(Machine::XFS),
-    Scenario::new("file-system-full", full).short(),
-    Scenario::new("file-system-full-xfs", full).on(Machine::XFS),
-    Scenario::new("file-interleaved", interleaved).on(INTERLEAVED).short(),
-    Scenario::new("file-two-regions", two_regions).on(Machine { dimms: 2, modes: "fsdax,fsdax", ..Machine::NFIT }),
-    Scenario::new("file-no-dax", no_dax).on(NO_DAX).short(),
-    Scenario::new("file-no-dax-xfs", no_dax).on(XFS_NO_DAX),
-    Scenario::new("file-not-armed", not_armed).on(NOT_ARMED),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("file-ext4", cache_line),
+    ("file-xfs", cache_line),
+    ("file-cpu-domain", byte),
+    ("file-contract", contract_suite),
+    ("file-contract-xfs", contract_suite),
+    ("file-contract-no-dax", contract_suite),
+    ("file-grows", grows),
+    ("file-grows-xfs", grows),
+    ("file-system-full", full),
+    ("file-system-full-xfs", full),
+    ("file-interleaved", interleaved),
+    ("file-two-regions", two_regions),
+    ("file-no-dax", no_dax),
+    ("file-no-dax-xfs", no_dax),
+    ("file-not-armed", not_armed),
 ];
 
 /// Stores something, removes the part, and looks whether it is in the file and the flush hint was written.

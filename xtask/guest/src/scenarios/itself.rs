@@ -5,17 +5,14 @@ use std::fs;
 use rustix::fs::{FallocateFlags, fallocate};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
-use crate::lab::{Lab, check, same};
-use crate::machine::{Expect, Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 
-const NONE: Machine = Machine { device: "none", fs: "none", ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("lab-map-sync", map_sync).short(),
-    Scenario::new("lab-map-sync-xfs", map_sync).on(Machine::XFS),
-    Scenario::new("lab-sees-failure", fails).on(NONE).once().expect(Expect::Fail, 60).short(),
-    Scenario::new("lab-sees-oops", oopses).on(NONE).once().expect(Expect::Oops, 60).short(),
-    Scenario::new("lab-sees-hang", hangs).on(NONE).once().expect(Expect::Hang, 20).short(),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("lab-map-sync", map_sync),
+    ("lab-map-sync-xfs", map_sync),
+    ("lab-sees-failure", fails),
+    ("lab-sees-oops", oopses),
+    ("lab-sees-hang", hangs),
 ];
 
 /// A file of an fs-dax file system can be mapped synchronously, and the host sees its flush hints.

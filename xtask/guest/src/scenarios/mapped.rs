@@ -12,13 +12,10 @@ use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 
 use super::badblocks::{PAGE, listed, page, scrub, source, spoil, text, write_pages};
-use crate::lab::{Lab, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, same};
 use crate::mapper::{self, number};
 
-const MAPPED: Machine = Machine { modules: "dm_mod", counts: &[5], ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[Scenario::new("bad-behind-linear", behind_linear).on(MAPPED)];
+pub(crate) const CHECKS: &[Checks] = &[("bad-behind-linear", behind_linear)];
 
 /// Sectors of the second partition, which is the beginning of the disk.
 const HEAD: u64 = 2048;

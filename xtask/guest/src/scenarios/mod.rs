@@ -13,24 +13,36 @@ mod mapped;
 mod refusals;
 mod state;
 
-use crate::machine::Scenario;
+use crate::lab::Checks;
 
-const SUBJECTS: [&[Scenario]; 12] = [
-    itself::SCENARIOS,
-    demo::SCENARIOS,
-    files::SCENARIOS,
-    refusals::SCENARIOS,
-    state::SCENARIOS,
-    badblocks::SCENARIOS,
-    broken::SCENARIOS,
-    mapped::SCENARIOS,
-    devdax::SCENARIOS,
-    devdax_damage::SCENARIOS,
-    cxl::SCENARIOS,
-    cuts::SCENARIOS,
+const SUBJECTS: [&[Checks]; 12] = [
+    itself::CHECKS,
+    demo::CHECKS,
+    files::CHECKS,
+    refusals::CHECKS,
+    state::CHECKS,
+    badblocks::CHECKS,
+    broken::CHECKS,
+    mapped::CHECKS,
+    devdax::CHECKS,
+    devdax_damage::CHECKS,
+    cxl::CHECKS,
+    cuts::CHECKS,
 ];
 
-/// Returns every scenario.
-pub(crate) fn all() -> impl Iterator<Item = &'static Scenario> {
-    SUBJECTS.into_iter().flatten()
+/// Returns what the scenario `name` does.
+pub(crate) fn find(name: &str) -> Option<&'static Checks> {
+    SUBJECTS.into_iter().flatten().find(|checks| checks.0 == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::SUBJECTS;
+
+    #[test]
+    fn every_scenario_has_checks_and_a_machine() {
+        let here: Vec<&str> = SUBJECTS.into_iter().flatten().map(|checks| checks.0).collect();
+        let declared: Vec<&str> = lab_machine::SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        assert_eq!(here, declared, "the same names in the same order");
+    }
 }

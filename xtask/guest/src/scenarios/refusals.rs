@@ -7,24 +7,16 @@ use pmemset_core::{DeepFlush, Errno, Granularity, Source};
 use pmemset_linux::GranularityReason;
 use pmemset_linux::nd::PersistenceDomain;
 
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{file, map, set, store};
 
-const QEMU: Machine = Machine { device: "qemu", domain: "none", ..Machine::NFIT };
-const QEMU_MEMORY: Machine = Machine { domain: "memory", ..QEMU };
-const QEMU_CPU: Machine = Machine { domain: "cpu", ..QEMU };
-const UNKNOWN_NFIT: Machine = Machine { domain: "none", ..Machine::NFIT };
-const VIRTIO: Machine = Machine { device: "virtio", domain: "none", ..Machine::NFIT };
-const LEGACY: Machine = Machine { device: "legacy", domain: "none", ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("plain-nvdimm", plain_nvdimm).on(QEMU).short(),
-    Scenario::new("plain-nvdimm-memory-domain", plain_nvdimm_memory).on(QEMU_MEMORY).once(),
-    Scenario::new("plain-nvdimm-cpu-domain", plain_nvdimm_cpu).on(QEMU_CPU).once(),
-    Scenario::new("no-domain", no_domain).on(UNKNOWN_NFIT).once(),
-    Scenario::new("virtio-pmem-file", virtio).on(VIRTIO).short(),
-    Scenario::new("legacy-pmem-file", legacy).on(LEGACY),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("plain-nvdimm", plain_nvdimm),
+    ("plain-nvdimm-memory-domain", plain_nvdimm_memory),
+    ("plain-nvdimm-cpu-domain", plain_nvdimm_cpu),
+    ("no-domain", no_domain),
+    ("virtio-pmem-file", virtio),
+    ("legacy-pmem-file", legacy),
 ];
 
 /// Maps a file, and checks what the granularity is and why.

@@ -11,22 +11,15 @@ use pmemset_core::shutdown::{PartState, PartStates, Verdict};
 use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Observer, Set, ShutdownRecord, Source};
 use pmemset_linux::{Linux, Process, StripedRwLock};
 
-use crate::lab::{Lab, check, same};
-use crate::machine::{Failure, Machine, Scenario};
+use crate::lab::{Checks, Failure, Lab, check, same};
 use crate::sets::{AnySet, Handle, file, map, store};
 
-const TWO_REGIONS: Machine = Machine { dimms: 2, modes: "fsdax,fsdax", counts: &[5, 5], ..Machine::NFIT };
-const DEVICE: Machine = Machine { modes: "fsdax,devdax", ..TWO_REGIONS };
-const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, counts: &[3, 4], ..Machine::NFIT };
-const PLAIN: Machine = Machine { device: "qemu", ..Machine::NFIT };
-const LEGACY: Machine = Machine { device: "legacy", domain: "none", ..Machine::NFIT };
-
-pub(crate) const SCENARIOS: &[Scenario] = &[
-    Scenario::new("state-table", table).on(TWO_REGIONS).short(),
-    Scenario::new("state-interleaved", one_of_two).on(INTERLEAVED),
-    Scenario::new("state-devdax", device).on(DEVICE),
-    Scenario::new("state-no-count", no_count).on(PLAIN).once(),
-    Scenario::new("state-no-module", no_count).on(LEGACY).once(),
+pub(crate) const CHECKS: &[Checks] = &[
+    ("state-table", table),
+    ("state-interleaved", one_of_two),
+    ("state-devdax", device),
+    ("state-no-count", no_count),
+    ("state-no-module", no_count),
 ];
 
 const RECORD: &str = "/mnt0/record";

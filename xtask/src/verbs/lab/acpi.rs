@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::layout::{BASE, CONTROL, HINTS, REGIONS_END};
-use super::machine::{Domain, Machine};
+use lab_machine::{BASE, CONTROL, Domain, HINTS, Machine, REGIONS_END};
+
 use crate::support::processes::output_of;
 use crate::support::qemu::program;
 
@@ -115,7 +115,7 @@ pub(crate) fn write(machine: &Machine, folder: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::nfit;
-    use crate::verbs::lab::machine::Machine;
+    use lab_machine::{Domain, Machine};
 
     /// Returns kind and length of every structure in the table.
     fn structures(table: &[u8]) -> Vec<(u16, u16)> {
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn the_table_holds_what_the_machine_has() {
-        let machine = Machine::parse("name=x device=nfit dimms=2 domain=memory").unwrap();
+        let machine = Machine { dimms: 2, ..Machine::NFIT };
         let table = nfit(&machine);
         let expected = [(0, 56), (0, 56), (1, 48), (1, 48), (4, 32), (4, 32), (6, 24), (6, 24), (7, 16)];
         assert_eq!(structures(&table), expected);
@@ -142,14 +142,14 @@ mod tests {
 
     #[test]
     fn interleaved_modules_share_one_range_and_unknown_domains_have_no_capability() {
-        let machine = Machine::parse("name=x device=nfit dimms=2 interleave=1 domain=none").unwrap();
+        let machine = Machine { dimms: 2, interleave: true, domain: Domain::None, ..Machine::NFIT };
         let kinds: Vec<u16> = structures(&nfit(&machine)).into_iter().map(|structure| structure.0).collect();
         assert_eq!(kinds, [0, 1, 1, 4, 4, 6, 6]);
     }
 
     #[test]
     fn volatile_memory_has_a_range_and_no_modules() {
-        let machine = Machine::parse("name=x device=nfit dimms=2 volatile=1 domain=memory").unwrap();
+        let machine = Machine { dimms: 2, volatile: true, ..Machine::NFIT };
         let table = nfit(&machine);
         assert_eq!(structures(&table), [(0, 56), (0, 56), (7, 16)]);
         assert_eq!(table[56..60], [0x4f, 0x94, 0x05, 0x73]);

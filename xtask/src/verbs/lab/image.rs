@@ -6,8 +6,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use super::layout::{Memory, SIZE};
-use super::machine::{Device, Machine, Mode};
+use lab_machine::{Device, FileSystem, Machine, Mode, SIZE};
+
+use super::memory::Memory;
 use crate::support::downloads::home;
 use crate::support::processes::output_of;
 use crate::support::qemu::program;
@@ -75,7 +76,7 @@ static MAKING: Mutex<()> = Mutex::new(());
 /// What could not be written (a full disk, most likely), or what the maker of the file system said.
 pub(crate) fn make(machine: &Machine, path: &Path) -> Result<(), String> {
     let modes: String = machine.modes.iter().map(|mode| format!("-{mode:?}")).collect();
-    let fs = machine.fs.as_deref().unwrap_or("none");
+    let fs = machine.fs.map_or("none", FileSystem::name);
     let image =
         format!("{:?}-{}{modes}-{}-{fs}.image", machine.device, machine.regions(), machine.align).to_lowercase();
     let image = home().join(image);
@@ -92,11 +93,11 @@ pub(crate) fn make(machine: &Machine, path: &Path) -> Result<(), String> {
     }
     let memory = Memory::open(path)?;
     memory.format()?;
-    for (dimm, count) in (0..).zip(&machine.counts) {
+    for (dimm, count) in (0..).zip(machine.counts) {
         memory.set_count(dimm, *count, false)?;
     }
-    for (region, offset, length_bytes) in &machine.bad {
-        memory.add_bad(machine.address(*region, *offset), *length_bytes)?;
+    for bad in machine.bad {
+        memory.add_bad(machine.address(bad.region, bad.offset), bad.length_bytes)?;
     }
     Ok(())
 }
@@ -126,7 +127,7 @@ fn lay_out(machine: &Machine, path: &Path) -> Result<(), String> {
             file.write_all_at(&block, start + 4096).map_err(say)?;
             data = namespace(length_bytes, machine.align);
         }
-        if let Some(fs) = &machine.fs
+        if let Some(fs) = machine.fs
             && (prepared || matches!(machine.device, Device::Virtio | Device::Legacy))
             && mode != Mode::DevDax
         {
@@ -157,11 +158,10 @@ fn copy_into(path: &Path, target: &File, offset: u64) -> std::io::Result<()> {
     }
 }
 
-fn make_file_system(kind: &str, path: &Path) -> Result<(), String> {
+fn make_file_system(kind: FileSystem, path: &Path) -> Result<(), String> {
     let (name, options): (_, &[&str]) = match kind {
-        "ext4" => ("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
-        "xfs" => ("mkfs.xfs", &["-q", "-f", "-m", "reflink=0"]),
-        other => return Err(format!("the lab cannot make a file system {other}")),
+        FileSystem::Ext4 => ("mkfs.ext4", &["-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0"]),
+        FileSystem::Xfs => ("mkfs.xfs", &["-q", "-f", "-m", "reflink=0"]),
     };
     let program = program(name).ok_or_else(|| format!("no {name} on this machine"))?;
     let mut arguments: Vec<&Path> = options.iter().map(Path::new).collect();
@@ -172,7 +172,7 @@ fn make_file_system(kind: &str, path: &Path) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::{fletcher64, info_block, namespace};
-    use crate::verbs::lab::machine::Mode;
+    use lab_machine::Mode;
 
     #[test]
     fn the_info_block_sums_up() {

@@ -5,8 +5,7 @@ mod cpio;
 mod cut;
 mod image;
 mod kernel;
-mod layout;
-mod machine;
+mod memory;
 mod vm;
 
 use std::collections::BTreeMap;
@@ -16,11 +15,12 @@ use std::sync::mpsc::channel;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
+use lab_machine::{Cut, Device, Expect, KERNELS, Machine, SCENARIOS, Scenario};
+
 use self::kernel::Kernel;
-use self::machine::{Cut, Expect, Machine};
 use self::vm::{Bench, Boot, End};
 use crate::support::downloads::home;
-use crate::support::processes::{cargo, output_of, root};
+use crate::support::processes::{cargo, root};
 use crate::support::programs;
 use crate::support::progress;
 use crate::support::qemu::{self, Plugged, Qemu, plugged};
@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(long)]
     keep: bool,
     /// Run all chosen scenarios on this series of kernels.
-    #[arg(long, value_parser = ["6.1", "6.12"])]
+    #[arg(long, value_parser = clap::builder::PossibleValuesParser::new(KERNELS))]
     kernel: Option<String>,
     /// Cut the power this often instead of as often as the scenario says.
     #[arg(long)]
@@ -54,51 +54,41 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let bench = build()?;
-    let machines = chosen(args, declarations(&bench)?);
-    if machines.is_empty() {
+    let scenarios = chosen(args);
+    if scenarios.is_empty() {
         return Err("no scenario has such a name (see --list)".into());
     }
     if args.list {
-        for machine in &machines {
-            println!(
-                "{:32} {:5} {}",
-                machine.name,
-                if machine.short { "short" } else { "whole" },
-                machine.kernels.join(",")
-            );
+        for Scenario { name, short, kernels, .. } in &scenarios {
+            println!("{name:32} {:5} {}", if *short { "short" } else { "whole" }, kernels.join(","));
         }
         return Ok(true);
     }
+    let bench = build()?;
     if args.shell {
-        let [machine] = &machines[..] else { return Err("a shell needs exactly one scenario".into()) };
-        return shell(&bench, machine).map(|()| true).map_err(Into::into);
+        let [scenario] = &scenarios[..] else { return Err("a shell needs exactly one scenario".into()) };
+        return shell(&bench, scenario).map(|()| true).map_err(Into::into);
     }
-    let tally = run_all(&bench, &machines, args.keep);
+    let tally = run_all(&bench, &scenarios, args.keep);
     println!("{tally}");
     Ok(tally.good())
 }
 
 /// Runs the scenarios of the short list, each on the first of its kernels.
 pub(crate) fn short() -> Tally {
-    listed(|machine| {
-        machine.kernels.truncate(1);
-        machine.short
-    })
+    let short = SCENARIOS.iter().filter(|scenario| scenario.short);
+    listed(short.map(|scenario| Scenario { kernels: &scenario.kernels[..1], ..*scenario }).collect())
 }
 
 /// Runs every scenario.
 pub(crate) fn whole() -> Tally {
-    listed(|_| true)
+    listed(SCENARIOS.to_vec())
 }
 
-fn listed(wanted: impl FnMut(&mut Machine) -> bool) -> Tally {
+fn listed(scenarios: Vec<Scenario>) -> Tally {
     let mut tally = Tally::default();
-    match build().and_then(|bench| Ok((declarations(&bench)?, bench))) {
-        Ok((mut machines, bench)) => {
-            machines.retain_mut(wanted);
-            run_all(&bench, &machines, false)
-        }
+    match build() {
+        Ok(bench) => run_all(&bench, &scenarios, false),
         Err(reason) => {
             tally.check("lab", Err(reason));
             tally
@@ -106,19 +96,21 @@ fn listed(wanted: impl FnMut(&mut Machine) -> bool) -> Tally {
     }
 }
 
-fn chosen(args: &Args, mut machines: Vec<Machine>) -> Vec<Machine> {
-    let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
-    machines.retain(|machine| {
-        let wanted =
-            |word: &String| if names.contains(word) { machine.name == *word } else { machine.name.contains(word) };
-        args.scenarios.is_empty() || args.scenarios.iter().any(wanted)
-    });
-    machines.retain(|machine| !args.short || machine.short);
-    for machine in &mut machines {
-        machine.rounds = args.rounds.unwrap_or(machine.rounds);
-        machine.kernels = args.kernel.clone().map_or_else(|| machine.kernels.clone(), |kernel| vec![kernel]);
-    }
-    machines
+fn chosen(args: &Args) -> Vec<Scenario> {
+    let wanted = |scenario: &&Scenario| {
+        let named = |word: &String| match Scenario::find(word) {
+            Some(found) => found.name == scenario.name,
+            None => scenario.name.contains(word),
+        };
+        (args.scenarios.is_empty() || args.scenarios.iter().any(named)) && (!args.short || scenario.short)
+    };
+    let kernel = args.kernel.as_ref().and_then(|kernel| KERNELS.iter().find(|known| *known == kernel));
+    let changed = |scenario: &Scenario| Scenario {
+        rounds: args.rounds.unwrap_or(scenario.rounds),
+        kernels: kernel.map_or(scenario.kernels, core::slice::from_ref),
+        ..*scenario
+    };
+    SCENARIOS.iter().filter(wanted).map(changed).collect()
 }
 
 /// Builds the static programs that run inside the machines.
@@ -138,7 +130,6 @@ fn build() -> Result<Bench, String> {
         return Err("the programs for the machines do not build".into());
     }
     let guest = folder.join(TARGET).join("debug/lab-guest");
-    let list = output_of(&guest.to_string_lossy(), &["--list"])?;
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let demo = folder.join(TARGET).join("debug/demo");
     let appliance = programs::recorder(&home().join("appliance"))?;
@@ -146,32 +137,28 @@ fn build() -> Result<Bench, String> {
     if let Some(busybox) = qemu::program("busybox") {
         programs.push(("bin/busybox", read(&busybox)?));
     }
-    Ok(Bench { list, programs })
-}
-
-fn declarations(bench: &Bench) -> Result<Vec<Machine>, String> {
-    bench.list.lines().map(Machine::parse).collect()
+    Ok(Bench { programs })
 }
 
 /// What can be had of the parts that machines are made of, or why not.
 struct Parts {
-    kernels: BTreeMap<String, Result<Kernel, String>>,
+    kernels: BTreeMap<&'static str, Result<Kernel, String>>,
     qemu: Result<Qemu, String>,
     plugin: Result<Plugged, String>,
 }
 
 impl Parts {
-    fn get(machines: &[Machine]) -> Self {
+    fn get(scenarios: &[Scenario]) -> Self {
         let programs = if cfg!(target_arch = "x86_64") {
             qemu::programs()
         } else {
             Err("the machines are x86-64, and their test program is built for the processor of this one".into())
         };
         let mut kernels = BTreeMap::new();
-        for name in machines.iter().flat_map(|machine| &machine.kernels) {
-            kernels.entry(name.clone()).or_insert_with(|| programs.clone().and_then(|()| Kernel::get(name)));
+        for name in scenarios.iter().flat_map(|scenario| scenario.kernels) {
+            kernels.entry(*name).or_insert_with(|| programs.clone().and_then(|()| Kernel::get(name)));
         }
-        let plugin = if machines.iter().any(|machine| machine.cut == Cut::Flushed) {
+        let plugin = if scenarios.iter().any(|scenario| scenario.cut == Cut::Flushed) {
             programs.clone().and_then(|()| plugged())
         } else {
             Err("not asked for".into())
@@ -180,9 +167,9 @@ impl Parts {
     }
 
     /// Returns what the machine is booted with, and for some also the QEMU that takes the plugin, and the plugin.
-    fn for_machine(&self, machine: &Machine, kernel: &str) -> Result<(Kernel, Qemu, Option<Plugged>), String> {
+    fn for_scenario(&self, scenario: &Scenario, kernel: &str) -> Result<(Kernel, Qemu, Option<Plugged>), String> {
         let kernel = self.kernels.get(kernel).cloned().unwrap_or_else(|| Err("unknown kernel".into()))?;
-        let plugin = if machine.cut == Cut::Flushed { Some(self.plugin.clone()?) } else { None };
+        let plugin = if scenario.cut == Cut::Flushed { Some(self.plugin.clone()?) } else { None };
         Ok((kernel, self.qemu.clone()?, plugin))
     }
 }
@@ -196,16 +183,16 @@ struct Report {
 }
 
 /// Runs scenarios, one for each processor at a time, and prints a line for each.
-fn run_all(bench: &Bench, machines: &[Machine], keep: bool) -> Tally {
-    let parts = progress::during("getting kernels and QEMU", || Parts::get(machines));
+fn run_all(bench: &Bench, scenarios: &[Scenario], keep: bool) -> Tally {
+    let parts = progress::during("getting kernels and QEMU", || Parts::get(scenarios));
     let running = Mutex::new(Vec::new());
     let under_way =
         || running.lock().map_or_else(|_| String::new(), |names: MutexGuard<'_, Vec<String>>| names.join(", "));
-    progress::watching(under_way, || run_jobs(bench, machines, keep, &parts, &running))
+    progress::watching(under_way, || run_jobs(bench, scenarios, keep, &parts, &running))
 }
 
-fn run_jobs(bench: &Bench, machines: &[Machine], keep: bool, parts: &Parts, running: &Mutex<Vec<String>>) -> Tally {
-    let jobs = machines.iter().flat_map(|machine| machine.kernels.iter().map(move |kernel| (machine, kernel)));
+fn run_jobs(bench: &Bench, scenarios: &[Scenario], keep: bool, parts: &Parts, running: &Mutex<Vec<String>>) -> Tally {
+    let jobs = scenarios.iter().flat_map(|scenario| scenario.kernels.iter().map(move |kernel| (scenario, kernel)));
     let jobs = Mutex::new(jobs);
     let (sender, reports) = channel();
     let mut tally = Tally::default();
@@ -214,15 +201,15 @@ fn run_jobs(bench: &Bench, machines: &[Machine], keep: bool, parts: &Parts, runn
             let (sender, jobs) = (sender.clone(), &jobs);
             scope.spawn(move || {
                 let next = || jobs.lock().ok()?.next();
-                while let Some((machine, kernel)) = next() {
-                    let name = format!("lab {} on {kernel}", machine.name);
+                while let Some((scenario, kernel)) = next() {
+                    let name = format!("lab {} on {kernel}", scenario.name);
                     let change = |change: &dyn Fn(&mut Vec<String>)| {
                         if let Ok(mut names) = running.lock() {
                             change(&mut names);
                         }
                     };
                     change(&|names| names.push(name.clone()));
-                    let _ = sender.send(one(bench, parts, machine, kernel, keep));
+                    let _ = sender.send(one(bench, parts, scenario, kernel, keep));
                     change(&|names| names.retain(|other| *other != name));
                 }
             });
@@ -240,16 +227,16 @@ fn run_jobs(bench: &Bench, machines: &[Machine], keep: bool, parts: &Parts, runn
     tally
 }
 
-fn one(bench: &Bench, parts: &Parts, machine: &Machine, kernel: &str, keep: bool) -> Report {
+fn one(bench: &Bench, parts: &Parts, scenario: &Scenario, kernel: &str, keep: bool) -> Report {
     let begin = Instant::now();
-    let name = format!("lab {} on {kernel}", machine.name);
-    let (skipped, result) = match parts.for_machine(machine, kernel) {
+    let name = format!("lab {} on {kernel}", scenario.name);
+    let (skipped, result) = match parts.for_scenario(scenario, kernel) {
         Err(reason) => (true, Err(reason)),
         Ok((kernel_files, qemu, plugin)) => {
-            let folder = home().join("run").join(format!("{}-{kernel}", machine.name));
+            let folder = home().join("run").join(format!("{}-{kernel}", scenario.name));
             let boot = Boot {
                 bench,
-                machine,
+                scenario,
                 kernel: &kernel_files,
                 qemu: &qemu,
                 folder: &folder,
@@ -257,7 +244,7 @@ fn one(bench: &Bench, parts: &Parts, machine: &Machine, kernel: &str, keep: bool
                 plugin: None,
                 cut_after: None,
             };
-            let result = prepare(machine, &folder).and_then(|()| scenario(boot, plugin.as_ref()));
+            let result = prepare(&scenario.machine, &folder).and_then(|()| boots(boot, plugin.as_ref()));
             tidy(&folder, keep, result.is_ok());
             let shown = folder.strip_prefix(root()).unwrap_or(&folder).display();
             (false, result.map_err(|reason| format!("{reason} (see {shown})")))
@@ -270,7 +257,7 @@ fn prepare(machine: &Machine, folder: &Path) -> Result<(), String> {
     let _ = fs::remove_dir_all(folder);
     fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     image::make(machine, &folder.join("memory"))?;
-    if machine.device == machine::Device::Nfit { acpi::write(machine, folder) } else { Ok(()) }
+    if machine.device == Device::Nfit { acpi::write(machine, folder) } else { Ok(()) }
 }
 
 fn tidy(folder: &Path, keep: bool, passed: bool) {
@@ -287,14 +274,14 @@ fn tidy(folder: &Path, keep: bool, passed: bool) {
 }
 
 /// Boots a machine until its scenario has ended, and compares with how it is to end.
-fn scenario(mut boot: Boot<'_>, plugin: Option<&Plugged>) -> Result<String, String> {
-    if boot.machine.cut != Cut::None {
+fn boots(mut boot: Boot<'_>, plugin: Option<&Plugged>) -> Result<String, String> {
+    if boot.scenario.cut != Cut::Never {
         return cut::rounds(boot, plugin);
     }
     for phase in 0..100 {
         boot.words = format!("lab.phase={phase}");
         let (end, _) = cut::twice(&boot)?;
-        return match (end, boot.machine.expect) {
+        return match (end, boot.scenario.expect) {
             (End::Again, _) => continue,
             (End::Done, Expect::Pass) => Ok(String::new()),
             (End::Done, _) => Err("passed, although it must not".into()),
@@ -308,18 +295,18 @@ fn scenario(mut boot: Boot<'_>, plugin: Option<&Plugged>) -> Result<String, Stri
     Err("wants to be booted for ever".into())
 }
 
-fn shell(bench: &Bench, machine: &Machine) -> Result<(), String> {
-    let parts = Parts::get(core::slice::from_ref(machine));
-    let kernel = machine.kernels.first().map_or("6.1", String::as_str);
-    let (kernel, qemu, _) = parts.for_machine(machine, kernel)?;
-    let folder = home().join("run").join(format!("{}-shell", machine.name));
-    prepare(machine, &folder)?;
+fn shell(bench: &Bench, scenario: &Scenario) -> Result<(), String> {
+    let parts = Parts::get(core::slice::from_ref(scenario));
+    let kernel = scenario.kernels[0];
+    let (kernel, qemu, _) = parts.for_scenario(scenario, kernel)?;
+    let folder = home().join("run").join(format!("{}-shell", scenario.name));
+    prepare(&scenario.machine, &folder)?;
     println!(
         "The shell ends with `poweroff -f`; ctrl-a x kills the machine. The test program is /init, its file systems are below /mnt0."
     );
     let words = "lab.shell=1".to_owned();
     let boot =
-        Boot { bench, machine, kernel: &kernel, qemu: &qemu, folder: &folder, words, plugin: None, cut_after: None };
+        Boot { bench, scenario, kernel: &kernel, qemu: &qemu, folder: &folder, words, plugin: None, cut_after: None };
     let result = boot.shell();
     tidy(&folder, false, true);
     result

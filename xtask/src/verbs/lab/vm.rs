@@ -8,17 +8,16 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
+use lab_machine::{BASE, CONTROL, Device, Domain, FileSystem, Machine, SIZE, Scenario};
+
 use super::cpio::Archive;
 use super::kernel::Kernel;
-use super::layout::{BASE, CONTROL, Memory, SIZE};
-use super::machine::{Device, Domain, Machine};
+use super::memory::Memory;
 
 use crate::support::qemu::Qemu;
 
 /// What every machine of a run is booted from.
 pub(crate) struct Bench {
-    /// What the test program prints with `--list`.
-    pub(crate) list: String,
     /// The programs in every machine: path there, and the program, read before anybody can build it anew.
     pub(crate) programs: Vec<(&'static str, Vec<u8>)>,
 }
@@ -41,7 +40,7 @@ pub(crate) enum End {
 /// One boot.
 pub(crate) struct Boot<'a> {
     pub(crate) bench: &'a Bench,
-    pub(crate) machine: &'a Machine,
+    pub(crate) scenario: &'a Scenario,
     pub(crate) kernel: &'a Kernel,
     pub(crate) qemu: &'a Qemu,
     /// Holds the memory file, the tables, and what is written down.
@@ -115,7 +114,7 @@ impl Boot<'_> {
     }
 
     fn listen(&self, child: &mut Child, lines: &Receiver<String>, memory: &Memory, said: &mut Said) -> Option<End> {
-        let limit = Instant::now() + Duration::from_secs(self.machine.limit_seconds);
+        let limit = Instant::now() + Duration::from_secs(self.scenario.limit_seconds);
         let mut cut_at = None;
         loop {
             let until = cut_at.unwrap_or(limit).min(limit);
@@ -135,7 +134,7 @@ impl Boot<'_> {
                 Err(RecvTimeoutError::Disconnected) => return None,
                 Err(RecvTimeoutError::Timeout) if cut_at.is_some() => return Some(End::Cut),
                 Err(RecvTimeoutError::Timeout) => {
-                    let reason = format!("hung: killed after {} s", self.machine.limit_seconds);
+                    let reason = format!("hung: killed after {} s", self.scenario.limit_seconds);
                     let started = said.0.iter().any(|line| line == "start");
                     return Some(if started { End::Failed(reason) } else { End::NeverReached(reason) });
                 }
@@ -147,20 +146,20 @@ impl Boot<'_> {
         let words: Vec<&str> = request.split(' ').collect();
         let number = |at: usize| words.get(at).and_then(|word| word.parse::<u64>().ok()).ok_or("bad request");
         match words[0] {
-            "bad" => memory.add_bad(self.machine.address(number(1)?, number(2)?), number(3)?)?,
+            "bad" => memory.add_bad(self.scenario.machine.address(number(1)?, number(2)?), number(3)?)?,
             "count" => {
                 let count = u32::try_from(number(2)?).map_err(|error| error.to_string())?;
                 memory.set_count(number(1)?, count, number(3)? != 0)?;
             }
             "hint" => return Ok(format!("ok {}", u8::from(memory.take_hint(number(1)?)?))),
             "find" => {
-                let start = self.machine.address(number(1)?, 0) - BASE;
+                let start = self.scenario.machine.address(number(1)?, 0) - BASE;
                 let text = words.get(2).ok_or("bad request")?.as_bytes();
-                let found = memory.find(start, self.machine.region_bytes(), text)?;
+                let found = memory.find(start, self.scenario.machine.region_bytes(), text)?;
                 return Ok(format!("ok {}", found.ok_or_else(|| format!("no page begins with {:?}", words[2]))?));
             }
             "bad-list" => {
-                let base = self.machine.address(number(1)?, 0);
+                let base = self.scenario.machine.address(number(1)?, 0);
                 let ranges = memory
                     .bad()?
                     .into_iter()
@@ -219,7 +218,7 @@ impl Boot<'_> {
 
     fn module_names(&self) -> Vec<&str> {
         let mut names = vec!["crc32c_generic"];
-        names.extend(match self.machine.device {
+        names.extend(match self.scenario.machine.device {
             Device::None => &[][..],
             Device::Nfit | Device::Qemu => &["nfit", "nd_pmem", "device_dax", "dax_pmem"],
             Device::Virtio => &["virtio_pci", "virtio_pmem", "nd_pmem", "device_dax", "dax_pmem"],
@@ -229,8 +228,8 @@ impl Boot<'_> {
             Device::Legacy => &["nd_e820", "nd_pmem", "device_dax", "dax_pmem"],
             Device::Soft => &["dax_hmem", "device_dax"],
         });
-        names.extend(self.machine.fs.as_deref());
-        names.extend(self.machine.modules.iter().map(String::as_str));
+        names.extend(self.scenario.machine.fs.map(FileSystem::name));
+        names.extend(self.scenario.machine.modules);
         names
     }
 
@@ -246,7 +245,7 @@ impl Boot<'_> {
             "tcg",
             "-cpu",
             // Linux makes no CXL regions under a hypervisor: it cannot be sure that caches are emptied there.
-            if self.machine.device == Device::Cxl { "max,-hypervisor" } else { "max" },
+            if self.scenario.machine.device == Device::Cxl { "max,-hypervisor" } else { "max" },
             "-smp",
             "1",
             "-display",
@@ -255,10 +254,10 @@ impl Boot<'_> {
             "-no-user-config",
         ]);
         command.args(["-no-reboot", "-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]);
-        command.args(memory_arguments(self.machine));
+        command.args(memory_arguments(&self.scenario.machine));
         command.arg("-kernel").arg(&self.kernel.image).args(["-initrd", "initrd"]);
-        let mut words = format!("console=ttyS0 {KERNEL_WORDS} lab={}", self.machine.name);
-        match self.machine.device {
+        let mut words = format!("console=ttyS0 {KERNEL_WORDS} lab={}", self.scenario.name);
+        match self.scenario.machine.device {
             Device::Nfit => words.push_str(&format!(" memmap={SIZE:#x}${BASE:#x}")),
             Device::Legacy => words.push_str(&format!(" memmap={SIZE:#x}!{BASE:#x}")),
             // From type 1, ordinary memory, to that of a purpose (E820_TYPE_SOFT_RESERVED).

@@ -1,19 +1,10 @@
-//! Where things are in the file that is a virtual machine's persistent memory, and what the host changes there.
+//! What the host changes in the file that is a virtual machine's persistent memory.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-/// Physical address of the first byte.
-pub(crate) const BASE: u64 = 256 << 20;
-/// Length of the file in bytes.
-pub(crate) const SIZE: u64 = 512 << 20;
-/// Where regions end at the latest.
-pub(crate) const REGIONS_END: u64 = SIZE - (16 << 20);
-/// The page that the firmware keeps its state in.
-pub(crate) const CONTROL: u64 = SIZE - (1 << 20);
-/// The pages that flush hints are written to, one for each module.
-pub(crate) const HINTS: u64 = CONTROL + 0x1000;
+use lab_machine::{CONTROL, HINTS};
 
 const RECORDS: u64 = CONTROL + 0x100;
 const RECORDS_MAX: u32 = 64;
