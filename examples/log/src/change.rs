@@ -1,0 +1,185 @@
+//! Records go: the newest by truncation, the oldest to give their storage back.
+
+use pmemset_core::error::RemoveError;
+use pmemset_core::event::Observer;
+use pmemset_core::{Platform, Source};
+
+use crate::error::{ChangeError, OpenError};
+use crate::format::{SEGMENT_HEAD_BYTES, State};
+use crate::log::{Head, Log, Tail};
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
+    /// Drops the records before `first`, durably, and gives back segments that hold no others. Appends go on meanwhile.
+    ///
+    /// `first` may be beyond the newest record: then the log is empty, and the next record has this number.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`].
+    pub fn drop_before(&self, first: u64) -> Result<(), ChangeError> {
+        let mut head = self.head.write();
+        self.is_running()?;
+        if first <= self.first() {
+            return Ok(());
+        }
+        if first > self.next() && self.restart(&mut head, first)? {
+            return self.drop_segments();
+        }
+        let (start, next) = {
+            let live = self.live.read();
+            let start = if first == live.next { live.end } else { self.find(&live, first)?.0 };
+            (start, live.next)
+        };
+        let durable = head.state.durable.max(next.wrapping_sub(1));
+        let state = State { start, first, durable, cut: None };
+        self.keep(&mut head, state).map_err(|error| self.stop(error))?;
+        {
+            let mut live = self.live.write();
+            (live.start, live.first) = (start, first);
+        }
+        self.drop_segments()
+    }
+
+    /// Makes the log an empty one whose next record is `first`, which is beyond all; `false` where it is not.
+    fn restart(&self, head: &mut Head, first: u64) -> Result<bool, ChangeError> {
+        let _turn = self.commit.write();
+        let mut tail = self.tail.write();
+        if first <= tail.next {
+            self.commit_locked(&tail).map_err(|error| tail.stop(error))?;
+            return Ok(false);
+        }
+        let state = State { start: tail.end, first, durable: first.wrapping_sub(1), cut: None };
+        self.commit_locked(&tail).and_then(|()| self.keep(head, state)).map_err(|error| tail.stop(error))?;
+        tail.next = first;
+        let mut live = self.live.write();
+        (live.start, live.first) = (tail.end, first);
+        (live.end, live.next) = (tail.end, first);
+        let number = self.geometry.number(tail.end);
+        live.unmark(number, 0);
+        Ok(true)
+    }
+
+    /// Unmaps the segments before the start of the log, and frees their slots.
+    fn drop_segments(&self) -> Result<(), ChangeError> {
+        let mut outcome = Ok(());
+        loop {
+            let (address, slot) = {
+                let mut live = self.live.write();
+                if live.count == 0 || live.oldest >= self.geometry.number(live.start) {
+                    return outcome;
+                }
+                let place = live.place_of(live.oldest).unwrap_or_default();
+                live.oldest = live.oldest.wrapping_add(1);
+                live.count = live.count.wrapping_sub(1);
+                place
+            };
+            if let Err(error) = self.free(address, slot) {
+                outcome = Err(ChangeError::Remove(error));
+            }
+        }
+    }
+
+    /// Unmaps a segment that nobody finds any more, and frees its slot.
+    fn free(&self, address: usize, slot: u32) -> Result<(), RemoveError> {
+        self.set.remove_range(address, self.geometry.segment_bytes)?;
+        self.live.write().use_slot(slot, false);
+        Ok(())
+    }
+
+    /// Truncates the log behind record `last`, durably: the next record is `last` + 1. `last` may be one before the
+    /// oldest.
+    ///
+    /// After a power cut in the middle the log is as before, or truncated.
+    ///
+    /// # Errors
+    ///
+    /// See [`ChangeError`].
+    pub fn truncate_after(&self, last: u64) -> Result<(), ChangeError> {
+        let mut head = self.head.write();
+        let _turn = self.commit.write();
+        let mut tail = self.tail.write();
+        if let Some(stop) = tail.stop {
+            return Err(stop.into());
+        }
+        let sequence = last.saturating_add(1);
+        if sequence >= tail.next {
+            return Ok(());
+        }
+        self.commit_locked(&tail).map_err(|error| tail.stop(error))?;
+        let position = {
+            let live = self.live.read();
+            if sequence < live.first {
+                return Err(ChangeError::NotThere { sequence: last });
+            }
+            self.find(&live, sequence)?.0
+        };
+        self.cut(&mut head, &mut tail, position, sequence)
+    }
+
+    /// Erases record `sequence`, which begins at `position`, and all behind it; what is before it is durable.
+    pub(crate) fn cut(
+        &self,
+        head: &mut Head,
+        tail: &mut Tail,
+        position: u64,
+        sequence: u64,
+    ) -> Result<(), ChangeError> {
+        let state = State { durable: sequence.wrapping_sub(1), cut: Some((position, sequence)), ..head.state };
+        self.keep(head, state).map_err(|error| tail.stop(error))?;
+        {
+            let mut live = self.live.write();
+            (live.end, live.next) = (position, sequence);
+            live.unmark(self.geometry.number(position), self.geometry.within(position));
+        }
+        (tail.end, tail.next) = (position, sequence);
+        let outcome = self.cut_segments(tail, position)?;
+        let rest = self.piece(&self.live.read(), position, u64::MAX);
+        if let Some((address, length_bytes)) = rest {
+            self.erase(address, length_bytes).map_err(|error| tail.stop(error))?;
+        }
+        self.keep(head, State { cut: None, ..head.state }).map_err(|error| tail.stop(error))?;
+        outcome.map_err(ChangeError::Remove)
+    }
+
+    /// Takes the segments behind that of `position` away, the newest first, so that none is ever missing before another.
+    fn cut_segments(&self, tail: &mut Tail, position: u64) -> Result<Result<(), RemoveError>, ChangeError> {
+        let mut outcome = Ok(());
+        loop {
+            let (address, slot) = {
+                let live = self.live.read();
+                let newest = live.behind().wrapping_sub(1);
+                if live.count == 0 || newest <= self.geometry.number(position) {
+                    return Ok(outcome);
+                }
+                live.place_of(newest).unwrap_or_default()
+            };
+            self.erase(address, SEGMENT_HEAD_BYTES).map_err(|error| tail.stop(error))?;
+            {
+                let mut live = self.live.write();
+                live.count = live.count.wrapping_sub(1);
+            }
+            if let Err(error) = self.free(address, slot) {
+                outcome = Err(error);
+            }
+        }
+    }
+
+    /// Closes the log: everything staged is durable, and known to be, and its set is closed.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`].
+    pub fn close(self) -> Result<(), OpenError> {
+        let next = self.commit()?;
+        {
+            let mut head = self.head.write();
+            let state = State { durable: next.wrapping_sub(1), ..head.state };
+            if state != head.state {
+                self.keep(&mut head, state)?;
+            }
+        }
+        let Self { set, source, .. } = self;
+        drop(source);
+        Ok(set.close()?)
+    }
+}

@@ -1,0 +1,216 @@
+//! What lies where: geometry, the head of a record, the head of a segment, checksums.
+
+use crc::{CRC_32_ISCSI, Crc, Digest, Table};
+
+const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
+
+/// Bytes before the records of a segment: a line.
+pub(crate) const SEGMENT_HEAD_BYTES: usize = 64;
+/// Bytes before the payload of a record.
+pub(crate) const RECORD_HEAD_BYTES: usize = 24;
+/// Records begin on multiples of this: what one record's store may tear is no other's.
+pub(crate) const UNIT_BYTES: u64 = 8;
+
+const SEGMENT_MAGIC: u32 = 0x5347_4c50;
+
+/// Returns a checksum (CRC-32C) to be fed.
+pub(crate) fn digest() -> Digest<'static, u32, Table<16>> {
+    static SUM: Crc<u32, Table<16>> = CHECKSUM;
+    SUM.digest()
+}
+
+/// Returns the checksum of `parts`, one behind the other.
+pub(crate) fn checksum(parts: &[&[u8]]) -> u32 {
+    let mut digest = digest();
+    parts.iter().for_each(|part| digest.update(part));
+    digest.finalize()
+}
+
+/// Takes a field off the front.
+fn field<const L: usize>(bytes: &mut &[u8]) -> Option<[u8; L]> {
+    let (field, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*field)
+}
+
+/// Puts fields one behind the other.
+pub(crate) fn join<const L: usize>(fields: &[&[u8]]) -> [u8; L] {
+    let mut bytes = [0; L];
+    let places = bytes.iter_mut();
+    places.zip(fields.iter().copied().flatten()).for_each(|(place, byte)| *place = *byte);
+    bytes
+}
+
+/// The lengths that decide where everything is.
+///
+/// The log is a stream of bytes; a *position* is a byte of it. Segment number *n* has the bytes from *n* × `data_bytes`
+/// on. A segment lies in a *slot* of the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Geometry {
+    pub(crate) head_bytes: usize,
+    pub(crate) segment_bytes: usize,
+}
+
+impl Geometry {
+    pub(crate) const fn data_bytes(self) -> u64 {
+        self.segment_bytes.saturating_sub(SEGMENT_HEAD_BYTES) as u64
+    }
+
+    /// Returns the number of the segment that has `position`.
+    pub(crate) const fn number(self, position: u64) -> u64 {
+        match position.checked_div(self.data_bytes()) {
+            Some(number) => number,
+            None => 0,
+        }
+    }
+
+    /// Returns how far into the records of its segment `position` is.
+    pub(crate) const fn within(self, position: u64) -> u64 {
+        position.wrapping_sub(self.start_of(self.number(position)))
+    }
+
+    /// Returns the first position of segment `number`.
+    pub(crate) const fn start_of(self, number: u64) -> u64 {
+        number.wrapping_mul(self.data_bytes())
+    }
+
+    /// Returns where a record begins that comes behind `position`: its head is never cut in two.
+    pub(crate) const fn begin(self, position: u64) -> u64 {
+        let position = position.next_multiple_of(UNIT_BYTES);
+        let next = self.start_of(self.number(position).wrapping_add(1));
+        if next.wrapping_sub(position) < RECORD_HEAD_BYTES as u64 { next } else { position }
+    }
+
+    /// Returns where the record behind one at `position` with a payload of `length_bytes` begins.
+    pub(crate) const fn behind(self, position: u64, length_bytes: u32) -> u64 {
+        self.begin(position.wrapping_add(RECORD_HEAD_BYTES as u64).wrapping_add(length_bytes as u64))
+    }
+
+    /// Returns where slot `slot` begins in the source.
+    pub(crate) const fn offset(self, slot: u32) -> u64 {
+        (slot as u64).saturating_mul(self.segment_bytes as u64).saturating_add(self.head_bytes as u64)
+    }
+}
+
+/// The head of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RecordHead {
+    pub(crate) sequence: u64,
+    pub(crate) length_bytes: u32,
+    /// How far behind it what was known to be durable was when it was written: acknowledged, perhaps.
+    pub(crate) behind: u32,
+    pub(crate) payload_sum: u32,
+}
+
+impl RecordHead {
+    /// Returns the head's bytes, for a record that begins in segment `number`.
+    pub(crate) fn to_bytes(self, number: u64) -> [u8; RECORD_HEAD_BYTES] {
+        join(&[
+            &self.sum(number).to_le_bytes(),
+            &self.payload_sum.to_le_bytes(),
+            &self.sequence.to_le_bytes(),
+            &self.length_bytes.to_le_bytes(),
+            &self.behind.to_le_bytes(),
+        ])
+    }
+
+    /// Returns the head that `bytes` are in segment `number`; `None` where they are none.
+    pub(crate) fn from_bytes(bytes: &[u8; RECORD_HEAD_BYTES], number: u64) -> Option<Self> {
+        let mut rest = &bytes[..];
+        let sum = u32::from_le_bytes(field(&mut rest)?);
+        let payload_sum = u32::from_le_bytes(field(&mut rest)?);
+        let sequence = u64::from_le_bytes(field(&mut rest)?);
+        let length_bytes = u32::from_le_bytes(field(&mut rest)?);
+        let behind = u32::from_le_bytes(field(&mut rest)?);
+        let head = Self { sequence, length_bytes, behind, payload_sum };
+        (sequence > 0 && sum == head.sum(number)).then_some(head)
+    }
+
+    /// Returns the last record that is known to have been durable when this one was written.
+    pub(crate) const fn durable(self) -> u64 {
+        self.sequence.saturating_sub(self.behind as u64)
+    }
+
+    fn sum(self, number: u64) -> u32 {
+        checksum(&[
+            &number.to_le_bytes(),
+            &self.payload_sum.to_le_bytes(),
+            &self.sequence.to_le_bytes(),
+            &self.length_bytes.to_le_bytes(),
+            &self.behind.to_le_bytes(),
+        ])
+    }
+}
+
+/// The head of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SegmentHead {
+    pub(crate) number: u64,
+    /// The last record that was known to be durable when the segment was made.
+    pub(crate) durable: u64,
+}
+
+/// Bytes of a segment's head that are used.
+pub(crate) const SEGMENT_HEAD_USED_BYTES: usize = 24;
+
+impl SegmentHead {
+    pub(crate) fn to_bytes(self) -> [u8; SEGMENT_HEAD_USED_BYTES] {
+        join(&[
+            &SEGMENT_MAGIC.to_le_bytes(),
+            &self.sum().to_le_bytes(),
+            &self.number.to_le_bytes(),
+            &self.durable.to_le_bytes(),
+        ])
+    }
+
+    pub(crate) fn from_bytes(bytes: &[u8; SEGMENT_HEAD_USED_BYTES]) -> Option<Self> {
+        let mut rest = &bytes[..];
+        let magic = u32::from_le_bytes(field(&mut rest)?);
+        let sum = u32::from_le_bytes(field(&mut rest)?);
+        let number = u64::from_le_bytes(field(&mut rest)?);
+        let durable = u64::from_le_bytes(field(&mut rest)?);
+        let head = Self { number, durable };
+        (magic == SEGMENT_MAGIC && sum == head.sum()).then_some(head)
+    }
+
+    fn sum(self) -> u32 {
+        checksum(&[&SEGMENT_MAGIC.to_le_bytes(), &self.number.to_le_bytes(), &self.durable.to_le_bytes()])
+    }
+}
+
+/// What a log keeps of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct State {
+    /// Where the oldest record that was not dropped begins, or would.
+    pub(crate) start: u64,
+    /// Its sequence number.
+    pub(crate) first: u64,
+    /// The last record that is known to be durable.
+    pub(crate) durable: u64,
+    /// Where the records that have been truncated begin, and the first of them; 0 unless they are just being erased.
+    pub(crate) cut: Option<(u64, u64)>,
+}
+
+pub(crate) const STATE_BYTES: usize = 40;
+
+impl State {
+    pub(crate) fn to_bytes(self) -> [u8; STATE_BYTES] {
+        let (position, sequence) = self.cut.unwrap_or((0, 0));
+        join(&[
+            &self.start.to_le_bytes(),
+            &self.first.to_le_bytes(),
+            &self.durable.to_le_bytes(),
+            &position.to_le_bytes(),
+            &sequence.to_le_bytes(),
+        ])
+    }
+
+    pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Self> {
+        let start = u64::from_le_bytes(field(&mut bytes)?);
+        let first = u64::from_le_bytes(field(&mut bytes)?);
+        let durable = u64::from_le_bytes(field(&mut bytes)?);
+        let position = u64::from_le_bytes(field(&mut bytes)?);
+        let sequence = u64::from_le_bytes(field(&mut bytes)?);
+        Some(Self { start, first, durable, cut: (sequence > 0).then_some((position, sequence)) })
+    }
+}

@@ -1,0 +1,48 @@
+//! How a log is laid out, and what opening does with damage.
+
+/// What opening does with a log in which acknowledged records are damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum OnDamage {
+    /// Refuses to open it; nothing is changed.
+    #[default]
+    Refuse,
+    /// Keeps what is before the damage, and gives up the damaged record and all behind it.
+    CutThere,
+}
+
+/// How a log is laid out when it is made, and what opening it does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    pub(crate) segment_bytes: usize,
+    pub(crate) on_damage: OnDamage,
+}
+
+impl Options {
+    /// Returns segments of 1 MiB, and that damage is refused.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { segment_bytes: 1 << 20, on_damage: OnDamage::Refuse }
+    }
+
+    /// Grows, and gives storage back, by `segment_bytes` bytes, which are rounded up to the alignment of the source.
+    ///
+    /// Counts when the log is made; one that is there keeps what it has.
+    #[must_use]
+    pub const fn segment_bytes(mut self, segment_bytes: usize) -> Self {
+        self.segment_bytes = segment_bytes;
+        self
+    }
+
+    /// Does this with damage.
+    #[must_use]
+    pub const fn on_damage(mut self, on_damage: OnDamage) -> Self {
+        self.on_damage = on_damage;
+        self
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self::new()
+    }
+}
