@@ -9,14 +9,16 @@ use pmemset_core::cell::Shutdown;
 use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlockPolicy, DeepFlush, Errno, Extent, Health, Source, Span, forward_source};
+use pmemset_linux::internal::{errno, file_source, open_any};
 use pmemset_linux::nd::{Attribute, NdError};
-use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, open_any};
+use pmemset_linux::{FileSource, OpenError, OpenOptions, Process};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::FileType;
 use rustix::path::Arg;
 
-use crate::error::DaxError;
-use crate::source::{DaxSource, errno, refusal};
+use crate::dax_error::DaxError;
+use crate::open::{DaxOptions, refusal};
+use crate::source::DaxSource;
 
 /// A file or a device DAX.
 ///
@@ -35,6 +37,18 @@ impl AsFd for AnySource {
             Self::File(source) => source.as_fd(),
             Self::Dax(source) => source.as_fd(),
         }
+    }
+}
+
+impl From<FileSource> for AnySource {
+    fn from(source: FileSource) -> Self {
+        Self::File(source)
+    }
+}
+
+impl From<DaxSource> for AnySource {
+    fn from(source: DaxSource) -> Self {
+        Self::Dax(source)
     }
 }
 
@@ -64,18 +78,20 @@ impl AnySource {
     fn open_path(path: &CStr, options: OpenOptions) -> Result<Self, AnyError> {
         match open_any(path, options) {
             Ok((fd, stat)) if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice => {
-                DaxSource::from_opened(fd, stat.st_rdev).map(Self::Dax).map_err(|error| match error {
-                    // Nothing says that it is a device DAX.
-                    DaxError::NotDeviceDax { .. }
-                    | DaxError::Open(_)
-                    | DaxError::Attribute(NdError::Unreadable {
-                        attribute: Attribute::CharacterDevice | Attribute::Subsystem,
-                        ..
-                    }) => AnyError::File(OpenError::InvalidFileType { kind: FileType::CharacterDevice }),
-                    error => AnyError::Dax(error),
-                })
+                DaxSource::from_opened(fd, stat.st_rdev, DaxOptions::new()).map(Self::Dax).map_err(
+                    |error| match error {
+                        // Nothing says that it is a device DAX.
+                        DaxError::NotDeviceDax { .. }
+                        | DaxError::Open(_)
+                        | DaxError::Attribute(NdError::Unreadable {
+                            attribute: Attribute::CharacterDevice | Attribute::Subsystem,
+                            ..
+                        }) => AnyError::File(OpenError::InvalidFileType { kind: FileType::CharacterDevice }),
+                        error => AnyError::Dax(error),
+                    },
+                )
             }
-            Ok((fd, stat)) => FileSource::from_opened(fd, &stat, options).map(Self::File).map_err(AnyError::File),
+            Ok((fd, stat)) => file_source(fd, &stat, options).map(Self::File).map_err(AnyError::File),
             // What a device without the right driver answers.
             Err(OpenError::Open(cause @ (Errno::NXIO | Errno::NODEV))) => match refusal(path, cause) {
                 reason @ (DaxError::SystemRam | DaxError::NoDriver) => Err(AnyError::Dax(reason)),
@@ -91,6 +107,7 @@ impl AnySource {
 
 /// Why neither a file nor a device could be opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum AnyError {
     /// It is no device DAX.
     File(OpenError),
@@ -106,6 +123,12 @@ impl AnyError {
             Self::File(error) => error.code(),
             Self::Dax(error) => error.code(),
         }
+    }
+}
+
+impl From<OpenError> for AnyError {
+    fn from(error: OpenError) -> Self {
+        Self::File(error)
     }
 }
 

@@ -3,15 +3,13 @@
 use pmemset_core::badblock::{BadBlocks, ClearError, Collector, Untold};
 use pmemset_core::{Errno, Span};
 use pmemset_linux::Fd;
-use pmemset_linux::ioctl;
-use pmemset_linux::nd::{self, Attribute, NdError, PathText, Region};
-use pmemset_linux::text;
+use pmemset_linux::internal::{ArsCap, ClearRequest, PathText, Region, errno, open_at, parse, sysfs};
+use pmemset_linux::nd::{Attribute, NdError};
 use rustix::fd::AsFd as _;
 use rustix::fs::{self, CWD, FileType, Mode, OFlags};
 use rustix::io;
 
 use crate::device::DaxDevice;
-use crate::source::errno;
 
 /// The unit of the kernel's lists.
 const SECTOR_BYTES: u64 = 512;
@@ -21,27 +19,27 @@ const BLOCKS_AT_A_TIME: usize = 8;
 /// A bus that answers two requests of `ndctl(4)`.
 pub(crate) trait Bus {
     /// Asks what the bus can do with a range of physical addresses.
-    fn capability(&self, request: &mut ioctl::ArsCap) -> Result<(), Errno>;
+    fn capability(&self, request: &mut ArsCap) -> Result<(), Errno>;
     /// Clears a range of physical addresses.
-    fn clear(&self, request: &mut ioctl::ClearError) -> Result<(), Errno>;
+    fn clear(&self, request: &mut ClearRequest) -> Result<(), Errno>;
 }
 
 /// The control node `/dev/ndctlB` of a bus.
 struct Node(Fd);
 
 impl Bus for Node {
-    fn capability(&self, request: &mut ioctl::ArsCap) -> Result<(), Errno> {
+    fn capability(&self, request: &mut ArsCap) -> Result<(), Errno> {
         request.ask(self.0.as_fd())
     }
-    fn clear(&self, request: &mut ioctl::ClearError) -> Result<(), Errno> {
+    fn clear(&self, request: &mut ClearRequest) -> Result<(), Errno> {
         request.ask(self.0.as_fd())
     }
 }
 
 /// Opens the control node of the bus that `region` is on, if the bus says that it can clear.
 fn node(region: &Region) -> Result<Node, ClearError> {
-    let commands = nd::parsed(region.dir(), Attribute::Commands, c"../commands", |text| {
-        let has = |name: &[u8]| text::trim(text).split(|byte| *byte == b' ').any(|command| command == name);
+    let commands = sysfs::parsed(region.dir().as_fd(), Attribute::Commands, c"../commands", |text| {
+        let has = |name: &[u8]| parse::trim(text).split(|byte| *byte == b' ').any(|command| command == name);
         Ok((has(b"ars_cap") && has(b"clear_error")).into())
     });
     match commands {
@@ -52,15 +50,15 @@ fn node(region: &Region) -> Result<Node, ClearError> {
     let mut path = PathText::new();
     let path = path.text(b"../nd/ndctl").number(region.bus()).text(b"/dev").as_c_str();
     let path = path.ok_or(ClearError::Failed(Errno::RANGE))?;
-    let number = nd::parsed(region.dir(), Attribute::DeviceNumber, path, |text| {
-        text::device_number(text).map(|(major, minor)| fs::makedev(major, minor))
+    let number = sysfs::parsed(region.dir().as_fd(), Attribute::DeviceNumber, path, |text| {
+        parse::device_number(text).map(|(major, minor)| fs::makedev(major, minor))
     });
     let number = number.map_err(|error| ClearError::Failed(error.errno()))?;
     let failed = |cause| ClearError::Failed(errno(cause));
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let mut path = PathText::new();
     let path = path.text(b"/dev/ndctl").number(region.bus()).as_c_str().ok_or(ClearError::Failed(Errno::RANGE))?;
-    let fd = io::retry_on_intr(|| Fd::open(CWD, path, flags, Mode::empty())).map_err(failed)?;
+    let fd = io::retry_on_intr(|| open_at(CWD, path, flags, Mode::empty())).map_err(failed)?;
     let stat = fs::fstat(&fd).map_err(failed)?;
     let is_node = FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice;
     if is_node && stat.st_rdev == number { Ok(Node(fd)) } else { Err(ClearError::Failed(Errno::NODEV)) }
@@ -128,7 +126,7 @@ pub(crate) fn list(device: &DaxDevice, range: Span, blocks: &mut [Span]) -> BadB
 
 /// Returns what the bus clears at a time at a physical address; `None` where it cannot.
 fn unit_bytes(bus: &dyn Bus, physical: u64) -> Option<u64> {
-    let mut capability = ioctl::ArsCap { address: physical, length_bytes: SECTOR_BYTES, ..Default::default() };
+    let mut capability = ArsCap { address: physical, length_bytes: SECTOR_BYTES, ..Default::default() };
     bus.capability(&mut capability).ok()?;
     let unit = u64::from(capability.clear_unit_bytes);
     (capability.status & 0xffff == 0 && unit.is_power_of_two()).then_some(unit)
@@ -140,7 +138,7 @@ fn list_with(
     blocks: &mut [Span],
     unit: &dyn Fn(&Region, u64) -> Option<u64>,
 ) -> BadBlocks {
-    let Some(region) = device.region() else { return BadBlocks::Unknown(Untold::NoRegion) };
+    let Some(region) = device.nd_region() else { return BadBlocks::Unknown(Untold::NoRegion) };
     let place = match Place::of(device, region) {
         Ok(place) => place,
         Err(error) => return BadBlocks::Unknown(error.untold()),
@@ -168,7 +166,7 @@ type Zero<'z> = &'z dyn Fn(Span) -> Result<(), ClearError>;
 
 /// Clears what is bad in `block`, has `zero` overwrite it, and reads the list again.
 pub(crate) fn clear(device: &DaxDevice, block: Span, zero: Zero<'_>) -> Result<(), ClearError> {
-    let region = device.region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
+    let region = device.nd_region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
     clear_with(device, block, &|| node(region), zero)
 }
 
@@ -178,7 +176,7 @@ fn clear_with<B: Bus>(
     open: &dyn Fn() -> Result<B, ClearError>,
     zero: Zero<'_>,
 ) -> Result<(), ClearError> {
-    let region = device.region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
+    let region = device.nd_region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
     let length_bytes = device.length_bytes().map_err(|error| ClearError::Failed(error.errno()))?;
     if block.end() > length_bytes {
         return Err(ClearError::OutOfRange { length_bytes });
@@ -225,7 +223,7 @@ fn clear_piece(bus: &dyn Bus, place: Place, piece: Span) -> Result<(), ClearErro
         Errno::NOTTY | Errno::OPNOTSUPP => ClearError::Unsupported,
         other => ClearError::Failed(other),
     };
-    let mut capability = ioctl::ArsCap { address, length_bytes, ..Default::default() };
+    let mut capability = ArsCap { address, length_bytes, ..Default::default() };
     bus.capability(&mut capability).map_err(refused)?;
     let known = Span::new(capability.address, capability.length_bytes);
     match (capability.status & STATUS, known.zip(Span::new(address, length_bytes))) {
@@ -233,7 +231,7 @@ fn clear_piece(bus: &dyn Bus, place: Place, piece: Span) -> Result<(), ClearErro
         (0, _) => return Err(ClearError::Failed(Errno::NXIO)),
         _ => return Err(ClearError::Unsupported),
     }
-    let mut request = ioctl::ClearError { address, length_bytes, ..Default::default() };
+    let mut request = ClearRequest { address, length_bytes, ..Default::default() };
     bus.clear(&mut request).map_err(refused)?;
     match request.status & STATUS {
         0 if request.cleared_bytes >= length_bytes => Ok(()),
@@ -244,5 +242,4 @@ fn clear_piece(bus: &dyn Bus, place: Place, piece: Span) -> Result<(), ClearErro
 }
 
 #[cfg(test)]
-#[path = "tests/clear.rs"]
 mod tests;

@@ -5,11 +5,13 @@ use core::ffi::CStr;
 use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity};
 use pmemset_linux::Fd;
-use pmemset_linux::nd::{self, Attribute, Device, Doubt, NdError, PersistenceDomain, Region, Sysfs};
-use pmemset_linux::text::{self, Garbage};
+use pmemset_linux::internal::parse::{self, Garbage};
+use pmemset_linux::internal::{Device, PATH_MAX_BYTES, Region, Sysfs, sysfs};
+use pmemset_linux::nd::{Attribute, Doubt, NdError, PersistenceDomain};
+use rustix::fd::AsFd as _;
 use rustix::fs::{Dev, FileType};
 
-use crate::error::DaxError;
+use crate::dax_error::DaxError;
 
 /// What the memory of a device is used for: the driver that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,16 +61,10 @@ pub struct DaxDevice {
 
 impl DaxDevice {
     /// Finds the character device `number` in a sysfs tree.
-    ///
-    /// # Errors
-    ///
-    /// - [`DaxError::NotDeviceDax`]: its subsystem is another.
-    /// - [`DaxError::InvalidAlignment`]: the alignment is not a power of two.
-    /// - [`DaxError::Attribute`]: sysfs has no such device, or does not tell its alignment.
-    pub fn find(sysfs: &Sysfs, number: Dev) -> Result<Self, DaxError> {
+    pub(crate) fn find(sysfs: &Sysfs, number: Dev) -> Result<Self, DaxError> {
         let found = sysfs.device(Device::Character(number)).map_err(DaxError::Attribute)?;
-        let mut buffer = [0; nd::PATH_MAX_BYTES];
-        let subsystem = nd::link(&found.dir, Attribute::Subsystem, c"subsystem", &mut buffer);
+        let mut buffer = [0; PATH_MAX_BYTES];
+        let subsystem = sysfs::link_name(found.dir.as_fd(), Attribute::Subsystem, c"subsystem", &mut buffer);
         if subsystem.map_err(DaxError::Attribute)? != b"dax" {
             return Err(DaxError::NotDeviceDax { kind: FileType::CharacterDevice });
         }
@@ -93,7 +89,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; `ENODEV` when the device has gone.
     pub fn length_bytes(&self) -> Result<u64, NdError> {
-        let size_bytes = nd::number(&self.dir, Attribute::Size, c"size")?;
+        let size_bytes = sysfs::number(self.dir.as_fd(), Attribute::Size, c"size")?;
         Ok(size_bytes & !(self.alignment_bytes as u64).wrapping_sub(1))
     }
 
@@ -109,7 +105,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn numa_node(&self) -> Result<Option<u64>, NdError> {
-        nd::attribute(&self.dir, Attribute::NumaNode, c"numa_node", text::count)
+        sysfs::read(self.dir.as_fd(), Attribute::NumaNode, c"numa_node", parse::count)
     }
 
     /// Returns the NUMA node that the memory becomes in system-ram mode; `None` where there is none.
@@ -118,7 +114,7 @@ impl DaxDevice {
     ///
     /// See [`NdError`]; absent before Linux 5.1.
     pub fn target_node(&self) -> Result<Option<u64>, NdError> {
-        nd::attribute(&self.dir, Attribute::TargetNode, c"target_node", text::count)
+        sysfs::read(self.dir.as_fd(), Attribute::TargetNode, c"target_node", parse::count)
     }
 
     /// Returns the first physical address; only the administrator may read it.
@@ -128,7 +124,7 @@ impl DaxDevice {
     /// See [`NdError`]; `Garbage` for a device of several pieces, which devices on the nd bus never are.
     pub fn physical_address(&self) -> Result<u64, NdError> {
         let attribute = Attribute::Resource;
-        match nd::number(&self.dir, Attribute::Mapping1, c"mapping1/start") {
+        match sysfs::number(self.dir.as_fd(), Attribute::Mapping1, c"mapping1/start") {
             Err(NdError::Unreadable { cause: Errno::NOENT, .. }) => {}
             Err(error) => return Err(error),
             Ok(_) => return Err(NdError::Garbage { attribute: Attribute::Mapping1 }),
@@ -141,9 +137,13 @@ impl DaxDevice {
         Ok(address)
     }
 
-    /// Returns the region of the nd bus that the device is on; `None` for soft-reserved and CXL memory.
+    /// Returns R of `regionR`, the region of the nd bus that the device is on; `None` for soft-reserved and CXL memory.
     #[must_use]
-    pub const fn region(&self) -> Option<&Region> {
+    pub fn region(&self) -> Option<u32> {
+        self.nd_region().map(Region::id)
+    }
+
+    pub(crate) const fn nd_region(&self) -> Option<&Region> {
         self.region.as_ref()
     }
 
@@ -157,7 +157,7 @@ impl DaxDevice {
             return Ok(None);
         }
         let paths = [c"../namespace", c"device/namespace"];
-        first(&paths, |path| nd::attribute(&self.dir, Attribute::Namespace, path, namespace_name)).map(Some)
+        first(&paths, |path| sysfs::read(self.dir.as_fd(), Attribute::Namespace, path, namespace_name)).map(Some)
     }
 
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
@@ -169,7 +169,8 @@ impl DaxDevice {
         if self.region.is_none() {
             return Ok(None);
         }
-        first(&[c"../uuid", c"device/uuid"], |path| nd::attribute(&self.dir, Attribute::Uuid, path, uuid)).map(Some)
+        first(&[c"../uuid", c"device/uuid"], |path| sysfs::read(self.dir.as_fd(), Attribute::Uuid, path, uuid))
+            .map(Some)
     }
 
     /// Returns what the memory is used for.
@@ -178,8 +179,8 @@ impl DaxDevice {
     ///
     /// See [`NdError`].
     pub fn mode(&self) -> Result<Mode, NdError> {
-        let mut buffer = [0; nd::PATH_MAX_BYTES];
-        match nd::link(&self.dir, Attribute::Driver, c"driver", &mut buffer) {
+        let mut buffer = [0; PATH_MAX_BYTES];
+        match sysfs::link_name(self.dir.as_fd(), Attribute::Driver, c"driver", &mut buffer) {
             Ok(driver) if driver == b"device_dax" => Ok(Mode::DevDax),
             Ok(driver) if driver == b"kmem" => Ok(Mode::SystemRam),
             Ok(_) => Ok(Mode::Other),
@@ -191,13 +192,12 @@ impl DaxDevice {
     }
 
     fn is_of_class(&self) -> bool {
-        nd::link(&self.dir, Attribute::Class, c"device", &mut [0; nd::PATH_MAX_BYTES]).is_ok()
+        sysfs::link_name(self.dir.as_fd(), Attribute::Class, c"device", &mut [0; PATH_MAX_BYTES]).is_ok()
     }
 
     /// Returns how stores become durable: what the device's own region says, on a processor with `cpu`.
-    #[must_use]
     #[inline(never)]
-    pub fn durability(&self, cpu: &Cpu) -> Durability {
+    pub(crate) fn durability(&self, cpu: &Cpu) -> Durability {
         let Some(region) = &self.region else { return Durability::NotGuaranteed(Doubt::NoRegion) };
         match region.vouches() {
             Err(doubt) => Durability::NotGuaranteed(doubt),
@@ -228,21 +228,21 @@ fn alignment(dir: &Fd) -> Result<u64, NdError> {
 /// Reads a number from the first of the `paths` that is there.
 #[inline(never)]
 fn number(dir: &Fd, attribute: Attribute, paths: &[&CStr]) -> Result<u64, NdError> {
-    first(paths, |path| nd::number(dir, attribute, path))
+    first(paths, |path| sysfs::number(dir.as_fd(), attribute, path))
 }
 
 /// Parses `namespaceR.N`.
 fn namespace_name(text: &[u8]) -> Result<(u32, u32), Garbage> {
-    let name = text::trim(text);
+    let name = parse::trim(text);
     let dot = name.iter().position(|byte| *byte == b'.').ok_or(Garbage)?;
     let (region, rest) = name.split_at(dot);
-    let region = text::numbered(region, b"namespace").ok_or(Garbage)?;
-    Ok((region, text::numbered(rest, b".").ok_or(Garbage)?))
+    let region = parse::numbered(region, b"namespace").ok_or(Garbage)?;
+    Ok((region, parse::numbered(rest, b".").ok_or(Garbage)?))
 }
 
 /// Parses a UUID in its usual form, 8-4-4-4-12 digits.
 fn uuid(text: &[u8]) -> Result<[u8; 16], Garbage> {
-    let text = text::trim(text);
+    let text = parse::trim(text);
     let mut bytes = [0_u8; 16];
     let mut digits = text.iter().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
     let dashes = text.iter().enumerate().filter(|(at, byte)| matches!(at, 8 | 13 | 18 | 23) && **byte == b'-').count();

@@ -5,24 +5,26 @@ use core::slice;
 
 use pmemset_core::badblock::{BadBlocks, McsafeError, check_bounds};
 use pmemset_core::error::MapFailure;
-use pmemset_core::{Errno, Extent, Health as _, Platform as _, Source, Span};
-use pmemset_linux::Linux;
-use rustix::fd::{AsFd, OwnedFd};
+use pmemset_core::{Errno, Extent, Platform as _, Source, Span};
+use pmemset_linux::internal::errno;
+use pmemset_linux::{Linux, Process};
+use rustix::fd::OwnedFd;
 use rustix::io;
 use rustix::pipe::{PIPE_BUF, PipeFlags, pipe_with};
 
-use crate::source::{DaxSource, errno};
+/// A device that is mapped in whole units of its alignment.
+type Device<'d> = dyn Source<Space = Process> + 'd;
 
 /// Pages of a device, mapped for one copy; in units of its alignment, away from every set.
-struct Pages<'s, F: AsFd + Send + Sync> {
-    source: &'s DaxSource<F>,
+struct Pages<'s> {
+    source: &'s Device<'s>,
     window: Extent,
     offset: u64,
 }
 
-impl<'s, F: AsFd + Send + Sync> Pages<'s, F> {
+impl<'s> Pages<'s> {
     /// Maps the pages of `range`, and returns the addresses of its bytes with them.
-    fn map(source: &'s DaxSource<F>, range: Span) -> Result<(Self, Extent), Errno> {
+    fn map(source: &'s Device<'s>, range: Span) -> Result<(Self, Extent), Errno> {
         let alignment_bytes = source.alignment_bytes().max(Linux.page_size_bytes());
         let units = range.align_outward(alignment_bytes as u64).ok_or(Errno::OVERFLOW)?;
         let length_bytes = usize::try_from(units.length_bytes()).map_err(|_| Errno::NOMEM)?;
@@ -43,7 +45,7 @@ impl<'s, F: AsFd + Send + Sync> Pages<'s, F> {
     }
 }
 
-impl<F: AsFd + Send + Sync> Drop for Pages<'_, F> {
+impl Drop for Pages<'_> {
     fn drop(&mut self) {
         // SAFETY: mapped by `map`, and only the borrower of this value knew of it.
         if unsafe { self.source.unmap(self.window, self.offset) }.is_ok() {
@@ -54,15 +56,11 @@ impl<F: AsFd + Send + Sync> Drop for Pages<'_, F> {
 }
 
 /// Refuses a range that is known to be bad, and returns it checked.
-fn check<F: AsFd + Send + Sync>(
-    source: &DaxSource<F>,
-    offset: u64,
-    length_bytes: usize,
-) -> Result<Option<Span>, McsafeError> {
+fn check(source: &Device<'_>, offset: u64, length_bytes: usize) -> Result<Option<Span>, McsafeError> {
     let source_bytes = source.length_bytes().map_err(McsafeError::Failed)?;
     let Some(range) = check_bounds(offset, length_bytes, source_bytes)? else { return Ok(None) };
-    match source.bad_blocks(range, &mut []) {
-        BadBlocks::Listed { .. } => Err(McsafeError::IoFail),
+    match source.health().map(|health| health.bad_blocks(range, &mut [])) {
+        Some(BadBlocks::Listed { .. }) => Err(McsafeError::IoFail),
         // Where nothing is known, the kernel finds out while it copies.
         _ => Ok(Some(range)),
     }
@@ -100,11 +98,7 @@ unsafe fn bytes_of<'a>(extent: Extent) -> &'a mut [u8] {
 }
 
 /// Copies bytes out of the device.
-pub(crate) fn read<F: AsFd + Send + Sync>(
-    source: &DaxSource<F>,
-    offset: u64,
-    bytes: &mut [u8],
-) -> Result<(), McsafeError> {
+pub(crate) fn read(source: &Device<'_>, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
     let Some(range) = check(source, offset, bytes.len())? else { return Ok(()) };
     let pipe = pipe()?;
     let (_pages, extent) = Pages::map(source, range).map_err(McsafeError::Failed)?;
@@ -117,17 +111,13 @@ pub(crate) fn read<F: AsFd + Send + Sync>(
 }
 
 /// Copies bytes into the device and makes them durable.
-pub(crate) fn write<F: AsFd + Send + Sync>(
-    source: &DaxSource<F>,
-    offset: u64,
-    bytes: &[u8],
-) -> Result<(), McsafeError> {
+pub(crate) fn write(source: &Device<'_>, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
     let Some(range) = check(source, offset, bytes.len())? else { return Ok(()) };
     store(source, range, bytes.chunks(PIPE_BUF))
 }
 
 /// Makes the bytes of `range` 0, durably.
-pub(crate) fn zero<F: AsFd + Send + Sync>(source: &DaxSource<F>, range: Span) -> Result<(), McsafeError> {
+pub(crate) fn zero(source: &Device<'_>, range: Span) -> Result<(), McsafeError> {
     static ZEROS: [u8; PIPE_BUF] = [0; PIPE_BUF];
     let length_bytes = usize::try_from(range.length_bytes()).map_err(|_| McsafeError::Failed(Errno::NOMEM))?;
     let Some(range) = check(source, range.start(), length_bytes)? else { return Ok(()) };
@@ -136,11 +126,7 @@ pub(crate) fn zero<F: AsFd + Send + Sync>(source: &DaxSource<F>, range: Span) ->
 }
 
 /// Copies `chunks`, each as long as the pipe takes and the last one maybe shorter, over the bytes of `range`.
-fn store<'b, F: AsFd + Send + Sync>(
-    source: &DaxSource<F>,
-    range: Span,
-    chunks: impl Iterator<Item = &'b [u8]>,
-) -> Result<(), McsafeError> {
+fn store<'b>(source: &Device<'_>, range: Span, chunks: impl Iterator<Item = &'b [u8]>) -> Result<(), McsafeError> {
     let pipe = pipe()?;
     let (_pages, extent) = Pages::map(source, range).map_err(McsafeError::Failed)?;
     // SAFETY: mapped as long as `_pages` lives, away from every set; only the kernel writes through it.

@@ -8,17 +8,17 @@ use pmemset_core::cell::Shutdown;
 use pmemset_core::error::MapFailure;
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform as _, Source, Span};
-use pmemset_linux::nd::{Region, Sysfs};
-use pmemset_linux::{Fd, Linux, Mapper, Process, put_placeholder};
+use pmemset_linux::internal::{Mapper, Region, Sysfs, put_placeholder};
+use pmemset_linux::{Fd, Linux, Process};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
-use rustix::io;
+use rustix::fs::Dev;
 use rustix::path::Arg;
 
 use crate::clear;
-use crate::device::{DaxDevice, Durability, Mode};
-use crate::error::DaxError;
+use crate::dax_error::DaxError;
+use crate::device::{DaxDevice, Durability};
 use crate::mcsafe;
+use crate::open::{self, DaxOptions};
 
 /// A device DAX as the source of parts.
 ///
@@ -47,42 +47,9 @@ impl DaxSource<Fd> {
     ///
     /// # Errors
     ///
-    /// See [`DaxError`]; `NotPersistent` unless the device's region vouches for it.
-    pub fn open(path: impl Arg) -> Result<Self, DaxError> {
-        let source = Self::open_unproven(path)?;
-        source.proven()?;
-        Ok(source)
-    }
-
-    /// Opens the device `path`, even if nothing says that its memory is persistent.
-    ///
-    /// Stores leave the cache of the processor when they are flushed, which is enough for memory that is shared with
-    /// other machines; whether they survive a power cut is not known. See [`durability`](Self::durability).
-    ///
-    /// # Errors
-    ///
-    /// See [`DaxError`]; never `NotPersistent`.
-    pub fn open_unproven(path: impl Arg) -> Result<Self, DaxError> {
-        // `NONBLOCK`: opening what turns out to be no such device must not wait for it.
-        let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
-        let opened = path.into_with_c_str(|path| {
-            Ok(io::retry_on_intr(|| Fd::open(CWD, path, flags, FileMode::empty()))
-                .map_err(|cause| refusal(path, errno(cause))))
-        });
-        let fd = opened.map_err(|cause| DaxError::InvalidPath(errno(cause)))??;
-        Self::unproven(fd)
-    }
-
-    fn unproven(fd: Fd) -> Result<Self, DaxError> {
-        let number = check(fd.as_fd())?;
-        Self::new(fd, number, &sysfs()?)
-    }
-
-    /// Takes what was opened for reading and writing as the character device `number`.
-    pub(crate) fn from_opened(fd: Fd, number: Dev) -> Result<Self, DaxError> {
-        let source = Self::new(fd, number, &sysfs()?)?;
-        source.proven()?;
-        Ok(source)
+    /// See [`DaxError`].
+    pub fn open(path: impl Arg, options: DaxOptions) -> Result<Self, DaxError> {
+        Self::from_checked(open::open(path)?, options)
     }
 
     /// Takes over a descriptor.
@@ -90,19 +57,8 @@ impl DaxSource<Fd> {
     /// # Errors
     ///
     /// See [`DaxError`]; the descriptor is closed then.
-    pub fn from_owned_fd(fd: OwnedFd) -> Result<Self, DaxError> {
-        let source = Self::from_owned_fd_unproven(fd)?;
-        source.proven()?;
-        Ok(source)
-    }
-
-    /// Takes over a descriptor, even if nothing says that the memory is persistent.
-    ///
-    /// # Errors
-    ///
-    /// See [`DaxError`]; never `NotPersistent`. The descriptor is closed then.
-    pub fn from_owned_fd_unproven(fd: OwnedFd) -> Result<Self, DaxError> {
-        Self::unproven(Fd::new(fd))
+    pub fn from_owned_fd(fd: OwnedFd, options: DaxOptions) -> Result<Self, DaxError> {
+        Self::from_checked(Fd::new(fd), options)
     }
 }
 
@@ -112,26 +68,27 @@ impl<'fd> DaxSource<BorrowedFd<'fd>> {
     /// # Errors
     ///
     /// See [`DaxError`].
-    pub fn from_fd(fd: BorrowedFd<'fd>) -> Result<Self, DaxError> {
-        let source = Self::from_fd_unproven(fd)?;
-        source.proven()?;
-        Ok(source)
-    }
-
-    /// Uses the caller's descriptor, even if nothing says that the memory is persistent.
-    ///
-    /// # Errors
-    ///
-    /// See [`DaxError`]; never `NotPersistent`.
-    pub fn from_fd_unproven(fd: BorrowedFd<'fd>) -> Result<Self, DaxError> {
-        Self::new(fd, check(fd)?, &sysfs()?)
+    pub fn from_fd(fd: BorrowedFd<'fd>, options: DaxOptions) -> Result<Self, DaxError> {
+        Self::from_checked(fd, options)
     }
 }
 
 impl<F: AsFd> DaxSource<F> {
+    fn from_checked(fd: F, options: DaxOptions) -> Result<Self, DaxError> {
+        let number = open::check(fd.as_fd())?;
+        Self::from_opened(fd, number, options)
+    }
+
+    /// Takes what was opened for reading and writing as the character device `number`.
+    pub(crate) fn from_opened(fd: F, number: Dev, options: DaxOptions) -> Result<Self, DaxError> {
+        let source = Self::new(fd, number, &open::sysfs()?)?;
+        options.check(source.durability)?;
+        Ok(source)
+    }
+
     /// Makes a source of `fd`, which sysfs describes as the character device `number`.
     pub(crate) fn new(fd: F, number: Dev, sysfs: &Sysfs) -> Result<Self, DaxError> {
-        let device = usable(sysfs, number)?;
+        let device = open::usable(sysfs, number)?;
         if device.length_bytes().map_err(DaxError::Attribute)? == 0 {
             return Err(DaxError::InvalidAlignment { alignment_bytes: device.alignment_bytes() as u64 });
         }
@@ -140,20 +97,14 @@ impl<F: AsFd> DaxSource<F> {
         Ok(Self { fd, device, durability, mapper, failed: FailedWriteBack::new() })
     }
 
-    /// Refuses memory that is not known to be persistent.
-    pub(crate) const fn proven(&self) -> Result<(), DaxError> {
-        match self.durability {
-            Durability::NotGuaranteed(doubt) => Err(DaxError::NotPersistent(doubt)),
-            _ => Ok(()),
-        }
-    }
-
     /// Returns what sysfs says about the device.
+    #[must_use]
     pub const fn facts(&self) -> &DaxDevice {
         &self.device
     }
 
     /// Returns how stores become durable, or what speaks against it.
+    #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
     }
@@ -176,64 +127,6 @@ impl<F: AsFd> fmt::Debug for DaxSource<F> {
             .field("device", &self.device)
             .field("durability", &self.durability)
             .finish_non_exhaustive()
-    }
-}
-
-pub(crate) const fn errno(error: io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
-}
-
-fn sysfs() -> Result<Sysfs, DaxError> {
-    Sysfs::system().map_err(DaxError::Open)
-}
-
-/// Finds the character device `number`, whose memory programs can map.
-#[inline(never)]
-fn usable(sysfs: &Sysfs, number: Dev) -> Result<DaxDevice, DaxError> {
-    let device = DaxDevice::find(sysfs, number)?;
-    match device.mode().map_err(DaxError::Attribute)? {
-        Mode::DevDax | Mode::Other => Ok(device),
-        Mode::SystemRam => Err(DaxError::SystemRam),
-        Mode::NoDriver => Err(DaxError::NoDriver),
-    }
-}
-
-/// Says why `path` could not be opened.
-pub(crate) fn refusal(path: &core::ffi::CStr, cause: Errno) -> DaxError {
-    let kind = |stat: &Stat| FileType::from_raw_mode(stat.st_mode);
-    match cause {
-        Errno::NOENT => DaxError::InvalidPath(cause),
-        Errno::ISDIR => DaxError::NotDeviceDax { kind: FileType::Directory },
-        // What a device without the right driver answers, and a socket.
-        Errno::NXIO | Errno::NODEV => match fs::statat(CWD, path, AtFlags::empty()) {
-            Ok(stat) if kind(&stat) == FileType::CharacterDevice => {
-                match sysfs().and_then(|sysfs| usable(&sysfs, stat.st_rdev)) {
-                    Err(reason @ (DaxError::SystemRam | DaxError::NoDriver | DaxError::NotDeviceDax { .. })) => reason,
-                    _ => DaxError::Open(cause),
-                }
-            }
-            Ok(stat) => DaxError::NotDeviceDax { kind: kind(&stat) },
-            Err(_) => DaxError::Open(cause),
-        },
-        other => DaxError::Open(other),
-    }
-}
-
-/// Makes sure that `fd` is a character device, open for reading and writing; returns its number.
-fn check(fd: BorrowedFd<'_>) -> Result<Dev, DaxError> {
-    let stat = fs::fstat(fd).map_err(|cause| DaxError::Open(errno(cause)))?;
-    let kind = FileType::from_raw_mode(stat.st_mode);
-    if kind != FileType::CharacterDevice {
-        return Err(DaxError::NotDeviceDax { kind });
-    }
-    let flags = fs::fcntl_getfl(fd).map_err(|cause| DaxError::Open(errno(cause)))?;
-    if flags.contains(OFlags::PATH) {
-        return Err(DaxError::NotReadable);
-    }
-    match flags & OFlags::RWMODE {
-        OFlags::RDWR => Ok(stat.st_rdev),
-        OFlags::WRONLY => Err(DaxError::NotReadable),
-        _ => Err(DaxError::NotWritable),
     }
 }
 
@@ -290,7 +183,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
 
     /// Flushes the device's region; one that is on no nd bus has nothing to flush.
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
-        self.device.region().map_or(Ok(DeepFlush::NotNeeded), Region::deep_flush)
+        self.device.nd_region().map_or(Ok(DeepFlush::NotNeeded), Region::deep_flush)
     }
 
     #[inline]
@@ -316,7 +209,7 @@ impl<F: AsFd + Send + Sync> Health for DaxSource<F> {
     }
 
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
-        self.device.region().ok_or(DeviceError::Unsupported)?.device(id)
+        self.device.nd_region().ok_or(DeviceError::Unsupported)?.device(id)
     }
 
     /// Lists what the region knows; `EACCES` without the right to read where device and region lie.

@@ -12,8 +12,9 @@ use rustix::fd::BorrowedFd;
 use rustix::mm::{self, MapFlags, MprotectFlags, ProtFlags};
 
 use crate::auxv;
-use crate::lock::StripedRwLock;
+use crate::errno::errno;
 use crate::return_buffer;
+use crate::striped_lock::StripedRwLock;
 
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
@@ -106,11 +107,6 @@ unsafe impl Platform for Linux {
         // SAFETY: the caller holds the reservation, and nothing is mapped in it.
         unsafe { unmap(window) }
     }
-}
-
-/// Returns the kernel's error number as the core knows it.
-pub(crate) const fn errno(error: rustix::io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
 }
 
 fn pointer(address: usize) -> *mut c_void {

@@ -23,11 +23,7 @@ impl Fd {
     }
 
     /// Opens `path`, seen from the directory `at` (`openat(2)`); interrupted calls are not repeated.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's reason.
-    pub fn open(at: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: Mode) -> io::Result<Self> {
+    pub(crate) fn open(at: BorrowedFd<'_>, path: &CStr, flags: OFlags, mode: Mode) -> io::Result<Self> {
         let (at, flags) = (at.as_raw_fd(), (flags | OFlags::LARGEFILE).bits());
         // SAFETY: the kernel reads the path up to its NUL, and nothing else.
         match unsafe { syscall!(Sysno::openat, at, path.as_ptr(), flags, mode.bits()) } {
@@ -66,6 +62,12 @@ pub(crate) fn until_nul(bytes: &[u8]) -> Option<&CStr> {
 impl From<OwnedFd> for Fd {
     fn from(fd: OwnedFd) -> Self {
         Self(fd)
+    }
+}
+
+impl From<Fd> for OwnedFd {
+    fn from(fd: Fd) -> Self {
+        fd.0
     }
 }
 

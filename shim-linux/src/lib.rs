@@ -10,8 +10,32 @@
         clippy::panic
     )
 )]
+#![cfg_attr(not(feature = "_internal"), allow(dead_code, unreachable_pub, reason = "`pmemset-devdax` uses the rest"))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests cut numbers to make patterns"))]
 //! pmemset on Linux without libc: the address space of the process, files as sources, and the nd bus in sysfs.
+//!
+//! All names of `pmemset-core` are here as well, so that a program needs this one dependency.
+//!
+//! ```no_run
+//! use pmemset_linux::{Config, FileSource, Granularity, Linux, MapConfig, OpenOptions, Set};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let file = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;
+//! let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 16);
+//! let part = set.map(&file, &MapConfig::new().length(64 << 10))?;
+//! part.write(0, b"remember me")?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! | feature | default | what it adds |
+//! | --- | --- | --- |
+//! | `std` | yes | `std`'s paths and descriptors where a path or a descriptor is taken; `alloc` |
+//! | `alloc` | with `std` | sets on the heap, and sources behind `Arc` |
+//!
+//! Without `std`, paths are `&str`, `&CStr` or bytes, and nothing is linked but `core`.
 
 #[cfg(test)]
 extern crate self as pmemset_linux;
@@ -23,33 +47,24 @@ mod tree;
 
 mod address_space;
 mod auxv;
-mod badlist;
-pub mod dm;
-mod extents;
+mod errno;
 mod fd;
 mod file;
-#[cfg(feature = "_fuzz")]
+#[cfg(feature = "_internal")]
 #[doc(hidden)]
-pub mod fuzz;
-mod grow;
-pub mod ioctl;
-mod limit;
-mod lock;
+pub mod internal;
 mod lost;
-mod media;
 pub mod nd;
-mod open;
-mod place;
-mod probe;
-mod record;
+mod record_file;
 mod return_buffer;
-mod sysfs;
-pub mod text;
+mod striped_lock;
 
-pub use address_space::{Linux, Mapper, Process, put_placeholder};
+pub use address_space::{Linux, Process};
 pub use fd::Fd;
-pub use file::{Backing, FileFacts, FileSource};
-pub use lock::StripedRwLock;
-pub use open::{FileSystem, OpenError, OpenOptions, open_any};
-pub use probe::GranularityReason;
-pub use record::{RecordError, RecordFile};
+pub use file::{Backing, FileFacts, FileSource, FileSystem, GranularityReason, OpenError, OpenOptions};
+pub use record_file::{RecordError, RecordFile};
+pub use striped_lock::StripedRwLock;
+// A program needs one dependency: the core, and the packages whose types are in signatures.
+#[doc(no_inline)]
+pub use pmemset_core::*;
+pub use {lock_api, rustix};

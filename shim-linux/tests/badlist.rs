@@ -7,7 +7,8 @@ mod fuzzers;
 use common::{BUS, Tree};
 use pmemset_core::sim::Random;
 use pmemset_core::{Errno, Span};
-use pmemset_linux::nd::{Attribute, Device, NdError};
+use pmemset_linux::internal::Device;
+use pmemset_linux::nd::{Attribute, NdError};
 use rustix::fs::makedev;
 
 const CUT_OFF: Result<(), NdError> = Err(NdError::TooLong { attribute: Attribute::BadBlocks });

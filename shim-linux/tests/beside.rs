@@ -44,7 +44,7 @@ fn torn_words(part: &Handle<'_, '_>, round: usize) -> usize {
 
 #[test]
 fn a_reader_beside_writers_of_one_part_gets_whole_words() {
-    let source = FileSource::temporary(std::env::temp_dir()).unwrap().may_grow();
+    let source = FileSource::temporary(std::env::temp_dir()).unwrap().growing();
     let set: Set<'_, Linux, &FileSource, _> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
     let start = set.map(&source, &MapConfig::new().length(16384)).unwrap().extent().start();
     let done = AtomicBool::new(false);

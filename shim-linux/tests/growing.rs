@@ -200,7 +200,7 @@ fn storage_that_was_taken_away_is_allocated_again_or_missed() {
         };
         let path = mount.join("file");
         let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
-        let source = FileSource::from_owned_fd(file.try_clone().unwrap().into()).unwrap().may_grow();
+        let source = FileSource::from_owned_fd(file.try_clone().unwrap().into()).unwrap().growing();
         let punch = || {
             let flags = rustix::fs::FallocateFlags::PUNCH_HOLE | rustix::fs::FallocateFlags::KEEP_SIZE;
             rustix::fs::fallocate(&file, flags, 0, LENGTH).unwrap();
@@ -330,7 +330,7 @@ fn what_the_library_does_not_own_grows_only_when_asked() {
     assert_eq!(error, MapError::SourceTooSmall { needed_bytes: 2 * PAGE, length_bytes: 5_000 });
     assert_eq!(error.code(), -200_031);
     assert_eq!(length(&path), 5_000);
-    let willing = FileSource::from_fd(file.as_fd()).unwrap().may_grow();
+    let willing = FileSource::from_fd(file.as_fd()).unwrap().growing();
     assert_eq!(willing.prepare(pages(0, 2)), Ok(grew_bytes(5_000, 2 * PAGE)));
     assert_eq!(length(&path), 2 * PAGE);
     // Longer now, as a source sees that had found it too short.

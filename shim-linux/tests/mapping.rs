@@ -12,7 +12,8 @@ use pmemset_core::reservation::Reservation;
 use pmemset_core::{
     Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span, forward_source,
 };
-use pmemset_linux::{FileSource, GranularityReason, Linux, Mapper, OpenOptions, Process};
+use pmemset_linux::internal::Mapper;
+use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions, Process};
 
 #[test]
 fn a_part_is_the_bytes_of_its_file() {

@@ -5,7 +5,8 @@ mod common;
 use common::{BUS, Tree};
 use pmemset_core::shutdown::DeviceId;
 use pmemset_core::{DeepFlush, Errno};
-use pmemset_linux::nd::{Attribute, Device, NdError, PersistenceDomain, Region};
+use pmemset_linux::internal::{Device, Region};
+use pmemset_linux::nd::{Attribute, NdError, PersistenceDomain};
 use rustix::fs::makedev;
 
 const PMEM0: Device = Device::Block(makedev_const(259, 0));

@@ -5,7 +5,8 @@ mod common;
 use common::{BUS, PMEM0, Tree, table};
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{Errno, Span};
-use pmemset_linux::nd::{Attribute, NdError, Pieces};
+use pmemset_linux::internal::Pieces;
+use pmemset_linux::nd::{Attribute, NdError};
 use proptest::prelude::*;
 use rustix::fs::makedev;
 
@@ -23,7 +24,7 @@ fn pieces(tree: &Tree, major: u32, minor: u32, tables: Targets<'_>) -> Result<Pi
 
 /// Where each piece is: first and last sector but one, region, first sector on the disk.
 fn places(found: &Pieces) -> Vec<(u64, u64, u32, u64)> {
-    let sectors = |piece: &pmemset_linux::nd::Piece| (piece.bytes.start() / 512, piece.bytes.end() / 512);
+    let sectors = |piece: &pmemset_linux::internal::Piece| (piece.bytes.start() / 512, piece.bytes.end() / 512);
     found
         .as_slice()
         .iter()
@@ -43,7 +44,7 @@ fn whole_disk_and_partition() {
     let partition = pieces(&tree, 259, 2, &[]).unwrap();
     assert_eq!(places(&partition), [(0, 4096, 0, 2048)]);
     let [piece] = partition.as_slice() else { unreachable!() };
-    let on_disk = |start: u64, count: u64| piece.from_disk(Span::new(start * 512, count * 512).unwrap());
+    let on_disk = |start: u64, count: u64| piece.device_bytes(Span::new(start * 512, count * 512).unwrap());
     assert_eq!(on_disk(2047, 1), None);
     assert_eq!(on_disk(2047, 2), Span::new(0, 512));
     assert_eq!(on_disk(6143, 9), Span::new(4095 * 512, 512));
@@ -103,9 +104,9 @@ fn table_that_ends_early_is_garbage() {
     let last = whole.iter().rposition(|byte| *byte == b'7').unwrap();
     // All of its text, and not the zero behind it: more digits may have followed.
     for length in 0..=last + 1 {
-        assert!(pmemset_linux::dm::targets(&whole[..length], |_| Ok(())).is_err(), "{length}");
+        assert!(pmemset_linux::internal::targets(&whole[..length], |_| Ok(())).is_err(), "{length}");
     }
-    assert!(pmemset_linux::dm::targets(&whole[..last + 2], |_| Ok(())).is_ok());
+    assert!(pmemset_linux::internal::targets(&whole[..last + 2], |_| Ok(())).is_ok());
 }
 
 #[test]
@@ -207,19 +208,19 @@ proptest! {
     fn no_table_panics(mut answer in prop::collection::vec(any::<u8>(), 0..600), at in 0..400_usize, count in 0..4_u32) {
         let whole = table(&[(0, 8, "linear", "259:0 0"), (8, 8, "linear", "259:0 8")]);
         let mut take = |_| Ok(());
-        let _ = pmemset_linux::dm::targets(&answer, &mut take);
+        let _ = pmemset_linux::internal::targets(&answer, &mut take);
         let length = answer.len().min(whole.len());
         answer[..length].copy_from_slice(&whole[..length]);
         if let Some(field) = answer.get_mut(20..24) {
             field.copy_from_slice(&count.to_ne_bytes());
         }
-        let _ = pmemset_linux::dm::targets(&answer, &mut take);
+        let _ = pmemset_linux::internal::targets(&answer, &mut take);
         let mut damaged = whole.clone();
         damaged[at % whole.len()] ^= 0x55;
-        let _ = pmemset_linux::dm::targets(&damaged, &mut take);
-        let _ = pmemset_linux::dm::targets(&whole[..at % whole.len()], &mut take);
+        let _ = pmemset_linux::internal::targets(&damaged, &mut take);
+        let _ = pmemset_linux::internal::targets(&whole[..at % whole.len()], &mut take);
         let mut seen = 0;
-        pmemset_linux::dm::targets(&whole, |_| { seen += 1; Ok(()) }).unwrap();
+        pmemset_linux::internal::targets(&whole, |_| { seen += 1; Ok(()) }).unwrap();
         prop_assert_eq!(seen, 2);
     }
 }

@@ -16,10 +16,10 @@ use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
     Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _, WithLock,
 };
-use print::Line;
-use recorder::{At, Parts, Recorder, Room, Stop};
 use pmemset_devdax::AnySource;
 use pmemset_linux::{Linux, OpenOptions, RecordError, RecordFile};
+use print::Line;
+use recorder::{At, Parts, Recorder, Room, Stop};
 use start::Arguments;
 
 fn run(arguments: &Arguments) -> i32 {
@@ -75,7 +75,10 @@ fn state(error: RecordError) -> Stop {
 }
 
 fn number(text: &CStr) -> Option<u64> {
-    pmemset_linux::text::number(text.to_bytes()).ok()
+    let digit = |byte: u8| char::from(byte).to_digit(10).map(u64::from);
+    let text = text.to_bytes();
+    let number = text.iter().try_fold(0_u64, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?));
+    number.filter(|_| !text.is_empty())
 }
 
 fn open(path: &CStr) -> Result<AnySource, Stop> {

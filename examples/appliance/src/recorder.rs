@@ -2,9 +2,9 @@
 
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::{Checked, Coalescing, MapConfig, Part, Set, Slab, Source as _, WithLock};
-use ring::{RECORD_BYTES, Record, recover, slot_of};
 use pmemset_devdax::AnySource;
 use pmemset_linux::Linux;
+use ring::{RECORD_BYTES, Record, recover, slot_of};
 
 use crate::Keeper;
 use crate::print::Line;

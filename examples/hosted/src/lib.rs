@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use pmemset_core::Extent;
+use pmemset_linux::Extent;
 
 /// Bytes of a stored record: a cache line.
 pub const RECORD_BYTES: usize = 64;

@@ -8,8 +8,8 @@ use lock_api::Mutex;
 use pmemset_core::arch::{Cpu, StoreKind};
 use pmemset_core::error::ReserveError;
 use pmemset_core::{Errno, Extent, Platform, Reservation, ReservationError};
-use rustix_futex_sync::RawMutex;
 use pmemset_linux::{Linux, Process, StripedRwLock};
+use rustix_futex_sync::RawMutex;
 
 /// `struct pmem2_vm_reservation`, which is libpmem2's.
 pub enum Pmem2Reservation {}

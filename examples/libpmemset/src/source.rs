@@ -11,11 +11,11 @@ use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
     BadBlockPolicy, Errno, Granularity, Health, PartState, ShutdownCell, Source as _, Span, forward_source,
 };
+use pmemset_devdax::{AnyError, AnySource, DaxOptions, DaxSource};
+use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
 use rustix::fd::BorrowedFd;
 use rustix::fs::FileType;
 use rustix_futex_sync::RawMutex;
-use pmemset_devdax::{AnyError, AnySource, DaxSource};
-use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
 
 use crate::code;
 use crate::event::{BadBlock, Sds};
@@ -266,7 +266,9 @@ pub unsafe extern "C" fn pmemset_source_from_pmem2(src: *mut *const Source, pmem
         let stat =
             stat.map_err(|cause| fail(cause.raw_os_error().wrapping_neg(), "the descriptor cannot be asked about"))?;
         let source = if FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice {
-            DaxSource::from_owned_fd(own).map(AnySource::Dax).map_err(|error| fail(error.code(), error))?
+            DaxSource::from_owned_fd(own, DaxOptions::new())
+                .map(AnySource::Dax)
+                .map_err(|error| fail(error.code(), error))?
         } else {
             FileSource::from_owned_fd(own).map(AnySource::File).map_err(|error| fail(error.code(), error))?
         };

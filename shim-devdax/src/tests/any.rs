@@ -4,7 +4,9 @@ use pmemset_linux::{OpenError, OpenOptions};
 use rustix::fs::{CWD, FileType, Mode, OFlags, mkfifoat};
 
 use super::tree::memory;
-use crate::{AnyError, AnySource, DaxError, DaxSource};
+use crate::{AnyError, AnySource, DaxError, DaxOptions, DaxSource};
+
+const NEW: DaxOptions = DaxOptions::new();
 
 #[test]
 fn a_path_is_opened_as_what_it_is() {
@@ -14,14 +16,14 @@ fn a_path_is_opened_as_what_it_is() {
     let missing = AnySource::open(text, OpenOptions::new()).err().unwrap();
     assert!(matches!(missing, AnyError::File(OpenError::InvalidPath(_))) && missing.code() == -200_003);
     assert!(matches!(AnySource::open(text, OpenOptions::new().create_if_needed()), Ok(AnySource::File(_))));
-    assert_eq!(DaxSource::open(text).err(), Some(DaxError::NotDeviceDax { kind: FileType::RegularFile }));
+    assert_eq!(DaxSource::open(text, NEW).err(), Some(DaxError::NotDeviceDax { kind: FileType::RegularFile }));
     std::fs::remove_file(&path).unwrap();
     mkfifoat(CWD, text, Mode::RWXU).unwrap();
-    assert_eq!(DaxSource::open(text).err(), Some(DaxError::NotDeviceDax { kind: FileType::Fifo }));
+    assert_eq!(DaxSource::open(text, NEW).err(), Some(DaxError::NotDeviceDax { kind: FileType::Fifo }));
     std::fs::remove_file(&path).unwrap();
     let directory = DaxError::NotDeviceDax { kind: FileType::Directory };
-    assert_eq!(DaxSource::open("/tmp").err(), Some(directory));
-    assert_eq!(DaxSource::open("/tmp/\0").err().map(|error| error.code()), Some(-200_003));
+    assert_eq!(DaxSource::open("/tmp", NEW).err(), Some(directory));
+    assert_eq!(DaxSource::open("/tmp/\0", NEW).err().map(|error| error.code()), Some(-200_003));
     let device = AnyError::File(OpenError::InvalidFileType { kind: FileType::CharacterDevice });
     assert_eq!(AnySource::open("/dev/null", OpenOptions::new()).err(), Some(device));
 }
@@ -36,12 +38,12 @@ fn descriptors_are_checked() {
         (OFlags::WRONLY, DaxError::NotReadable),
         (OFlags::PATH, DaxError::NotReadable),
     ] {
-        assert_eq!(DaxSource::from_owned_fd(open(flags)).err(), Some(error));
+        assert_eq!(DaxSource::from_owned_fd(open(flags), NEW).err(), Some(error));
     }
     let null = open(OFlags::RDWR);
     // A machine whose sysfs does not show the device answers with that.
-    let error = DaxSource::from_fd(rustix::fd::AsFd::as_fd(&null)).err().unwrap();
+    let error = DaxSource::from_fd(rustix::fd::AsFd::as_fd(&null), NEW).err().unwrap();
     assert!(error == character || matches!(error, DaxError::Attribute(_) | DaxError::Open(_)), "{error}");
     let file = DaxError::NotDeviceDax { kind: FileType::RegularFile };
-    assert_eq!(DaxSource::from_owned_fd(memory(4096)).err(), Some(file));
+    assert_eq!(DaxSource::from_owned_fd(memory(4096), NEW).err(), Some(file));
 }

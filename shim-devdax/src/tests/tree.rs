@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::string::String;
 use std::time::SystemTime;
 
-use pmemset_linux::nd::Sysfs;
+use pmemset_linux::internal::Sysfs;
 use rustix::fd::OwnedFd;
 use rustix::fs::{Dev, MemfdFlags, Mode, OFlags, ftruncate, makedev, memfd_create, open};
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::{format, vec};
 
-use pmemset_linux::nd::Sysfs;
+use pmemset_linux::internal::Sysfs;
 use rustix::fs::{Mode, OFlags, open};
 
 static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -5,8 +5,8 @@ use std::thread_local;
 
 use pmemset_core::sim::Random;
 use pmemset_core::{BadBlocks, Span};
-use pmemset_linux::fuzz::{Answer, bad_blocks};
-use pmemset_linux::nd::Pieces;
+use pmemset_linux::internal::Pieces;
+use pmemset_linux::internal::fuzz::{Answer, bad_blocks};
 use rustix::fs::makedev;
 
 use crate::common::{PMEM0, Tree, table};

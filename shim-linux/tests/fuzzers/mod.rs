@@ -6,9 +6,9 @@ mod fiemap;
 pub(crate) use fiemap::fiemap;
 use pmemset_core::Span;
 use pmemset_core::sim::Random;
-use pmemset_linux::dm::targets;
+use pmemset_linux::internal::parse::{self, BadBlockLines, Garbage};
+use pmemset_linux::internal::targets;
 use pmemset_linux::nd::PersistenceDomain;
-use pmemset_linux::text::{self, BadBlockLines, Garbage};
 
 /// Texts that the kernel writes; what comes of them is damaged, or taken together.
 const SEEDS: [&[u8]; 16] = [
@@ -55,16 +55,16 @@ fn spelled(text: &[u8], base: u32) -> Option<u64> {
 pub(crate) fn texts(random: &mut Random) {
     let given = damaged(random);
     let text = given.strip_suffix(b"\n").unwrap_or(&given);
-    assert_eq!(text::trim(&given), text);
+    assert_eq!(parse::trim(&given), text);
     let number = match text.strip_prefix(b"0x") {
         Some(hex) => spelled(hex, 16),
         None => spelled(text, 10),
     };
-    assert_eq!(text::number(&given).ok(), number, "{}", given.escape_ascii());
+    assert_eq!(parse::number(&given).ok(), number, "{}", given.escape_ascii());
     let negative = text.strip_prefix(b"-").map(|digits| spelled(digits, 10).map(|_| None));
-    assert_eq!(text::count(&given).ok(), negative.unwrap_or(number.map(Some)), "{}", given.escape_ascii());
+    assert_eq!(parse::count(&given).ok(), negative.unwrap_or(number.map(Some)), "{}", given.escape_ascii());
     assert_eq!(
-        text::flag(&given),
+        parse::flag(&given),
         if text == b"0" {
             Ok(false)
         } else if text == b"1" {
@@ -77,19 +77,19 @@ pub(crate) fn texts(random: &mut Random) {
         [(&b"cpu_cache"[..], PersistenceDomain::CpuCache), (b"memory_controller", PersistenceDomain::MemoryController)];
     let domain = known.iter().find(|(name, _)| *name == text).map_or(PersistenceDomain::Unknown, |(_, domain)| *domain);
     if text != b"none" {
-        assert_eq!(text::persistence_domain(&given), domain);
+        assert_eq!(parse::persistence_domain(&given), domain);
     }
     devices(&given, text);
     if let Ok(block) = bad_block(&given) {
         assert_eq!(format!("{} {}", block.start() / 512, block.length_bytes() / 512), undecorated(&given, ' '));
     }
-    if let Some(region) = text::region(&given) {
+    if let Some(region) = parse::region(&given) {
         let (prefix, end) = (region.prefix, format!("/region{}", region.id));
         assert!(given.starts_with(prefix) && prefix.ends_with(end.trim_start_matches('/').as_bytes()));
         let holds = |part: &str| given.windows(part.len()).any(|window| window == part.as_bytes());
         assert!(holds(&format!("ndbus{}/region{}", region.bus, region.id)), "{}", given.escape_ascii());
     }
-    if let Ok(name) = text::base_name(&given) {
+    if let Ok(name) = parse::base_name(&given) {
         assert!(given.ends_with(name) && !name.is_empty() && !name.contains(&b'/'));
     }
 }
@@ -116,20 +116,20 @@ fn undecorated(text: &[u8], between: char) -> String {
 }
 
 fn devices(given: &[u8], text: &[u8]) {
-    if let Ok((major, minor)) = text::device_number(given) {
+    if let Ok((major, minor)) = parse::device_number(given) {
         assert_eq!(format!("{major}:{minor}"), undecorated(text, ':'));
     }
-    if let Ok(module) = text::mapping(given) {
+    if let Ok(module) = parse::mapping(given) {
         let name = format!("nmem{module},");
         assert!(text.starts_with(name.as_bytes()), "{}", given.escape_ascii());
     }
-    if let Ok(((major, minor), start)) = text::linear_target(given) {
+    if let Ok(((major, minor), start)) = parse::linear_target(given) {
         let (device, sector) = text.split_at(text.iter().position(|byte| *byte == b' ').unwrap());
         assert_eq!(format!("{major}:{minor}"), undecorated(device, ':'));
         assert_eq!(spelled(&sector[1..], 10), Some(start));
     }
     let printable = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
-    assert_eq!(text::module_id(given), if printable { Ok(text) } else { Err(Garbage) });
+    assert_eq!(parse::module_id(given), if printable { Ok(text) } else { Err(Garbage) });
 }
 
 /// Tables of linear targets are read as they are written; damaged ones are refused, or hold targets in a row.

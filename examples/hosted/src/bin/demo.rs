@@ -6,10 +6,10 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use hosted::{RECORD_BYTES, Record, draw, legend, size};
-use pmemset_core::reservation::Reservation;
-use pmemset_core::{Coalescing, Config, Extent, Granularity, MapConfig, Part, Platform, Set, Source};
-use pmemset_devdax::AnySource;
-use pmemset_linux::{Linux, OpenOptions};
+use pmemset_devdax::{
+    AnySource, Coalescing, Config, Extent, Granularity, Linux, MapConfig, OpenOptions, Part, Platform, Reservation,
+    Set, Source,
+};
 
 type Error = Box<dyn core::error::Error>;
 type DemoSet<'a> = Set<'a, &'a Reservation<'static, Linux>, &'a AnySource>;

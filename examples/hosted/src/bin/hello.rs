@@ -1,8 +1,7 @@
 //! The example on the project's front page.
 #![allow(clippy::std_instead_of_core, reason = "as a newcomer writes it")]
 
-use pmemset_core::{Config, Granularity, MapConfig, Set};
-use pmemset_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::{Config, FileSource, Granularity, Linux, MapConfig, OpenOptions, Set};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;

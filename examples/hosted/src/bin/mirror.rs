@@ -10,9 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 
-use pmemset_core::error::PersistError;
-use pmemset_core::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Part, Set, SetRef};
-use pmemset_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::error::PersistError;
+use pmemset_linux::{
+    Answer, Config, CopyFlags, Event, Extent, FileSource, Granularity, Linux, MapConfig, Observer, OpenOptions, Part,
+    Set, SetRef,
+};
 
 type Error = Box<dyn core::error::Error>;
 type FileSet<O = ()> = Set<'static, Linux, Arc<FileSource>, O>;
@@ -104,7 +106,7 @@ fn mirror(folder: &Path) -> Result<(usize, bool), Error> {
 }
 
 fn store_and_compare(paths: &[PathBuf; 2]) -> Result<(usize, bool), Error> {
-    let open = |path: &Path| FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_always());
+    let open = |path: &Path| FileSource::open(path, OpenOptions::new().create_always());
     let (primary, replica) = (open(&paths[0])?, open(&paths[1])?);
     let config = MapConfig::new().length(PART_BYTES);
     let replicas: Arc<FileSet> = Arc::new(Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4));

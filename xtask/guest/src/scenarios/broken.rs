@@ -8,7 +8,8 @@ use std::sync::Arc;
 
 use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{Config, CopyFlags, Errno, Extent, Granularity, MapConfig, Reservation, Set, Source};
-use pmemset_devdax::{DaxError, DaxSource, Doubt};
+use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
+use pmemset_linux::nd::Doubt;
 use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 use rustix::fs::sync;
 use rustix::ioctl::{Setter, Updater, ioctl};
@@ -205,7 +206,7 @@ fn volatile_memory(_: &mut Lab) -> Result<(), Failure> {
     pages.fill(mapping.start(), 0x44, MIB, CopyFlags::empty())?;
     pages.remove(pages.part_at(mapping.start())?)?;
     crate::wait::wait_for("/dev/dax1.0")?;
-    let device = DaxSource::open("/dev/dax1.0").map(drop);
+    let device = DaxSource::open("/dev/dax1.0", DaxOptions::new()).map(drop);
     same("device DAX", device, Err(DaxError::NotPersistent(Doubt::Volatile)))
 }
 

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{BadBlocks, Granularity, Health as _, MapConfig, Span};
-use pmemset_devdax::{DaxError, DaxSource, Doubt, Durability};
+use pmemset_devdax::{DaxError, DaxOptions, DaxSource, Durability};
 use pmemset_linux::GranularityReason;
-use pmemset_linux::nd::PersistenceDomain;
+use pmemset_linux::nd::{Doubt, PersistenceDomain};
 
 use super::devdax::device;
 use super::refusals::granularity;
@@ -147,10 +147,10 @@ fn soft_reserved(_: &mut Lab) -> Result<(), Failure> {
     // Some kernels give it to this driver by themselves.
     let _ = write(format!("{DRIVER}/unbind"), "dax0.0");
     check(!Path::new("/sys/bus/dax/devices/dax0.0/driver").exists(), "no driver has the device")?;
-    same("without a driver", DaxSource::open("/dev/dax0.0").map(drop), Err(DaxError::NoDriver))?;
+    same("without a driver", DaxSource::open("/dev/dax0.0", DaxOptions::new()).map(drop), Err(DaxError::NoDriver))?;
     write(format!("{DRIVER}/new_id"), "dax0.0")?;
     wait_for("/sys/bus/dax/devices/dax0.0/driver")?;
-    let refused = DaxSource::open("/dev/dax0.0").map(drop);
+    let refused = DaxSource::open("/dev/dax0.0", DaxOptions::new()).map(drop);
     same("with a driver", refused, Err(DaxError::NotPersistent(Doubt::NoRegion)))
 }
 

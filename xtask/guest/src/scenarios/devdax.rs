@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use pmemset_core::error::MapError;
 use pmemset_core::{Coalescing, Config, Granularity, MapConfig, Set, Source, contract};
-use pmemset_devdax::{AnySource, DaxError, DaxSource, Doubt, Durability};
-use pmemset_linux::nd::PersistenceDomain;
+use pmemset_devdax::{AnySource, DaxError, DaxOptions, DaxSource, Durability};
+use pmemset_linux::nd::{Doubt, PersistenceDomain};
 use pmemset_linux::{FileSource, Linux, OpenError, OpenOptions};
 
 use crate::lab::{Checks, Failure, Lab, check, same};
@@ -32,7 +32,7 @@ pub(crate) const CHECKS: &[Checks] = &[
 pub(crate) fn device(number: u32) -> Result<Arc<DaxSource>, Failure> {
     let path = format!("/dev/dax{number}.0");
     wait_for(&path)?;
-    Ok(Arc::new(DaxSource::open(&*path).map_err(|error| format!("{path}: {error}"))?))
+    Ok(Arc::new(DaxSource::open(&*path, DaxOptions::new()).map_err(|error| format!("{path}: {error}"))?))
 }
 
 fn round_trip(lab: &mut Lab) -> Result<(), Failure> {
@@ -91,7 +91,7 @@ fn contract_suite(lab: &mut Lab) -> Result<(), Failure> {
 /// Two devices of one set: each is flushed through its own region.
 fn two_regions(lab: &mut Lab) -> Result<(), Failure> {
     let (first, second) = (device(0)?, device(1)?);
-    let regions = [&first, &second].map(|source| source.facts().region().map(pmemset_linux::nd::Region::id));
+    let regions = [&first, &second].map(|source| source.facts().region());
     same("regions", regions, [Some(0), Some(1)])?;
     let set = set(Granularity::CacheLine);
     let first = map(&set, first, 2 << 20)?;
@@ -161,7 +161,7 @@ fn plain(_: &mut Lab) -> Result<(), Failure> {
 /// Returns what opening `/dev/dax0.0` comes to.
 fn opened() -> Result<Result<(), DaxError>, Failure> {
     wait_for("/dev/dax0.0")?;
-    Ok(DaxSource::open("/dev/dax0.0").map(drop))
+    Ok(DaxSource::open("/dev/dax0.0", DaxOptions::new()).map(drop))
 }
 
 fn not_armed(_: &mut Lab) -> Result<(), Failure> {
@@ -179,7 +179,7 @@ fn system_ram(_: &mut Lab) -> Result<(), Failure> {
     wait_for("/dev/dax0.0")?;
     let device = fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
     // The descriptor stays, whatever becomes of the device's file.
-    let refusal = || DaxSource::from_fd(device.as_fd()).map(drop).err();
+    let refusal = || DaxSource::from_fd(device.as_fd(), DaxOptions::new()).map(drop).err();
     same("with its driver", refusal(), None)?;
     fs::write("/sys/bus/dax/drivers/device_dax/unbind", "dax0.0")?;
     same("without a driver", refusal(), Some(DaxError::NoDriver))?;

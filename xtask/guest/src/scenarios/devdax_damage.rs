@@ -12,7 +12,7 @@ use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, DeepFlush, Errno, Event, Granularity, Health, MapConfig, Set,
     Source, Span,
 };
-use pmemset_devdax::{DaxError, DaxSource};
+use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
 use pmemset_linux::{Linux, StripedRwLock};
 use rustix::process::Uid;
 use rustix::thread::set_thread_res_uid;
@@ -49,8 +49,10 @@ fn listed(source: &DaxSource) -> Result<Vec<Span>, Failure> {
 
 /// Has the host spoil bytes of the device, and the kernel find them.
 fn spoil(lab: &mut Lab, source: &DaxSource, blocks: &[(i64, u64)]) -> Result<(), Failure> {
-    let region = source.facts().region().ok_or("no region")?.span()?;
-    let data = source.facts().physical_address()? - region.start();
+    let region = source.facts().region().ok_or("no region")?;
+    let start = fs::read_to_string(format!("/sys/bus/nd/devices/region{region}/resource"))?;
+    let start = u64::from_str_radix(start.trim().trim_start_matches("0x"), 16)?;
+    let data = source.facts().physical_address()? - start;
     for (offset, length) in blocks {
         lab.ask(format!("bad 0 {} {length}", data.checked_add_signed(*offset).ok_or("before the region")?))?;
     }
@@ -137,7 +139,7 @@ fn copies(_: &mut Lab) -> Result<(), Failure> {
     same("a page sync", source.sync(mapping, 0), Err(Errno::OPNOTSUPP))?;
     // What a kernel that is asked for a page sync of it answers: nothing that could be believed.
     let file = |read, write| fs::File::options().read(read).write(write).open("/dev/dax0.0");
-    let refusal = |file: fs::File| DaxSource::from_fd(file.as_fd()).map(drop).err();
+    let refusal = |file: fs::File| DaxSource::from_fd(file.as_fd(), DaxOptions::new()).map(drop).err();
     same("read only", refusal(file(true, false)?), Some(DaxError::NotWritable))?;
     same("write only", refusal(file(false, true)?), Some(DaxError::NotReadable))
 }

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use pmemset_core::shutdown::PartState;
 use pmemset_core::{BadBlocks, Checked, Granularity, Health, MapConfig, ShutdownRecord, Source};
 use pmemset_linux::StripedRwLock;
-use pmemset_linux::nd::{Attribute, NdError, Sysfs};
+use pmemset_linux::internal::Sysfs;
+use pmemset_linux::nd::{Attribute, NdError};
 use rustix::ioctl::{Setter, ioctl};
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 

@@ -5,12 +5,14 @@ use pmemset_core::{Errno, Span};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 
-use crate::dm;
+use crate::errno::errno;
 use crate::fd::Fd;
-use crate::ioctl::{TABLE_MAX_BYTES, mapper_table};
-use crate::nd::{Device, NdError, Region, Sysfs, device_of};
-use crate::sysfs::{self, Attribute};
-use crate::text::{self, Garbage, Sectors};
+
+use super::device_mapper as mapper;
+use super::ioctl::{TABLE_MAX_BYTES, mapper_table};
+use super::parse::{Garbage, SECTOR_BYTES, Sectors};
+use super::region::{Device, Region, device_of};
+use super::sysfs::{self, Attribute, NdError, Sysfs};
 
 /// The most pieces that one block device may consist of.
 const PIECES_MAX: usize = 8;
@@ -36,7 +38,7 @@ pub struct Piece {
 impl Piece {
     /// Returns the bytes of the block device that `disk` means, as far as they are in this piece.
     #[must_use]
-    pub fn from_disk(&self, disk: Span) -> Option<Span> {
+    pub fn device_bytes(&self, disk: Span) -> Option<Span> {
         let on_disk = Span::new(self.disk_start, self.bytes.length_bytes())?;
         let shared = disk.intersect(on_disk)?;
         self.bytes.slice(shared.start().checked_sub(self.disk_start)?, shared.length_bytes())
@@ -78,7 +80,7 @@ impl Sysfs {
     pub fn pieces(&self, number: Dev) -> Result<Pieces, NdError> {
         self.pieces_with(number, &mut |number, answer| {
             let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            let control = Fd::open(CWD, c"/dev/mapper/control", flags, Mode::empty()).map_err(sysfs::errno)?;
+            let control = Fd::open(CWD, c"/dev/mapper/control", flags, Mode::empty()).map_err(errno)?;
             mapper_table(control.as_fd(), number, answer)
         })
     }
@@ -130,7 +132,7 @@ impl Search<'_, '_> {
             };
             let disk = sysfs::open_directory(dir, Attribute::Disk, path)?;
             let garbage = NdError::Garbage { attribute: Attribute::Start };
-            let disk_start = start.checked_mul(text::SECTOR_BYTES).ok_or(garbage)?;
+            let disk_start = start.checked_mul(SECTOR_BYTES).ok_or(garbage)?;
             let disk_start = disk_start.checked_add(range.start()).ok_or(garbage)?;
             let bytes = Span::new(top, range.length_bytes()).ok_or(garbage)?;
             let piece = Piece { bytes, disk_start, disk, region };
@@ -145,7 +147,7 @@ impl Search<'_, '_> {
 
     /// Finds where bytes of the mapped device `number` are.
     fn find_below(&mut self, number: Dev, range: Span, top: u64, depth: u32) -> Result<(), NdError> {
-        let mut targets = heapless::Vec::<dm::Linear, PIECES_MAX>::new();
+        let mut targets = heapless::Vec::<mapper::Linear, PIECES_MAX>::new();
         self.targets(number, &mut targets)?;
         let garbage = NdError::Garbage { attribute: Attribute::Table };
         let mut covered = 0_u64;
@@ -153,7 +155,7 @@ impl Search<'_, '_> {
             let span = target.sectors.span().map_err(|Garbage| garbage)?;
             let Some(shared) = span.intersect(range) else { continue };
             let into = |from: u64| shared.start().checked_sub(from).ok_or(garbage);
-            let start = target.start.checked_mul(text::SECTOR_BYTES).ok_or(garbage)?;
+            let start = target.start.checked_mul(SECTOR_BYTES).ok_or(garbage)?;
             let start = start.checked_add(into(span.start())?).ok_or(garbage)?;
             let below = Span::new(start, shared.length_bytes()).ok_or(garbage)?;
             let at = top.checked_add(into(range.start())?).ok_or(garbage)?;
@@ -164,11 +166,11 @@ impl Search<'_, '_> {
     }
 
     #[inline(never)]
-    fn targets(&mut self, number: Dev, targets: &mut heapless::Vec<dm::Linear, PIECES_MAX>) -> Result<(), NdError> {
+    fn targets(&mut self, number: Dev, targets: &mut heapless::Vec<mapper::Linear, PIECES_MAX>) -> Result<(), NdError> {
         let attribute = Attribute::Table;
         let mut answer = [0; TABLE_MAX_BYTES];
         (self.table)(number, &mut answer).map_err(|cause| NdError::Unreadable { attribute, cause })?;
-        dm::targets(&answer, |target| targets.push(target).map_err(|_| Garbage))
+        mapper::targets(&answer, |target| targets.push(target).map_err(|_| Garbage))
             .map_err(|Garbage| NdError::Garbage { attribute })
     }
 }

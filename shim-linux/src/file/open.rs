@@ -10,9 +10,10 @@ use rustix::io;
 use rustix::path::Arg;
 use rustix::rand::{GetRandomFlags, getrandom};
 
-use crate::address_space::errno;
+use crate::errno::errno;
 use crate::fd::Fd;
-use crate::sysfs::{self, Attribute, PathText};
+use crate::nd::Attribute;
+use crate::nd::sysfs::{self, PathText};
 
 const CREATE_ALWAYS: u64 = 1 << 0;
 const CREATE_IF_NEEDED: u64 = 1 << 1;

@@ -1,6 +1,6 @@
 //! Tables of the device mapper: which bytes of a mapped device are where, as long as all of it is linear.
 
-use crate::text::{self, Garbage, Sectors};
+use super::parse::{self, Garbage, Sectors};
 
 /// One target of a table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +51,9 @@ pub fn targets(answer: &[u8], mut take: impl FnMut(Linear) -> Result<(), Garbage
         if !is_linear || sectors.start != expected {
             return Err(Garbage);
         }
-        let (parameters, behind) = text::cut(parameters, 0);
+        let (parameters, behind) = parse::cut(parameters, 0);
         behind.ok_or(Garbage)?;
-        let (below, start) = text::linear_target(parameters)?;
+        let (below, start) = parse::linear_target(parameters)?;
         expected = sectors.start.checked_add(sectors.count).ok_or(Garbage)?;
         take(Linear { sectors, below, start })?;
         // Offsets are counted from the first target, and only ever go up.

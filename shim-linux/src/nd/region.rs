@@ -1,6 +1,5 @@
 //! The nd bus as sysfs shows it: which region a device is on, its memory modules, and what the region says of itself.
 
-use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::shutdown::{DeviceError, DeviceId};
@@ -9,30 +8,17 @@ use rustix::fd::AsFd;
 use rustix::fs::{self, OFlags};
 use rustix::io;
 
-use crate::badlist;
+use crate::errno::errno;
 use crate::fd::Fd;
-pub use crate::place::{Piece, Pieces, Table};
-use crate::sysfs::{self, Value};
-pub use crate::sysfs::{Attribute, NdError, PATH_MAX_BYTES, PathBytes, PathText, Sysfs};
-use crate::text;
+
+use super::bad_blocks;
+use super::parse::{self, Garbage, PersistenceDomain};
+use super::sysfs::{self, Attribute, NdError, PathText, Sysfs, Value};
 
 /// The most memory modules that one region is interleaved over.
 const MODULES_MAX: usize = 32;
 /// Where a module's own numbers are, by what its bus speaks.
 const FAMILIES: [&[u8]; 3] = [b"/nfit/", b"/papr/", b"/cxl/"];
-
-/// How far stores have to get to survive a power cut (a region's `persistence_domain`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PersistenceDomain {
-    /// CPU caches are written out on power loss.
-    CpuCache,
-    /// Whatever has reached the memory controller is written out on power loss.
-    MemoryController,
-    /// The platform says that there is none.
-    None,
-    /// The platform does not say, or says what is not known here: write back cache lines.
-    Unknown,
-}
 
 /// Why memory is not taken for persistent, whatever the kernel accepts for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,7 +88,7 @@ impl Sysfs {
         if link.first() == Some(&b'/') {
             return Err(NdError::Garbage { attribute });
         }
-        let region = match text::region(link) {
+        let region = match parse::region(link) {
             Some(found) => {
                 path = PathText::new();
                 let name = path.text(kind).text(found.prefix).of(Attribute::Region)?;
@@ -113,69 +99,6 @@ impl Sysfs {
         };
         Ok(NdDevice { dir, region })
     }
-}
-
-/// Reads the attribute `path`, seen from the directory `dir`, and parses it; errors name it `attribute`.
-///
-/// # Errors
-///
-/// See [`NdError`].
-pub fn attribute<T>(
-    dir: &Fd,
-    attribute: Attribute,
-    path: &CStr,
-    parse: impl FnOnce(&[u8]) -> Result<T, text::Garbage>,
-) -> Result<T, NdError> {
-    sysfs::read(dir.as_fd(), attribute, path, parse)
-}
-
-/// As [`attribute`], for what comes down to a number; one function for all of them.
-///
-/// # Errors
-///
-/// See [`NdError`].
-pub fn parsed(
-    dir: &Fd,
-    attribute: Attribute,
-    path: &CStr,
-    parse: fn(&[u8]) -> Result<u64, text::Garbage>,
-) -> Result<u64, NdError> {
-    sysfs::parsed(dir.as_fd(), attribute, path, parse)
-}
-
-/// Returns whether the attribute `path`, seen from the directory `dir`, is `text` and nothing else.
-///
-/// # Errors
-///
-/// See [`NdError`].
-#[inline(never)]
-pub fn attribute_is(dir: &Fd, attribute: Attribute, path: &CStr, text: &[u8]) -> Result<bool, NdError> {
-    sysfs::read(dir.as_fd(), attribute, path, |found| Ok(text::trim(found) == text))
-}
-
-/// Reads the attribute `path`, seen from the directory `dir`, which is a number; errors name it `attribute`.
-///
-/// # Errors
-///
-/// See [`NdError`].
-pub fn number(dir: &Fd, attribute: Attribute, path: &CStr) -> Result<u64, NdError> {
-    sysfs::number(dir.as_fd(), attribute, path)
-}
-
-/// Reads the link `path`, seen from the directory `dir`, into `buffer`, and returns the last component of its target.
-///
-/// # Errors
-///
-/// See [`NdError`].
-#[inline(never)]
-pub fn link<'b>(
-    dir: &Fd,
-    attribute: Attribute,
-    path: &CStr,
-    buffer: &'b mut sysfs::PathBytes,
-) -> Result<&'b [u8], NdError> {
-    let link = sysfs::link(dir.as_fd(), attribute, path, buffer)?;
-    text::base_name(link).map_err(|text::Garbage| NdError::Garbage { attribute })
 }
 
 /// A device, and the region that it is on.
@@ -217,7 +140,7 @@ impl Region {
     #[must_use]
     pub fn persistence_domain(&self) -> PersistenceDomain {
         sysfs::read(self.dir.as_fd(), Attribute::PersistenceDomain, c"persistence_domain", |text| {
-            Ok(text::persistence_domain(text))
+            Ok(parse::persistence_domain(text))
         })
         .unwrap_or(PersistenceDomain::Unknown)
     }
@@ -232,10 +155,10 @@ impl Region {
     /// What speaks against it.
     #[inline(never)]
     pub fn vouches(&self) -> Result<PersistenceDomain, Doubt> {
-        if attribute_is(&self.dir, Attribute::DevType, c"devtype", b"nd_volatile") == Ok(true) {
+        if sysfs::is(self.dir.as_fd(), Attribute::DevType, c"devtype", b"nd_volatile") == Ok(true) {
             return Err(Doubt::Volatile);
         }
-        match attribute_is(&self.dir, Attribute::Provider, c"../provider", b"virtio-pmem") {
+        match sysfs::is(self.dir.as_fd(), Attribute::Provider, c"../provider", b"virtio-pmem") {
             Ok(true) => return Err(Doubt::Virtio),
             Err(_) => return Err(Doubt::UnknownProvider),
             Ok(false) => {}
@@ -293,7 +216,7 @@ impl Region {
         match io::retry_on_intr(|| io::write(&file, b"1")) {
             Ok(1) => Ok(DeepFlush::Done),
             Ok(_) => Err(Errno::IO),
-            Err(cause) => Err(sysfs::errno(cause)),
+            Err(cause) => Err(errno(cause)),
         }
     }
 
@@ -323,7 +246,7 @@ impl Region {
             let attribute = Attribute::Mapping;
             let mut path = PathText::new();
             let path = path.text(b"mapping").number(u32::try_from(index).unwrap_or(u32::MAX)).of(attribute)?;
-            let number = sysfs::parsed(self.dir.as_fd(), attribute, path, |text| text::mapping(text).map(u64::from))?;
+            let number = sysfs::parsed(self.dir.as_fd(), attribute, path, |text| parse::mapping(text).map(u64::from))?;
             if lowest == Some(number) {
                 return Err(NdError::Garbage { attribute });
             }
@@ -366,7 +289,7 @@ impl Region {
     pub fn dirty_shutdowns(&self, number: u32) -> Result<Option<u64>, NdError> {
         let (attribute, mut value) = (Attribute::DirtyShutdown, Value::new());
         self.module(number, attribute, b"dirty_shutdown", &mut value)?;
-        text::count(value.text()).map_err(|text::Garbage| NdError::Garbage { attribute })
+        parse::count(value.text()).map_err(|Garbage| NdError::Garbage { attribute })
     }
 
     /// Calls `take` with each bad block of the region, in bytes from its first one.
@@ -377,7 +300,7 @@ impl Region {
     /// `EOPNOTSUPP` where nothing is ever listed, see [`lists_bad_blocks`](Self::lists_bad_blocks).
     pub fn bad_blocks(&self, mut take: impl FnMut(Span)) -> Result<(), NdError> {
         self.lists_bad_blocks()?;
-        badlist::read(self.dir.as_fd(), &mut take)
+        bad_blocks::read(self.dir.as_fd(), &mut take)
     }
 
     /// Makes sure that somebody tells the kernel of this region's bad blocks, so that an empty list means something.
@@ -411,7 +334,10 @@ impl Region {
 ///
 /// - [`DeviceError::Unsupported`]: there is no module, or one does not tell its id or its count.
 /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
-pub fn device_of<'r>(region: &dyn Fn(usize) -> Option<&'r Region>, id: &mut DeviceId) -> Result<u64, DeviceError> {
+pub(crate) fn device_of<'r>(
+    region: &dyn Fn(usize) -> Option<&'r Region>,
+    id: &mut DeviceId,
+) -> Result<u64, DeviceError> {
     let unsupported = |_| DeviceError::Unsupported;
     let (mut sum, mut from) = (0_u64, 0_u64);
     loop {
@@ -432,7 +358,7 @@ pub fn device_of<'r>(region: &dyn Fn(usize) -> Option<&'r Region>, id: &mut Devi
         sum = sum.checked_add(count).ok_or(DeviceError::Unsupported)?;
         let mut value = Value::new();
         region.module(number, Attribute::Id, b"id", &mut value).map_err(unsupported)?;
-        id.push(text::module_id(value.text()).map_err(|text::Garbage| DeviceError::Unsupported)?)?;
+        id.push(parse::module_id(value.text()).map_err(|Garbage| DeviceError::Unsupported)?)?;
         from = u64::from(number).saturating_add(1);
     }
     if from > 0 { Ok(sum) } else { Err(DeviceError::Unsupported) }

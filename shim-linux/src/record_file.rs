@@ -12,8 +12,9 @@ use rustix::io;
 use rustix::path::Arg;
 use rustix_futex_sync::RawMutex;
 
+use crate::errno::errno;
 use crate::fd::{Fd, until_nul};
-use crate::sysfs::{self, errno};
+use crate::nd::sysfs;
 
 /// Why a shutdown record could not be read or kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

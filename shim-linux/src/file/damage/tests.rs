@@ -7,7 +7,7 @@ use std::vec::Vec;
 use std::{format, println, vec};
 
 use super::*;
-use crate::ioctl::Extents;
+use crate::nd::ioctl::Extents;
 use crate::tree::{PMEM0, Tree};
 
 const PAGE: u64 = 4096;

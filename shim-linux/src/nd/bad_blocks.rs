@@ -5,8 +5,10 @@ use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::OFlags;
 
 use crate::auxv;
-use crate::sysfs::{self, Attribute, NdError};
-use crate::text::BadBlockLines;
+use crate::errno::errno;
+
+use super::parse::BadBlockLines;
+use super::sysfs::{self, Attribute, NdError};
 
 const NAME: Attribute = Attribute::BadBlocks;
 /// How much is read at a time.
@@ -25,7 +27,7 @@ pub(crate) fn read(dir: BorrowedFd<'_>, take: &mut dyn FnMut(Span)) -> Result<()
     loop {
         let mut chunk = [0_u8; CHUNK_BYTES];
         let read = sysfs::fill(file.as_fd(), &mut chunk)
-            .map_err(|cause| NdError::Unreadable { attribute: NAME, cause: sysfs::errno(cause) })?;
+            .map_err(|cause| NdError::Unreadable { attribute: NAME, cause: errno(cause) })?;
         total = total.saturating_add(read);
         for byte in chunk.iter().take(read) {
             if let Some(block) = lines.next(*byte).map_err(|_| garbage)? {

@@ -5,7 +5,7 @@ use pmemset_core::Errno;
 use rustix::fd::BorrowedFd;
 use rustix::ioctl::{Getter, Opcode, Updater, ioctl, opcode};
 
-use crate::sysfs::errno;
+use crate::errno::errno;
 
 /// The number of extents asked for at a time.
 const EXTENTS_MAX: u32 = 32;
@@ -17,7 +17,7 @@ const FIEMAP: Opcode = opcode::read_write::<[u64; 4]>(b'f', 11);
 const FSGETXATTR: Opcode = opcode::read::<[u32; 7]>(b'X', 31);
 const DM_TABLE_STATUS: Opcode = opcode::read_write::<[u64; 39]>(0xfd, 12);
 const ARS_CAP: Opcode = opcode::read_write::<ArsCap>(b'N', 1);
-const CLEAR_ERROR: Opcode = opcode::read_write::<ClearError>(b'N', 4);
+const CLEAR_ERROR: Opcode = opcode::read_write::<ClearRequest>(b'N', 4);
 
 /// `struct fiemap_extent` (`linux/fiemap.h`): one extent of a file; all in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ impl Extents {
     }
 
     /// Makes an answer that says it has `mapped` extents.
-    #[cfg(any(test, feature = "_fuzz"))]
+    #[cfg(any(test, feature = "_internal"))]
     pub(crate) fn of(list: impl Iterator<Item = Extent>, mapped: u32) -> Self {
         let mut extents = [Extent::default(); EXTENTS_MAX as usize];
         extents.iter_mut().zip(list).for_each(|(to, from)| *to = from);
@@ -88,7 +88,7 @@ pub(crate) fn is_elsewhere(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 }
 
 /// Asks `/dev/mapper/control` for the table of the block device `number`; the answer (`linux/dm-ioctl.h`) is read with
-/// [`crate::dm::targets`]. `table` is empty: all zeros.
+/// [`targets`](super::device_mapper::targets). `table` is empty: all zeros.
 pub(crate) fn mapper_table(
     control: BorrowedFd<'_>,
     number: u64,
@@ -147,7 +147,7 @@ impl ArsCap {
 /// `struct nd_cmd_clear_error` (`linux/ndctl.h`): clears what is bad in a range of physical addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
-pub struct ClearError {
+pub struct ClearRequest {
     /// The first physical address.
     pub address: u64,
     /// The length in bytes.
@@ -160,7 +160,7 @@ pub struct ClearError {
     pub cleared_bytes: u64,
 }
 
-impl ClearError {
+impl ClearRequest {
     /// Has the bus clear the range, through its control node `/dev/ndctlB`. The bytes are 0 then.
     ///
     /// The call succeeds also when the firmware refuses: look at `status` **and** `cleared_bytes`.
@@ -177,7 +177,7 @@ impl ClearError {
 }
 
 const _: () = {
-    assert!(size_of::<ArsCap>() == 32 && size_of::<ClearError>() == 32 && size_of::<Extent>() == 56);
+    assert!(size_of::<ArsCap>() == 32 && size_of::<ClearRequest>() == 32 && size_of::<Extent>() == 56);
     assert!(size_of::<Extents>() == 32 + 56 * EXTENTS_MAX as usize);
     #[cfg(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))]
     assert!(ARS_CAP == 0xC020_4E01 && CLEAR_ERROR == 0xC020_4E04 && FIEMAP == 0xC020_660B && FSGETXATTR == 0x801C_581F);

@@ -12,17 +12,17 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dev, Stat};
 use rustix::path::Arg;
 
-pub use crate::grow::Backing;
-
 use crate::address_space::{self, Mapper, Process, put_placeholder};
 use crate::auxv;
 use crate::fd::Fd;
-use crate::grow::{self, Length};
 use crate::lost::{self, Since};
-use crate::media;
-use crate::nd::{Region, Sysfs};
-use crate::open::{self, FileSystem, OpenError, OpenOptions};
-use crate::probe::{GranularityReason, Probe};
+use crate::nd::region::Region;
+use crate::nd::sysfs::Sysfs;
+
+use super::damage;
+use super::grow::{self, Backing, Length};
+use super::open::{self, FileSystem, OpenError, OpenOptions};
+use super::probe::{GranularityReason, Probe};
 
 /// A regular file as the source of parts (`pmemset_source`).
 ///
@@ -64,13 +64,8 @@ impl FileSource<Fd> {
         Self::new(fd, &stat, options.may_grow())
     }
 
-    /// Takes what [`open_any`](crate::open_any) has opened with `options`.
-    ///
-    /// # Errors
-    ///
-    /// - [`OpenError::InvalidFileType`], [`OpenError::HugePages`]: it is no regular file, or one of huge pages; the
-    ///   descriptor is closed then.
-    pub fn from_opened(fd: Fd, stat: &Stat, options: OpenOptions) -> Result<Self, OpenError> {
+    /// Takes what [`open_any`](open::open_any) has opened with `options`; closes it where it is no regular file.
+    pub(crate) fn from_opened(fd: Fd, stat: &Stat, options: OpenOptions) -> Result<Self, OpenError> {
         open::regular(stat)?;
         Self::new(fd, stat, options.may_grow())
     }
@@ -88,7 +83,7 @@ impl FileSource<Fd> {
         Self::new(fd, &stat, true)
     }
 
-    /// Takes over a descriptor. The file never grows unless [`may_grow`](Self::may_grow) says so.
+    /// Takes over a descriptor. The file never grows unless [`growing`](Self::growing) says so.
     ///
     /// # Errors
     ///
@@ -103,7 +98,7 @@ impl FileSource<Fd> {
 impl<'fd> FileSource<BorrowedFd<'fd>> {
     /// Uses the caller's descriptor (`pmemset_source_from_pmem2`).
     ///
-    /// The file never grows unless [`may_grow`](Self::may_grow) says so.
+    /// The file never grows unless [`growing`](Self::growing) says so.
     ///
     /// # Errors
     ///
@@ -143,7 +138,7 @@ impl<F: AsFd> FileSource<F> {
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
     #[must_use]
-    pub fn may_grow(mut self) -> Self {
+    pub fn growing(mut self) -> Self {
         self.length.allow_growth();
         self
     }
@@ -331,7 +326,7 @@ impl<F: AsFd> Health for FileSource<F> {
 
     /// In whole pages. Unknown for files on anything but the nd bus, and where extents have no place on one device.
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
-        media::bad_blocks(self.fd.as_fd(), self.device, range, blocks)
+        damage::bad_blocks(self.fd.as_fd(), self.device, range, blocks)
     }
 
     /// Overwrites the pages that cannot be read. The last page of a file that ends inside it cannot be cleared.
@@ -340,14 +335,14 @@ impl<F: AsFd> Health for FileSource<F> {
             self.failed.note(cause);
             lost::note(self.device, self.inode, cause);
         };
-        media::clear(self.fd.as_fd(), block, |range, blocks| self.bad_blocks(range, blocks), lost)
+        damage::clear(self.fd.as_fd(), block, |range, blocks| self.bad_blocks(range, blocks), lost)
     }
 
     fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
-        media::read(self.fd.as_fd(), offset, bytes)
+        damage::read(self.fd.as_fd(), offset, bytes)
     }
 
     fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
-        media::write(self.fd.as_fd(), offset, bytes)
+        damage::write(self.fd.as_fd(), offset, bytes)
     }
 }

@@ -7,11 +7,12 @@ use rustix::fs::{self, Dev, OFlags};
 use rustix::io;
 
 use crate::auxv;
-use crate::extents;
-use crate::ioctl;
-use crate::limit;
-use crate::nd::Sysfs;
-use crate::sysfs::errno;
+use crate::errno::errno;
+use crate::nd::ioctl;
+use crate::nd::sysfs::Sysfs;
+
+use super::extents;
+use super::limit;
 
 /// The largest page that is cleared at a time; larger ones are not supported.
 const PAGE_MAX_BYTES: usize = 4096;
@@ -151,5 +152,4 @@ pub(crate) fn write(fd: BorrowedFd<'_>, offset: u64, bytes: &[u8]) -> Result<(),
 }
 
 #[cfg(test)]
-#[path = "media_tests.rs"]
 mod tests;

@@ -4,14 +4,14 @@ use pmemset_core::badblock::{Collector, Untold, in_extent};
 use pmemset_core::{BadBlocks, Errno, Span};
 use rustix::fd::{AsFd, BorrowedFd};
 
-use crate::badlist;
 use linux_raw_sys::ioctl::{
     FIEMAP_EXTENT_DATA_ENCRYPTED, FIEMAP_EXTENT_DATA_INLINE, FIEMAP_EXTENT_DATA_TAIL, FIEMAP_EXTENT_DELALLOC,
     FIEMAP_EXTENT_ENCODED, FIEMAP_EXTENT_LAST, FIEMAP_EXTENT_NOT_ALIGNED, FIEMAP_EXTENT_UNKNOWN,
 };
 
-use crate::ioctl::{Extent, Extents};
-use crate::nd::{NdError, Pieces};
+use crate::nd::block_device::Pieces;
+use crate::nd::ioctl::{Extent, Extents};
+use crate::nd::{NdError, bad_blocks as list};
 
 /// How often a file whose extents move is looked at again.
 const TRIES: u32 = 8;
@@ -70,7 +70,7 @@ fn any_listed(pieces: &Pieces) -> Result<bool, NdError> {
     let mut any = false;
     for piece in pieces.as_slice() {
         piece.region.lists_bad_blocks()?;
-        badlist::read(piece.disk.as_fd(), &mut |block| any |= piece.from_disk(block).is_some())?;
+        list::read(piece.disk.as_fd(), &mut |block| any |= piece.device_bytes(block).is_some())?;
     }
     Ok(any)
 }
@@ -130,8 +130,8 @@ fn add_blocks(
     for piece in pieces.as_slice() {
         let Some(shared) = physical.intersect(piece.bytes) else { continue };
         placed_bytes = placed_bytes.saturating_add(shared.length_bytes());
-        badlist::read(piece.disk.as_fd(), &mut |block| {
-            let on_device = piece.from_disk(block);
+        list::read(piece.disk.as_fd(), &mut |block| {
+            let on_device = piece.device_bytes(block);
             let in_file = on_device.and_then(|block| in_extent(block, physical, extent.logical, unit_bytes));
             if let Some(block) = in_file.filter(|block| block.overlaps(range)) {
                 collector.add(block);
@@ -144,5 +144,4 @@ fn add_blocks(
 }
 
 #[cfg(test)]
-#[path = "extents_tests.rs"]
 mod tests;

@@ -1,9 +1,21 @@
 //! Parsers of what sysfs and the device mapper say: pure functions over bytes that never panic and take garbage for an error.
 
-use crate::nd::PersistenceDomain;
-
 /// The unit of block-device offsets and of `badblocks` lists, in bytes.
 pub(crate) const SECTOR_BYTES: u64 = 512;
+
+/// How far stores have to get to survive a power cut (a region's `persistence_domain`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PersistenceDomain {
+    /// CPU caches are written out on power loss.
+    CpuCache,
+    /// Whatever has reached the memory controller is written out on power loss.
+    MemoryController,
+    /// The platform says that there is none.
+    None,
+    /// The platform does not say, or says what is not known here: write back cache lines.
+    Unknown,
+}
 
 /// The text is not what its kernel document says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,5 +271,4 @@ pub fn linear_target(parameters: &[u8]) -> Result<((u32, u32), u64), Garbage> {
 }
 
 #[cfg(test)]
-#[path = "text_tests.rs"]
 mod tests;

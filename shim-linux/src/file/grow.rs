@@ -9,13 +9,15 @@ use rustix::fs::{self, FallocateFlags, Stat};
 use rustix::io;
 use rustix_futex_sync::Mutex;
 
-use crate::address_space::errno;
-use crate::limit;
-use crate::open::FileSystem;
+use crate::errno::errno;
 use crate::return_buffer;
 
+use super::limit;
+use super::open::FileSystem;
+
 /// How sure it is that a store to a mapping of the file finds storage.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Backing {
     /// The source may not grow, so that its file is left as it is: a store to a hole of it can raise `SIGBUS` when the
     /// file system is full.

@@ -9,8 +9,10 @@ use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 use rustix::io;
 
+use crate::errno::errno;
 use crate::fd::{Fd, until_nul};
-use crate::text::{self, Garbage};
+
+use super::parse::{self, Garbage};
 
 /// The longest path below an open directory that is followed, with its NUL.
 pub const PATH_MAX_BYTES: usize = 512;
@@ -18,7 +20,7 @@ pub const PATH_MAX_BYTES: usize = 512;
 const VALUE_MAX_BYTES: usize = 256;
 
 /// Room for a path.
-pub type PathBytes = [u8; PATH_MAX_BYTES];
+pub(crate) type PathBytes = [u8; PATH_MAX_BYTES];
 
 macro_rules! attributes {
     ($($attribute:ident $name:literal)*) => {
@@ -141,11 +143,6 @@ impl fmt::Display for NdError {
 
 impl core::error::Error for NdError {}
 
-/// Returns the kernel's error number as the core knows it.
-pub(crate) const fn errno(error: io::Errno) -> Errno {
-    Errno::from_raw(error.raw_os_error())
-}
-
 /// A path that is put together from pieces.
 #[derive(Debug)]
 pub struct PathText {
@@ -261,8 +258,12 @@ impl Value {
     }
 }
 
-/// Reads the attribute `path` below `at` and parses it.
-pub(crate) fn read<T>(
+/// Reads the attribute `path` below `at` and parses it; errors name it `attribute`.
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn read<T>(
     at: BorrowedFd<'_>,
     attribute: Attribute,
     path: &CStr,
@@ -277,19 +278,33 @@ pub(crate) fn read<T>(
 pub(crate) type Parse = fn(&[u8]) -> Result<u64, Garbage>;
 
 /// Reads the attribute `path` below `at` and parses it; one function for all that are numbers.
+///
+/// # Errors
+///
+/// See [`NdError`].
 #[inline(never)]
-pub(crate) fn parsed(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, parse: Parse) -> Result<u64, NdError> {
+pub fn parsed(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, parse: Parse) -> Result<u64, NdError> {
     read(at, attribute, path, parse)
 }
 
 /// Reads the attribute `path` below `at`, which is a number.
-pub(crate) fn number(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<u64, NdError> {
-    parsed(at, attribute, path, text::number)
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn number(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<u64, NdError> {
+    parsed(at, attribute, path, parse::number)
 }
 
 /// Reads the attribute `path` below `at`, which is a flag.
 pub(crate) fn flag(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<bool, NdError> {
-    parsed(at, attribute, path, |text| text::flag(text).map(u64::from)).map(|flag| flag != 0)
+    parsed(at, attribute, path, |text| parse::flag(text).map(u64::from)).map(|flag| flag != 0)
+}
+
+/// Returns whether the attribute `path` below `at` is `text` and nothing else.
+#[inline(never)]
+pub(crate) fn is(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, text: &[u8]) -> Result<bool, NdError> {
+    read(at, attribute, path, |found| Ok(parse::trim(found) == text))
 }
 
 /// Returns the first `length_bytes` bytes; a buffer that is full may lack the rest.
@@ -308,6 +323,22 @@ pub(crate) fn link<'b>(
     let length_bytes = fs::readlinkat_raw(at, path, &mut buffer[..])
         .map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })?;
     whole(buffer, attribute, length_bytes)
+}
+
+/// Reads the link `path` below `at` into `buffer`, and returns the last component of its target.
+///
+/// # Errors
+///
+/// See [`NdError`].
+#[inline(never)]
+pub fn link_name<'b>(
+    at: BorrowedFd<'_>,
+    attribute: Attribute,
+    path: &CStr,
+    buffer: &'b mut PathBytes,
+) -> Result<&'b [u8], NdError> {
+    let link = link(at, attribute, path, buffer)?;
+    parse::base_name(link).map_err(|Garbage| NdError::Garbage { attribute })
 }
 
 /// A sysfs tree: `/sys`, or a directory that looks like it.

@@ -8,7 +8,10 @@ use rustix::fs::Dev;
 
 use crate::address_space;
 use crate::auxv;
-use crate::nd::{Device, Doubt, PersistenceDomain, Pieces, Region, Sysfs};
+use crate::nd::block_device::Pieces;
+use crate::nd::region::{Device, Region};
+use crate::nd::sysfs::Sysfs;
+use crate::nd::{Doubt, PersistenceDomain};
 
 /// Why a file has its granularity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +165,7 @@ mod tests {
             let answer = table(&parts);
             let sysfs = tree.open();
             assert!(sysfs.device(Device::Block(MAPPED)).unwrap().region.is_none());
-            let mut read = |_: Dev, into: &mut crate::nd::Table| {
+            let mut read = |_: Dev, into: &mut crate::nd::block_device::Table| {
                 into.iter_mut().zip(&answer).for_each(|(to, from)| *to = *from);
                 Ok(())
             };

@@ -2,9 +2,9 @@
 
 use pmemset_core::{BadBlocks, Errno, Span};
 
-use crate::extents::{self, ExtentReader};
-use crate::ioctl::{Extent, Extents};
-use crate::nd::Pieces;
+use crate::file::extents::{self, ExtentReader};
+use crate::nd::block_device::Pieces;
+use crate::nd::ioctl::{Extent, Extents};
 
 /// Answers in place of `FIEMAP`: takes the first byte asked for, and the length in bytes.
 pub type Fiemap<'f> = &'f mut dyn FnMut(u64, u64) -> Answer;

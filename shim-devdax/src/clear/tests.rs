@@ -50,12 +50,12 @@ impl<'t> Firmware<'t> {
 }
 
 impl Bus for &Firmware<'_> {
-    fn capability(&self, request: &mut ioctl::ArsCap) -> Result<(), Errno> {
+    fn capability(&self, request: &mut ArsCap) -> Result<(), Errno> {
         request.clear_unit_bytes = self.unit_bytes;
         Ok(())
     }
 
-    fn clear(&self, request: &mut ioctl::ClearError) -> Result<(), Errno> {
+    fn clear(&self, request: &mut ClearRequest) -> Result<(), Errno> {
         assert_eq!((request.address | request.length_bytes) % u64::from(self.unit_bytes), 0);
         if let Some((result, status, cleared_bytes)) = self.refusal {
             (request.status, request.cleared_bytes) = (status, cleared_bytes);

@@ -1,0 +1,111 @@
+//! Opening devices: what is one, what can be mapped, and what may be taken for persistent.
+
+use core::ffi::CStr;
+
+use pmemset_core::Errno;
+use pmemset_linux::Fd;
+use pmemset_linux::internal::{Sysfs, errno, open_at};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
+use rustix::io;
+use rustix::path::Arg;
+
+use crate::dax_error::DaxError;
+use crate::device::{DaxDevice, Durability, Mode};
+
+/// How a device is opened as a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[must_use]
+pub struct DaxOptions {
+    accepts_unproven: bool,
+}
+
+impl DaxOptions {
+    /// Returns the options that take a device only if its region vouches for the memory.
+    pub const fn new() -> Self {
+        Self { accepts_unproven: false }
+    }
+
+    /// Takes the device even if nothing says that its memory is persistent.
+    ///
+    /// Stores leave the cache of the processor when they are flushed, which is enough for memory that is shared with
+    /// other machines; whether they survive a power cut is not known. See [`DaxSource::durability`].
+    ///
+    /// [`DaxSource::durability`]: crate::DaxSource::durability
+    pub const fn accept_unproven(self) -> Self {
+        Self { accepts_unproven: true }
+    }
+
+    /// Refuses memory that is not known to be persistent, unless that was asked for.
+    pub(crate) const fn check(self, durability: Durability) -> Result<(), DaxError> {
+        match durability {
+            Durability::NotGuaranteed(doubt) if !self.accepts_unproven => Err(DaxError::NotPersistent(doubt)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Opens the device `path`, whatever it is, for reading and writing.
+pub(crate) fn open(path: impl Arg) -> Result<Fd, DaxError> {
+    // `NONBLOCK`: opening what turns out to be no such device must not wait for it.
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let opened = path.into_with_c_str(|path| {
+        Ok(io::retry_on_intr(|| open_at(CWD, path, flags, FileMode::empty()))
+            .map_err(|cause| refusal(path, errno(cause))))
+    });
+    opened.map_err(|cause| DaxError::InvalidPath(errno(cause)))?
+}
+
+pub(crate) fn sysfs() -> Result<Sysfs, DaxError> {
+    Sysfs::system().map_err(DaxError::Open)
+}
+
+/// Finds the character device `number`, whose memory programs can map.
+#[inline(never)]
+pub(crate) fn usable(sysfs: &Sysfs, number: Dev) -> Result<DaxDevice, DaxError> {
+    let device = DaxDevice::find(sysfs, number)?;
+    match device.mode().map_err(DaxError::Attribute)? {
+        Mode::DevDax | Mode::Other => Ok(device),
+        Mode::SystemRam => Err(DaxError::SystemRam),
+        Mode::NoDriver => Err(DaxError::NoDriver),
+    }
+}
+
+/// Says why `path` could not be opened.
+pub(crate) fn refusal(path: &CStr, cause: Errno) -> DaxError {
+    let kind = |stat: &Stat| FileType::from_raw_mode(stat.st_mode);
+    match cause {
+        Errno::NOENT => DaxError::InvalidPath(cause),
+        Errno::ISDIR => DaxError::NotDeviceDax { kind: FileType::Directory },
+        // What a device without the right driver answers, and a socket.
+        Errno::NXIO | Errno::NODEV => match fs::statat(CWD, path, AtFlags::empty()) {
+            Ok(stat) if kind(&stat) == FileType::CharacterDevice => {
+                match sysfs().and_then(|sysfs| usable(&sysfs, stat.st_rdev)) {
+                    Err(reason @ (DaxError::SystemRam | DaxError::NoDriver | DaxError::NotDeviceDax { .. })) => reason,
+                    _ => DaxError::Open(cause),
+                }
+            }
+            Ok(stat) => DaxError::NotDeviceDax { kind: kind(&stat) },
+            Err(_) => DaxError::Open(cause),
+        },
+        other => DaxError::Open(other),
+    }
+}
+
+/// Makes sure that `fd` is a character device, open for reading and writing; returns its number.
+pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Dev, DaxError> {
+    let stat = fs::fstat(fd).map_err(|cause| DaxError::Open(errno(cause)))?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    if kind != FileType::CharacterDevice {
+        return Err(DaxError::NotDeviceDax { kind });
+    }
+    let flags = fs::fcntl_getfl(fd).map_err(|cause| DaxError::Open(errno(cause)))?;
+    if flags.contains(OFlags::PATH) {
+        return Err(DaxError::NotReadable);
+    }
+    match flags & OFlags::RWMODE {
+        OFlags::RDWR => Ok(stat.st_rdev),
+        OFlags::WRONLY => Err(DaxError::NotReadable),
+        _ => Err(DaxError::NotWritable),
+    }
+}
