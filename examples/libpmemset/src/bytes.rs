@@ -6,8 +6,8 @@ use pmemset_core::CopyFlags;
 use pmemset_core::error::PersistError;
 
 use crate::code;
+use crate::host::{Copying, fail, set_copying};
 use crate::set::Pmemset;
-use crate::thread::{self, Copying, fail};
 
 fn done(result: Result<(), PersistError>) -> c_int {
     match result {
@@ -69,7 +69,7 @@ unsafe fn copy(
         fail(code::EINVAL, "the set is NULL");
         return dest;
     };
-    thread::set_copying(Copying { moves, value: 0 });
+    set_copying(Copying { moves, value: 0 });
     let (from, to) = (src.addr(), dest.addr());
     let flags = CopyFlags::from_bits_truncate(flags);
     let overlap = from.abs_diff(to) < length;
@@ -124,7 +124,7 @@ pub unsafe extern "C" fn pmemset_memset(
         fail(code::EINVAL, "the set is NULL");
         return dest;
     };
-    thread::set_copying(Copying { moves: false, value: c });
+    set_copying(Copying { moves: false, value: c });
     let [value, ..] = c.to_le_bytes();
     done(set.set.fill(dest.addr(), value, len, CopyFlags::from_bits_truncate(flags)));
     dest

@@ -1,77 +1,69 @@
 //! Configurations of sets and of maps.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::{c_int, c_uint, c_void};
 
-use pmemset_core::{Granularity, PartStates};
+use pmemset_core::{Config, Granularity, PartStates};
 
 use crate::code;
-use crate::event::Callback;
-use crate::heap;
-use crate::place::Pmem2Reservation;
-use crate::thread::fail;
+use crate::event::{Callback, Teller};
+use crate::host::{SetPlace, fail};
+use crate::set::Pmemset;
 
-/// `struct pmemset_config`.
+/// `struct pmemset_config`. All zeros is one in which nothing has been set.
+#[repr(C)]
 pub struct SetConfig {
-    pub(crate) granularity: Option<Granularity>,
-    pub(crate) callback: Option<Callback>,
-    pub(crate) argument: *mut c_void,
-    pub(crate) reservation: *mut Pmem2Reservation,
-    pub(crate) states: PartStates,
+    /// One more than the number of the granularity, once it is set.
+    granularity: c_uint,
+    /// Twice the bits of the states and one more, once they are set.
+    states: c_uint,
+    callback: Option<Callback>,
+    argument: *mut c_void,
+    pub(crate) place: SetPlace,
+}
+
+impl SetConfig {
+    #[cfg(feature = "hosted")]
+    pub(crate) const fn new(place: SetPlace) -> Self {
+        Self { granularity: 0, states: 0, callback: None, argument: core::ptr::null_mut(), place }
+    }
+
+    pub(crate) const fn granularity(&self) -> Option<Granularity> {
+        match self.granularity {
+            1 => Some(Granularity::Byte),
+            2 => Some(Granularity::CacheLine),
+            3 => Some(Granularity::Page),
+            _ => None,
+        }
+    }
+
+    /// Returns how the set at `set` is made, whose callback is told of it.
+    pub(crate) fn of_set(&self, granularity: Granularity, set: *mut Pmemset) -> Config<Teller> {
+        let states = if self.states == 0 {
+            PartStates::DEFAULT
+        } else {
+            PartStates::from_bits_truncate(u64::from(self.states >> 1))
+        };
+        let teller = Teller::new(self.callback, self.argument, set);
+        Config::new(granularity).acceptable_states(states).observer(teller)
+    }
 }
 
 /// `struct pmemset_map_config`.
+#[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct MapConfig {
     pub(crate) offset: usize,
     pub(crate) length: usize,
 }
 
-/// Makes `*object` lead to `value`, or to nothing.
-///
-/// # Safety
-///
-/// `object` is NULL or writable.
-pub(crate) unsafe fn hand_out<T>(object: *mut *mut T, value: T) -> c_int {
-    if object.is_null() {
-        return fail(code::EINVAL, "no place for the new object: the argument is NULL");
-    }
-    let made = heap::new(value);
-    // SAFETY: as the caller promises.
-    unsafe { object.write(made.unwrap_or(core::ptr::null_mut())) };
-    if made.is_some() { 0 } else { fail(code::ENOMEM, "out of memory") }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmemset_config_new(cfg: *mut *mut SetConfig) -> c_int {
-    let config = SetConfig {
-        granularity: None,
-        callback: None,
-        argument: core::ptr::null_mut(),
-        reservation: core::ptr::null_mut(),
-        states: PartStates::DEFAULT,
-    };
-    // SAFETY: the caller's pointer.
-    unsafe { hand_out(cfg, config) }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmemset_config_delete(cfg: *mut *mut SetConfig) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { heap::delete(cfg) };
-    0
-}
-
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmemset_config_set_required_store_granularity(cfg: *mut SetConfig, g: c_int) -> c_int {
-    let granularity = match g {
-        0 => Granularity::Byte,
-        1 => Granularity::CacheLine,
-        2 => Granularity::Page,
-        _ => return fail(code::GRANULARITY_NOT_SUPPORTED, format_args!("there is no granularity {g}")),
+    let Some(number) = c_uint::try_from(g).ok().filter(|number| *number <= 2) else {
+        return fail(code::GRANULARITY_NOT_SUPPORTED, format_args!("there is no granularity {g}"));
     };
     // SAFETY: the caller's pointer.
     match unsafe { cfg.as_mut() } {
-        Some(config) => config.granularity = Some(granularity),
+        Some(config) => config.granularity = number.wrapping_add(1),
         None => return fail(code::EINVAL, "the configuration is NULL"),
     }
     0
@@ -90,36 +82,16 @@ pub unsafe extern "C" fn pmemset_config_set_event_callback(
 }
 
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmemset_config_set_reservation(cfg: *mut SetConfig, res: *mut Pmem2Reservation) {
-    // SAFETY: the caller's pointer.
-    if let Some(config) = unsafe { cfg.as_mut() } {
-        config.reservation = res;
-    }
-}
-
-#[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmemset_config_set_acceptable_states(cfg: *mut SetConfig, states: u64) -> c_int {
-    let Some(states) = PartStates::from_bits(states) else {
+    let bits = c_uint::try_from(states).ok().filter(|_| PartStates::from_bits(states).is_some());
+    let Some(bits) = bits else {
         return fail(code::INVALID_PART_STATES, format_args!("there are no states of all the bits {states:#x}"));
     };
     // SAFETY: the caller's pointer.
     match unsafe { cfg.as_mut() } {
-        Some(config) => config.states = states,
+        Some(config) => config.states = bits << 1 | 1,
         None => return fail(code::EINVAL, "the configuration is NULL"),
     }
-    0
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmemset_map_config_new(map_cfg: *mut *mut MapConfig) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { hand_out(map_cfg, MapConfig::default()) }
-}
-
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn pmemset_map_config_delete(map_cfg: *mut *mut MapConfig) -> c_int {
-    // SAFETY: the caller's pointer.
-    unsafe { heap::delete(map_cfg) };
     0
 }
 

@@ -1,15 +1,12 @@
 //! Events as C sees them.
 
-use alloc::sync::Arc;
 use core::ffi::{c_char, c_int, c_uint, c_void};
-use core::sync::atomic::{AtomicPtr, Ordering};
 
 use pmemset_core::shutdown::{DEVICE_ID_MAX_BYTES, RECORD_BYTES};
 use pmemset_core::{Answer, Event, Extent, Observer, ShutdownRecord};
 
+use crate::host::{self, Pmem2Source, Source, SourceHandle};
 use crate::set::Pmemset;
-use crate::source::{Pmem2Source, Source};
-use crate::thread;
 
 /// `pmemset_event_callback`.
 pub type Callback = unsafe extern "C" fn(*mut Pmemset, *mut Context, *mut c_void) -> c_int;
@@ -141,44 +138,39 @@ fn pointer(range: Extent) -> *mut c_void {
 pub(crate) struct Teller {
     callback: Option<Callback>,
     argument: *mut c_void,
-    /// The set that the caller has, once it is made.
-    set: AtomicPtr<Pmemset>,
+    /// The set that the caller has.
+    set: *mut Pmemset,
 }
 
-// SAFETY: the argument is only passed on; that the callback may be called by several threads is the C program's business.
+// SAFETY: both pointers are only passed on; that the callback may be called by several threads is the C program's business.
 unsafe impl Send for Teller {}
 // SAFETY: as above.
 unsafe impl Sync for Teller {}
 
 impl Teller {
-    pub(crate) const fn new(callback: Option<Callback>, argument: *mut c_void) -> Self {
-        Self { callback, argument, set: AtomicPtr::new(core::ptr::null_mut()) }
-    }
-
-    /// Says which set it is, before anything can happen to it.
-    pub(crate) fn belongs_to(&self, set: *mut Pmemset) {
-        self.set.store(set, Ordering::Release);
+    pub(crate) const fn new(callback: Option<Callback>, argument: *mut c_void, set: *mut Pmemset) -> Self {
+        Self { callback, argument, set }
     }
 
     fn tell(&self, kind: c_uint, data: Data) -> c_int {
         let Some(callback) = self.callback else { return 0 };
         let mut context = Context { kind, data };
         // SAFETY: the C program's own function, its own argument, and an event of the kind that it says it is.
-        unsafe { callback(self.set.load(Ordering::Acquire), &raw mut context, self.argument) }
+        unsafe { callback(self.set, &raw mut context, self.argument) }
     }
 }
 
-impl Observer<Arc<Source>> for Teller {
-    fn event(&self, event: &Event<'_, Arc<Source>>) -> Answer {
+impl Observer<SourceHandle> for Teller {
+    fn event(&self, event: &Event<'_, SourceHandle>) -> Answer {
         // All of the union, so that no byte of it is left as it happened to be.
         let empty = Data { bytes: [0; 64] };
         match *event {
             Event::Copy { dest, bytes, flags } => {
-                self.copied(bytes.as_ptr().cast_mut().cast(), dest, flags.bits());
+                self.copied(bytes.as_ptr().cast_mut().cast(), dest, flags.bits(), false);
             }
-            Event::Move { dest, source, flags } => self.copied(pointer(source), dest, flags.bits()),
-            Event::Set { dest, flags, .. } => {
-                let value = thread::copying().value;
+            Event::Move { dest, source, flags } => self.copied(pointer(source), dest, flags.bits(), true),
+            Event::Set { dest, value, flags } => {
+                let value = host::copying().map_or(c_int::from(value), |copying| copying.value);
                 let set = Filled { dest: pointer(dest), value, length: dest.length_bytes(), flags: flags.bits() };
                 self.tell(2, Data { set });
             }
@@ -194,17 +186,17 @@ impl Observer<Arc<Source>> for Teller {
             // Of several threads the latest has the last word.
             Event::SdsUpdate { source, record, sequence } if source.is_latest(sequence) => {
                 let mut sds = Sds::from(record);
-                let sds_update = Pair { what: &raw mut sds, source: Arc::as_ptr(source).cast_mut() };
+                let sds_update = Pair { what: &raw mut sds, source: host::pointer(source) };
                 self.tell(9, Data { sds_update });
             }
             Event::BadBlock { source, block } => {
                 let to_size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
                 let mut bad = BadBlock { offset: to_size(block.start()), length: to_size(block.length_bytes()) };
-                let badblock = Pair { what: &raw mut bad, source: Arc::as_ptr(source).cast_mut() };
+                let badblock = Pair { what: &raw mut bad, source: host::pointer(source) };
                 self.tell(10, Data { badblock });
             }
             Event::BadBlocksCleared { source, .. } => {
-                let said = self.tell(11, Data { source: Arc::as_ptr(source).cast_mut() });
+                let said = self.tell(11, Data { source: host::pointer(source) });
                 return if said == 0 { Answer::Proceed } else { Answer::Refuse };
             }
             _ => {}
@@ -218,8 +210,10 @@ impl Observer<Arc<Source>> for Teller {
 }
 
 impl Teller {
-    fn copied(&self, source: *mut c_void, dest: Extent, flags: u32) {
+    /// Tells of a copy by the function that was called, or where that is not known, by what has become of it.
+    fn copied(&self, source: *mut c_void, dest: Extent, flags: u32, moves: bool) {
+        let moves = host::copying().map_or(moves, |copying| copying.moves);
         let copy = Copied { source, dest: pointer(dest), length: dest.length_bytes(), flags };
-        self.tell(c_uint::from(thread::copying().moves), Data { copy });
+        self.tell(c_uint::from(moves), Data { copy });
     }
 }

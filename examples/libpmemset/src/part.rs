@@ -6,9 +6,8 @@ use pmemset_core::Part;
 use pmemset_core::error::LookupError;
 
 use crate::code;
-use crate::heap;
+use crate::host::fail;
 use crate::set::{Descriptor, Pmemset, Set, removed};
-use crate::thread::fail;
 
 /// `struct pmemset_part_map`: one reference to a part.
 pub struct PartMap {
@@ -16,7 +15,16 @@ pub struct PartMap {
     /// `None` only while a removal has it.
     part: Option<Part<&'static Set>>,
     /// Its place in the owner's list; changed under the lock of the list only.
-    place: usize,
+    pub(crate) place: usize,
+}
+
+impl PartMap {
+    /// Returns what the handle kept: nothing is left of it but its place.
+    #[cfg(not(feature = "hosted"))]
+    pub(crate) const fn end(&mut self) -> Option<Part<&'static Set>> {
+        self.owner = core::ptr::null();
+        self.part.take()
+    }
 }
 
 impl Pmemset {
@@ -33,32 +41,24 @@ impl Pmemset {
         };
         // SAFETY: the set stays where it is until it is deleted, which deletes its handles first.
         let part = unsafe { core::mem::transmute::<Part<&Set>, Part<&'static Set>>(part) };
-        let mut handles = self.handles.lock();
-        let record = PartMap { owner: self, part: Some(part), place: handles.len() };
-        let Some(handle) = heap::new(record).filter(|_| handles.try_reserve(1).is_ok()) else {
-            return Err(fail(code::ENOMEM, "out of memory"));
-        };
-        handles.push(handle);
-        Ok(handle)
+        let made = self.handles.list(|place| PartMap { owner: self, part: Some(part), place });
+        made.ok_or_else(|| fail(code::ENOMEM, "out of memory"))
     }
+}
 
-    /// Takes a handle out of the list.
-    ///
-    /// # Safety
-    ///
-    /// It is in the list of this set.
-    unsafe fn unlist(&self, handle: *mut PartMap) {
-        let mut handles = self.handles.lock();
-        // SAFETY: listed, so it has not been deleted.
-        let place = unsafe { (*handle).place };
-        if place < handles.len() {
-            handles.swap_remove(place);
-            if let Some(moved) = handles.get(place) {
-                // SAFETY: listed, so it has not been deleted.
-                unsafe { (**moved).place = place };
-            }
-        }
+/// Returns what `pmap` leads to.
+///
+/// # Safety
+///
+/// `pmap` is NULL, or leads to NULL or to a handle that nobody drops meanwhile.
+unsafe fn inside<'h>(pmap: *mut *mut PartMap) -> Option<&'h mut PartMap> {
+    if pmap.is_null() {
+        return None;
     }
+    // SAFETY: as the caller promises.
+    let inside = unsafe { pmap.read() };
+    // SAFETY: as the caller promises.
+    unsafe { inside.as_mut() }
 }
 
 /// Makes `*pmap` lead to what was found, or to nothing; returns 0 or why.
@@ -121,20 +121,20 @@ pub unsafe extern "C" fn pmemset_descriptor_part_map(pmap: *const PartMap) -> De
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmemset_part_map_drop(pmap: *mut *mut PartMap) {
     // SAFETY: the caller's pointer.
-    let Some(handle) = (unsafe { heap::inside(pmap) }) else { return };
+    let Some(handle) = (unsafe { inside(pmap) }) else { return };
     // SAFETY: its set lives, or the handle would have gone with it.
     if let Some(owner) = unsafe { handle.owner.as_ref() } {
         // SAFETY: made by this set.
-        unsafe { owner.unlist(handle) };
+        unsafe { owner.handles.unlist(handle) };
         // SAFETY: the caller's pointer.
-        unsafe { heap::delete(pmap) };
+        unsafe { pmap.write(core::ptr::null_mut()) };
     }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmemset_remove_part_map(set: *const Pmemset, pmap: *mut *mut PartMap) -> c_int {
     // SAFETY: the caller's pointers.
-    let handle = unsafe { heap::inside(pmap) };
+    let handle = unsafe { inside(pmap) };
     // SAFETY: the caller's pointer.
     let (Some(owner), Some(handle)) = (unsafe { set.as_ref() }, handle) else {
         return fail(code::EINVAL, "the set or the handle is NULL");
@@ -150,8 +150,8 @@ pub unsafe extern "C" fn pmemset_remove_part_map(set: *const Pmemset, pmap: *mut
         return removed(Err(refused.error));
     }
     // SAFETY: made by this set.
-    unsafe { owner.unlist(handle) };
+    unsafe { owner.handles.unlist(handle) };
     // SAFETY: the caller's pointer.
-    unsafe { heap::delete(pmap) };
+    unsafe { pmap.write(core::ptr::null_mut()) };
     0
 }

@@ -1,33 +1,22 @@
 //! Sets, mapping and removal.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::ffi::{c_int, c_void};
 
-use lock_api::Mutex;
 use pmemset_core::error::{MapError, RemoveError};
-use pmemset_core::{Coalescing, Config, Extent, Granularity, Health, PartState};
-use rustix_futex_sync::RawMutex;
+use pmemset_core::{Coalescing, Extent, Granularity, Health, PartState};
 
 use crate::code;
 use crate::config::{MapConfig, SetConfig};
 use crate::event::Teller;
-use crate::heap;
-use crate::part::PartMap;
-use crate::place::Place;
-use crate::source::{self, Source};
-use crate::thread::fail;
-
-/// Room for as many segments as the kernel lets a process map; memory that is not used is not taken.
-const CAPACITY: usize = 65_536;
+use crate::host::{self, Handles, Place, Source, SourceHandle, fail};
 
 /// The set of pmemset in which the parts are.
-pub(crate) type Set = pmemset_core::Set<'static, Place, Arc<Source>, Arc<Teller>>;
+pub(crate) type Set = pmemset_core::Set<'static, Place, SourceHandle, Teller>;
 
 /// `struct pmemset`.
 pub struct Pmemset {
     /// Before `set`: handles go first.
-    pub(crate) handles: Mutex<RawMutex, Vec<*mut PartMap>>,
+    pub(crate) handles: Handles,
     pub(crate) set: Set,
 }
 
@@ -50,39 +39,32 @@ pub unsafe extern "C" fn pmemset_new(set: *mut *mut Pmemset, cfg: *const SetConf
     let (Some(config), false) = (unsafe { cfg.as_ref() }, set.is_null()) else {
         return fail(code::EINVAL, "the configuration, or the place for the set, is NULL");
     };
-    let Some(granularity) = config.granularity else {
+    let Some(granularity) = config.granularity() else {
         return fail(code::GRANULARITY_NOT_SET, "no granularity: call pmemset_config_set_required_store_granularity");
     };
     // SAFETY: the caller's pointer.
     unsafe { set.write(core::ptr::null_mut()) };
-    let place = match Place::new(config.reservation) {
-        Ok(place) => place,
-        Err(error) => return fail(error.code(), error),
-    };
-    let teller = Arc::new(Teller::new(config.callback, config.argument));
-    let inside = Config::new(granularity).acceptable_states(config.states).observer(Arc::clone(&teller));
-    let inside = Set::with_capacity(place, inside, CAPACITY);
-    let Some(made) = heap::new(Pmemset { handles: Mutex::new(Vec::new()), set: inside }) else {
-        return fail(code::ENOMEM, "out of memory");
-    };
-    teller.belongs_to(made);
-    // SAFETY: the caller's pointer.
-    unsafe { set.write(made) };
-    0
+    match host::new_set(config, granularity) {
+        Ok(made) => {
+            // SAFETY: the caller's pointer.
+            unsafe { set.write(made) };
+            0
+        }
+        Err(code) => code,
+    }
 }
 
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmemset_delete(set: *mut *mut Pmemset) -> c_int {
-    // SAFETY: the caller's pointer.
-    if let Some(inside) = unsafe { heap::inside(set) } {
-        let handles = core::mem::take(&mut *inside.handles.lock());
-        for mut handle in handles {
-            // SAFETY: listed while it is not deleted, and the C program uses neither set nor handles any more.
-            unsafe { heap::delete(&raw mut handle) };
-        }
+    if set.is_null() {
+        return 0;
     }
     // SAFETY: the caller's pointer.
-    unsafe { heap::delete(set) };
+    let inside = unsafe { set.replace(core::ptr::null_mut()) };
+    if !inside.is_null() {
+        // SAFETY: the caller has given up the set, and its handles with it.
+        unsafe { host::delete_set(inside) };
+    }
     0
 }
 
@@ -127,7 +109,7 @@ pub unsafe extern "C" fn pmemset_map(
     desc: *mut Descriptor,
 ) -> c_int {
     // SAFETY: the caller's pointer.
-    let Some(source) = (unsafe { source::share(src) }) else {
+    let Some(source) = (unsafe { host::share(src) }) else {
         return fail(code::INVALID_SOURCE_TYPE, "the source is NULL");
     };
     // SAFETY: the caller's pointer.
@@ -144,7 +126,7 @@ pub unsafe extern "C" fn pmemset_map(
     // Counted here, because a record's own verdict is that of the first mapping.
     let open_already = source.shutdown().and_then(|shutdown| shutdown.part_state()).is_some();
     let config = pmemset_core::MapConfig::new().offset(offset as u64).length(length);
-    match set.set.map(Arc::clone(&source), &config) {
+    match set.set.map(SourceHandle::clone(&source), &config) {
         Ok(segment) => {
             if let Some(verdict) = segment.shutdown_verdict() {
                 source.found(if open_already { PartState::OkButAlreadyOpen } else { verdict.state });

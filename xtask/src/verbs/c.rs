@@ -1,5 +1,7 @@
 //! `cargo xtask c`: libpmemset for C programs, built, checked, and installed where a prefix is given.
 
+mod port;
+
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -14,6 +16,9 @@ pub(crate) struct Args {
     /// Install the header, the libraries and the pkg-config file below this folder, and test nothing.
     #[arg(long)]
     prefix: Option<PathBuf>,
+    /// Install the library for kernels and firmware instead, built for this target.
+    #[arg(long, requires = "prefix", value_parser = port::TARGETS)]
+    target: Option<String>,
 }
 
 const SONAME: &str = "libpmemset.so.1";
@@ -24,6 +29,11 @@ const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
 const PROGRAMS: [&str; 7] = ["layout", "objects", "parts", "gone", "events", "bytes", "threads"];
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    let target = port::TARGETS.into_iter().find(|target| args.target.as_deref() == Some(target));
+    if let (Some(target), Some(prefix)) = (target, &args.prefix) {
+        port::install(target, prefix)?;
+        return Ok(true);
+    }
     if let Some(prefix) = &args.prefix {
         install(&Library::build(&folder())?, prefix)?;
         return Ok(true);
@@ -96,6 +106,7 @@ pub(crate) fn check() -> Tally {
     } else {
         tally.run(memory, || valgrind(&prefix));
     }
+    port::check(&mut tally);
     tally
 }
 
@@ -114,7 +125,7 @@ impl Library {
         let object = |name: &str| folder.join(format!("{name}.o"));
         let mut cc = Command::new("cc");
         cc.args(["-std=gnu99", "-O2", "-fPIC", "-c"]).args(WARNINGS).arg("-I").arg(source.join("include"));
-        run_command(cc.arg(source.join("src/glue.c")).arg("-o").arg(object("glue")))?;
+        run_command(cc.arg(source.join("src/hosted/glue.c")).arg("-o").arg(object("glue")))?;
 
         // One object of it all, so that what is global can be chosen: an archive keeps no names to itself.
         let mut ld = Command::new("ld");

@@ -20,20 +20,23 @@ pub(crate) struct Args {
 /// The crates that others depend on.
 const PUBLISHED: [&str; 3] = ["pmemset-core", "pmemset-linux", "pmemset-devdax"];
 
-/// A workspace of its own: its folder, the arguments that choose what this machine can build, and the target of the rest.
+/// A workspace of its own: its folder, the arguments of each build that this machine can do, and the target of the rest.
 struct Apart {
     folder: &'static str,
-    here: Option<&'static [&'static str]>,
+    here: &'static [&'static [&'static str]],
     elsewhere: Option<&'static str>,
 }
 
+/// For C programs on Linux, and for kernels.
+const LIBRARY: &[&[&str]] = &[&["--all-targets"], &["--no-default-features", "--features", "port"]];
+
 const APART: [Apart; 6] = [
-    Apart { folder: "examples/libpmemset", here: Some(&["--all-targets"]), elsewhere: None },
-    Apart { folder: "examples/unikernel", here: Some(&["--examples"]), elsewhere: Some("x86_64-unknown-none") },
-    Apart { folder: "examples/appliance", here: Some(&[]), elsewhere: None },
-    Apart { folder: "examples/cortex-m", here: None, elsewhere: Some("thumbv7m-none-eabi") },
-    Apart { folder: "xtask/foreign", here: None, elsewhere: Some("aarch64-unknown-none") },
-    Apart { folder: "xtask/fuzz", here: Some(&[]), elsewhere: None },
+    Apart { folder: "examples/libpmemset", here: LIBRARY, elsewhere: None },
+    Apart { folder: "examples/unikernel", here: &[&["--examples"]], elsewhere: Some("x86_64-unknown-none") },
+    Apart { folder: "examples/appliance", here: &[&[]], elsewhere: None },
+    Apart { folder: "examples/cortex-m", here: &[], elsewhere: Some("thumbv7m-none-eabi") },
+    Apart { folder: "xtask/foreign", here: &[], elsewhere: Some("aarch64-unknown-none") },
+    Apart { folder: "xtask/fuzz", here: &[&[]], elsewhere: None },
 ];
 
 pub(crate) fn run(args: &Args) -> Outcome {
@@ -78,12 +81,13 @@ fn lints() -> Tally {
     tally.run("lints of the workspace", || run_command(&mut cargo).map(drop));
     for apart in &APART {
         let folder = root().join(apart.folder);
-        if let Some(arguments) = apart.here {
+        for arguments in apart.here {
             let mut cargo = processes::cargo();
             cargo.current_dir(&folder).args(["clippy", "--locked", "--target-dir"]).arg(target_dir(apart.folder));
             // Nothing is linked: libFuzzer need not be built.
-            cargo.args(arguments).args(DENY).env("CUSTOM_LIBFUZZER_PATH", "/none/libfuzzer.a");
-            tally.run(&format!("lints of {}", apart.folder), || run_command(&mut cargo).map(drop));
+            cargo.args(*arguments).args(DENY).env("CUSTOM_LIBFUZZER_PATH", "/none/libfuzzer.a");
+            let name = ["lints of", apart.folder].iter().chain(*arguments).copied().collect::<Vec<_>>().join(" ");
+            tally.run(&name, || run_command(&mut cargo).map(drop));
         }
         if let Some(target) = apart.elsewhere {
             let name = format!("lints of {} for {target}", apart.folder);

@@ -73,8 +73,9 @@ unsafe impl GlobalAlloc for Heap {
 #[global_allocator]
 static HEAP: Heap = Heap;
 
-/// Returns `value` on the heap, or `None` where there is no room; [`delete`] takes it from there.
-pub(crate) fn new<T>(value: T) -> Option<*mut T> {
+/// Returns on the heap what `value` makes, which is told its place; `None` where there is no room. [`delete`] takes it
+/// from there.
+pub(super) fn new_with<T>(value: impl FnOnce(*mut T) -> T) -> Option<*mut T> {
     const { assert!(size_of::<T>() > 0) };
     // SAFETY: the layout is that of a type with a size.
     let place = unsafe { alloc::alloc::alloc(Layout::new::<T>()) }.cast::<T>();
@@ -82,7 +83,7 @@ pub(crate) fn new<T>(value: T) -> Option<*mut T> {
         return None;
     }
     // SAFETY: allocated just now, for one `T`.
-    unsafe { place.write(value) };
+    unsafe { place.write(value(place)) };
     Some(place)
 }
 
@@ -90,30 +91,15 @@ pub(crate) fn new<T>(value: T) -> Option<*mut T> {
 ///
 /// # Safety
 ///
-/// `object` is NULL, or leads to NULL or to what [`new`] has returned, and nobody uses that any more.
-pub(crate) unsafe fn delete<T>(object: *mut *mut T) {
+/// `object` is NULL, or leads to NULL or to what [`new_with`] has returned, and nobody uses that any more.
+pub(super) unsafe fn delete<T>(object: *mut *mut T) {
     if object.is_null() {
         return;
     }
     // SAFETY: as the caller promises.
     let inside = unsafe { object.replace(core::ptr::null_mut()) };
     if !inside.is_null() {
-        // SAFETY: as the caller promises; a box of this type has the layout that `new` has used.
+        // SAFETY: as the caller promises; a box of this type has the layout that `new_with` has used.
         drop(unsafe { alloc::boxed::Box::from_raw(inside) });
     }
-}
-
-/// Returns what `object` leads to.
-///
-/// # Safety
-///
-/// `object` is NULL, or leads to NULL or to what [`new`] has returned, which nobody deletes meanwhile.
-pub(crate) unsafe fn inside<'t, T>(object: *mut *mut T) -> Option<&'t mut T> {
-    if object.is_null() {
-        return None;
-    }
-    // SAFETY: as the caller promises.
-    let inside = unsafe { object.read() };
-    // SAFETY: as the caller promises.
-    unsafe { inside.as_mut() }
 }

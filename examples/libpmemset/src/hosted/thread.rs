@@ -1,11 +1,11 @@
-//! What is kept for each thread (src/glue.c): the message of its last failure, and what its copy was asked for.
+//! What is kept for each thread (glue.c): the message of its last failure, and what its copy was asked for.
 
 use core::ffi::c_int;
 use core::fmt::{self, Write};
 
 const MESSAGE_BYTES: usize = 8192;
 
-/// `struct pmemset_thread_` of src/glue.c.
+/// `struct pmemset_thread_` of glue.c.
 #[repr(C)]
 struct Thread {
     message: [u8; MESSAGE_BYTES],
@@ -66,10 +66,10 @@ pub(crate) fn set_copying(copying: Copying) {
     unsafe { (*thread).value = copying.value };
 }
 
-pub(crate) fn copying() -> Copying {
+pub(crate) fn copying() -> Option<Copying> {
     // SAFETY: it has no precondition.
     let thread = unsafe { pmemset_thread_() };
     // SAFETY: this thread's own.
     let Thread { moves, value, .. } = unsafe { &*thread };
-    Copying { moves: *moves != 0, value: *value }
+    Some(Copying { moves: *moves != 0, value: *value })
 }
