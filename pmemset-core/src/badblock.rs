@@ -20,19 +20,19 @@ pub enum BadBlocks {
         more: bool,
     },
     /// The platform cannot tell.
-    Unknown(Untold),
+    Unknown(BadBlocksError),
 }
 
 impl BadBlocks {
     /// What a source answers that knows nothing of bad blocks.
-    pub const UNKNOWN: Self = Self::Unknown(Untold::Unsupported);
+    pub const UNKNOWN: Self = Self::Unknown(BadBlocksError::Unsupported);
 }
 
 /// Why a platform cannot tell what is bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub enum Untold {
+pub enum BadBlocksError {
     /// The source is on nothing that lists bad blocks: an ordinary disk, memory on no nd bus.
     NoRegion,
     /// It cannot be read where on the medium the source is: which of the bad blocks are its own is not known.
@@ -43,7 +43,7 @@ pub enum Untold {
     Failed(Errno),
 }
 
-impl Untold {
+impl BadBlocksError {
     /// Returns libpmemset's number for this reason.
     #[must_use]
     pub const fn code(self) -> i32 {
@@ -56,13 +56,13 @@ impl Untold {
     }
 }
 
-impl From<Errno> for Untold {
+impl From<Errno> for BadBlocksError {
     fn from(cause: Errno) -> Self {
         if cause == Errno::OPNOTSUPP { Self::Unsupported } else { Self::Failed(cause) }
     }
 }
 
-impl fmt::Display for Untold {
+impl fmt::Display for BadBlocksError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoRegion => f.write_str("the source is on no region, which would list them"),
@@ -73,7 +73,7 @@ impl fmt::Display for Untold {
     }
 }
 
-impl core::error::Error for Untold {
+impl core::error::Error for BadBlocksError {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::NoBounds(cause) | Self::Failed(cause) => Some(cause),
@@ -108,7 +108,7 @@ pub enum ClearError {
         length_bytes: u64,
     },
     /// What is bad cannot be told, so nothing was touched.
-    Unknown(Untold),
+    Unknown(BadBlocksError),
     /// The platform refused or failed; what was cleared before stays cleared.
     Failed(Errno),
     /// The platform said that it cleared the block, and still lists it.

@@ -4,7 +4,7 @@ use core::fmt;
 
 use lock_api::{RawRwLock, RwLock};
 
-use crate::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict, evaluate};
+use crate::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
 
 /// A record that is to be kept, and its place in the order of all records of the source.
 ///
@@ -65,7 +65,7 @@ impl Live {
 
     /// Judges the record and counts one more mapping, or leaves everything as it was.
     fn stage(&mut self, id: &DeviceId, count: u64, acceptable: PartStates) -> Result<Verdict, Verdict> {
-        let verdict = evaluate(&self.record, self.mapped, id, count);
+        let verdict = self.record.judge(self.mapped, id, count);
         if !acceptable.accepts(verdict.state) {
             return Err(verdict);
         }
@@ -132,11 +132,11 @@ impl Live {
 /// The live shutdown record of one source.
 ///
 /// `L` is a lock that the platform has, such as its [`Platform::Lock`](crate::Platform::Lock). About 1.2 KiB.
-pub struct ShutdownCell<L: RawRwLock> {
+pub struct LiveRecord<L: RawRwLock> {
     live: RwLock<L, Live>,
 }
 
-impl<L: RawRwLock> ShutdownCell<L> {
+impl<L: RawRwLock> LiveRecord<L> {
     /// Returns the live record of a source that has no mapping in this process, from what was kept of the last run.
     #[must_use]
     pub const fn new(record: ShutdownRecord) -> Self {
@@ -154,16 +154,16 @@ impl<L: RawRwLock> ShutdownCell<L> {
     }
 }
 
-impl<L: RawRwLock + Sync> ShutdownCell<L> {
+impl<L: RawRwLock + Sync> LiveRecord<L> {
     /// Returns the cell as [`Health::shutdown`](crate::Health::shutdown) hands it out.
-    pub const fn handle(&self) -> Shutdown<'_> {
-        Shutdown(self)
+    pub const fn handle(&self) -> LiveRecordRef<'_> {
+        LiveRecordRef(self)
     }
 }
 
-impl<L: RawRwLock> fmt::Debug for ShutdownCell<L> {
+impl<L: RawRwLock> fmt::Debug for LiveRecord<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ShutdownCell").field("live", &*self.live.read()).finish()
+        f.debug_struct("LiveRecord").field("live", &*self.live.read()).finish()
     }
 }
 
@@ -172,7 +172,7 @@ trait Keep: Sync {
     fn with(&self, act: &mut dyn FnMut(&mut Live));
 }
 
-impl<L: RawRwLock + Sync> Keep for ShutdownCell<L> {
+impl<L: RawRwLock + Sync> Keep for LiveRecord<L> {
     fn with(&self, act: &mut dyn FnMut(&mut Live)) {
         act(&mut self.live.write());
     }
@@ -180,9 +180,9 @@ impl<L: RawRwLock + Sync> Keep for ShutdownCell<L> {
 
 /// The live shutdown record of a source, with the kind of its lock forgotten.
 #[derive(Clone, Copy)]
-pub struct Shutdown<'c>(&'c dyn Keep);
+pub struct LiveRecordRef<'c>(&'c dyn Keep);
 
-impl Shutdown<'_> {
+impl LiveRecordRef<'_> {
     /// Returns what `act` makes of the record; `none` if it were not called, which cannot be.
     fn with<T>(self, none: T, mut act: impl FnMut(&mut Live) -> T) -> T {
         let mut result = none;
@@ -236,7 +236,7 @@ impl Shutdown<'_> {
             if live.mapped > 0 {
                 return Err(InUse { mapped: live.mapped });
             }
-            let verdict = evaluate(&live.record, 0, id, count);
+            let verdict = live.record.judge(0, id, count);
             live.before = Some(live.record);
             live.record.become_that_of(id, count);
             live.unflushed = 0;
@@ -261,9 +261,9 @@ pub(crate) struct InUse {
     pub(crate) mapped: u32,
 }
 
-impl fmt::Debug for Shutdown<'_> {
+impl fmt::Debug for LiveRecordRef<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Shutdown").field(&self.record()).finish()
+        f.debug_tuple("LiveRecordRef").field(&self.record()).finish()
     }
 }
 

@@ -4,7 +4,7 @@
 use lock_api::RawRwLock;
 
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use crate::cell::{Shutdown, ShutdownCell};
+use crate::cell::{LiveRecord, LiveRecordRef};
 use crate::shutdown::{DeviceError, DeviceId, ShutdownRecord};
 use crate::{Health, Source, Span, forward_source};
 
@@ -24,7 +24,7 @@ use crate::{Health, Source, Span, forward_source};
 #[derive(Debug)]
 pub struct Checked<S, L: RawRwLock> {
     source: S,
-    shutdown: Option<ShutdownCell<L>>,
+    shutdown: Option<LiveRecord<L>>,
     policy: BadBlockPolicy,
 }
 
@@ -42,7 +42,7 @@ impl<S: Source, L: RawRwLock> Checked<S, L> {
     /// [`SdsUpdate`](crate::Event::SdsUpdate). `None` judges nothing.
     #[must_use]
     pub fn shutdown_record(mut self, record: impl Into<Option<ShutdownRecord>>) -> Self {
-        self.shutdown = record.into().map(ShutdownCell::new);
+        self.shutdown = record.into().map(LiveRecord::new);
         self
     }
 
@@ -73,7 +73,7 @@ unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
 
 /// What was switched on here; everything else is asked of the source inside.
 impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         match &self.shutdown {
             Some(cell) => Some(cell.handle()),
             None => self.source.health().and_then(Health::shutdown),

@@ -10,7 +10,7 @@ use crate::{CopyFlags, Extent, ShutdownRecord, Span};
 #[non_exhaustive]
 pub enum Event<'e, S> {
     /// [`Set::write`](crate::Set::write) or [`Part::write`](crate::Part::write) is about to store `bytes`.
-    Copy {
+    Write {
         /// Where they go.
         dest: Extent,
         /// What will be stored.
@@ -19,7 +19,7 @@ pub enum Event<'e, S> {
         flags: CopyFlags,
     },
     /// [`Set::copy_within`](crate::Set::copy_within) or [`Part::copy_within`](crate::Part::copy_within) is about to store what is in `source`.
-    Move {
+    CopyWithin {
         /// Where it goes; may overlap the source.
         dest: Extent,
         /// Where it is now.
@@ -28,7 +28,7 @@ pub enum Event<'e, S> {
         flags: CopyFlags,
     },
     /// [`Set::fill`](crate::Set::fill) or [`Part::fill`](crate::Part::fill) is about to store `value` all over `dest`.
-    Set {
+    Fill {
         /// Where it goes.
         dest: Extent,
         /// What each byte will be.
@@ -185,10 +185,10 @@ impl<S, F: Fn(&Event<'_, S>) -> Answer + Send + Sync> Observer<S> for FromFn<F> 
 /// Returns an observer that calls `observer`.
 ///
 /// ```
-/// use pmemset_core::{Answer, Config, Event, Granularity, event};
+/// use pmemset_core::{Answer, Config, Event, Granularity, observer};
 ///
 /// # fn config<S>() -> Config<impl pmemset_core::Observer<S>> {
-/// Config::new(Granularity::Page).observer(event::from_fn(|event: &Event<'_, S>| {
+/// Config::new(Granularity::Page).observer(observer::from_fn(|event: &Event<'_, S>| {
 ///     if let Event::PartAdd { segment, .. } = event {
 ///         println!("mapped at {segment}");
 ///     }

@@ -75,13 +75,13 @@ macro_rules! range_type {
 
             /// Returns the piece before `at`; `None` where it would be empty.
             #[must_use]
-            pub const fn before(self, at: $int) -> Option<Self> {
+            pub const fn ending_at(self, at: $int) -> Option<Self> {
                 Self::between(self.start, if at < self.end { at } else { self.end })
             }
 
             /// Returns the piece from `at` on; `None` where it would be empty.
             #[must_use]
-            pub const fn from(self, at: $int) -> Option<Self> {
+            pub const fn starting_at(self, at: $int) -> Option<Self> {
                 Self::between(if at > self.start { at } else { self.start }, self.end)
             }
 
@@ -181,8 +181,8 @@ mod tests {
             assert_eq!(bits(x.intersect(y)), both);
             assert_eq!(x.overlaps(y), both.contains(&true));
             assert_eq!(x.covers(y), (0..16).all(|i| !y.contains(i) || x.contains(i)));
-            assert_eq!(bits(x.before(c)), (0..16).map(|i| x.contains(i) && i < c).collect::<Vec<_>>());
-            assert_eq!(bits(x.from(c)), (0..16).map(|i| x.contains(i) && i >= c).collect::<Vec<_>>());
+            assert_eq!(bits(x.ending_at(c)), (0..16).map(|i| x.contains(i) && i < c).collect::<Vec<_>>());
+            assert_eq!(bits(x.starting_at(c)), (0..16).map(|i| x.contains(i) && i >= c).collect::<Vec<_>>());
             let inside = c + d <= x.length_bytes() && d > 0;
             assert_eq!(x.slice(c, d), if inside { Extent::new(a + c, d) } else { None });
         }

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
+use crate::Errno;
 use crate::atomic::{AtomicBool, AtomicI32, Ordering};
-use crate::error::Errno;
 
 /// Whether any source of this program has failed: one load, which hot paths can afford.
 static ANY: AtomicBool = AtomicBool::new(false);

@@ -7,14 +7,14 @@ mod by_hand {
 
     use crate::arch::Cpu;
     use crate::badblock::{BadBlocks, Collector};
-    use crate::cell::Shutdown;
+    use crate::cell::LiveRecordRef;
+    use crate::error::ReservationError;
     use crate::error::{LookupError, MapError, PersistError, RemoveError, ReserveError};
     use crate::event::{FromFn, Observer};
-    use crate::reservation;
     use crate::set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
     use crate::shutdown::DeviceId;
-    use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationError};
-    use crate::{ShutdownCell, Source, WithLock};
+    use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationSlab};
+    use crate::{LiveRecord, Source, WithLock};
 
     impl Format for LookupError {
         fn format(&self, f: Formatter<'_>) {
@@ -48,9 +48,9 @@ mod by_hand {
                 Self::Pinned { part } => write!(f, "Pinned {{ part: {} }}", part),
                 Self::InUse { segment } => write!(f, "InUse {{ segment: {} }}", segment),
                 Self::OtherSet => write!(f, "OtherSet"),
-                Self::RangeOutOfRange { address, length_bytes } => {
+                Self::OutOfRange { address, length_bytes } => {
                     let (address, length) = (address as u64, length_bytes as u64);
-                    write!(f, "RangeOutOfRange {{ address: {=u64:#x}, length_bytes: {=u64} }}", address, length);
+                    write!(f, "OutOfRange {{ address: {=u64:#x}, length_bytes: {=u64} }}", address, length);
                 }
                 Self::DeepFlush { segment, cause } => {
                     write!(f, "DeepFlush {{ segment: {}, cause: {} }}", segment, cause);
@@ -275,7 +275,7 @@ mod by_hand {
         }
     }
 
-    impl<const M: usize> Format for reservation::Slab<M> {
+    impl<const M: usize> Format for ReservationSlab<M> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Slab {{ capacity: {=u64}, .. }}", M as u64);
         }
@@ -299,19 +299,19 @@ mod by_hand {
         }
     }
 
-    impl<L: RawRwLock> Format for ShutdownCell<L> {
+    impl<L: RawRwLock> Format for LiveRecord<L> {
         fn format(&self, f: Formatter<'_>) {
-            write!(f, "ShutdownCell {{ .. }}");
+            write!(f, "LiveRecord {{ .. }}");
         }
     }
 
-    impl Format for Shutdown<'_> {
+    impl Format for LiveRecordRef<'_> {
         fn format(&self, f: Formatter<'_>) {
-            write!(f, "Shutdown {{ .. }}");
+            write!(f, "LiveRecordRef {{ .. }}");
         }
     }
 
-    #[cfg(feature = "spin")]
+    #[cfg(feature = "spin-lock")]
     impl Format for crate::lock::SpinRwLock {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "SpinRwLock {{ .. }}");
@@ -338,27 +338,26 @@ where
 {
     use crate::*;
     fn is<T: defmt::Format + ?Sized>() {}
-    is::<arch::CpuidFacts>();
     is::<arch::StoreKind>();
     is::<arch::Method>();
     is::<arch::Cpu>();
-    is::<badblock::BadBlocks>();
-    is::<badblock::BadBlockPolicy>();
-    is::<badblock::ClearError>();
-    is::<badblock::McsafeError>();
-    is::<badblock::Untold>();
-    is::<badblock::Collector<'_>>();
-    is::<cell::Published>();
-    is::<cell::ShutdownCell<L>>();
-    is::<cell::Shutdown<'_>>();
+    is::<BadBlocks>();
+    is::<BadBlockPolicy>();
+    is::<error::ClearError>();
+    is::<error::McsafeError>();
+    is::<error::BadBlocksError>();
+    is::<support::Collector<'_>>();
+    is::<Published>();
+    is::<LiveRecord<L>>();
+    is::<LiveRecordRef<'_>>();
     is::<Checked<S, L>>();
     is::<WithLock<P, L>>();
-    is::<config::Coalescing>();
-    is::<config::Config<O>>();
-    is::<config::MapConfig>();
-    is::<copy::CopyFlags>();
+    is::<Coalescing>();
+    is::<Config<O>>();
+    is::<MapConfig>();
+    is::<CopyFlags>();
     is::<error::DeepFlushError>();
-    is::<error::Errno>();
+    is::<Errno>();
     is::<error::LookupError>();
     is::<error::MapError>();
     is::<error::MapFailure>();
@@ -367,9 +366,9 @@ where
     is::<error::RemoveError>();
     is::<error::RepairError>();
     is::<error::ReserveError>();
-    is::<event::Answer>();
-    is::<event::Event<'_, S>>();
-    is::<event::FromFn<O>>();
+    is::<Answer>();
+    is::<Event<'_, S>>();
+    is::<observer::FromFn<O>>();
     is::<Extent>();
     is::<Span>();
     is::<Granularity>();
@@ -379,26 +378,26 @@ where
     is::<contract::Outcome>();
     #[cfg(feature = "critical-section")]
     is::<lock::CriticalSectionRwLock>();
-    #[cfg(feature = "spin")]
+    #[cfg(feature = "spin-lock")]
     is::<lock::SpinRwLock>();
     is::<DeepFlush>();
     is::<Growth>();
     is::<FailedWriteBack>();
-    is::<reservation::Reservation<'_, P>>();
-    is::<reservation::Slab<1>>();
-    is::<reservation::ReservationError>();
-    is::<set::Slab<S, 1>>();
-    is::<set::Part<&set::Set<'_, P, S, O>>>();
-    is::<set::Parts<'_, '_, P, S, O>>();
-    is::<set::Extents<'_, '_, P, S, O>>();
-    is::<set::Refused<&set::Set<'_, P, S, O>>>();
-    is::<set::Set<'_, P, S, O>>();
-    is::<shutdown::DeviceError>();
-    is::<shutdown::DeviceId>();
-    is::<shutdown::PartState>();
-    is::<shutdown::PartStates>();
-    is::<shutdown::ShutdownRecord>();
-    is::<shutdown::Verdict>();
+    is::<Reservation<'_, P>>();
+    is::<ReservationSlab<1>>();
+    is::<error::ReservationError>();
+    is::<Slab<S, 1>>();
+    is::<Part<&Set<'_, P, S, O>>>();
+    is::<Parts<'_, '_, P, S, O>>();
+    is::<Extents<'_, '_, P, S, O>>();
+    is::<Refused<&Set<'_, P, S, O>>>();
+    is::<Set<'_, P, S, O>>();
+    is::<error::DeviceError>();
+    is::<DeviceId>();
+    is::<PartState>();
+    is::<PartStates>();
+    is::<ShutdownRecord>();
+    is::<Verdict>();
 }
 
 #[cfg(test)]

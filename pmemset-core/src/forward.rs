@@ -304,7 +304,7 @@ forward_platform_handles!(alloc::sync::Arc<T>: [+ Send]);
 /// not built either.
 ///
 /// ```
-/// # #[cfg(feature = "spin")] {
+/// # #[cfg(feature = "spin-lock")] {
 /// use pmemset_core::lock::SpinRwLock;
 /// use pmemset_core::{Config, Granularity, Platform, Set, Slab, Source, WithLock};
 /// # fn make<P: Platform, S: Source<Space = P::Space> + Clone>(platform: P) {

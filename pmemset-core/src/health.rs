@@ -2,7 +2,7 @@
 
 use crate::Span;
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use crate::cell::Shutdown;
+use crate::cell::LiveRecordRef;
 use crate::shutdown::{DeviceError, DeviceId};
 
 /// The health of a source: see [`Source::health`](crate::Source::health).
@@ -12,7 +12,7 @@ pub trait Health {
     /// Returns the live shutdown record, where one was attached: see [`Checked`](crate::Checked). Else `None`.
     ///
     /// Without one, nobody asks for the [`device`](Self::device).
-    fn shutdown(&self) -> Option<Shutdown<'_>>;
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>>;
 
     /// Appends to the empty `id` the ids of the memory modules behind the source, in an order that does not change,
     /// and returns how often they have lost power in a way that may have lost stores.

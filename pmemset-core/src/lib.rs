@@ -21,15 +21,16 @@ extern crate alloc;
 
 pub mod arch;
 mod array;
-pub mod badblock;
-pub mod cell;
+mod badblock;
+mod cell;
 mod checked;
-pub mod config;
+mod config;
 #[cfg(feature = "contract")]
 pub mod contract;
-pub mod copy;
+mod copy;
+mod errno;
 pub mod error;
-pub mod event;
+mod event;
 mod extent;
 mod failed;
 #[cfg(any(feature = "defmt", test))]
@@ -37,13 +38,15 @@ mod format;
 mod forward;
 mod granularity;
 mod health;
-#[cfg(any(feature = "spin", feature = "critical-section"))]
+#[cfg(any(feature = "spin-lock", feature = "critical-section"))]
 pub mod lock;
 mod pins;
-pub mod platform;
-pub mod reservation;
-pub mod set;
-pub mod shutdown;
+mod platform;
+#[doc = include_str!("porting.md")]
+pub mod porting {}
+mod reservation;
+mod set;
+mod shutdown;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod source;
@@ -53,11 +56,11 @@ mod table;
 use portable_atomic as atomic;
 
 pub use badblock::{BadBlockPolicy, BadBlocks};
-pub use cell::ShutdownCell;
+pub use cell::{LiveRecord, LiveRecordRef, Published};
 pub use checked::Checked;
 pub use config::{Coalescing, Config, MapConfig};
 pub use copy::CopyFlags;
-pub use error::Errno;
+pub use errno::Errno;
 pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
 pub use failed::FailedWriteBack;
@@ -65,10 +68,23 @@ pub use forward::WithLock;
 pub use granularity::Granularity;
 pub use health::Health;
 pub use platform::Platform;
-pub use reservation::{Reservation, ReservationError};
+pub use reservation::{Reservation, ReservationSlab};
 pub use set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
-pub use shutdown::{PartState, PartStates, ShutdownRecord};
+pub use shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
 pub use source::{DeepFlush, Growth, Source};
+
+/// Closures as observers.
+pub mod observer {
+    pub use crate::event::{FromFn, from_fn};
+}
+
+/// What the project's own crates share: no part of the interface, and subject to change at any time.
+#[doc(hidden)]
+pub mod support {
+    pub use crate::badblock::{Collector, check_bounds, in_extent};
+    #[cfg(feature = "sim")]
+    pub use crate::sim::random::Random;
+}
 
 /// Makes a set that is a static, with its memory: `static_set! { static NAME: Set<PLATFORM, SOURCE>[CAPACITY] = (platform,
 /// config); }`. Attributes, a visibility and a third type, that of the observer, go where they go in a static.

@@ -1,7 +1,7 @@
 //! Locks for platforms without threads that sleep: one spins, one masks interrupts.
 #![allow(unsafe_code, reason = "the lock traits are unsafe")]
 
-#[cfg(feature = "spin")]
+#[cfg(feature = "spin-lock")]
 pub use spinning::SpinRwLock;
 
 #[cfg(feature = "critical-section")]
@@ -24,7 +24,7 @@ fn writer_alone(holders: u32) -> Option<u32> {
 #[cfg(all(test, feature = "critical-section"))]
 static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
-#[cfg(feature = "spin")]
+#[cfg(feature = "spin-lock")]
 mod spinning {
     use core::fmt;
 
@@ -344,7 +344,7 @@ mod masked {
     }
 }
 
-#[cfg(all(test, feature = "spin", feature = "critical-section"))]
+#[cfg(all(test, feature = "spin-lock", feature = "critical-section"))]
 mod tests {
     use lock_api::{RawRwLock, RwLock};
 

@@ -1,157 +1,9 @@
 //! The address space and the processor, [`Platform`]: with [`Source`](crate::Source) the two roles that a port fills.
-//!
-//! # Porting guide
-//! A port is one implementation of each trait, and one test that calls the suite `contract` (a feature), which
-//! names the duty that is not kept. This is a whole one, for a processor without memory management and without caches
-//! that has ferroelectric memory (FRAM) at a fixed address. Address space is only kept account of there; where an MMU
-//! is, `reserve` claims inaccessible addresses, `map` puts memory over them, and `unmap` the inaccessible addresses back.
-//! ```
-//! use std::sync::Mutex;
-//!
-//! use pmemset_core::arch::Cpu;
-//! use pmemset_core::error::{MapFailure, ReserveError};
-//! use pmemset_core::lock::SpinRwLock;
-//! use pmemset_core::{Config, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health};
-//! use pmemset_core::{MapConfig, Platform, Set, Slab, Source, contract};
-//!
-//! const PAGE: usize = 512;
-//! const PAGES: usize = 64;
-//!
-//! /// The address space: which pages of it are taken.
-//! struct Toy {
-//!     memory: Extent,
-//!     taken: Mutex<[bool; PAGES]>,
-//! }
-//!
-//! impl Toy {
-//!     /// Marks the pages of `window`, if all of them were `before`.
-//!     fn mark(&self, window: Extent, before: bool) -> Option<()> {
-//!         let first = window.start().checked_sub(self.memory.start())? / PAGE;
-//!         let mut taken = self.taken.lock().unwrap();
-//!         let pages = taken.get_mut(first..first + window.length_bytes() / PAGE)?;
-//!         pages.iter().all(|taken| *taken == before).then(|| pages.fill(!before))
-//!     }
-//! }
-//!
-//! /// The chip's addresses: sources of other address spaces do not compile.
-//! #[derive(Clone, Copy, PartialEq, Eq)]
-//! struct Addresses;
-//!
-//! // SAFETY: `mark` gives no page away twice.
-//! unsafe impl Platform for Toy {
-//!     type Lock = SpinRwLock;
-//!     type Space = Addresses;
-//!
-//!     fn space(&self) -> Addresses {
-//!         Addresses
-//!     }
-//!     fn page_size_bytes(&self) -> usize {
-//!         PAGE
-//!     }
-//!     fn cpu(&self) -> &Cpu {
-//!         &Cpu::NONE // has no cache
-//!     }
-//!     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
-//!         let starts = (self.memory.start()..self.memory.end()).step_by(PAGE);
-//!         let mut windows = starts.filter_map(|start| Extent::new(start, length_bytes));
-//!         let mut aligned = windows.by_ref().filter(|window| window.start() % alignment_bytes == 0);
-//!         aligned.find(|window| self.mark(*window, false).is_some()).ok_or(ReserveError::CannotFit)
-//!     }
-//!     fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
-//!         self.mark(window, false).ok_or(ReserveError::Occupied)
-//!     }
-//!     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-//!         self.mark(window, true).ok_or(Errno::INVAL)
-//!     }
-//! }
-//!
-//! /// The memory: stores are durable at once, at one address only.
-//! struct Fram {
-//!     memory: Extent,
-//!     failed: FailedWriteBack,
-//! }
-//!
-//! // SAFETY: the memory is always there, readable and writable.
-//! unsafe impl Source for Fram {
-//!     type Space = Addresses;
-//!
-//!     fn space(&self) -> Addresses {
-//!         Addresses
-//!     }
-//!     fn length_bytes(&self) -> Result<u64, Errno> {
-//!         Ok(self.memory.length_bytes() as u64)
-//!     }
-//!     fn alignment_bytes(&self) -> usize {
-//!         PAGE
-//!     }
-//!     fn granularity(&self) -> Result<Granularity, Errno> {
-//!         Ok(Granularity::Byte)
-//!     }
-//!     fn fixed_address(&self) -> Option<usize> {
-//!         Some(self.memory.start())
-//!     }
-//!     unsafe fn map(&self, window: Extent, _: u64) -> Result<(), MapFailure> {
-//!         if self.memory.covers(window) { Ok(()) } else { Err(MapFailure::Refused(Errno::NXIO)) }
-//!     }
-//!     unsafe fn unmap(&self, _: Extent, _: u64) -> Result<(), Errno> {
-//!         Ok(())
-//!     }
-//!     fn sync(&self, _: Extent, _: u64) -> Result<(), Errno> {
-//!         Ok(())
-//!     }
-//!     fn deep_flush(&self, _: Extent, _: u64) -> Result<DeepFlush, Errno> {
-//!         Ok(DeepFlush::NotNeeded)
-//!     }
-//!     fn failed_write_back(&self) -> &FailedWriteBack {
-//!         &self.failed
-//!     }
-//!     fn health(&self) -> Option<&dyn Health> {
-//!         None // has no bad blocks, and no power cut loses a store
-//!     }
-//! }
-//!
-//! // Some heap stands in for the chip here.
-//! let heap = vec![0_u8; (PAGES + 1) * PAGE].leak().as_mut_ptr().expose_provenance();
-//! let memory = Extent::new(heap.next_multiple_of(PAGE), PAGES * PAGE).unwrap();
-//! let toy = Toy { memory, taken: Mutex::new([false; PAGES]) };
-//! let fram = Fram { memory, failed: FailedWriteBack::new() };
-//! let mut report = |duty: &str, finding: contract::Finding| match finding {
-//!     Ok(contract::Outcome::Kept) => {}
-//!     Ok(contract::Outcome::Skipped(reason)) => println!("{duty} is not checked: {reason}"),
-//!     Err(breach) => panic!("{duty}: {breach}"),
-//! };
-//! contract::platform(&toy, &mut report);
-//! contract::source(&toy, &fram, &mut report);
-//!
-//! let mut slab = Slab::<&Fram, 8>::new();
-//! let set = Set::new(&toy, Config::new(Granularity::Byte), &mut slab);
-//! let part = set.map(&fram, &MapConfig::new().length(4 * PAGE)).unwrap();
-//! assert_eq!(part.extent(), memory.slice(0, 4 * PAGE).unwrap());
-//! ```
-//! Keep the list of the duties that are skipped in your test, and have it fail when there is another: what is no longer
-//! checked is easily missed. `examples/own-platform` does so. A page may be as small as a machine word, and need not be the
-//! processor's. The lock is any of [`lock_api`] 0.4.
-//!
-//! # Memory that takes no narrow stores
-//! [`write_granule_bytes`](crate::Source::write_granule_bytes) is about the memory that is *mapped*: what a store of the
-//! processor must not be narrower than.
-//!
-//! - Memory in words, such as FRAM with error correction: the granule is 4, and the platform's processor
-//!   [stores whole words](Cpu::storing_whole_words); `examples/cortex-m` has it.
-//! - A medium that is written in units wider than any store, 8 to 32 bytes of flash or MRAM, or blocks of a disk, cannot be
-//!   mapped: no copy is as wide, and a set refuses such a granule. *Stage* it: `map` reads the bytes into memory, `sync` and
-//!   `unmap` write whole units back from there. The granule is then 1, that of the memory; the granularity is `Page`; the page
-//!   is a multiple of the unit; `deep_flush`, whose ranges know no pages, comes after `sync` and need do nothing. So
-//!   `reserve` has to hand out addresses with memory behind them. `examples/own-platform` is a whole port of this kind.
-//!
-//! Each mapping of a source that stages is a copy. Bytes that are mapped twice differ until one is written back, and then
-//! the last one written back stays. Say so to your users, or answer `EBUSY` where the bytes are mapped already; the suite
-//! cannot see what `sync` does then, and skips that duty.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
-use crate::Extent;
-use crate::arch::{self, Cpu, StoreKind};
-use crate::error::{Errno, ReserveError};
+use crate::arch::{Cpu, StoreKind};
+use crate::error::ReserveError;
+use crate::{Errno, Extent};
 
 /// The address space that parts live in, and how stores of this processor reach the medium.
 ///
@@ -283,13 +135,8 @@ pub unsafe trait Platform: Sync {
     /// `source` is readable and `dest` writable for `length_bytes` bytes; the ranges may overlap.
     #[inline]
     unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-        let cpu = self.cpu();
-        if cpu.narrowest_store_bytes() > 1 {
-            // SAFETY: the caller's promise is passed on; parts consist of whole words.
-            return unsafe { arch::copy_words(cpu, dest, source, length_bytes, kind) };
-        }
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { arch::copy(cpu, dest, source, length_bytes, kind) }
+        // SAFETY: the caller's promise is passed on as it is; parts consist of whole words.
+        unsafe { self.cpu().copy(dest, source, length_bytes, kind) }
     }
 
     /// Copies `length_bytes` bytes of a part to `dest`, which is ordinary memory of the caller's.
@@ -303,7 +150,7 @@ pub unsafe trait Platform: Sync {
     #[inline]
     unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
         // SAFETY: the caller's promise is passed on as it is.
-        unsafe { arch::read(self.cpu(), dest, source, length_bytes) }
+        unsafe { self.cpu().read(dest, source, length_bytes) }
     }
 
     /// Learns that the program gets a pointer to `range`, and may read and store there from now on.
@@ -321,12 +168,7 @@ pub unsafe trait Platform: Sync {
     /// `dest` is writable for `length_bytes` bytes.
     #[inline]
     unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-        let cpu = self.cpu();
-        if cpu.narrowest_store_bytes() > 1 {
-            // SAFETY: the caller's promise is passed on; parts consist of whole words.
-            return unsafe { arch::fill_words(cpu, dest, value, length_bytes, kind) };
-        }
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { arch::fill(cpu, dest, value, length_bytes, kind) }
+        // SAFETY: the caller's promise is passed on as it is; parts consist of whole words.
+        unsafe { self.cpu().fill(dest, value, length_bytes, kind) }
     }
 }

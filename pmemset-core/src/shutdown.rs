@@ -4,11 +4,6 @@ use bitflags::bitflags;
 
 use crate::Errno;
 
-/// The length in bytes of a [`ShutdownRecord`] as libpmemset lays it out (`struct pmemset_sds` on LP64).
-pub const RECORD_BYTES: usize = 536;
-/// The longest device id in bytes; libpmemset's 512 include a NUL.
-pub const DEVICE_ID_MAX_BYTES: usize = 511;
-
 const ID_FIELD_BYTES: usize = 513;
 const COUNT_AT: usize = 520;
 const REFERENCES_AT: usize = 528;
@@ -20,7 +15,7 @@ const REFERENCES_AT: usize = 528;
 pub enum DeviceError {
     /// There is no device behind the source that counts unsafe shutdowns, or it does not say.
     Unsupported,
-    /// The id has more than [`DEVICE_ID_MAX_BYTES`] bytes, or one of them is 0.
+    /// The id has more than [`DeviceId::BYTES_MAX`] bytes, or one of them is 0.
     IdTooLong,
     /// Asking failed.
     Failed(Errno),
@@ -42,15 +37,18 @@ impl core::error::Error for DeviceError {}
 #[derive(Clone)]
 pub struct DeviceId {
     // As in the record: a NUL behind the last byte.
-    bytes: [u8; DEVICE_ID_MAX_BYTES],
+    bytes: [u8; DeviceId::BYTES_MAX],
     length_bytes: usize,
 }
 
 impl DeviceId {
+    /// The longest id in bytes; libpmemset's 512 include a NUL.
+    pub const BYTES_MAX: usize = 511;
+
     /// Returns the empty id, which no device has.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; DEVICE_ID_MAX_BYTES], length_bytes: 0 }
+        Self { bytes: [0; Self::BYTES_MAX], length_bytes: 0 }
     }
 
     /// Makes the id empty.
@@ -95,12 +93,12 @@ impl core::fmt::Debug for DeviceId {
 }
 
 /// Returns the `L` bytes of a record from `at` on.
-fn field<const L: usize>(bytes: &[u8; RECORD_BYTES], at: usize) -> [u8; L] {
+fn field<const L: usize>(bytes: &[u8; ShutdownRecord::BYTES], at: usize) -> [u8; L] {
     bytes.get(at..).and_then(<[u8]>::first_chunk).copied().unwrap_or([0; L])
 }
 
 /// Sets the bytes of a record from `at` on.
-fn put<const L: usize>(bytes: &mut [u8; RECORD_BYTES], at: usize, field: &[u8; L]) {
+fn put<const L: usize>(bytes: &mut [u8; ShutdownRecord::BYTES], at: usize, field: &[u8; L]) {
     if let Some(place) = bytes.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
         *place = *field;
     }
@@ -119,6 +117,9 @@ pub struct ShutdownRecord {
 }
 
 impl ShutdownRecord {
+    /// The length of a record in bytes, as libpmemset lays it out (`struct pmemset_sds` on LP64).
+    pub const BYTES: usize = 536;
+
     /// Returns the record of a source that has never been mapped (`PMEMSET_SDS_INITIALIZE`).
     #[must_use]
     pub const fn new() -> Self {
@@ -127,8 +128,8 @@ impl ShutdownRecord {
 
     /// Returns the record in libpmemset's layout; padding is 0.
     #[must_use]
-    pub fn to_bytes(&self) -> [u8; RECORD_BYTES] {
-        let mut bytes = [0; RECORD_BYTES];
+    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
         put(&mut bytes, 0, &self.id);
         put(&mut bytes, COUNT_AT, &self.unsafe_shutdowns.to_le_bytes());
         put(&mut bytes, REFERENCES_AT, &self.references.to_le_bytes());
@@ -139,7 +140,7 @@ impl ShutdownRecord {
     ///
     /// Any bytes are a record: nonsense has no device's id, so it is judged to be another device's.
     #[must_use]
-    pub fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Self {
+    pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let count = u64::from_le_bytes(field(bytes, COUNT_AT));
         Self {
             id: field(bytes, 0),
@@ -164,6 +165,33 @@ impl ShutdownRecord {
     #[must_use]
     pub const fn references(&self) -> i32 {
         self.references
+    }
+
+    /// Judges the record against the device: libpmemset's rules.
+    ///
+    /// `mapped` is the number of mappings that this process has of the source. Pure, and total: any record has a state.
+    #[must_use]
+    pub fn judge(&self, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> Verdict {
+        // An id has no zero in it, and in the record there is one behind it.
+        let id_changed = self.id.strip_prefix(id.as_bytes()).is_none_or(|rest| rest.first() != Some(&0));
+        let count_changed = self.unsafe_shutdowns != unsafe_shutdowns;
+        let state = match (self.references, id_changed, count_changed) {
+            (0, _, _) => PartState::Ok,
+            (_, true, _) => PartState::Indeterminate,
+            (_, false, true) => PartState::Corrupted,
+            // Fewer than none is a damaged record of a source that was not counted as mapped.
+            (i32::MIN..0, false, false) => PartState::Ok,
+            (_, false, false) if mapped > 0 => PartState::OkButAlreadyOpen,
+            (_, false, false) => PartState::OkButInterrupted,
+        };
+        Verdict {
+            state,
+            stored_count: self.unsafe_shutdowns,
+            current_count: unsafe_shutdowns,
+            id_changed,
+            references: self.references,
+            mapped,
+        }
     }
 
     /// Makes it the record of a device with nothing mapped: in place, because a second one on the stack would be a
@@ -276,6 +304,7 @@ impl defmt::Format for PartStates {
 /// The state of a part, and what it was judged from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Verdict {
     /// The state.
     pub state: PartState,
@@ -289,33 +318,6 @@ pub struct Verdict {
     pub references: i32,
     /// The mappings of this source that this process has now.
     pub mapped: u32,
-}
-
-/// Judges a record against the device: libpmemset's rules.
-///
-/// `mapped` is the number of mappings that this process has of the source. Pure, and total: any record has a state.
-#[must_use]
-pub fn evaluate(record: &ShutdownRecord, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> Verdict {
-    // An id has no zero in it, and in the record there is one behind it.
-    let id_changed = record.id.strip_prefix(id.as_bytes()).is_none_or(|rest| rest.first() != Some(&0));
-    let count_changed = record.unsafe_shutdowns != unsafe_shutdowns;
-    let state = match (record.references, id_changed, count_changed) {
-        (0, _, _) => PartState::Ok,
-        (_, true, _) => PartState::Indeterminate,
-        (_, false, true) => PartState::Corrupted,
-        // Fewer than none is a damaged record of a source that was not counted as mapped.
-        (i32::MIN..0, false, false) => PartState::Ok,
-        (_, false, false) if mapped > 0 => PartState::OkButAlreadyOpen,
-        (_, false, false) => PartState::OkButInterrupted,
-    };
-    Verdict {
-        state,
-        stored_count: record.unsafe_shutdowns,
-        current_count: unsafe_shutdowns,
-        id_changed,
-        references: record.references,
-        mapped,
-    }
 }
 
 #[cfg(test)]

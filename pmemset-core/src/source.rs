@@ -1,8 +1,8 @@
 //! Where the bytes of parts come from: what a port's files, devices or memory have to do.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
-use crate::error::{Errno, MapFailure, PrepareError};
-use crate::{Extent, FailedWriteBack, Granularity, Health, Span};
+use crate::error::{MapFailure, PrepareError};
+use crate::{Errno, Extent, FailedWriteBack, Granularity, Health, Span};
 
 /// What [`Source::prepare`] did to the length of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

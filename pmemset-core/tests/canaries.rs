@@ -2,9 +2,8 @@
 #![allow(unsafe_code, reason = "stores to simulated memory")]
 
 use pmemset_core::arch::StoreKind;
-use pmemset_core::badblock::BadBlocks;
 use pmemset_core::sim::{Call, Explore, Explored, Failure, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
-use pmemset_core::{Extent, Granularity, Health as _, Platform, Source, Span};
+use pmemset_core::{BadBlocks, Extent, Granularity, Health as _, Platform, Source, Span};
 
 const PAGE_BYTES: usize = 256;
 

@@ -8,12 +8,11 @@ use std::sync::Arc;
 
 use compare::compared;
 use pmemset_core::error::{MapError, PersistError};
-use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::PartState;
+use pmemset_core::observer::from_fn;
 use pmemset_core::sim::{Explore, Explored, Failure, Hardware, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{
-    Answer, Checked, Coalescing, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, Set,
+    Answer, Checked, Coalescing, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Observer, PartState, Set,
     ShutdownRecord, Source,
 };
 

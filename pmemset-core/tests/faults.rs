@@ -3,7 +3,8 @@
 mod world;
 
 use pmemset_core::error::RemoveError;
-use pmemset_core::sim::{Call, Fault, Page, Random};
+use pmemset_core::sim::{Call, Fault, Page};
+use pmemset_core::support::Random;
 use pmemset_core::{Coalescing, Extent};
 use world::{Ground, Op, Outcome, PAGE, Plan, Told, World, random_op};
 
@@ -130,7 +131,7 @@ fn range_of(world: &World<'_, '_>, op: Op) -> Extent {
 /// Takes out of the model what a removal has removed before it failed, and returns the events; the error has to have
 /// said the same.
 fn removed_below(world: &mut World<'_, '_>, op: Op, segment: Extent, removed: Option<Extent>) -> Vec<Told> {
-    let below = range_of(world, op).before(segment.start());
+    let below = range_of(world, op).ending_at(segment.start());
     let extents = world.model.segments.iter().map(|segment| segment.extent);
     let mut gone: Vec<Extent> = extents.filter(|extent| below.is_some_and(|below| below.overlaps(*extent))).collect();
     gone.sort_unstable();

@@ -4,7 +4,7 @@
 mod history;
 
 use history::History;
-use pmemset_core::sim::Random;
+use pmemset_core::support::Random;
 
 /// How often each outcome was seen.
 type Seen = std::collections::BTreeMap<String, usize>;

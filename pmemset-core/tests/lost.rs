@@ -4,8 +4,8 @@
 use core::cell::Cell;
 use std::sync::Arc;
 
-use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
+use pmemset_core::observer::from_fn;
 use pmemset_core::sim::{Call, Explore, Explored, Failure, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{
     Answer, Checked, Config, CopyFlags, Event, Granularity, MapConfig, Part, Set, SetRef, ShutdownRecord, Source,

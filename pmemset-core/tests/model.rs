@@ -4,7 +4,8 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use pmemset_core::sim::{Page, Random};
+use pmemset_core::sim::Page;
+use pmemset_core::support::Random;
 use world::{Ground, Outcome, Plan, World, random_op};
 
 /// How often each outcome was seen.
@@ -68,7 +69,7 @@ fn random_operations_agree_with_the_interval_model() {
         "Split",
         "Removed",
         "Pinned",
-        "RangeOutOfRange",
+        "OutOfRange",
         "OffsetUnaligned",
         "LengthUnset",
         "LengthUnaligned",

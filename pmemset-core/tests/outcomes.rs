@@ -6,7 +6,8 @@ use core::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 
 use pmemset_core::arch::StoreKind;
-use pmemset_core::sim::{Call, Explore, Fault, Hardware, Machine, Medium, Random, SimPlatform, SimSource};
+use pmemset_core::sim::{Call, Explore, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
+use pmemset_core::support::Random;
 use pmemset_core::{Extent, Granularity, Platform, Source};
 
 const PAGE_BYTES: usize = 256;

@@ -4,11 +4,10 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::MapFailure;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{BadBlockPolicy, DeepFlush, Errno, Extent, Health, Source, Span, forward_source};
+use pmemset_core::error::{ClearError, DeviceError, MapFailure, McsafeError};
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, Health, LiveRecordRef, Source, Span, forward_source,
+};
 use pmemset_linux::internal::{errno, file_source, open_any};
 use pmemset_linux::nd::{Attribute, NdError};
 use pmemset_linux::{FileSource, OpenError, OpenOptions, Process};
@@ -196,7 +195,7 @@ unsafe impl Source for AnySource {
 /// That of the source inside. Without a choice between two, the compiler sees which of it a program does not use.
 impl Health for AnySource {
     #[inline]
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         each!(self, source => source.shutdown())
     }
 

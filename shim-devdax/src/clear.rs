@@ -1,7 +1,8 @@
 //! Bad blocks: the region's list seen from the device, and clearing through the control node of the region's bus.
 
-use pmemset_core::badblock::{BadBlocks, ClearError, Collector, Untold};
-use pmemset_core::{Errno, Span};
+use pmemset_core::error::{BadBlocksError, ClearError};
+use pmemset_core::support::Collector;
+use pmemset_core::{BadBlocks, Errno, Span};
 use pmemset_linux::Fd;
 use pmemset_linux::internal::{ArsCap, ClearRequest, PathText, Region, errno, open_at, parse, sysfs};
 use pmemset_linux::nd::{Attribute, NdError};
@@ -138,7 +139,7 @@ fn list_with(
     blocks: &mut [Span],
     unit: &dyn Fn(&Region, u64) -> Option<u64>,
 ) -> BadBlocks {
-    let Some(region) = device.nd_region() else { return BadBlocks::Unknown(Untold::NoRegion) };
+    let Some(region) = device.nd_region() else { return BadBlocks::Unknown(BadBlocksError::NoRegion) };
     let place = match Place::of(device, region) {
         Ok(place) => place,
         Err(error) => return BadBlocks::Unknown(error.untold()),
@@ -166,7 +167,7 @@ type Zero<'z> = &'z dyn Fn(Span) -> Result<(), ClearError>;
 
 /// Clears what is bad in `block`, has `zero` overwrite it, and reads the list again.
 pub(crate) fn clear(device: &DaxDevice, block: Span, zero: Zero<'_>) -> Result<(), ClearError> {
-    let region = device.nd_region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
+    let region = device.nd_region().ok_or(ClearError::Unknown(BadBlocksError::NoRegion))?;
     clear_with(device, block, &|| node(region), zero)
 }
 
@@ -176,7 +177,7 @@ fn clear_with<B: Bus>(
     open: &dyn Fn() -> Result<B, ClearError>,
     zero: Zero<'_>,
 ) -> Result<(), ClearError> {
-    let region = device.nd_region().ok_or(ClearError::Unknown(Untold::NoRegion))?;
+    let region = device.nd_region().ok_or(ClearError::Unknown(BadBlocksError::NoRegion))?;
     let length_bytes = device.length_bytes().map_err(|error| ClearError::Failed(error.errno()))?;
     if block.end() > length_bytes {
         return Err(ClearError::OutOfRange { length_bytes });
@@ -202,7 +203,10 @@ fn clear_with<B: Bus>(
             identity.check(device, region)?;
             zero(bad)?;
         }
-        rest = found.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
+        rest = found
+            .last()
+            .filter(|last| more && last.end() > asked.start())
+            .and_then(|last| asked.starting_at(last.end()));
     }
     let left = list_with(device, block, &mut [], &unit);
     identity.check(device, region)?;

@@ -3,9 +3,9 @@
 
 use core::slice;
 
-use pmemset_core::badblock::{BadBlocks, McsafeError, check_bounds};
-use pmemset_core::error::MapFailure;
-use pmemset_core::{Errno, Extent, Platform as _, Source, Span};
+use pmemset_core::error::{MapFailure, McsafeError};
+use pmemset_core::support::check_bounds;
+use pmemset_core::{BadBlocks, Errno, Extent, Platform as _, Source, Span};
 use pmemset_linux::internal::errno;
 use pmemset_linux::{Linux, Process};
 use rustix::fd::OwnedFd;

@@ -3,11 +3,11 @@
 
 use core::fmt;
 
-use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::MapFailure;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform as _, Source, Span};
+use pmemset_core::error::{ClearError, DeviceError, MapFailure, McsafeError};
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Health, LiveRecordRef,
+    Platform as _, Source, Span,
+};
 use pmemset_linux::internal::{Mapper, Region, Sysfs, put_placeholder};
 use pmemset_linux::{Fd, Linux, Process};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -199,7 +199,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
 
 impl<F: AsFd + Send + Sync> Health for DaxSource<F> {
     #[inline]
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
 

@@ -6,8 +6,7 @@ use core::hint::black_box;
 use std::collections::BTreeMap;
 use std::sync::{Barrier, RwLock};
 
-use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, Extent, Granularity, MapConfig, Set};
+use pmemset_core::{Config, Extent, Granularity, MapConfig, Reservation, Set};
 use pmemset_linux::{FileSource, Linux};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Mode, OFlags};

@@ -77,10 +77,10 @@ unsafe impl Platform for Linux {
         let start = whole.start().checked_add(mask).ok_or(Errno::NOMEM)? & !mask;
         let wanted = Extent::new(start, length_bytes).ok_or(Errno::NOMEM)?;
         // SAFETY: reserved a moment ago, and nobody else knows of it.
-        unsafe { cut_off(whole, whole.before(start)) }?;
-        let rest = whole.from(start).ok_or(Errno::NOMEM)?;
+        unsafe { cut_off(whole, whole.ending_at(start)) }?;
+        let rest = whole.starting_at(start).ok_or(Errno::NOMEM)?;
         // SAFETY: what is left of it.
-        unsafe { cut_off(rest, rest.from(wanted.end())) }?;
+        unsafe { cut_off(rest, rest.starting_at(wanted.end())) }?;
         if ALL_IS_LOCKED.load(Ordering::Relaxed) {
             // SAFETY: the same.
             unsafe { unlock(wanted) };

@@ -4,7 +4,6 @@ use core::ffi::CStr;
 use core::fmt;
 
 use lock_api::Mutex;
-use pmemset_core::shutdown::RECORD_BYTES;
 use pmemset_core::{Errno, ShutdownRecord};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
@@ -38,7 +37,9 @@ impl fmt::Display for RecordError {
         match *self {
             Self::InvalidName => f.write_str("not a name for a record file"),
             Self::InUse => f.write_str("shutdown record: kept by another program, or a second time by this one"),
-            Self::NotARecord { length_bytes } => write!(f, "a record has {RECORD_BYTES} bytes, not {length_bytes}"),
+            Self::NotARecord { length_bytes } => {
+                write!(f, "a record has {} bytes, not {length_bytes}", ShutdownRecord::BYTES)
+            }
             Self::Failed(cause) => write!(f, "shutdown record: {cause}"),
         }
     }
@@ -63,7 +64,7 @@ impl core::error::Error for RecordError {
 /// it on until it ends or runs another program. What else lies at `next.NAME` is removed before a record is written there.
 ///
 /// ```no_run
-/// use pmemset_core::event::from_fn;
+/// use pmemset_core::observer::from_fn;
 /// use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set};
 /// use pmemset_linux::{FileSource, Linux, OpenOptions, RecordFile, StripedRwLock};
 ///
@@ -166,10 +167,10 @@ impl RecordFile {
     }
 
     fn read(file: BorrowedFd<'_>) -> Result<ShutdownRecord, RecordError> {
-        let mut bytes = [0; RECORD_BYTES + 1];
+        let mut bytes = [0; ShutdownRecord::BYTES + 1];
         let length_bytes = sysfs::fill(file, &mut bytes).map_err(|cause| RecordError::Failed(errno(cause)))?;
         match bytes.first_chunk() {
-            Some(record) if length_bytes == RECORD_BYTES => Ok(ShutdownRecord::from_bytes(record)),
+            Some(record) if length_bytes == ShutdownRecord::BYTES => Ok(ShutdownRecord::from_bytes(record)),
             _ => Err(RecordError::NotARecord { length_bytes }),
         }
     }

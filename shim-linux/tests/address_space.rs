@@ -6,8 +6,7 @@ use std::os::fd::AsFd;
 
 use machine::{alone, is_root, mappings, skip};
 use pmemset_core::error::ReserveError;
-use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, Extent, Granularity, MapConfig, Platform, Set};
+use pmemset_core::{Config, Extent, Granularity, MapConfig, Platform, Reservation, Set};
 use pmemset_linux::{FileSource, Linux};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

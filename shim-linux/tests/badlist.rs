@@ -5,7 +5,7 @@ mod common;
 mod fuzzers;
 
 use common::{BUS, Tree};
-use pmemset_core::sim::Random;
+use pmemset_core::support::Random;
 use pmemset_core::{Errno, Span};
 use pmemset_linux::internal::Device;
 use pmemset_linux::nd::{Attribute, NdError};

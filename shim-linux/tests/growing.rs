@@ -268,7 +268,7 @@ fn a_file_system_that_does_not_store_in_place_is_not_called_allocated() {
 /// The kernel's own way to say it is a signal that ends the process.
 #[test]
 fn the_processs_limit_on_files_is_an_error_and_no_signal() {
-    use pmemset_core::badblock::McsafeError;
+    use pmemset_core::error::McsafeError;
     alone("the_processs_limit_on_files_is_an_error_and_no_signal", || {
         let limit = rustix::process::Rlimit { current: Some(1 << 20), maximum: None };
         for folder in [Folder::on_disk("limit"), Folder::in_memory("limit")] {

@@ -9,8 +9,7 @@ use std::process::Command;
 
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
 use pmemset_core::error::MapError;
-use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, Granularity, Platform, Set};
+use pmemset_core::{Config, Granularity, Platform, Reservation, Set};
 use pmemset_linux::{FileSource, Linux, OpenOptions, Process};
 
 fn cycle<'s, P: Platform<Space = Process>>(set: &Set<'_, P, &'s FileSource>, source: &'s FileSource, page: usize) {

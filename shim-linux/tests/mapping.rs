@@ -8,9 +8,9 @@ use std::path::Path;
 
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
 use pmemset_core::error::{MapError, MapFailure, PrepareError};
-use pmemset_core::reservation::Reservation;
 use pmemset_core::{
-    Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Set, Source, Span, forward_source,
+    Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Reservation, Set, Source, Span,
+    forward_source,
 };
 use pmemset_linux::internal::Mapper;
 use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions, Process};
@@ -159,8 +159,8 @@ fn a_file_that_shrinks_before_it_is_mapped_is_prepared_again() {
 /// The page's reasons, one of which every ordinary file has.
 #[test]
 fn a_file_on_no_region_says_so() {
-    use pmemset_core::badblock::{BadBlockPolicy, ClearError, Untold};
-    use pmemset_core::{Checked, Health as _};
+    use pmemset_core::error::{BadBlocksError, ClearError};
+    use pmemset_core::{BadBlockPolicy, Checked, Health as _};
     for folder in [Folder::on_disk("no-region"), Folder::in_memory("no-region")] {
         let file = FileSource::open(numbered(&folder, 4), OpenOptions::new()).unwrap();
         if file.facts().unwrap().region.is_some() {
@@ -168,13 +168,13 @@ fn a_file_on_no_region_says_so() {
             continue;
         }
         let clearing = file.clear_bad_block(Span::new(0, 4096).unwrap());
-        assert_eq!(clearing, Err(ClearError::Unknown(Untold::NoRegion)));
+        assert_eq!(clearing, Err(ClearError::Unknown(BadBlocksError::NoRegion)));
         let source: Checked<_, pmemset_linux::StripedRwLock> =
             Checked::new(file).bad_block_detection(BadBlockPolicy::Required);
         let set: Set<Linux, &Checked<FileSource, pmemset_linux::StripedRwLock>, _> =
             Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
         let error = set.map(&source, &at(0)).unwrap_err();
-        assert_eq!(error, MapError::BadBlocksUnknown { reason: Untold::NoRegion });
+        assert_eq!(error, MapError::BadBlocksUnknown { reason: BadBlocksError::NoRegion });
         assert_eq!((error.code(), clearing.unwrap_err().code()), (-200_036, -200_036));
     }
 }

@@ -3,8 +3,7 @@
 mod common;
 
 use common::{BUS, Tree};
-use pmemset_core::shutdown::DeviceId;
-use pmemset_core::{DeepFlush, Errno};
+use pmemset_core::{DeepFlush, DeviceId, Errno};
 use pmemset_linux::internal::{Device, Region};
 use pmemset_linux::nd::{Attribute, NdError, PersistenceDomain};
 use rustix::fs::makedev;

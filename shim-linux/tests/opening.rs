@@ -10,7 +10,7 @@ use std::os::unix::net::UnixListener;
 use std::path::Path;
 
 use machine::{Folder, alone, descriptors, is_root, skip};
-use pmemset_core::badblock::McsafeError;
+use pmemset_core::error::McsafeError;
 use pmemset_core::{Errno, Health as _, Source};
 use pmemset_linux::{FileSource, OpenError, OpenOptions};
 use rustix::fs::{CWD, FileType, Mode, OFlags};

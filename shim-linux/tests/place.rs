@@ -3,8 +3,8 @@
 mod common;
 
 use common::{BUS, PMEM0, Tree, table};
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{Errno, Span};
+use pmemset_core::error::DeviceError;
+use pmemset_core::{DeviceId, Errno, Span};
 use pmemset_linux::internal::Pieces;
 use pmemset_linux::nd::{Attribute, NdError};
 use proptest::prelude::*;

@@ -9,8 +9,7 @@ use std::process::Command;
 
 use machine::{Folder, Mount, PAGE, alone, is_root, mappings, skip};
 use pmemset_core::error::{MapError, MapFailure};
-use pmemset_core::reservation::Reservation;
-use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Platform, Set, Source, Span};
+use pmemset_core::{Config, Errno, Extent, Granularity, MapConfig, Platform, Reservation, Set, Source, Span};
 use pmemset_linux::internal::{Mapper, put_placeholder};
 use pmemset_linux::{FileSource, Linux, OpenOptions};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};

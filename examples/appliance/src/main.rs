@@ -12,9 +12,10 @@ mod start;
 use core::ffi::CStr;
 use core::mem::ManuallyDrop;
 
-use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::error::DeviceError;
 use pmemset_core::{
-    Answer, BadBlockPolicy, Checked, Config, Event, Granularity, Observer, PartStates, Set, Source as _, WithLock,
+    Answer, BadBlockPolicy, Checked, Config, DeviceId, Event, Granularity, Observer, PartStates, Set, Source as _,
+    WithLock,
 };
 use pmemset_devdax::AnySource;
 use pmemset_linux::{Linux, OpenOptions, RecordError, RecordFile};

@@ -7,8 +7,7 @@
 use crc::{CRC_32_ISCSI, Crc, NoTable};
 use heapless::Vec;
 use pmemset_core::error::PersistError;
-use pmemset_core::shutdown::{DeviceId, RECORD_BYTES};
-use pmemset_core::{Part, SetRef, ShutdownRecord};
+use pmemset_core::{DeviceId, Part, SetRef, ShutdownRecord};
 
 /// Length of what a source needs, in bytes.
 pub const PLACE_BYTES: usize = 2048;
@@ -17,7 +16,7 @@ pub const PLACES_MAX: usize = 16;
 
 const SLOT_BYTES: usize = PLACE_BYTES / 2;
 const RECORD_AT: usize = 24;
-const WRITTEN_BYTES: usize = RECORD_AT + RECORD_BYTES;
+const WRITTEN_BYTES: usize = RECORD_AT + ShutdownRecord::BYTES;
 
 const MAGIC: u32 = 0x5344_534c;
 const CHECKSUM: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
@@ -60,9 +59,9 @@ impl Entry {
 
 /// The record of a source of which nothing is known but that it may have been in use: it is judged indeterminate.
 fn lost() -> ShutdownRecord {
-    let mut bytes = [0; RECORD_BYTES];
+    let mut bytes = [0; ShutdownRecord::BYTES];
     bytes[0] = b'?';
-    bytes[RECORD_BYTES - 8] = 1;
+    bytes[ShutdownRecord::BYTES - 8] = 1;
     ShutdownRecord::from_bytes(&bytes)
 }
 

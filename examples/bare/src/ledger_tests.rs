@@ -2,11 +2,10 @@
 
 use std::sync::{Arc, Mutex};
 
-use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::{PartState, evaluate};
+use pmemset_core::observer::from_fn;
 use pmemset_core::sim::{Explore, Hardware, Machine, Medium, SimPlatform, SimSource};
-use pmemset_core::{Answer, Checked, Config, CopyFlags, Event, Granularity, MapConfig, Set};
+use pmemset_core::{Answer, Checked, Config, CopyFlags, Event, Granularity, MapConfig, PartState, Set};
 
 use super::*;
 
@@ -41,7 +40,7 @@ fn id(name: &str) -> DeviceId {
 fn boot(machine: &Machine, name: &str, was_cut_badly: bool, is_sound: bool) -> (u64, PartState) {
     with(machine, is_sound, |ledger| {
         let (count, record) = ledger.begin(0, &id(name), was_cut_badly).unwrap();
-        (count, evaluate(&record, 0, &id(name), count).state)
+        (count, record.judge(0, &id(name), count).state)
     })
 }
 
@@ -55,7 +54,7 @@ fn keep(machine: &Machine, name: &str, record: &ShutdownRecord) {
 
 /// The record of the device `name` at `count`, with `references` mappings.
 fn record(name: &str, count: u64, references: u8) -> ShutdownRecord {
-    let mut bytes = [0; RECORD_BYTES];
+    let mut bytes = [0; ShutdownRecord::BYTES];
     bytes[..name.len()].copy_from_slice(name.as_bytes());
     bytes[520..528].copy_from_slice(&count.to_le_bytes());
     bytes[528] = references;

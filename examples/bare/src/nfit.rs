@@ -4,7 +4,8 @@
 //! fields, are ignored. Nothing is assumed about their order.
 
 use heapless::{String, Vec};
-use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::DeviceId;
+use pmemset_core::error::DeviceError;
 
 /// The most ranges that are looked for.
 pub const RANGES_MAX: usize = 16;

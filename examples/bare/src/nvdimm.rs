@@ -4,11 +4,10 @@
 use core::sync::atomic::{Ordering, fence};
 
 use heapless::Vec;
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::MapFailure;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::error::{DeviceError, MapFailure};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Source, Span,
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Health, LiveRecordRef,
+    Source, Span,
 };
 
 use crate::addresses::{KernelSpace, PAGE_BYTES};
@@ -151,7 +150,7 @@ unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
 
 /// Knows the device; looks for no bad blocks.
 impl<K: Kernel + Send> Health for Nvdimm<K> {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
 

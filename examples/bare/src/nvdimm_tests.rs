@@ -1,6 +1,6 @@
 //! Ranges that a table names, and where they cannot be.
 
-use pmemset_core::badblock::BadBlocks;
+use pmemset_core::BadBlocks;
 
 use super::*;
 use crate::fake::Ram;

@@ -55,7 +55,7 @@ impl<const N: usize> Space<N> {
     pub fn release(&mut self, window: Extent) -> Result<(), Errno> {
         let at = self.taken.iter().position(|taken| taken.covers(window)).ok_or(Errno::INVAL)?;
         let run = *self.taken.get(at).ok_or(Errno::INVAL)?;
-        match (run.before(window.start()), run.from(window.end())) {
+        match (run.ending_at(window.start()), run.starting_at(window.end())) {
             (Some(front), Some(rest)) => {
                 self.taken.insert(at.saturating_add(1), rest).map_err(|_| Errno::NOMEM)?;
                 self.put(at, front);

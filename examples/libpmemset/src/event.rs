@@ -2,8 +2,7 @@
 
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
-use pmemset_core::shutdown::{DEVICE_ID_MAX_BYTES, RECORD_BYTES};
-use pmemset_core::{Answer, Event, Extent, Observer, ShutdownRecord};
+use pmemset_core::{Answer, DeviceId, Event, Extent, Observer, ShutdownRecord};
 
 use crate::host::{self, Pmem2Source, Source, SourceHandle};
 use crate::set::Pmemset;
@@ -99,7 +98,7 @@ pub struct BadBlock {
 /// `struct pmemset_sds`.
 #[repr(C)]
 pub struct Sds {
-    id: [u8; DEVICE_ID_MAX_BYTES + 2],
+    id: [u8; DeviceId::BYTES_MAX + 2],
     count: u64,
     references: c_int,
 }
@@ -110,7 +109,7 @@ const REFERENCES_AT: usize = 528;
 impl Sds {
     /// Returns the record: on 64-bit processors its bytes are the same.
     pub(crate) fn record(&self) -> ShutdownRecord {
-        let mut bytes = [0; RECORD_BYTES];
+        let mut bytes = [0; ShutdownRecord::BYTES];
         let fields =
             [(0, &self.id[..]), (COUNT_AT, &self.count.to_le_bytes()), (REFERENCES_AT, &self.references.to_le_bytes())];
         for (at, field) in fields {
@@ -122,7 +121,7 @@ impl Sds {
 
 impl From<&ShutdownRecord> for Sds {
     fn from(record: &ShutdownRecord) -> Self {
-        let mut id = [0; DEVICE_ID_MAX_BYTES + 2];
+        let mut id = [0; DeviceId::BYTES_MAX + 2];
         id.iter_mut().zip(record.device_id()).for_each(|(to, from)| *to = *from);
         Self { id, count: record.unsafe_shutdowns(), references: record.references() }
     }
@@ -165,11 +164,11 @@ impl Observer<SourceHandle> for Teller {
         // All of the union, so that no byte of it is left as it happened to be.
         let empty = Data { bytes: [0; 64] };
         match *event {
-            Event::Copy { dest, bytes, flags } => {
+            Event::Write { dest, bytes, flags } => {
                 self.copied(bytes.as_ptr().cast_mut().cast(), dest, flags.bits(), false);
             }
-            Event::Move { dest, source, flags } => self.copied(pointer(source), dest, flags.bits(), true),
-            Event::Set { dest, value, flags } => {
+            Event::CopyWithin { dest, source, flags } => self.copied(pointer(source), dest, flags.bits(), true),
+            Event::Fill { dest, value, flags } => {
                 let value = host::copying().map_or(c_int::from(value), |copying| copying.value);
                 let set = Filled { dest: pointer(dest), value, length: dest.length_bytes(), flags: flags.bits() };
                 self.tell(2, Data { set });

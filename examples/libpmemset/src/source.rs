@@ -2,7 +2,7 @@
 
 use core::ffi::{c_int, c_void};
 
-use pmemset_core::badblock::McsafeError;
+use pmemset_core::error::McsafeError;
 use pmemset_core::{Health, Source as _, Span};
 
 use crate::code;

@@ -1,8 +1,7 @@
 //! Records go in: staged one after the other, made durable together.
 
 use pmemset_core::error::{MapError, PersistError};
-use pmemset_core::event::Observer;
-use pmemset_core::{MapConfig, Platform, Source};
+use pmemset_core::{MapConfig, Observer, Platform, Source};
 
 use crate::error::{AppendError, Stop};
 use crate::format::{RECORD_HEAD_BYTES, RecordHead, SegmentHead, checksum};

@@ -1,8 +1,7 @@
 //! Records go: the newest by truncation, the oldest to give their storage back.
 
 use pmemset_core::error::RemoveError;
-use pmemset_core::event::Observer;
-use pmemset_core::{Platform, Source};
+use pmemset_core::{Observer, Platform, Source};
 
 use crate::error::{ChangeError, OpenError};
 use crate::format::{SEGMENT_HEAD_BYTES, State};

@@ -4,8 +4,7 @@ use core::fmt;
 
 use lock_api::RwLock;
 use pmemset_core::error::PersistError;
-use pmemset_core::event::Observer;
-use pmemset_core::{Extent, Part, Platform, Set, Source};
+use pmemset_core::{Extent, Observer, Part, Platform, Set, Source};
 
 use crate::cell::Cell;
 use crate::error::{ChangeError, Stop};

@@ -3,8 +3,7 @@
 use core::fmt;
 
 use pmemset_core::error::PersistError;
-use pmemset_core::event::Observer;
-use pmemset_core::{Platform, Source};
+use pmemset_core::{Observer, Platform, Source};
 
 use crate::error::ReadError;
 use crate::format::{RECORD_HEAD_BYTES, RecordHead, checksum};

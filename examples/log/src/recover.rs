@@ -2,8 +2,7 @@
 
 use lock_api::RwLock;
 use pmemset_core::error::PersistError;
-use pmemset_core::event::Observer;
-use pmemset_core::{MapConfig, Platform, Set, Source};
+use pmemset_core::{MapConfig, Observer, Platform, Set, Source};
 
 use crate::cell::{CELL_BYTES, Cell, Content};
 use crate::error::{ChangeError, OpenError};

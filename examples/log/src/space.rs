@@ -1,8 +1,7 @@
 //! The stream of bytes that the records are in, over segments that may lie anywhere.
 
 use pmemset_core::error::PersistError;
-use pmemset_core::event::Observer;
-use pmemset_core::{CopyFlags, Platform, Source};
+use pmemset_core::{CopyFlags, Observer, Platform, Source};
 
 use crate::format::{SEGMENT_HEAD_BYTES, digest};
 use crate::log::Log;

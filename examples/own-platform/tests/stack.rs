@@ -9,14 +9,13 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, ReserveError};
-use pmemset_core::event::from_fn;
+use pmemset_core::error::{DeviceError, MapFailure, ReserveError};
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::observer::from_fn;
 use pmemset_core::{
-    Answer, BadBlockPolicy, BadBlocks, Checked, Coalescing, Config, DeepFlush, Errno, Event, Extent, FailedWriteBack,
-    Granularity, Health, MapConfig, Platform, Reservation, Set, ShutdownRecord, Slab, Source, Span, reservation,
+    Answer, BadBlockPolicy, BadBlocks, Checked, Coalescing, Config, DeepFlush, DeviceId, Errno, Event, Extent,
+    FailedWriteBack, Granularity, Health, LiveRecordRef, MapConfig, Platform, Reservation, ReservationSlab, Set,
+    ShutdownRecord, Slab, Source, Span,
 };
 
 /// What no call of a release build may exceed, in bytes.
@@ -150,7 +149,7 @@ unsafe impl Source for Memory {
 }
 
 impl Health for Memory {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
     fn bad_block_policy(&self) -> BadBlockPolicy {
@@ -228,7 +227,7 @@ fn memory_is_what_was_promised() {
     assert!(segment <= 88 && fixed < 512, "{segment} bytes a segment, and {fixed}");
     let wide = each(size_of::<Slab<Wide, 1>>(), size_of::<Slab<Wide, N>>());
     assert!(wide <= 96, "{wide} bytes a segment where a handle has two words");
-    let claimed = each(size_of::<reservation::Slab<1>>(), size_of::<reservation::Slab<N>>());
+    let claimed = each(size_of::<ReservationSlab<1>>(), size_of::<ReservationSlab<N>>());
     let window = size_of::<Reservation<'static, &'static Small>>();
     assert!(claimed <= 36 && window < 256, "{claimed} bytes a segment of a reservation, and {window}");
 }

@@ -2,7 +2,7 @@
 
 use bare::KernelSpace;
 use pmemset_core::error::PersistError;
-use pmemset_core::event::FromFn;
+use pmemset_core::observer::FromFn;
 use pmemset_core::{Answer, CopyFlags, Event, Part, Set, Slab, Source};
 use ring::{RECORD_BYTES, Record, Recovered, recover, slot_of};
 

@@ -23,9 +23,10 @@ use journal::{Handle, Journal, Observe, Parts, Room, SEGMENTS_MAX};
 use orders::Orders;
 use platform::{Machine, Own};
 use pmemset_core::error::{MapError, PersistError, RemoveError, RepairError};
-use pmemset_core::event::from_fn;
-use pmemset_core::shutdown::PartStates;
-use pmemset_core::{Answer, Coalescing, Config, CopyFlags, Errno, Event, Granularity, MapConfig, Platform as _, Set};
+use pmemset_core::observer::from_fn;
+use pmemset_core::{
+    Answer, Coalescing, Config, CopyFlags, Errno, Event, Granularity, MapConfig, PartStates, Platform as _, Set,
+};
 use spin::Once;
 use state::Dimm;
 

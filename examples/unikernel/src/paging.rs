@@ -78,10 +78,10 @@ impl Tables {
                 Err(error) => Err(error),
             };
             if let Err(error) = placed {
-                window.before(at.start()).into_iter().for_each(|done| self.unmap(done));
+                window.ending_at(at.start()).into_iter().for_each(|done| self.unmap(done));
                 return Err(error);
             }
-            match at.from(at.start() + if large { LARGE_BYTES } else { PAGE_BYTES }) {
+            match at.starting_at(at.start() + if large { LARGE_BYTES } else { PAGE_BYTES }) {
                 Some(rest) => at = rest,
                 None => return Ok(()),
             }
@@ -98,7 +98,7 @@ impl Tables {
             }
             // SAFETY: forgets a translation that is no longer there.
             unsafe { asm!("invlpg [{}]", in(reg) rest.start(), options(nostack, preserves_flags)) };
-            at = rest.from(rest.start() + if large { LARGE_BYTES } else { PAGE_BYTES });
+            at = rest.starting_at(rest.start() + if large { LARGE_BYTES } else { PAGE_BYTES });
         }
     }
 

@@ -9,8 +9,7 @@ use bare::ledger::{Ledger, LedgerError};
 use bare::nfit::{Nfit, Range};
 use bare::{Device, Nvdimm};
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::DeviceId;
-use pmemset_core::{Answer, Checked, Config, Granularity, MapConfig, Set, ShutdownRecord};
+use pmemset_core::{Answer, Checked, Config, DeviceId, Granularity, MapConfig, Set, ShutdownRecord};
 use spin::{Mutex, Once};
 
 use crate::Stop;

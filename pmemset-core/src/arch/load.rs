@@ -10,7 +10,7 @@ use super::store::{BLOCK_BYTES, WIDE_FROM_BYTES};
 /// # Safety
 ///
 /// As for [`Platform::read`](crate::Platform::read).
-pub unsafe fn read(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize) {
+pub(super) unsafe fn read(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize) {
     let mut done = 0_usize;
     while done < length_bytes {
         let left = length_bytes.wrapping_sub(done);

@@ -15,10 +15,8 @@ mod wide;
 mod words;
 mod x86_64;
 
-pub use load::read;
-pub use store::{copy, fill};
-pub use words::{copy_words, fill_words};
-pub use x86_64::CpuidFacts;
+#[cfg(test)]
+pub(crate) use x86_64::CpuidFacts;
 
 /// How a copy stores its bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +48,8 @@ pub enum Method {
     DcCvac,
     /// riscv64 with Zicbom: cleans the block.
     CboClean,
-    /// A simulated processor, whose platform does the work.
-    #[cfg(feature = "sim")]
-    Simulated,
+    /// Another way, which is the platform's: that of a simulated processor.
+    Platform,
 }
 
 impl Method {
@@ -67,8 +64,7 @@ impl Method {
             Self::DcCvap => "dc cvap",
             Self::DcCvac => "dc cvac",
             Self::CboClean => "cbo.clean",
-            #[cfg(feature = "sim")]
-            Self::Simulated => "simulated",
+            Self::Platform => "platform",
         }
     }
 }
@@ -97,7 +93,7 @@ impl Cpu {
     /// Returns a processor that does nothing by itself, and whose platform says that it does.
     #[cfg(feature = "sim")]
     pub(crate) const fn simulated(line_bytes: usize) -> Self {
-        Self { method: Method::Simulated, line_bytes, ..Self::NONE }
+        Self { method: Method::Platform, line_bytes, ..Self::NONE }
     }
 
     /// Returns the processor with memory that takes no store narrower than a word, which is as wide as a register.
@@ -165,6 +161,50 @@ impl Cpu {
                 let _ = range;
             }
         }
+    }
+
+    /// Copies bytes: what [`Platform::copy`](crate::Platform::copy) does where it is not replaced.
+    ///
+    /// # Safety
+    ///
+    /// `source` is readable and `dest` writable for `length_bytes` bytes; the ranges may overlap. Where the memory
+    /// [takes whole words](Self::storing_whole_words) only, that is so of each word that a range touches, and nobody else
+    /// stores to the words that `dest` touches meanwhile, an interrupt handler included: it would be undone.
+    #[inline]
+    pub unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+        if self.narrowest_store_bytes() > 1 {
+            // SAFETY: the caller's promise is passed on.
+            return unsafe { words::copy(self, dest, source, length_bytes, kind) };
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { store::copy(self, dest, source, length_bytes, kind) }
+    }
+
+    /// Fills bytes with `value`: what [`Platform::fill`](crate::Platform::fill) does where it is not replaced.
+    ///
+    /// # Safety
+    ///
+    /// As for [`copy`](Self::copy).
+    #[inline]
+    pub unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+        if self.narrowest_store_bytes() > 1 {
+            // SAFETY: the caller's promise is passed on.
+            return unsafe { words::fill(self, dest, value, length_bytes, kind) };
+        }
+        // SAFETY: the caller's promise is passed on.
+        unsafe { store::fill(self, dest, value, length_bytes, kind) }
+    }
+
+    /// Copies bytes of a part to ordinary memory: what [`Platform::read`](crate::Platform::read) does where it is not
+    /// replaced.
+    ///
+    /// # Safety
+    ///
+    /// `source` is mapped and readable and `dest` writable for `length_bytes` bytes.
+    #[inline]
+    pub unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { load::read(self, dest, source, length_bytes) }
     }
 
     /// Orders what was written back or streamed before anything later.

@@ -22,7 +22,7 @@ pub(super) const WIDE_FROM_BYTES: usize = 256;
 /// # Safety
 ///
 /// As for [`Platform::copy`](crate::Platform::copy).
-pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+pub(super) unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     // SAFETY: the caller promises both ranges.
     unsafe { store(cpu, Run { dest, feed: Bytes(source), length_bytes }, down, kind) }
@@ -33,7 +33,7 @@ pub unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: us
 /// # Safety
 ///
 /// As for [`Platform::fill`](crate::Platform::fill).
-pub unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+pub(super) unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
     // SAFETY: the caller promises the range.
     unsafe { store(cpu, Run { dest, feed: Value(value), length_bytes }, false, kind) }
 }

@@ -12,7 +12,7 @@ use crate::Extent;
 ///
 /// As for [`Platform::copy`](crate::Platform::copy). The words that `dest` touches are readable and writable, and nobody
 /// else stores to any of their bytes meanwhile, an interrupt handler included: it would be undone.
-pub unsafe fn copy_words(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
+pub(super) unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     // SAFETY: the caller promises the byte.
     let byte = |at| unsafe { access::load_byte(source.wrapping_add(at)) };
@@ -24,8 +24,8 @@ pub unsafe fn copy_words(cpu: &Cpu, dest: *mut u8, source: *const u8, length_byt
 ///
 /// # Safety
 ///
-/// As for [`copy_words`].
-pub unsafe fn fill_words(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
+/// As for [`copy`].
+pub(super) unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
     // SAFETY: the caller promises the words.
     unsafe { store(cpu, dest, length_bytes, kind, false, |_| value) }
 }
@@ -34,7 +34,7 @@ pub unsafe fn fill_words(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usiz
 ///
 /// # Safety
 ///
-/// As for [`copy_words`].
+/// As for [`copy`].
 unsafe fn store(
     cpu: &Cpu,
     dest: *mut u8,
@@ -89,11 +89,11 @@ mod tests {
                 model.copy_within(from..from + length_bytes, to);
                 // SAFETY: both ranges lie in the vector.
                 unsafe {
-                    copy_words(&Cpu::NONE, base.wrapping_add(to), base.wrapping_add(from), length_bytes, kind);
+                    copy(&Cpu::NONE, base.wrapping_add(to), base.wrapping_add(from), length_bytes, kind);
                 };
                 model[from..from + length_bytes].fill(0x5a);
                 // SAFETY: the range lies in the vector.
-                unsafe { fill_words(&Cpu::NONE, base.wrapping_add(from), 0x5a, length_bytes, kind) };
+                unsafe { fill(&Cpu::NONE, base.wrapping_add(from), 0x5a, length_bytes, kind) };
             }
             let bytes: std::vec::Vec<u8> = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
             assert!(bytes == model, "{length_bytes} bytes from {from} to {to}");

@@ -12,25 +12,23 @@ const AVX: u32 = 1 << 28;
 
 /// What CPUID says about flushing, so that the choice can be tested with the values of other processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-pub struct CpuidFacts {
+pub(crate) struct CpuidFacts {
     /// Leaf 1, EBX: bits 15-8 are the line size of CLFLUSH in units of 8 bytes.
-    pub leaf1_ebx: u32,
+    pub(crate) leaf1_ebx: u32,
     /// Leaf 1, ECX: bit 27 is OSXSAVE (XCR0 can be read), bit 28 is AVX.
-    pub leaf1_ecx: u32,
+    pub(crate) leaf1_ecx: u32,
     /// Leaf 1, EDX: bit 19 is CLFLUSH.
-    pub leaf1_edx: u32,
+    pub(crate) leaf1_edx: u32,
     /// Leaf 7, subleaf 0, EBX: bit 23 is CLFLUSHOPT, bit 24 is CLWB; 0 where there is no leaf 7.
-    pub leaf7_ebx: u32,
+    pub(crate) leaf7_ebx: u32,
     /// XCR0: the operating system saves SSE state (bit 1) and AVX state (bit 2); 0 where it cannot be read.
-    pub xcr0: u64,
+    pub(crate) xcr0: u64,
 }
 
 impl CpuidFacts {
     /// Asks this processor.
     #[cfg(target_arch = "x86_64")]
-    #[must_use]
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let leaf1 = cpuid(1);
         let leaf7_ebx = if cpuid(0).eax >= 7 { cpuid(7).ebx } else { 0 };
         let xcr0 = if leaf1.ecx & OSXSAVE != 0 { xcr0() } else { 0 };
@@ -38,8 +36,7 @@ impl CpuidFacts {
     }
 
     /// Returns the best instruction that the facts announce.
-    #[must_use]
-    pub const fn method(&self) -> Method {
+    pub(crate) const fn method(&self) -> Method {
         if self.leaf7_ebx & (1 << 24) != 0 {
             Method::Clwb
         } else if self.leaf7_ebx & (1 << 23) != 0 {
@@ -52,15 +49,13 @@ impl CpuidFacts {
     }
 
     /// Returns whether the processor has AVX *and* the operating system saves its registers.
-    #[must_use]
-    pub const fn has_avx(&self) -> bool {
+    pub(crate) const fn has_avx(&self) -> bool {
         let needed = OSXSAVE | AVX;
         self.leaf1_ecx & needed == needed && self.xcr0 & 0b110 == 0b110
     }
 
     /// Returns the size of a cache line in bytes; 64, which all have, where the processor says nothing sensible.
-    #[must_use]
-    pub const fn line_bytes(&self) -> usize {
+    pub(crate) const fn line_bytes(&self) -> usize {
         match (self.leaf1_ebx >> 8) & 0xff {
             0x04 => 32,
             0x10 => 128,
@@ -80,8 +75,7 @@ impl Cpu {
     /// Returns the choice for a processor with the CPUID values `facts`.
     ///
     /// An instruction that the processor does not have raises an invalid-opcode exception later.
-    #[must_use]
-    pub const fn from_cpuid(facts: &CpuidFacts) -> Self {
+    pub(crate) const fn from_cpuid(facts: &CpuidFacts) -> Self {
         Self { method: facts.method(), wide: facts.has_avx(), line_bytes: facts.line_bytes(), ..Self::NONE }
     }
 }

@@ -11,18 +11,18 @@ fn span(start: u64, end: u64) -> Span {
 #[test]
 fn each_reason_not_to_tell_has_the_pages_number() {
     let table = [
-        (Untold::NoRegion, -200_036),
-        (Untold::NoBounds(Errno::ACCES), -200_037),
-        (Untold::Unsupported, -200_038),
-        (Untold::Failed(Errno::IO), -5),
+        (BadBlocksError::NoRegion, -200_036),
+        (BadBlocksError::NoBounds(Errno::ACCES), -200_037),
+        (BadBlocksError::Unsupported, -200_038),
+        (BadBlocksError::Failed(Errno::IO), -5),
     ];
     for (reason, code) in table {
         assert_eq!(reason.code(), code);
         assert_eq!(ClearError::Unknown(reason).code(), code);
         assert_eq!(crate::error::MapError::BadBlocksUnknown { reason }.code(), code);
     }
-    assert_eq!(Untold::from(Errno::OPNOTSUPP), Untold::Unsupported);
-    assert_eq!(Untold::from(Errno::IO), Untold::Failed(Errno::IO));
+    assert_eq!(BadBlocksError::from(Errno::OPNOTSUPP), BadBlocksError::Unsupported);
+    assert_eq!(BadBlocksError::from(Errno::IO), BadBlocksError::Failed(Errno::IO));
 }
 
 #[test]
@@ -113,7 +113,7 @@ proptest! {
             spans.iter().filter(|span| span.overlaps(asked)).for_each(|span| collector.add(*span));
             let BadBlocks::Listed { count, more } = collector.finish() else { break };
             found.extend_from_slice(&blocks[..count]);
-            rest = asked.from(blocks[..count].last().unwrap().end()).filter(|_| more);
+            rest = asked.starting_at(blocks[..count].last().unwrap().end()).filter(|_| more);
         }
         prop_assert_eq!(bits(&found), bits(&spans));
     }

@@ -3,7 +3,7 @@
 use super::*;
 use crate::lock::SpinRwLock;
 
-type Cell = ShutdownCell<SpinRwLock>;
+type Cell = LiveRecord<SpinRwLock>;
 
 fn id(text: &[u8]) -> DeviceId {
     let mut id = DeviceId::new();
@@ -23,15 +23,15 @@ fn hand_out(act: impl FnOnce(&mut ShutdownRecord) -> Option<u64>) -> Option<Publ
     act(&mut record).map(|sequence| Published { record, sequence })
 }
 
-fn dirty(handle: Shutdown<'_>) -> Option<Published> {
+fn dirty(handle: LiveRecordRef<'_>) -> Option<Published> {
     hand_out(|into| handle.step(super::Step::Announce, into))
 }
 
-fn roll_back(handle: Shutdown<'_>) -> Option<Published> {
+fn roll_back(handle: LiveRecordRef<'_>) -> Option<Published> {
     hand_out(|into| handle.step(super::Step::RollBack, into))
 }
 
-fn unmapped(handle: Shutdown<'_>, flushed: bool) -> Option<Published> {
+fn unmapped(handle: LiveRecordRef<'_>, flushed: bool) -> Option<Published> {
     hand_out(|into| handle.step(super::Step::Unmap { flushed }, into))
 }
 
@@ -109,7 +109,7 @@ fn repair_wants_the_source_unmapped_and_can_be_taken_back() {
     let handle = cell.handle();
     let mut after = ShutdownRecord::new();
     let (verdict, sequence) = handle.repair(&id(b"it"), 9, &mut after).unwrap();
-    assert_eq!(verdict, evaluate(&interrupted(), 0, &id(b"it"), 9));
+    assert_eq!(verdict, interrupted().judge(0, &id(b"it"), 9));
     assert_eq!(after, ShutdownRecord::of(&id(b"it"), 9));
     handle.undo_repair(sequence);
     assert_eq!(handle.record().record, interrupted());
@@ -169,7 +169,7 @@ fn run(choices: &[usize], mut threads: [Thread; 3]) {
                 thread.published = unmapped(handle, true);
             }
         }
-        let after_a_crash = evaluate(&kept.record, 0, &me, 6).state;
+        let after_a_crash = kept.record.judge(0, &me, 6).state;
         assert!(mapped == 0 || after_a_crash == PartState::Corrupted, "{choices:?}: {kept:?}");
     }
     if threads.iter().all(|thread| thread.at == thread.steps.len()) {

@@ -42,7 +42,7 @@ impl<'p, P: Platform> Reserved<'p, P> {
 
     /// Releases the piece from `at` on.
     pub(super) fn shorten(&mut self, at: usize) -> Result<(), Breach> {
-        let (Some(rest), Some(tail)) = (self.extent.before(at), self.extent.from(at)) else { return Ok(()) };
+        let (Some(rest), Some(tail)) = (self.extent.ending_at(at), self.extent.starting_at(at)) else { return Ok(()) };
         // SAFETY: the reservation belongs to this value, and nothing is mapped in it.
         match unsafe { self.platform.release(tail) } {
             Ok(()) => {
@@ -82,7 +82,7 @@ impl<P: Platform> Drop for Reserved<'_, P> {
 pub(super) fn ensure_taken<P: Platform>(platform: &P, extent: Extent) -> Result<(), Breach> {
     let page_bytes = platform.page_size_bytes();
     let mut at = extent.start();
-    while let Some(page) = extent.from(at).and_then(|rest| Extent::new(rest.start(), page_bytes)) {
+    while let Some(page) = extent.starting_at(at).and_then(|rest| Extent::new(rest.start(), page_bytes)) {
         match platform.reserve_at(page) {
             Err(ReserveError::Occupied) => {}
             Err(error) => return Err(Breach::of("Occupied where something is").at(page).refused(error)),

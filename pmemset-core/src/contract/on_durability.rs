@@ -57,7 +57,7 @@ pub fn sync_takes_any_page<P: Platform, S: Source<Space = P::Space> + ?Sized>(pl
     let mapping = bed.map(1, 2)?;
     mapping.store(31);
     let last = mapping.extent.end().saturating_sub(platform.page_size_bytes());
-    for range in [Some(mapping.extent), mapping.extent.from(last)].into_iter().flatten() {
+    for range in [Some(mapping.extent), mapping.extent.starting_at(last)].into_iter().flatten() {
         sync(source, &mapping, range)?;
     }
     mapping.holds(31)?;
@@ -75,7 +75,8 @@ pub fn sync_changes_no_other_bytes<P: Platform, S: Source<Space = P::Space> + ?S
     mapping.store(33);
     let page_bytes = platform.page_size_bytes();
     let last = mapping.extent.end().saturating_sub(page_bytes);
-    let pages = [mapping.extent.slice(bed.unit_bytes, page_bytes), mapping.extent.from(last), Some(mapping.extent)];
+    let pages =
+        [mapping.extent.slice(bed.unit_bytes, page_bytes), mapping.extent.starting_at(last), Some(mapping.extent)];
     for range in pages.into_iter().flatten() {
         sync(source, &mapping, range)?;
         mapping.holds(33)?;

@@ -101,7 +101,7 @@ pub fn reservation_is_refused_where_one_is<P: Platform>(platform: &P) -> Finding
     ensure_taken(platform, whole)?;
     reserved.release()?;
     let middle = whole.start().saturating_add(page_bytes.saturating_mul(2));
-    let (Some(low), Some(high)) = (whole.before(middle), whole.from(middle)) else { return KEPT };
+    let (Some(low), Some(high)) = (whole.ending_at(middle), whole.starting_at(middle)) else { return KEPT };
     for (taken, free) in [(low, high), (high, low)] {
         let taken = Reserved::at(platform, taken)?;
         match platform.reserve_at(whole) {

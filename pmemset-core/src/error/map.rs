@@ -2,10 +2,9 @@
 
 use core::fmt;
 
-use super::Errno;
-use crate::badblock::Untold;
+use crate::badblock::BadBlocksError;
 use crate::shutdown::Verdict;
-use crate::{Extent, Granularity, Span};
+use crate::{Errno, Extent, Granularity, Span};
 
 /// Why [`Source::map`](crate::Source::map) has failed, and what is in the window now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,7 +189,7 @@ pub enum MapError {
     /// The source's policy is [`Required`](crate::BadBlockPolicy::Required), and what is bad cannot be told.
     BadBlocksUnknown {
         /// Why not.
-        reason: Untold,
+        reason: BadBlocksError,
     },
 }
 

@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use super::{Errno, LookupError};
-use crate::Extent;
+use super::LookupError;
+use crate::{Errno, Extent};
 
 /// Why bytes of a set could not be stored, read or made durable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

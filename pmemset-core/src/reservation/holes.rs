@@ -168,11 +168,11 @@ impl<'m, P: Platform> Holes<'m, P> {
             && let Some(window) = self.window_at(left.start())
         {
             self.give_back(window.start());
-            for kept in [window.before(piece.start()), window.from(piece.end())].into_iter().flatten() {
+            for kept in [window.ending_at(piece.start()), window.starting_at(piece.end())].into_iter().flatten() {
                 let claimed = self.claim_at(kept);
                 debug_assert!(claimed.is_ok(), "it was claimed a moment ago, and there was room for it");
             }
-            rest = left.from(window.end());
+            rest = left.starting_at(window.end());
         }
         Ok(())
     }

@@ -21,9 +21,9 @@ use holes::{Hole, Holes, WEIGHTS};
 /// Memory for the books of a reservation with room for `M` segments, 1 to 65,536; all bytes are zero while it is not in
 /// use. A slab is for one reservation at a time. Takes 36 bytes a segment on a 64-bit processor.
 #[derive(Debug)]
-pub struct Slab<const M: usize>(table::Slab<Hole, M>);
+pub struct ReservationSlab<const M: usize>(table::Slab<Hole, M>);
 
-impl<const M: usize> Slab<M> {
+impl<const M: usize> ReservationSlab<M> {
     /// Returns memory that is not in use.
     #[must_use]
     pub const fn new() -> Self {
@@ -31,7 +31,7 @@ impl<const M: usize> Slab<M> {
     }
 }
 
-impl<const M: usize> Default for Slab<M> {
+impl<const M: usize> Default for ReservationSlab<M> {
     fn default() -> Self {
         Self::new()
     }
@@ -126,7 +126,7 @@ impl<'m, P: Platform> Reservation<'m, P> {
     pub fn new<const M: usize>(
         platform: P,
         length_bytes: usize,
-        slab: &'m mut Slab<M>,
+        slab: &'m mut ReservationSlab<M>,
     ) -> Result<Self, ReservationError> {
         const { assert!(M <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
         let extent = reserved(&platform, length_bytes)?;
@@ -152,7 +152,11 @@ impl<'m, P: Platform> Reservation<'m, P> {
     /// - [`ReservationError::AddressUnaligned`], [`ReservationError::LengthUnaligned`]: not on page boundaries.
     /// - [`ReservationError::Occupied`]: something is there already.
     /// - [`ReservationError::AddressSpace`]: the platform refused.
-    pub fn at<const M: usize>(platform: P, window: Extent, slab: &'m mut Slab<M>) -> Result<Self, ReservationError> {
+    pub fn at<const M: usize>(
+        platform: P,
+        window: Extent,
+        slab: &'m mut ReservationSlab<M>,
+    ) -> Result<Self, ReservationError> {
         const { assert!(M <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
         reserved_at(&platform, window)?;
         Ok(Self::holding(platform, window, Holes::over(window, slab.0.lend(), M)))

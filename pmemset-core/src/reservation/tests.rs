@@ -131,7 +131,7 @@ impl Model {
         let pages = self.pages(piece);
         self.taken[pages].fill(false);
         let rests = |window: &Extent| match window.overlaps(piece) {
-            true => vec![window.before(piece.start()), window.from(piece.end())],
+            true => vec![window.ending_at(piece.start()), window.starting_at(piece.end())],
             false => vec![Some(*window)],
         };
         self.claimed = self.claimed.iter().flat_map(rests).flatten().collect();

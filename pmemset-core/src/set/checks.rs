@@ -1,8 +1,8 @@
 //! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each removal.
 
 use super::Set;
-use crate::badblock::{BadBlockPolicy, BadBlocks, Untold};
-use crate::cell::{Shutdown, Step};
+use crate::badblock::{BadBlockPolicy, BadBlocks, BadBlocksError};
+use crate::cell::{LiveRecordRef, Step};
 use crate::error::{MapError, RepairError};
 use crate::event::{Answer, Event, Observer};
 use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict};
@@ -19,7 +19,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     }
 
     #[inline(never)]
-    fn judge_by(&self, source: &S, shutdown: Shutdown<'_>) -> Result<(), MapError> {
+    fn judge_by(&self, source: &S, shutdown: LiveRecordRef<'_>) -> Result<(), MapError> {
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(|error| match error {
             DeviceError::Unsupported => MapError::ShutdownUnsupported,
@@ -45,7 +45,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Refuses bad blocks in what `growth` has added to `range`.
     pub(super) fn refuse_bad_growth(&self, source: &S, growth: Option<Growth>, range: Span) -> Result<(), MapError> {
-        let new = growth.and_then(|growth| range.from(growth.from_bytes));
+        let new = growth.and_then(|growth| range.starting_at(growth.from_bytes));
         new.map_or(Ok(()), |new| self.refuse_bad_blocks(source, new))
     }
 
@@ -69,7 +69,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     }
 
     #[inline(never)]
-    fn step_by(&self, source: &S, shutdown: Shutdown<'_>, step: Step) -> Answer {
+    fn step_by(&self, source: &S, shutdown: LiveRecordRef<'_>, step: Step) -> Answer {
         let mut record = ShutdownRecord::new();
         match shutdown.step(step, &mut record) {
             Some(sequence) => self.publish(source, &record, sequence),
@@ -90,7 +90,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         loop {
             let segment = self.books.read().segment_from(at);
             let Some(segment) = segment else { return worst };
-            if let Some(state) = shutdown_of(&segment.source).and_then(Shutdown::part_state) {
+            if let Some(state) = shutdown_of(&segment.source).and_then(LiveRecordRef::part_state) {
                 worst = Some(worst.map_or(state, |other: PartState| other.worse(state)));
             }
             at = segment.extent.end();
@@ -145,10 +145,10 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                     }
                 }
             }
-            rest = match asked.from(end) {
+            rest = match asked.starting_at(end) {
                 _ if !more => None,
                 rest if end > asked.start() => rest,
-                _ => return Err(MapError::BadBlocksUnknown { reason: Untold::Failed(Errno::RANGE) }),
+                _ => return Err(MapError::BadBlocksUnknown { reason: BadBlocksError::Failed(Errno::RANGE) }),
             };
         }
         if seen { self.refuse_what_is_left(source, range) } else { Ok(()) }
@@ -173,7 +173,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
 /// Returns the live shutdown record of a source that has one.
 #[inline]
-pub(super) fn shutdown_of<S: Source>(source: &S) -> Option<Shutdown<'_>> {
+pub(super) fn shutdown_of<S: Source>(source: &S) -> Option<LiveRecordRef<'_>> {
     source.health()?.shutdown()
 }
 

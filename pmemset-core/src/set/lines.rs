@@ -21,7 +21,7 @@ impl<'r> Runs<'r> {
     /// Returns the lowest units, from `from` on, that one of the ranges touches.
     fn lowest(&mut self, from: usize) -> Option<Extent> {
         let unit_bytes = self.unit_bytes;
-        let rest = move |range: &Extent| range.align_outward(unit_bytes).unwrap_or(*range).from(from);
+        let rest = move |range: &Extent| range.align_outward(unit_bytes).unwrap_or(*range).starting_at(from);
         if !self.ascending {
             return self.ranges.iter().filter_map(rest).min_by_key(|range| range.start());
         }

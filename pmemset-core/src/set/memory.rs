@@ -31,7 +31,7 @@ fn pointer(address: usize) -> *mut u8 {
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Stores `bytes` from `dest` on (`pmemset_memcpy`); they are durable when it returns.
     ///
-    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Copy`](Event::Copy) before and, unless the flags say not to
+    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Write`](Event::Write) before and, unless the flags say not to
     /// wait or not to flush, [`Drain`](Event::Drain) after.
     ///
     /// Looks the destination up under the read lock; [`Part::write`] does without.
@@ -60,7 +60,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Copies the bytes at the addresses `source` to `dest` on, which may overlap (`pmemset_memmove`).
     ///
-    /// Otherwise like [`write_with`](Self::write_with); tells [`Move`](Event::Move) before.
+    /// Otherwise like [`write_with`](Self::write_with); tells [`CopyWithin`](Event::CopyWithin) before.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Fills `length_bytes` bytes from `dest` on with `value`, by default durably (`pmemset_memset`).
     ///
-    /// Otherwise like [`write_with`](Self::write_with); tells [`Set`](Event::Set) before.
+    /// Otherwise like [`write_with`](Self::write_with); tells [`Fill`](Event::Fill) before.
     ///
     /// # Errors
     ///
@@ -311,7 +311,7 @@ impl<R: SetRef> Part<R> {
     fn write_piece(&self, range: Extent, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.owner();
         if set.listens() {
-            set.tell(&Event::Copy { dest: range, bytes, flags });
+            set.tell(&Event::Write { dest: range, bytes, flags });
         }
         self.store(range, flags, move |dest, kind| {
             // SAFETY: the range is pinned, and as long as the slice.
@@ -323,7 +323,7 @@ impl<R: SetRef> Part<R> {
     fn fill_piece(&self, range: Extent, value: u8, flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.owner();
         if set.listens() {
-            set.tell(&Event::Set { dest: range, value, flags });
+            set.tell(&Event::Fill { dest: range, value, flags });
         }
         self.store(range, flags, move |dest, kind| {
             // SAFETY: the range is pinned.
@@ -334,7 +334,7 @@ impl<R: SetRef> Part<R> {
     /// Copies to `dest` from `source`, which is as long; both are pinned.
     fn move_piece(&self, dest: Extent, source: Extent, flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.owner();
-        set.tell(&Event::Move { dest, source, flags });
+        set.tell(&Event::CopyWithin { dest, source, flags });
         self.store(dest, flags, |dest, kind| {
             let from = pointer(source.start()).cast_const();
             // SAFETY: both ranges are pinned, and of one length.

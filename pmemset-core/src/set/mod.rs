@@ -213,7 +213,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for 
             drop(Telling::new(self, books, farewell));
             rest = match result {
                 // It stays mapped, and its address space is not given back either; what lies above it goes.
-                Err(RemoveError::Unmap { segment, .. }) => range.from(segment.end()),
+                Err(RemoveError::Unmap { segment, .. }) => range.starting_at(segment.end()),
                 _ => None,
             };
         }

@@ -336,7 +336,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 return Ok(());
             }
         };
-        if let Some(pinned) = range.before(at) {
+        if let Some(pinned) = range.ending_at(at) {
             self.unpin_each(books, pinned);
         }
         Err(refused)
@@ -353,7 +353,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 return;
             };
             self.pins.unpin(segment.slot, Pinned::Segment);
-            rest = left.from(segment.extent.end());
+            rest = left.starting_at(segment.extent.end());
         }
     }
 }

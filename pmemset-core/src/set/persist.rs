@@ -7,9 +7,9 @@ use super::handle::{Operations, SetRef};
 use super::lines::Runs;
 use super::memory::called;
 use super::part::Part;
-use crate::error::{DeepFlushError, Errno, PersistError};
+use crate::error::{DeepFlushError, PersistError};
 use crate::event::{Event, Observer};
-use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Platform, Source};
+use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Platform, Source};
 
 /// Returns the range; `None` where it is empty.
 pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Extent>, PersistError> {
@@ -325,7 +325,7 @@ impl<R: SetRef> Part<R> {
                 return Err(PersistError::NotMapped { address: left.start() }.into());
             };
             each(&segment, piece)?;
-            rest = left.from(piece.end());
+            rest = left.starting_at(piece.end());
         }
         Ok(())
     }

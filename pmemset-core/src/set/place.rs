@@ -262,7 +262,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             let announced = (goes_whole && !told).then_some(part);
             let spare_bytes = books.strike(&place, extent.end() == part.end(), announced, farewell).unwrap_or(0);
             self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes)));
-            next = range.from(extent.end()).and_then(|rest| books.find_from(rest.start()));
+            next = range.starting_at(extent.end()).and_then(|rest| books.find_from(rest.start()));
         }
         Ok(())
     }
@@ -279,7 +279,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
 /// Returns the rest of `window`, the first `spare_bytes` bytes of which are the set's.
 fn missing(window: Extent, spare_bytes: usize) -> Option<Extent> {
-    window.from(window.start().saturating_add(spare_bytes))
+    window.starting_at(window.start().saturating_add(spare_bytes))
 }
 
 const fn refused(request: &Request, error: ReserveError) -> MapError {

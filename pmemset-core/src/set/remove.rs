@@ -83,7 +83,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             let books = self.books.write();
             // Another thread may have made a whole part longer meanwhile.
             let now = if part.is_whole() { books.part_at(part.extent().start()) } else { None };
-            match now.and_then(|now| now.extent.from(rest.end())) {
+            match now.and_then(|now| now.extent.starting_at(rest.end())) {
                 None => return self.take_out(books, part, true),
                 Some(more) => rest = more,
             }
@@ -146,7 +146,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let left = books.entry_from(range.start()).filter(|left| left.extent.overlaps(range));
         let kept = match (result, left) {
             (Err(error), Some(left)) => {
-                let rest = range.from(left.extent.start()).unwrap_or(range);
+                let rest = range.starting_at(left.extent.start()).unwrap_or(range);
                 self.set_uses(&books, rest, part.held(), 1);
                 let held = match part.held() {
                     Held::Part(_) => Held::Part(left.slot),
@@ -175,7 +175,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 return self.pins.set(segment.slot, Pinned::Part, count);
             }
             self.pins.set(segment.slot, Pinned::Segment, count);
-            rest = left.from(segment.extent.end());
+            rest = left.starting_at(segment.extent.end());
         }
     }
 
@@ -188,7 +188,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// # Errors
     ///
-    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`],
+    /// - [`RemoveError::OutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`],
     ///   [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
     ///   what has gone then, not of the range as it was given.
@@ -216,7 +216,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// # Errors
     ///
-    /// - [`RemoveError::RangeOutOfRange`], [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
+    /// - [`RemoveError::OutOfRange`], [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is gone, the rest is not.
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
@@ -254,7 +254,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
                 return Err(RemoveError::InUse { segment: segment.extent });
             }
-            rest = left.from(segment.extent.end());
+            rest = left.starting_at(segment.extent.end());
         }
         Ok(())
     }
@@ -266,7 +266,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             let segment = self.books.read().segment_from(left.start());
             let Some(segment) = segment.filter(|segment| segment.extent.overlaps(left)) else { break };
             let extent = segment.extent;
-            rest = left.from(extent.end());
+            rest = left.starting_at(extent.end());
             // Held, it cannot go; but it may have gone before, and another one be there.
             let held = match self.pin(extent) {
                 Ok(held) => held,
@@ -291,7 +291,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 return Err(RemoveError::DeepFlush { segment: left, cause: Errno::FAULT });
             };
             self.deep_flush_whole(&segment, pinned.granularity())?;
-            rest = left.from(segment.extent.end());
+            rest = left.starting_at(segment.extent.end());
         }
         Ok(())
     }
@@ -326,7 +326,7 @@ fn removed_by(result: Result<(), RemoveError>, whole: Option<Extent>) -> Option<
 /// Returns the range; `None` where it is empty.
 fn range_of(address: usize, length_bytes: usize) -> Result<Option<Extent>, RemoveError> {
     match Extent::new(address, length_bytes) {
-        None if length_bytes > 0 => Err(RemoveError::RangeOutOfRange { address, length_bytes }),
+        None if length_bytes > 0 => Err(RemoveError::OutOfRange { address, length_bytes }),
         range => Ok(range),
     }
 }

@@ -20,8 +20,8 @@ fn id(text: &[u8]) -> DeviceId {
 }
 
 /// A record as the C library's compiler lays it out on x86-64.
-fn c_bytes(text: &[u8], count: u64, references: i32) -> [u8; RECORD_BYTES] {
-    let mut bytes = [0; RECORD_BYTES];
+fn c_bytes(text: &[u8], count: u64, references: i32) -> [u8; ShutdownRecord::BYTES] {
+    let mut bytes = [0; ShutdownRecord::BYTES];
     bytes[..text.len()].copy_from_slice(text);
     bytes[520..528].copy_from_slice(&count.to_le_bytes());
     bytes[528..532].copy_from_slice(&references.to_le_bytes());
@@ -40,7 +40,7 @@ fn layout_is_the_c_librarys() {
     let bytes = record.to_bytes();
     assert_eq!(bytes, c_bytes(b"8089-a2-1834-00001234", 0x0102_0304_0506_0708, -2));
     assert_eq!(&bytes[520..532], [8, 7, 6, 5, 4, 3, 2, 1, 0xfe, 0xff, 0xff, 0xff]);
-    assert_eq!(ShutdownRecord::new().to_bytes(), [0; RECORD_BYTES]);
+    assert_eq!(ShutdownRecord::new().to_bytes(), [0; ShutdownRecord::BYTES]);
 }
 
 #[test]
@@ -54,8 +54,8 @@ fn ids_of_511_bytes_fit_and_no_more() {
     two.push(b"y").unwrap();
     let record = ShutdownRecord::of(&two, 7);
     assert_eq!(record.device_id(), two.as_bytes());
-    assert!(!evaluate(&record, 0, &two, 7).id_changed);
-    assert!(evaluate(&record, 0, &id(&[b'x'; 510]), 7).id_changed);
+    assert!(!record.judge(0, &two, 7).id_changed);
+    assert!(record.judge(0, &id(&[b'x'; 510]), 7).id_changed);
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn id_without_an_end_is_no_devices() {
     let mut bytes = c_bytes(&[b'x'; 513], 7, 0);
     bytes[513..520].fill(0xee);
     let record = ShutdownRecord::from_bytes(&bytes);
-    assert!(evaluate(&record, 0, &id(&[b'x'; 511]), 7).id_changed);
+    assert!(record.judge(0, &id(&[b'x'; 511]), 7).id_changed);
     assert_eq!(record.to_bytes()[..513], bytes[..513]);
     assert_eq!(record.to_bytes()[513..520], [0; 7]);
 }
@@ -100,7 +100,7 @@ fn truth_table_is_complete() {
                     for same_count in *same_count {
                         let record = record(if *same_id { b"me" } else { b"other" }, 5, *references);
                         let current = if *same_count { 5 } else { 4 };
-                        let verdict = evaluate(&record, *mapped, &id(b"me"), current);
+                        let verdict = record.judge(*mapped, &id(b"me"), current);
                         assert_eq!(verdict.state, *state, "{record:?}, {mapped} mapped");
                         assert_eq!((verdict.stored_count, verdict.current_count), (5, current));
                         assert_eq!((verdict.id_changed, verdict.references), (!same_id, *references));
@@ -132,8 +132,8 @@ fn states_have_bits_and_an_order() {
 
 proptest! {
     #[test]
-    fn bytes_are_kept_but_for_the_padding(bytes in prop::collection::vec(any::<u8>(), RECORD_BYTES)) {
-        let mut bytes: [u8; RECORD_BYTES] = bytes.try_into().unwrap();
+    fn bytes_are_kept_but_for_the_padding(bytes in prop::collection::vec(any::<u8>(), ShutdownRecord::BYTES)) {
+        let mut bytes: [u8; ShutdownRecord::BYTES] = bytes.try_into().unwrap();
         let record = ShutdownRecord::from_bytes(&bytes);
         bytes[513..520].fill(0);
         bytes[532..].fill(0);
@@ -142,9 +142,9 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_have_a_state(bytes in prop::collection::vec(any::<u8>(), RECORD_BYTES), mapped: u32, count: u64) {
+    fn any_bytes_have_a_state(bytes in prop::collection::vec(any::<u8>(), ShutdownRecord::BYTES), mapped: u32, count: u64) {
         let record = ShutdownRecord::from_bytes(&bytes.try_into().unwrap());
-        let verdict = evaluate(&record, mapped, &id(b"8089"), count);
+        let verdict = record.judge(mapped, &id(b"8089"), count);
         prop_assert_eq!(verdict.state == PartState::Indeterminate, record.references() != 0);
     }
 }

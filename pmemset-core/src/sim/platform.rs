@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
 use super::{Call, Hint, Machine, Page, SimSpace, State};
-use crate::arch::{self, Cpu, StoreKind};
+use crate::arch::{Cpu, StoreKind};
 use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform};
 
@@ -123,7 +123,7 @@ unsafe impl Platform for SimPlatform {
             self.lend(range);
         }
         // SAFETY: the caller promises both ranges.
-        unsafe { arch::read(&Cpu::NONE, dest, source, length_bytes) }
+        unsafe { Cpu::NONE.read(dest, source, length_bytes) }
     }
 
     fn lend(&self, range: Extent) {
@@ -138,7 +138,7 @@ unsafe impl Platform for SimPlatform {
         let byte = |at| unsafe { source.wrapping_add(at).read() };
         self.stored(Call::Copy, Extent::new(dest.addr(), length_bytes), kind, byte, || {
             // SAFETY: the caller promises both ranges.
-            unsafe { arch::copy(&Cpu::NONE, dest, source, length_bytes, StoreKind::Cached) }
+            unsafe { Cpu::NONE.copy(dest, source, length_bytes, StoreKind::Cached) }
         });
     }
 
@@ -150,7 +150,7 @@ unsafe impl Platform for SimPlatform {
             |_| value,
             || {
                 // SAFETY: the caller promises the range.
-                unsafe { arch::fill(&Cpu::NONE, dest, value, length_bytes, StoreKind::Cached) }
+                unsafe { Cpu::NONE.fill(dest, value, length_bytes, StoreKind::Cached) }
             },
         );
     }

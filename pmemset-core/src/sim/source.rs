@@ -9,7 +9,7 @@ use super::medium::Image;
 use super::space::Memory;
 use super::{Call, Hardware, Machine, Page, SimSpace};
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
-use crate::cell::Shutdown;
+use crate::cell::LiveRecordRef;
 use crate::error::{MapFailure, PrepareError};
 use crate::shutdown::{DeviceError, DeviceId};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
@@ -375,7 +375,7 @@ unsafe impl Source for SimSource {
 }
 
 impl Health for SimSource {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
 
@@ -415,8 +415,8 @@ impl Health for SimSource {
                 Some(cleared) => {
                     let zeroes = [0].repeat(cleared.length_bytes() as usize);
                     self.overwrite(&mut state, Call::ClearBadBlock, cleared.start() as usize, &zeroes);
-                    state.sources[self.index].bad.extend(bad.before(cleared.start()));
-                    state.sources[self.index].bad.extend(bad.from(cleared.end()));
+                    state.sources[self.index].bad.extend(bad.ending_at(cleared.start()));
+                    state.sources[self.index].bad.extend(bad.starting_at(cleared.end()));
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::panic::catch_unwind;
 use std::process::ExitCode;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use pmemset_core::sim::Random;
+use pmemset_core::support::Random;
 
 /// A fuzzer's name, and what it does with a generator; it fails by panicking.
 pub(crate) type Fuzzer = (&'static str, fn(&mut Random));

@@ -1,10 +1,11 @@
 //! What the core's fuzzers do with the choices of a generator: seeded ones by `cargo xtask fuzz`, bytes by `cargo fuzz`.
 #![allow(unsafe_code, reason = "stores to simulated memory")]
 
-use pmemset_core::badblock::{BadBlocks, Collector, check_bounds, in_extent};
-use pmemset_core::shutdown::{DeviceId, PartState, PartStates, evaluate};
-use pmemset_core::sim::{Explore, Fault, Hardware, Machine, Medium, Random};
-use pmemset_core::{Extent, Granularity, Platform, ShutdownRecord, Source, Span};
+use pmemset_core::sim::{Explore, Fault, Hardware, Machine, Medium};
+use pmemset_core::support::{Collector, Random, check_bounds, in_extent};
+use pmemset_core::{
+    BadBlocks, DeviceId, Extent, Granularity, PartState, PartStates, Platform, ShutdownRecord, Source, Span,
+};
 
 use crate::world::{Ground, Op, Plan, World, random_op};
 
@@ -124,7 +125,7 @@ pub(crate) fn records(random: &mut Random) {
     let mut id = DeviceId::new();
     id.push(random.of(&ids)).unwrap();
     let (count, mapped) = (random.of(&[0, 1, 255]), random.of(&[0, 1]));
-    let verdict = evaluate(&record, mapped, &id, count);
+    let verdict = record.judge(mapped, &id, count);
     let same = record.device_id() == id.as_bytes() && record.unsafe_shutdowns() == count;
     match verdict.state {
         PartState::Ok => assert!(record.references() == 0 || (same && record.references() < 0)),

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use pmemset_core::error::{MapError, RemoveError};
-use pmemset_core::event::from_fn;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::PartState;
-use pmemset_core::sim::{Call, Fault, Hardware, Machine, Medium, Page, Random, SimPlatform, SimSource};
+use pmemset_core::observer::from_fn;
+use pmemset_core::sim::{Call, Fault, Hardware, Machine, Medium, Page, SimPlatform, SimSource};
+use pmemset_core::support::Random;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Extent, Granularity, Health as _, MapConfig, Observer,
-    PartStates, Set, ShutdownRecord, Source, Span,
+    PartState, PartStates, Set, ShutdownRecord, Source, Span,
 };
 
 const PAGE: usize = 256;

@@ -1,13 +1,11 @@
 //! An adapter that forgets to pass something on.
 
-use pmemset_core::badblock::{ClearError, McsafeError};
-use pmemset_core::cell::Shutdown;
+use pmemset_core::error::{ClearError, DeviceError, McsafeError};
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::sim::{Hardware, Machine, Medium, SimSource, SimSpace};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, Checked, Errno, FailedWriteBack, Granularity, Health, ShutdownRecord, Source, Span,
-    forward_source,
+    BadBlockPolicy, BadBlocks, Checked, DeviceId, Errno, FailedWriteBack, Granularity, Health, LiveRecordRef,
+    ShutdownRecord, Source, Span, forward_source,
 };
 
 /// A source that knows all that a source can know, in memory that takes whole words only.
@@ -111,7 +109,7 @@ unsafe impl Source for Adapter<'_> {
 }
 
 impl Health for Adapter<'_> {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         if self.forgets(Lapse::Record) { None } else { self.inside().shutdown() }
     }
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {

@@ -6,13 +6,11 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::badblock::McsafeError;
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, ReserveError};
+use pmemset_core::error::{DeviceError, MapFailure, McsafeError, ReserveError};
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source, Span,
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Health, LiveRecordRef,
+    Platform, Source, Span,
 };
 
 pub(crate) const PAGE: usize = 512;
@@ -154,8 +152,8 @@ unsafe impl Platform for Board {
         // From the last piece down: a reservation may have been extended in place.
         while let Some(index) = taken.iter().position(|piece| piece.contains(end.wrapping_sub(1))) {
             let piece = taken.swap_remove(index);
-            taken.extend(piece.from(end));
-            taken.extend(piece.before(window.start()));
+            taken.extend(piece.starting_at(end));
+            taken.extend(piece.ending_at(window.start()));
             end = piece.start();
             if end <= window.start() {
                 return Ok(());
@@ -276,7 +274,7 @@ unsafe impl Source for Board {
 }
 
 impl Health for Board {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
     fn device(&self, _: &mut DeviceId) -> Result<u64, DeviceError> {

@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, PrepareError, ReserveError};
+use pmemset_core::error::{DeviceError, MapFailure, McsafeError, PrepareError, ReserveError};
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::sim::Random;
-use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
+use pmemset_core::support::Random;
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Growth, Health,
+    LiveRecordRef, Platform, Source, Span,
+};
 
 use super::board::{Board, PAGE};
 
@@ -146,7 +146,7 @@ unsafe impl Source for Liar<'_> {
 }
 
 impl Health for Liar<'_> {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
     fn bad_block_policy(&self) -> BadBlockPolicy {

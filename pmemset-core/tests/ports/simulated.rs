@@ -3,12 +3,12 @@
 use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use pmemset_core::arch::{Cpu, StoreKind};
-use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, McsafeError};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, PrepareError, ReserveError};
-use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::error::{DeviceError, MapFailure, McsafeError, PrepareError, ReserveError};
 use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource, SimSpace};
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Growth, Health, Platform, Source, Span, forward_source};
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, Granularity, Growth, Health, LiveRecordRef,
+    Platform, Source, Span, forward_source,
+};
 
 /// What a port does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -268,7 +268,7 @@ unsafe impl Source for Port {
 }
 
 impl Health for Port {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
     fn bad_block_policy(&self) -> BadBlockPolicy {

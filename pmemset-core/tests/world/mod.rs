@@ -7,8 +7,9 @@ mod place;
 use std::sync::{Mutex, PoisonError};
 
 use pmemset_core::error::{MapError, RemoveError};
-use pmemset_core::event::from_fn;
-use pmemset_core::sim::{Hardware, Machine, Medium, Page, Random, SimPlatform, SimSource};
+use pmemset_core::observer::from_fn;
+use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource};
+use pmemset_core::support::Random;
 use pmemset_core::{
     Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Part, Reservation, Set, Source,
 };

@@ -134,24 +134,27 @@ fn blocks_are_rounded_to_what_can_be_cleared() {
 #[test]
 fn not_knowing_is_told_apart() {
     let unknown = |tree: &Tree, reason| assert_eq!(listed(tree, WHOLE, None).0, BadBlocks::Unknown(reason));
-    unknown(&Tree::hmem(), Untold::NoRegion);
+    unknown(&Tree::hmem(), BadBlocksError::NoRegion);
     // Linux does not ask CXL for its list of poison, and nothing else would fill the region's.
-    unknown(&Tree::on_bus("devices/platform/ACPI0017:00/root0/nvdimm-bridge0/ndbus0", "CXL"), Untold::Unsupported);
-    unknown(&Tree::on_bus(ACPI, "e820"), Untold::Unsupported);
-    unknown(&Tree::nfit().without(&format!("{ACPI}/provider")), Untold::Failed(Errno::NOENT));
+    unknown(
+        &Tree::on_bus("devices/platform/ACPI0017:00/root0/nvdimm-bridge0/ndbus0", "CXL"),
+        BadBlocksError::Unsupported,
+    );
+    unknown(&Tree::on_bus(ACPI, "e820"), BadBlocksError::Unsupported);
+    unknown(&Tree::nfit().without(&format!("{ACPI}/provider")), BadBlocksError::Failed(Errno::NOENT));
     let file = format!("{ACPI}/region0/badblocks");
-    unknown(&Tree::nfit().without(&file), Untold::Failed(Errno::NOENT));
-    unknown(&Tree::nfit().file(&file, "8 x\n"), Untold::Failed(Errno::INVAL));
-    unknown(&Tree::nfit().own("resource", "0x0\n"), Untold::NoBounds(Errno::ACCES));
-    unknown(&Tree::nfit().file(&format!("{ACPI}/region0/resource"), "0x0\n"), Untold::NoBounds(Errno::INVAL));
-    unknown(&Tree::nfit().own("resource", "0x300000000\n"), Untold::NoBounds(Errno::INVAL));
+    unknown(&Tree::nfit().without(&file), BadBlocksError::Failed(Errno::NOENT));
+    unknown(&Tree::nfit().file(&file, "8 x\n"), BadBlocksError::Failed(Errno::INVAL));
+    unknown(&Tree::nfit().own("resource", "0x0\n"), BadBlocksError::NoBounds(Errno::ACCES));
+    unknown(&Tree::nfit().file(&format!("{ACPI}/region0/resource"), "0x0\n"), BadBlocksError::NoBounds(Errno::INVAL));
+    unknown(&Tree::nfit().own("resource", "0x300000000\n"), BadBlocksError::NoBounds(Errno::INVAL));
     // A list that the kernel has cut off: what is there counts, and an empty part of it proves nothing.
     let line = format!("{} 1\n", DATA + 8);
     let cut = Tree::nfit().file(&file, &line.repeat(4096)[..4095]);
     let mut blocks = [WHOLE; 4];
     let device = cut.find().unwrap();
     assert_eq!(list(&device, WHOLE, &mut blocks), BadBlocks::Listed { count: 1, more: true });
-    assert_eq!(list(&device, span(MIB, MIB), &mut blocks), BadBlocks::Unknown(Untold::Failed(Errno::RANGE)));
+    assert_eq!(list(&device, span(MIB, MIB), &mut blocks), BadBlocks::Unknown(BadBlocksError::Failed(Errno::RANGE)));
 }
 
 #[test]
@@ -268,9 +271,9 @@ fn a_bus_that_cannot_clear_says_so() {
         Err(ClearError::Unsupported),
         "none is bad"
     );
-    assert_eq!(refused(&Tree::hmem()), Err(ClearError::Unknown(Untold::NoRegion)));
+    assert_eq!(refused(&Tree::hmem()), Err(ClearError::Unknown(BadBlocksError::NoRegion)));
     let unknown = Tree::nfit().own("resource", "0x0\n");
-    assert_eq!(refused(&unknown), Err(ClearError::Unknown(Untold::NoBounds(Errno::ACCES))));
+    assert_eq!(refused(&unknown), Err(ClearError::Unknown(BadBlocksError::NoBounds(Errno::ACCES))));
     // The tree's bus has a number that no node of this machine has.
     let other = bad().file(&format!("{ACPI}/nd/ndctl0/dev"), "4095:1048575\n");
     assert!(matches!(refused(&other), Err(ClearError::Failed(Errno::NOENT | Errno::NODEV | Errno::ACCES))));

@@ -4,9 +4,8 @@ use std::format;
 use std::vec;
 use std::vec::Vec;
 
-use pmemset_core::badblock::McsafeError;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{Errno, Health as _};
+use pmemset_core::error::{DeviceError, McsafeError};
+use pmemset_core::{DeviceId, Errno, Health as _};
 
 use super::alone;
 use super::sources::address_space;

@@ -4,12 +4,10 @@
 use std::format;
 use std::vec::Vec;
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
-use pmemset_core::error::MapError;
-use pmemset_core::error::ReserveError;
+use pmemset_core::error::{ClearError, MapError, McsafeError, ReserveError};
 use pmemset_core::{
-    Coalescing, Config, DeepFlush, Errno, Extent, Granularity, Health as _, MapConfig, Platform as _, Reservation, Set,
-    Source, Span, contract,
+    BadBlocks, Coalescing, Config, DeepFlush, Errno, Extent, Granularity, Health as _, MapConfig, Platform as _,
+    Reservation, Set, Source, Span, contract,
 };
 use pmemset_linux::{Linux, Process};
 

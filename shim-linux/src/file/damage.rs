@@ -1,7 +1,8 @@
 //! Files on broken memory: listing and clearing their bad blocks, and copies that survive them.
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError, Untold, check_bounds};
-use pmemset_core::{Errno, Span};
+use pmemset_core::error::{BadBlocksError, ClearError, McsafeError};
+use pmemset_core::support::check_bounds;
+use pmemset_core::{BadBlocks, Errno, Span};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{self, Dev, OFlags};
 use rustix::io;
@@ -33,7 +34,7 @@ fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span
     };
     match ioctl::is_elsewhere(fd) {
         Ok(false) => {}
-        Ok(true) => return BadBlocks::Unknown(Untold::Unsupported),
+        Ok(true) => return BadBlocks::Unknown(BadBlocksError::Unsupported),
         Err(cause) => return BadBlocks::Unknown(cause.into()),
     }
     extents::bad_blocks(&mut fd, &pieces, range, auxv::page_size_bytes() as u64, blocks)
@@ -73,7 +74,8 @@ pub(crate) fn clear(
                 clear_page(fd, at, zeros)?;
             }
         }
-        rest = bad.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.from(last.end()));
+        rest =
+            bad.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.starting_at(last.end()));
     }
     if let Err(cause) = fs::fdatasync(fd).map_err(errno) {
         lost(cause);

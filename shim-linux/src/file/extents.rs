@@ -1,6 +1,7 @@
 //! Where the bytes of a file are on its block device, and which of them a list of bad blocks means.
 
-use pmemset_core::badblock::{Collector, Untold, in_extent};
+use pmemset_core::error::BadBlocksError;
+use pmemset_core::support::{Collector, in_extent};
 use pmemset_core::{BadBlocks, Errno, Span};
 use rustix::fd::{AsFd, BorrowedFd};
 
@@ -62,7 +63,7 @@ pub(crate) fn bad_blocks(
             Ok(print) => before = Some(print),
         }
     }
-    BadBlocks::Unknown(Untold::Failed(Errno::AGAIN))
+    BadBlocks::Unknown(BadBlocksError::Failed(Errno::AGAIN))
 }
 
 /// Returns whether a block of the device itself is listed at all.
@@ -102,7 +103,7 @@ fn one_pass(
                 if end <= asked.start() {
                     return Err(Errno::INVAL);
                 }
-                asked.from(end)
+                asked.starting_at(end)
             }
         };
     }

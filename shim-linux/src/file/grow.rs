@@ -179,7 +179,7 @@ impl Length {
         let result = match result {
             Err(io::Errno::OPNOTSUPP | io::Errno::NOSYS) => {
                 self.cannot_allocate.store(true, Ordering::Relaxed);
-                match range.from(length_bytes) {
+                match range.starting_at(length_bytes) {
                     Some(new) => write_zeros(fd, new),
                     None => Ok(()),
                 }
@@ -252,7 +252,7 @@ fn in_pieces(range: Span, mut step: impl FnMut(Span) -> io::Result<u64>) -> io::
         match step(piece) {
             Ok(0) => return Err(io::Errno::IO),
             Ok(done_bytes) => {
-                rest = left.from(left.start().saturating_add(done_bytes));
+                rest = left.starting_at(left.start().saturating_add(done_bytes));
                 interrupted = 0;
             }
             Err(io::Errno::INTR) if interrupted < PATIENCE => {

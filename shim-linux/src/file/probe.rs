@@ -114,7 +114,7 @@ fn judge(region: Option<&Region>, pieces: impl FnOnce() -> Option<Pieces>) -> Re
 mod tests {
     use std::format;
 
-    use pmemset_core::badblock::Untold;
+    use pmemset_core::error::BadBlocksError;
 
     use super::*;
     use crate::tree::{BUS, Tree, table};
@@ -187,7 +187,7 @@ mod tests {
         // Why bad blocks cannot be told there.
         let tree = vouching().with_mapped(0, 4096);
         let why = |cause| tree.open().pieces_with(MAPPED, &mut |_, _| Err(cause)).unwrap_err().untold();
-        assert_eq!(why(Errno::ACCES), Untold::NoBounds(Errno::ACCES));
-        assert_eq!(tree.open().pieces(1 << 8).unwrap_err().untold(), Untold::NoRegion);
+        assert_eq!(why(Errno::ACCES), BadBlocksError::NoBounds(Errno::ACCES));
+        assert_eq!(tree.open().pieces(1 << 8).unwrap_err().untold(), BadBlocksError::NoRegion);
     }
 }

@@ -3,11 +3,11 @@
 
 use core::fmt;
 
-use pmemset_core::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::{MapFailure, PrepareError};
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
+use pmemset_core::error::{ClearError, DeviceError, MapFailure, McsafeError, PrepareError};
+use pmemset_core::{
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Growth, Health,
+    LiveRecordRef, Source, Span,
+};
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{Dev, Stat};
 use rustix::path::Arg;
@@ -309,7 +309,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
 
 impl<F: AsFd> Health for FileSource<F> {
     #[inline]
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
 

@@ -1,7 +1,7 @@
 //! Where the bytes of a block device are on disks of the nd bus: whole disks, partitions, and linear mappings of these.
 
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{Errno, Span};
+use pmemset_core::error::DeviceError;
+use pmemset_core::{DeviceId, Errno, Span};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 

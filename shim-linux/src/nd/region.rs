@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{DeepFlush, Errno, Span};
+use pmemset_core::error::DeviceError;
+use pmemset_core::{DeepFlush, DeviceId, Errno, Span};
 use rustix::fd::AsFd;
 use rustix::fs::{self, OFlags};
 use rustix::io;

@@ -4,7 +4,7 @@ use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::Errno;
-use pmemset_core::badblock::Untold;
+use pmemset_core::error::BadBlocksError;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 use rustix::io;
@@ -117,16 +117,18 @@ impl NdError {
     /// Returns why it keeps bad blocks from being told.
     #[must_use]
     #[inline(never)]
-    pub const fn untold(&self) -> Untold {
+    pub const fn untold(&self) -> BadBlocksError {
         use Attribute::{
             BlockDevice, CharacterDevice, Disk, Mapping1, Partition, Pieces, Region, Resource, Size, Start, Table,
         };
         let (Self::Unreadable { attribute, .. } | Self::Garbage { attribute } | Self::TooLong { attribute }) = *self;
         match (attribute, self.errno()) {
-            (BlockDevice | CharacterDevice | Region, Errno::NOENT) => Untold::NoRegion,
-            (Disk | Mapping1 | Partition | Pieces | Resource | Size | Start | Table, cause) => Untold::NoBounds(cause),
-            (_, Errno::OPNOTSUPP) => Untold::Unsupported,
-            (_, cause) => Untold::Failed(cause),
+            (BlockDevice | CharacterDevice | Region, Errno::NOENT) => BadBlocksError::NoRegion,
+            (Disk | Mapping1 | Partition | Pieces | Resource | Size | Start | Table, cause) => {
+                BadBlocksError::NoBounds(cause)
+            }
+            (_, Errno::OPNOTSUPP) => BadBlocksError::Unsupported,
+            (_, cause) => BadBlocksError::Failed(cause),
         }
     }
 }

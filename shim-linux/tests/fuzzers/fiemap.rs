@@ -3,7 +3,7 @@
 
 use std::thread_local;
 
-use pmemset_core::sim::Random;
+use pmemset_core::support::Random;
 use pmemset_core::{BadBlocks, Span};
 use pmemset_linux::internal::Pieces;
 use pmemset_linux::internal::fuzz::{Answer, bad_blocks};

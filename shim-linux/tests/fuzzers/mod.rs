@@ -5,7 +5,7 @@ mod fiemap;
 
 pub(crate) use fiemap::fiemap;
 use pmemset_core::Span;
-use pmemset_core::sim::Random;
+use pmemset_core::support::Random;
 use pmemset_linux::internal::parse::{self, BadBlockLines, Garbage};
 use pmemset_linux::internal::targets;
 use pmemset_linux::nd::PersistenceDomain;

@@ -9,7 +9,7 @@ mod set;
 use core::panic::PanicInfo;
 
 use pmemset_core::Extent;
-use pmemset_core::arch::{Cpu, Method, StoreKind, copy, copy_words, fill, fill_words};
+use pmemset_core::arch::{Cpu, Method, StoreKind};
 use process::{exit, say};
 
 const KINDS: [StoreKind; 2] = [StoreKind::Cached, StoreKind::Streaming];
@@ -42,10 +42,10 @@ impl Bench {
             self.model.copy_within(from..from + length_bytes, to);
             let (dest, source) = (self.base().wrapping_add(to), self.base().wrapping_add(from).cast_const());
             // SAFETY: both ranges lie in the array.
-            unsafe { copy(cpu, dest, source, length_bytes, kind) };
+            unsafe { cpu.copy(dest, source, length_bytes, kind) };
             self.model.copy_within(to..to + length_bytes, from);
             // SAFETY: both ranges, and the words around them, lie in the array.
-            unsafe { copy_words(cpu, source.cast_mut(), dest, length_bytes, kind) };
+            unsafe { cpu.storing_whole_words().copy(source.cast_mut(), dest, length_bytes, kind) };
         }
         cpu.fence();
         self.bytes == self.model
@@ -57,10 +57,10 @@ impl Bench {
             self.model[to..to + length_bytes].fill(value);
             let dest = self.base().wrapping_add(to);
             // SAFETY: the range lies in the array.
-            unsafe { fill(cpu, dest, value, length_bytes, kind) };
+            unsafe { cpu.fill(dest, value, length_bytes, kind) };
             self.model[to..to + length_bytes].fill(value ^ 1);
             // SAFETY: the range, and the words around it, lie in the array.
-            unsafe { fill_words(cpu, dest, value ^ 1, length_bytes, kind) };
+            unsafe { cpu.storing_whole_words().fill(dest, value ^ 1, length_bytes, kind) };
         }
         cpu.fence();
         self.bytes == self.model

@@ -19,7 +19,7 @@ mod world;
 
 // What `fake` finds at the root of the library.
 use bare::{Kernel, pci};
-use pmemset_core::sim::Random;
+use pmemset_core::support::Random;
 
 /// Runs the fuzzer `name` with choices that `bytes` spell.
 ///

@@ -8,7 +8,7 @@ use crate::support::progress;
 use crate::support::tally::{Tally, say};
 
 /// Core features that can be tested on the host; `defmt` needs a logger of the target's own.
-pub(crate) const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin,pmemset-core/critical-section";
+pub(crate) const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin-lock,pmemset-core/critical-section";
 
 /// Runs `cargo` with `arguments` and counts what its test programs report.
 ///

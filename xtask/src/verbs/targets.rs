@@ -11,7 +11,7 @@ use crate::support::toolchains::Compiler;
 pub(crate) struct Args {}
 
 /// Everything that makes sense on a processor with compare-and-swap.
-const FULL: &str = "spin,critical-section,defmt";
+const FULL: &str = "spin-lock,critical-section,defmt";
 /// What is left without: no lock that spins.
 const NO_SWAP: &str = "critical-section,defmt";
 

@@ -4,9 +4,9 @@
 use bare::flush_queue::Rings;
 use bare::nfit::{self, Nfit};
 use bare::{Kernel as _, Nvdimm, VirtioPmem};
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::sim::Random;
-use pmemset_core::{Extent, Source as _};
+use pmemset_core::error::DeviceError;
+use pmemset_core::support::Random;
+use pmemset_core::{DeviceId, Extent, Source as _};
 
 use crate::fake::{Disk, Ram};
 use crate::tables;

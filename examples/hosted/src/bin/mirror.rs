@@ -51,12 +51,12 @@ impl Mirror {
     fn repeat(&self, event: &Event<'_, Arc<FileSource>>) -> Result<(), PersistError> {
         match event {
             Event::PartAdd { part, .. } => self.base.store(part.start(), Ordering::Relaxed),
-            Event::Copy { dest, bytes, flags } => self.replica.write_with(self.offset(dest), bytes, *flags)?,
-            Event::Set { dest, value, flags } => {
+            Event::Write { dest, bytes, flags } => self.replica.write_with(self.offset(dest), bytes, *flags)?,
+            Event::Fill { dest, value, flags } => {
                 self.replica.fill(self.offset(dest), *value, dest.length_bytes(), *flags)?;
             }
             // Told before it happens, so the source still is what will be moved; overlapping ranges too.
-            Event::Move { dest, source, .. } => self.take_over(dest, source)?,
+            Event::CopyWithin { dest, source, .. } => self.take_over(dest, source)?,
             // Stores through a slice are seen when they are flushed.
             Event::Flush { range } => self.take_over(range, range)?,
             Event::Drain => self.replica.set().drain(),

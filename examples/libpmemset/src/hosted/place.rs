@@ -6,8 +6,8 @@ use core::ffi::c_void;
 
 use lock_api::Mutex;
 use pmemset_core::arch::{Cpu, StoreKind};
-use pmemset_core::error::ReserveError;
-use pmemset_core::{Errno, Extent, Platform, Reservation, ReservationError};
+use pmemset_core::error::{ReservationError, ReserveError};
+use pmemset_core::{Errno, Extent, Platform, Reservation};
 use pmemset_linux::{Linux, Process, StripedRwLock};
 use rustix_futex_sync::RawMutex;
 

@@ -5,12 +5,10 @@ use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use lock_api::{Mutex, RwLock};
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::shutdown::{DeviceError, DeviceId};
+use pmemset_core::error::{ClearError, DeviceError, McsafeError};
 use pmemset_core::{
-    BadBlockPolicy, Errno, Granularity, Health, PartState, ShutdownCell, ShutdownRecord, Source as _, Span,
-    forward_source,
+    BadBlockPolicy, BadBlocks, DeviceId, Errno, Granularity, Health, LiveRecord, LiveRecordRef, PartState,
+    ShutdownRecord, Source as _, Span, forward_source,
 };
 use pmemset_devdax::{AnyError, AnySource, DaxOptions, DaxSource};
 use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
@@ -36,7 +34,7 @@ pub struct Source {
     /// Whether its file may grow.
     grows: bool,
     pmem2: AtomicPtr<Pmem2Source>,
-    shutdown: RwLock<StripedRwLock, Option<&'static ShutdownCell<StripedRwLock>>>,
+    shutdown: RwLock<StripedRwLock, Option<&'static LiveRecord<StripedRwLock>>>,
     /// Where the state goes that each map call finds.
     state: AtomicPtr<c_int>,
     detects_bad_blocks: AtomicBool,
@@ -132,8 +130,8 @@ unsafe impl pmemset_core::Source for Source {
 }
 
 impl Health for Source {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
-        self.shutdown.read().map(ShutdownCell::handle)
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
+        self.shutdown.read().map(LiveRecord::handle)
     }
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         self.source.health().map_or(Err(DeviceError::Unsupported), |health| health.device(id))
@@ -309,7 +307,7 @@ pub(crate) fn attach(source: &Arc<Source>, record: ShutdownRecord, state: *mut c
     if Arc::strong_count(source) > 2 {
         return fail(code::EBUSY, "the source is mapped: give it a shutdown record before");
     }
-    let Some(cell) = heap::new_with(|_| ShutdownCell::new(record)) else {
+    let Some(cell) = heap::new_with(|_| LiveRecord::new(record)) else {
         return fail(code::ENOMEM, "out of memory");
     };
     source.state.store(state, Ordering::Release);

@@ -2,13 +2,11 @@
 
 use core::ffi::{c_char, c_int, c_uint, c_void};
 
-use pmemset_core::badblock::{BadBlocks, ClearError, McsafeError, Untold, check_bounds};
-use pmemset_core::cell::Shutdown;
-use pmemset_core::error::MapFailure;
-use pmemset_core::shutdown::{DEVICE_ID_MAX_BYTES, DeviceError, DeviceId};
+use pmemset_core::error::{BadBlocksError, ClearError, DeviceError, MapFailure, McsafeError};
+use pmemset_core::support::check_bounds;
 use pmemset_core::{
-    BadBlockPolicy, DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, PartState, Platform, ShutdownCell,
-    ShutdownRecord, Span,
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Health, LiveRecord,
+    LiveRecordRef, PartState, Platform, ShutdownRecord, Span,
 };
 
 use super::Pmem2Source;
@@ -38,7 +36,7 @@ struct Kept {
 
 #[derive(Clone, Copy)]
 struct Changing {
-    shutdown: Option<&'static ShutdownCell<Lock>>,
+    shutdown: Option<&'static LiveRecord<Lock>>,
     /// Where the state goes that each map call finds.
     state: *mut c_int,
     /// The number of the newest record that was told.
@@ -52,7 +50,7 @@ struct Changing {
 const PRIVATE_BYTES: usize = 8 * 8;
 const RECORD_BYTES: usize = 160 * 8;
 const _: () = assert!(size_of::<Kept>() <= PRIVATE_BYTES && align_of::<Kept>() == 8);
-const _: () = assert!(size_of::<ShutdownCell<Lock>>() <= RECORD_BYTES && align_of::<ShutdownCell<Lock>>() <= 8);
+const _: () = assert!(size_of::<LiveRecord<Lock>>() <= RECORD_BYTES && align_of::<LiveRecord<Lock>>() <= 8);
 
 // SAFETY: the pointers are the program's, which are passed on or written to under the lock.
 unsafe impl Send for Source {}
@@ -86,12 +84,12 @@ pub(crate) fn attach(source: &SourceHandle, record: ShutdownRecord, state: *mut 
     if changing.mapped > 0 {
         return code::EBUSY;
     }
-    let place: *mut ShutdownCell<Lock> = source.record.cast();
+    let place: *mut LiveRecord<Lock> = source.record.cast();
     if place.is_null() {
         return code::ENOMEM;
     }
     // SAFETY: the program's memory for this, as large and as aligned as the header asks.
-    unsafe { place.write(ShutdownCell::new(record)) };
+    unsafe { place.write(LiveRecord::new(record)) };
     // SAFETY: made just now; the program leaves it alone while the source is there.
     changing.shutdown = Some(unsafe { &*place });
     changing.state = state;
@@ -288,13 +286,13 @@ unsafe impl pmemset_core::Source for Source {
 }
 
 impl Health for Source {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
-        self.kept.changing.read().shutdown.map(ShutdownCell::handle)
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
+        self.kept.changing.read().shutdown.map(LiveRecord::handle)
     }
 
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         let device = table().and_then(|table| table.device).ok_or(DeviceError::Unsupported)?;
-        let mut text = [0_u8; DEVICE_ID_MAX_BYTES + 2];
+        let mut text = [0_u8; DeviceId::BYTES_MAX + 2];
         let mut count = 0;
         // SAFETY: the header says how long the text may be; both are writable.
         match result(unsafe { device(self, text.as_mut_ptr().cast::<c_char>(), &raw mut count) }) {
@@ -319,7 +317,7 @@ impl Health for Source {
         // SAFETY: there is room for as many as it is told.
         let number = unsafe { list(self, &raw const range, found.as_mut_ptr(), room) };
         let Ok(total) = usize::try_from(number) else {
-            return BadBlocks::Unknown(Untold::from(Errno::from_raw(number.wrapping_neg())));
+            return BadBlocks::Unknown(BadBlocksError::from(Errno::from_raw(number.wrapping_neg())));
         };
         let mut count = 0_usize;
         for (to, from) in blocks.iter_mut().zip(found.iter().take(total)) {

@@ -4,10 +4,10 @@ use super::fake::{Fake, PAGE};
 use super::memory::{Handle, Memory, Step};
 use super::shutdown::MemorySet;
 use super::{bytes, from_fn};
-use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Untold};
-use crate::error::{Errno, MapError};
+use crate::badblock::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError};
+use crate::error::MapError;
 use crate::lock::SpinRwLock;
-use crate::{Answer, Checked, Config, Event, Granularity, Health, MapConfig, Set, Source, Span};
+use crate::{Answer, Checked, Config, Errno, Event, Granularity, Health, MapConfig, Set, Source, Span};
 
 type Lock = SpinRwLock;
 
@@ -103,7 +103,7 @@ fn observer_clears_half_clears_or_refuses() {
 #[test]
 fn three_answers_three_policies() {
     let platform = Fake::default();
-    let unknown = Err(MapError::BadBlocksUnknown { reason: Untold::Failed(Errno::ACCES) });
+    let unknown = Err(MapError::BadBlocksUnknown { reason: BadBlocksError::Failed(Errno::ACCES) });
     for (policy, none, listed, untold) in [
         (BadBlockPolicy::Off, Ok(()), Ok(()), Ok(())),
         (BadBlockPolicy::IfKnown, Ok(()), Err(MapError::BadBlock { block: pages(9, 1) }), Ok(())),
@@ -128,7 +128,7 @@ fn list_that_goes_silent_after_clearing_refuses() {
         *source.source().unknown.lock().unwrap() = Some(Errno::IO);
         Answer::Proceed
     });
-    assert_eq!(result, Err(MapError::BadBlocksUnknown { reason: Untold::Failed(Errno::IO) }));
+    assert_eq!(result, Err(MapError::BadBlocksUnknown { reason: BadBlocksError::Failed(Errno::IO) }));
 }
 
 #[test]

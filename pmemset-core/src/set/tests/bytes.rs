@@ -5,9 +5,9 @@ use super::fake::PAGE;
 use super::world::Act::{Fence, Store, Sync, WriteBack};
 use super::world::{Act, Memory, World};
 use crate::arch::StoreKind::{Cached, Streaming};
-use crate::error::{Errno, PersistError};
+use crate::error::PersistError;
 use crate::event::from_fn;
-use crate::{Answer, Config, CopyFlags, Event, Extent, Granularity, MapConfig, Set};
+use crate::{Answer, Config, CopyFlags, Errno, Event, Extent, Granularity, MapConfig, Set};
 
 type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
 
@@ -181,12 +181,12 @@ fn observer_sees_stores_before_they_happen_and_no_drain_after_noflush() {
     let log = std::sync::Mutex::new(Vec::new());
     let observer = from_fn(|event: &Event<'_, &Memory<'_>>| {
         let (name, dest) = match event {
-            Event::Copy { dest, bytes, .. } => {
+            Event::Write { dest, bytes, .. } => {
                 assert_eq!(dest.length_bytes(), bytes.len());
                 ("copy", Some(dest))
             }
-            Event::Move { dest, .. } => ("move", Some(dest)),
-            Event::Set { dest, .. } => ("set", Some(dest)),
+            Event::CopyWithin { dest, .. } => ("move", Some(dest)),
+            Event::Fill { dest, .. } => ("set", Some(dest)),
             Event::Drain => ("drain", None),
             Event::PartAdd { .. } => return Answer::Proceed,
             other => panic!("{other:?}"),

@@ -7,7 +7,7 @@ use super::world::{Memory, World};
 use crate::arch::Cpu;
 #[cfg(target_arch = "x86_64")]
 use crate::arch::CpuidFacts;
-use crate::sim::Random;
+use crate::sim::random::Random;
 use crate::{Config, CopyFlags, Granularity, MapConfig, Part, Set};
 
 const LENGTH_MAX: usize = 4096;

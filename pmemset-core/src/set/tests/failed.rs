@@ -4,13 +4,13 @@ use super::fake::PAGE;
 use super::world::{Memory, World};
 use super::{late_set, leak};
 use crate::arch::Cpu;
-use crate::error::{DeepFlushError, Errno, MapError, PersistError, RemoveError};
+use crate::error::{DeepFlushError, MapError, PersistError, RemoveError};
 use crate::event::from_fn;
 use crate::lock::SpinRwLock;
 use crate::shutdown::PartState;
 use crate::sim::{Call, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
 use crate::{
-    Answer, Checked, Config, CopyFlags, Event, Extent, Granularity, Health as _, MapConfig, Set, ShutdownRecord,
+    Answer, Checked, Config, CopyFlags, Errno, Event, Extent, Granularity, Health as _, MapConfig, Set, ShutdownRecord,
 };
 
 type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
@@ -117,7 +117,7 @@ fn a_part_that_has_failed_goes_by_being_discarded() {
     assert_eq!(set.discard_range(first.start(), 1), Err(pinned));
     assert_eq!(set_on(&world).discard(two).unwrap_err(), RemoveError::OtherSet);
     assert_eq!(set.segment_count(), 3);
-    let wraps = RemoveError::RangeOutOfRange { address: usize::MAX, length_bytes: 2 };
+    let wraps = RemoveError::OutOfRange { address: usize::MAX, length_bytes: 2 };
     assert_eq!((set.discard_range(usize::MAX, 2), set.discard_range(1, 0)), (Err(wraps), Ok(())));
     set.discard(set.part_at(first.start()).unwrap()).unwrap();
     set.discard_range(second.start() + 5, 1).unwrap();

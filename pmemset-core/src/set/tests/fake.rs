@@ -6,9 +6,9 @@ use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use crate::arch::Cpu;
-use crate::error::{Errno, MapFailure, PrepareError, ReserveError};
+use crate::error::{MapFailure, PrepareError, ReserveError};
 use crate::lock::SpinRwLock;
-use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
+use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
 
 pub(super) const PAGE: usize = 4096;
 /// Where address space begins: at 1 TiB, or 16 MiB where addresses have 32 bits.

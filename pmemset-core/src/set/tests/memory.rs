@@ -5,11 +5,11 @@ use std::sync::{Barrier, Mutex};
 
 use super::fake::{Fake, FakeSource};
 use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError};
-use crate::cell::Shutdown;
-use crate::error::{Errno, MapFailure, PrepareError};
+use crate::cell::LiveRecordRef;
+use crate::error::{MapFailure, PrepareError};
 use crate::lock::SpinRwLock;
-use crate::shutdown::{DeviceError, DeviceId, PartState, ShutdownRecord, evaluate};
-use crate::{Checked, DeepFlush, Event, Extent, Growth, Health, Source, Span, forward_source};
+use crate::shutdown::{DeviceError, DeviceId, PartState, ShutdownRecord};
+use crate::{Checked, DeepFlush, Errno, Event, Extent, Growth, Health, Source, Span, forward_source};
 
 /// A call of the source, or an event that the observer got.
 pub(super) type Step = (&'static str, i32);
@@ -85,7 +85,7 @@ impl<'p> Memory<'p> {
     pub(super) fn after_crash(&self) -> PartState {
         let mut id = DeviceId::new();
         id.push(self.id).unwrap();
-        evaluate(&self.kept.lock().unwrap().0, 0, &id, u64::MAX).state
+        self.kept.lock().unwrap().0.judge(0, &id, u64::MAX).state
     }
 
     /// Takes note of an event, and keeps the record as a file would.
@@ -166,7 +166,7 @@ unsafe impl Source for Memory<'_> {
 }
 
 impl Health for Memory<'_> {
-    fn shutdown(&self) -> Option<Shutdown<'_>> {
+    fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         None
     }
     fn bad_block_policy(&self) -> BadBlockPolicy {

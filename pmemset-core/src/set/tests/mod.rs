@@ -17,11 +17,12 @@ mod world;
 use core::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock};
 
-use crate::error::{Errno, LookupError, MapError, RemoveError};
+use crate::error::{LookupError, MapError, RemoveError};
 use crate::event::from_fn;
 use crate::reservation::Reservation;
 use crate::{
-    Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Part, Platform, Set, SetRef, Source,
+    Answer, Coalescing, Config, Errno, Event, Extent, Granularity, MapConfig, Observer, Part, Platform, Set, SetRef,
+    Source,
 };
 use fake::{Fake, FakeSource, PAGE};
 

@@ -4,8 +4,8 @@ use super::fake::PAGE;
 use super::world::Act::{DeepFlush as Deep, Fence, Sync, WriteBack};
 use super::world::{Memory, World};
 use super::{late_set, leak};
-use crate::error::{DeepFlushError, Errno, PersistError};
-use crate::{Answer, Coalescing, Config, DeepFlush, Event, Extent, Granularity, MapConfig, Set};
+use crate::error::{DeepFlushError, PersistError};
+use crate::{Answer, Coalescing, Config, DeepFlush, Errno, Event, Extent, Granularity, MapConfig, Set};
 
 type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;
 

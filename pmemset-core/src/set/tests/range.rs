@@ -81,7 +81,7 @@ fn nothing_to_remove_is_nothing_done() {
     set.remove_range(base, 0).unwrap();
     set.remove_range(base + 100, 0).unwrap();
     set.remove_range(base + 3 * PAGE, PAGE).unwrap();
-    let wraps = RemoveError::RangeOutOfRange { address: base, length_bytes: usize::MAX };
+    let wraps = RemoveError::OutOfRange { address: base, length_bytes: usize::MAX };
     assert_eq!(set.remove_range(base, usize::MAX), Err(wraps));
     assert_eq!(pages(&set, base), before);
     assert_eq!(source.flushes.load(Ordering::Relaxed), 0);

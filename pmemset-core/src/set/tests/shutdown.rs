@@ -3,11 +3,11 @@
 use super::fake::{Fake, FakeSource, PAGE};
 use super::memory::{Handle, Memory, Step};
 use super::{bytes, from_fn, late_set, leak};
-use crate::error::{Errno, MapError, RemoveError, RepairError};
+use crate::error::{MapError, RemoveError, RepairError};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
 use crate::shutdown::{DeviceError, PartState, PartStates, ShutdownRecord};
-use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Event, Granularity, Health, Set, Source};
+use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Errno, Event, Granularity, Health, Set, Source};
 
 pub(super) type MemorySet<'a, O = ()> = Set<'a, &'a Fake, Handle<'a>, O>;
 

@@ -6,10 +6,10 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Mutex;
 
 use super::fake::PAGE;
-use crate::arch::{self, Cpu, StoreKind};
-use crate::error::{Errno, MapFailure, ReserveError};
+use crate::arch::{Cpu, StoreKind};
+use crate::error::{MapFailure, ReserveError};
 use crate::lock::SpinRwLock;
-use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
+use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Platform, Source};
 
 /// What the platform or a source was asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,12 +111,12 @@ unsafe impl Platform for World {
     unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
         self.note_store(dest, length_bytes, kind);
         // SAFETY: the caller's promise.
-        unsafe { arch::copy(&self.cpu, dest, source, length_bytes, kind) }
+        unsafe { self.cpu.copy(dest, source, length_bytes, kind) }
     }
     unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
         self.note_store(dest, length_bytes, kind);
         // SAFETY: the caller's promise.
-        unsafe { arch::fill(&self.cpu, dest, value, length_bytes, kind) }
+        unsafe { self.cpu.fill(dest, value, length_bytes, kind) }
     }
 }
 

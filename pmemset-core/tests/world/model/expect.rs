@@ -26,7 +26,7 @@ impl Model {
                 let Some(range) = Extent::new(address, length_bytes) else {
                     return match length_bytes {
                         0 => Expected::Removed,
-                        _ => Expected::NotRemoved(RemoveError::RangeOutOfRange { address, length_bytes }),
+                        _ => Expected::NotRemoved(RemoveError::OutOfRange { address, length_bytes }),
                     };
                 };
                 let touched = self.parts().into_iter().filter(|part| part.overlaps(range));
@@ -161,7 +161,7 @@ impl Model {
     /// Returns whether the set can have `window`, which is behind a part.
     fn can_extend(&self, window: Extent, machine: &Machine) -> bool {
         let before = self.segments.iter().find(|before| before.extent.end() == window.start()).unwrap();
-        match window.from(before.held_to) {
+        match window.starting_at(before.held_to) {
             None => true,
             Some(missing) => machine.address_space().covers(missing) && is_free(&machine.pages(), missing),
         }

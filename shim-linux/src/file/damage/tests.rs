@@ -128,7 +128,7 @@ fn pages_on_bad_sectors_are_named() {
     );
     assert_eq!(cleared, Err(ClearError::StillBad), "they can be read, so they are not overwritten");
     assert_eq!(contents(&file), [0, 1, 2, 3, 4, 5, 6, 7]);
-    assert_eq!(bad_blocks(fd(&file), 0, span(0, 1), &mut []), BadBlocks::Unknown(Untold::NoRegion));
+    assert_eq!(bad_blocks(fd(&file), 0, span(0, 1), &mut []), BadBlocks::Unknown(BadBlocksError::NoRegion));
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn clear_is_refused_where_it_cannot_be_right() {
         matches!(clear(fd(&file), span(7, 1), nobody, |_| {}), Err(ClearError::OutOfRange { .. })),
         "would make it longer"
     );
-    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(Untold::Failed(Errno::ACCES)), |_| {});
-    assert_eq!(unknown, Err(ClearError::Unknown(Untold::Failed(Errno::ACCES))));
+    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(BadBlocksError::Failed(Errno::ACCES)), |_| {});
+    assert_eq!(unknown, Err(ClearError::Unknown(BadBlocksError::Failed(Errno::ACCES))));
     assert_eq!(clear(fd(&file), span(0, 1), |_, _| BadBlocks::None, |_| {}), Ok(()));
 }

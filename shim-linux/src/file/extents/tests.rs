@@ -50,7 +50,7 @@ fn sectors(start: u64, end: u64) -> Span {
 }
 
 /// Lists the blocks of a file on partition 259:2, which starts at sector 2048 of its disk.
-fn list(tree: &Tree, file: &mut Fake, range: Span, unit_bytes: u64) -> Result<Vec<(u64, u64)>, Untold> {
+fn list(tree: &Tree, file: &mut Fake, range: Span, unit_bytes: u64) -> Result<Vec<(u64, u64)>, BadBlocksError> {
     let pieces = tree.open().pieces(makedev(259, 2)).unwrap();
     let mut blocks = [range; 64];
     match bad_blocks(file, &pieces, range, unit_bytes, &mut blocks) {
@@ -90,17 +90,21 @@ fn extents_without_a_place_are_unknown() {
     assert_eq!(list(&tree, &mut with(0x2 | 1), sectors(0, 8), 512), Ok(vec![]), "nothing on the partition is bad");
     tree.file(&format!("{PMEM0}/badblocks"), "2048 1\n");
     for flag in [0x2, 0x4, 0x8, 0x80, 0x100, 0x200, 0x400] {
-        assert_eq!(list(&tree, &mut with(flag | 1), sectors(0, 8), 512), Err(Untold::Unsupported), "{flag:#x}");
+        assert_eq!(list(&tree, &mut with(flag | 1), sectors(0, 8), 512), Err(BadBlocksError::Unsupported), "{flag:#x}");
     }
     for flag in [0, 1, 0x800, 0x1000, 0x2000] {
         assert_eq!(list(&tree, &mut with(flag), sectors(0, 8), 512), Ok(vec![]), "{flag:#x}");
     }
     let mut outside = Fake::new(vec![extent(0, (1 << 20) - 4, 8)]);
-    assert_eq!(list(&tree, &mut outside, sectors(0, 8), 512), Err(Untold::Unsupported), "past the end of the device");
+    assert_eq!(
+        list(&tree, &mut outside, sectors(0, 8), 512),
+        Err(BadBlocksError::Unsupported),
+        "past the end of the device"
+    );
     tree.remove(&format!("{PMEM0}/badblocks"));
     assert_eq!(
         list(&tree, &mut with(0), sectors(0, 8), 512),
-        Err(Untold::Failed(Errno::NOENT)),
+        Err(BadBlocksError::Failed(Errno::NOENT)),
         "no list is not an empty one"
     );
 }
@@ -112,7 +116,7 @@ fn nothing_is_known_on_a_bus_that_tells_nothing() {
     assert_eq!(list(&tree, &mut file(), sectors(0, 8), 512), Ok(vec![]));
     for provider in ["CXL\n", "virtio-pmem\n", "e820\n"] {
         tree.file(&format!("{BUS}/provider"), provider);
-        assert_eq!(list(&tree, &mut file(), sectors(0, 8), 512), Err(Untold::Unsupported), "{provider}");
+        assert_eq!(list(&tree, &mut file(), sectors(0, 8), 512), Err(BadBlocksError::Unsupported), "{provider}");
     }
 }
 
@@ -125,7 +129,7 @@ fn moving_file_is_looked_at_until_it_holds_still() {
     assert_eq!(list(&tree, &mut file, sectors(0, 16), 512), Ok(vec![(8, 16)]));
     assert_eq!(file.passes, 5);
     let mut restless = moving(u32::MAX);
-    assert_eq!(list(&tree, &mut restless, sectors(0, 16), 512), Err(Untold::Failed(Errno::AGAIN)));
+    assert_eq!(list(&tree, &mut restless, sectors(0, 16), 512), Err(BadBlocksError::Failed(Errno::AGAIN)));
     let mut backwards = Fake::new(vec![Extent { length_bytes: u64::MAX - 5, ..extent(0, 0, 1) }]);
     backwards.extents[0].logical = 4;
     assert!(list(&tree, &mut backwards, sectors(0, 16), 512).is_err());

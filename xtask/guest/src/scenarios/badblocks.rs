@@ -4,9 +4,8 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::sync::Arc;
 
-use pmemset_core::badblock::{ClearError, McsafeError};
-use pmemset_core::error::MapError;
-use pmemset_core::event::from_fn;
+use pmemset_core::error::{ClearError, MapError, McsafeError};
+use pmemset_core::observer::from_fn;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, Event, Granularity, Health, MapConfig, Set, Source, Span,
 };

@@ -4,8 +4,7 @@ use core::ptr::null_mut;
 use std::fs;
 
 use pmemset_core::error::MapError;
-use pmemset_core::shutdown::{PartState, PartStates};
-use pmemset_core::{CopyFlags, Extent, MapConfig, Platform, Source};
+use pmemset_core::{CopyFlags, Extent, MapConfig, PartState, PartStates, Platform, Source};
 use pmemset_linux::Process;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 

@@ -4,8 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pmemset_core::shutdown::{DeviceError, DeviceId};
-use pmemset_core::{BadBlocks, Granularity, Health as _, MapConfig, Span};
+use pmemset_core::error::DeviceError;
+use pmemset_core::{BadBlocks, DeviceId, Granularity, Health as _, MapConfig, Span};
 use pmemset_devdax::{DaxError, DaxOptions, DaxSource, Durability};
 use pmemset_linux::GranularityReason;
 use pmemset_linux::nd::{Doubt, PersistenceDomain};

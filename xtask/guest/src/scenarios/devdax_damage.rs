@@ -5,9 +5,8 @@ use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use pmemset_core::badblock::{ClearError, McsafeError, Untold};
-use pmemset_core::error::MapError;
-use pmemset_core::event::from_fn;
+use pmemset_core::error::{BadBlocksError, ClearError, MapError, McsafeError};
+use pmemset_core::observer::from_fn;
 use pmemset_core::{
     Answer, BadBlockPolicy, BadBlocks, Checked, Config, DeepFlush, Errno, Event, Granularity, Health, MapConfig, Set,
     Source, Span,
@@ -162,7 +161,7 @@ fn as_nobody() -> Result<(), Failure> {
     store(mapping, 0, b"nobody");
     same("deep flush", source.deep_flush(mapping, 0), Ok(DeepFlush::NotPermitted))?;
     let range = span(0, 4096)?;
-    let reason = Untold::NoBounds(Errno::ACCES);
+    let reason = BadBlocksError::NoBounds(Errno::ACCES);
     same("bad blocks", source.bad_blocks(range, &mut []), BadBlocks::Unknown(reason))?;
     same("clearing", source.clear_bad_block(range), Err(ClearError::Unknown(reason)))?;
     let mut bytes = [0; 6];

@@ -4,8 +4,7 @@
 use std::fs::{self, File};
 use std::sync::Arc;
 
-use pmemset_core::shutdown::PartState;
-use pmemset_core::{BadBlocks, Checked, Granularity, Health, MapConfig, ShutdownRecord, Source};
+use pmemset_core::{BadBlocks, Checked, Granularity, Health, MapConfig, PartState, ShutdownRecord, Source};
 use pmemset_linux::StripedRwLock;
 use pmemset_linux::internal::Sysfs;
 use pmemset_linux::nd::{Attribute, NdError};

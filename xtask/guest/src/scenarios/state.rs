@@ -6,9 +6,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use pmemset_core::error::MapError;
-use pmemset_core::event::{FromFn, from_fn};
-use pmemset_core::shutdown::{PartState, PartStates, Verdict};
-use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Observer, Set, ShutdownRecord, Source};
+use pmemset_core::observer::{FromFn, from_fn};
+use pmemset_core::{
+    Answer, Checked, Config, Event, Granularity, MapConfig, Observer, PartState, PartStates, Set, ShutdownRecord,
+    Source, Verdict,
+};
 use pmemset_linux::{Linux, Process, StripedRwLock};
 
 use crate::lab::{Checks, Failure, Lab, check, same};
