@@ -28,11 +28,15 @@ mod config;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod copy;
+#[cfg(feature = "embedded-io")]
+mod cursor;
 mod errno;
 pub mod error;
 mod event;
 mod extent;
 mod failed;
+#[cfg(feature = "embedded-storage")]
+mod flash;
 #[cfg(any(feature = "defmt", test))]
 mod format;
 mod forward;
@@ -60,10 +64,14 @@ pub use cell::{LiveRecord, LiveRecordRef, Published};
 pub use checked::Checked;
 pub use config::{Coalescing, Config, MapConfig};
 pub use copy::CopyFlags;
+#[cfg(feature = "embedded-io")]
+pub use cursor::{Cursor, CursorError};
 pub use errno::Errno;
 pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
 pub use failed::FailedWriteBack;
+#[cfg(feature = "embedded-storage")]
+pub use flash::{Flash, FlashError};
 pub use forward::WithLock;
 pub use granularity::Granularity;
 pub use health::Health;

@@ -24,7 +24,7 @@ macro_rules! called {
 }
 pub(super) use called;
 
-fn pointer(address: usize) -> *mut u8 {
+pub(super) fn pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)
 }
 
@@ -150,7 +150,7 @@ impl<R: SetRef> Part<R> {
     }
 
     #[inline]
-    fn write_flagged(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
+    pub(super) fn write_flagged(&self, offset: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         let (set, strategy) = (self.owner(), Strategy::new(self.granularity(), flags));
         match self.extent().slice(offset, bytes.len()) {
             Some(range) if strategy.needs_only_fence() && !set.listens() && !FailedWriteBack::any() => {

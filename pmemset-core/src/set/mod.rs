@@ -12,6 +12,8 @@ mod place;
 mod remove;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "zerocopy")]
+mod typed;
 
 use core::fmt;
 
