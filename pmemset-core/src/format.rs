@@ -6,15 +6,13 @@ mod by_hand {
     use lock_api::RawRwLock;
 
     use crate::arch::Cpu;
-    use crate::badblock::{BadBlocks, Collector};
-    use crate::cell::LiveRecordRef;
     use crate::error::ReservationError;
     use crate::error::{LookupError, MapError, PersistError, RemoveError, ReserveError};
-    use crate::event::{FromFn, Observer};
-    use crate::set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
-    use crate::shutdown::DeviceId;
+    use crate::health::Collector;
+    use crate::observer::FromFn;
+    use crate::{BadBlocks, DeviceId, LiveRecord, LiveRecordRef, Observer, Source, WithLock};
     use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationSlab};
-    use crate::{LiveRecord, Source, WithLock};
+    use crate::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
 
     impl Format for LookupError {
         fn format(&self, f: Formatter<'_>) {

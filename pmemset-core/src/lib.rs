@@ -20,11 +20,6 @@
 extern crate alloc;
 
 pub mod arch;
-mod array;
-mod badblock;
-mod cell;
-mod checked;
-mod config;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod copy;
@@ -32,25 +27,20 @@ mod copy;
 mod cursor;
 mod errno;
 pub mod error;
-mod event;
 mod extent;
-mod failed;
 #[cfg(feature = "embedded-storage")]
 mod flash;
 #[cfg(any(feature = "defmt", test))]
 mod format;
-mod forward;
 mod granularity;
 mod health;
 #[cfg(any(feature = "spin-lock", feature = "critical-section"))]
 pub mod lock;
-mod pins;
 mod platform;
 #[doc = include_str!("porting.md")]
 pub mod porting {}
 mod reservation;
 mod set;
-mod shutdown;
 #[cfg(feature = "sim")]
 pub mod sim;
 mod source;
@@ -59,37 +49,31 @@ mod table;
 // By this name, so that a model of `pins.rs` can put others in their place.
 use portable_atomic as atomic;
 
-pub use badblock::{BadBlockPolicy, BadBlocks};
-pub use cell::{LiveRecord, LiveRecordRef, Published};
-pub use checked::Checked;
-pub use config::{Coalescing, Config, MapConfig};
 pub use copy::CopyFlags;
 #[cfg(feature = "embedded-io")]
 pub use cursor::{Cursor, CursorError};
 pub use errno::Errno;
-pub use event::{Answer, Event, Observer};
 pub use extent::{Extent, Span};
-pub use failed::FailedWriteBack;
 #[cfg(feature = "embedded-storage")]
 pub use flash::{Flash, FlashError};
-pub use forward::WithLock;
 pub use granularity::Granularity;
-pub use health::Health;
-pub use platform::Platform;
+pub use health::{BadBlockPolicy, BadBlocks, FailedWriteBack, Health};
+pub use health::{DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Published, ShutdownRecord, Verdict};
+pub use platform::{Platform, WithLock};
 pub use reservation::{Reservation, ReservationSlab};
+pub use set::{Answer, Coalescing, Config, Event, MapConfig, Observer};
 pub use set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
-pub use shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
-pub use source::{DeepFlush, Growth, Source};
+pub use source::{Checked, DeepFlush, Growth, Source};
 
 /// Closures as observers.
 pub mod observer {
-    pub use crate::event::{FromFn, from_fn};
+    pub use crate::set::{FromFn, from_fn};
 }
 
 /// What the project's own crates share: no part of the interface, and subject to change at any time.
 #[doc(hidden)]
 pub mod support {
-    pub use crate::badblock::{Collector, check_bounds, in_extent};
+    pub use crate::health::{Collector, check_bounds, in_extent};
     #[cfg(feature = "sim")]
     pub use crate::sim::random::Random;
 }

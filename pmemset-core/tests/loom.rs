@@ -15,7 +15,7 @@ mod arch {
 }
 
 #[allow(dead_code, reason = "the set uses all of it")]
-#[path = "../src/pins.rs"]
+#[path = "../src/set/pins.rs"]
 mod pins;
 
 use pins::{Pin, Pinned, Pins};

@@ -2,8 +2,8 @@
 
 use super::bed::length_of;
 use super::{Breach, Finding, KEPT, ensure, skipped};
-use crate::badblock::{BadBlocks, McsafeError};
-use crate::shutdown::{DeviceError, DeviceId};
+use crate::health::{BadBlocks, McsafeError};
+use crate::health::{DeviceError, DeviceId};
 use crate::{Source, Span};
 
 const NO_HEALTH: &str = "nothing is known of the medium of the source inside";

@@ -2,8 +2,8 @@
 
 use super::bed::{Bed, UNITS, length_of, unit_bytes};
 use super::{Breach, Finding, KEPT, ensure, skipped};
-use crate::badblock::{BadBlocks, McsafeError};
-use crate::shutdown::{DeviceError, DeviceId};
+use crate::health::{BadBlocks, McsafeError};
+use crate::health::{DeviceError, DeviceId};
 use crate::{Health, Platform, Source, Span};
 
 /// [`Health::device`]: the same id and count twice; an id where there is a count.

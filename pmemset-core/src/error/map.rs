@@ -2,8 +2,8 @@
 
 use core::fmt;
 
-use crate::badblock::BadBlocksError;
-use crate::shutdown::Verdict;
+use crate::health::BadBlocksError;
+use crate::health::Verdict;
 use crate::{Errno, Extent, Granularity, Span};
 
 /// Why [`Source::map`](crate::Source::map) has failed, and what is in the window now.

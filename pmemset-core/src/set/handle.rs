@@ -3,8 +3,8 @@
 use super::books::Segment;
 use super::{Held, Set};
 use crate::error::LookupError;
-use crate::event::{Answer, Event, Observer};
-use crate::pins::Pinned;
+use crate::set::event::{Answer, Event, Observer};
+use crate::set::pins::Pinned;
 use crate::{Extent, Granularity, Platform, Source};
 
 /// How a handle keeps its set: borrowed (`&Set`), or by a share of it (`Arc<Set>`).

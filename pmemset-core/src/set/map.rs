@@ -1,12 +1,12 @@
 //! Mapping a source into the set.
 
-use super::checks::{self, settle};
 use super::handle::Hold;
+use super::health::{self, settle};
 use super::place::{NotPlaced, Request};
 use super::{Held, Part, Set};
-use crate::config::MapConfig;
 use crate::error::{MapError, PrepareError};
-use crate::event::{Event, Observer};
+use crate::set::config::MapConfig;
+use crate::set::event::{Event, Observer};
 use crate::{Extent, Granularity, Growth, Platform, Source, Span};
 
 /// How often a source is prepared again that changes while it is mapped.
@@ -75,7 +75,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.refuse_bad_blocks(source, range)?;
         // Where nothing would have to be undone, the plan under the write lock is early enough.
         let mut growth = None;
-        if checks::shutdown_of(source).is_some() || !source.holds(range) {
+        if health::shutdown_of(source).is_some() || !source.holds(range) {
             self.check_room(&self.books.read(), request)?;
             growth = prepare(source, range)?;
         }

@@ -1,15 +1,18 @@
 //! A set of parts: its books, and the operations on them.
 
+mod access;
 mod books;
-mod checks;
+mod config;
+mod event;
 mod handle;
-mod lines;
+mod health;
 mod map;
-mod memory;
 mod part;
 mod persist;
+mod pins;
 mod place;
 mod remove;
+mod runs;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "zerocopy")]
@@ -21,18 +24,18 @@ use lock_api::RawRwLock as _;
 use lock_api::{RwLock, RwLockWriteGuard};
 
 pub use books::Slab;
+pub use config::{Coalescing, Config, MapConfig};
+pub use event::{Answer, Event, FromFn, Observer, from_fn};
 pub use handle::SetRef;
 pub(crate) use part::Held;
 pub use part::{Extents, Part, Parts};
 pub use remove::Refused;
 
-use crate::array::Array;
-use crate::config::Config;
 use crate::error::RemoveError;
-use crate::event::{Answer, Event, Observer};
-use crate::pins::{Pin, Pins};
-use crate::{Coalescing, Extent, Granularity, Platform, Source};
+use crate::table::Array;
+use crate::{Extent, Granularity, Platform, Source};
 use books::{Books, Farewell, Gone};
+use pins::{Pin, Pins};
 
 /// A set of parts with one granularity (`pmemset`).
 ///
@@ -198,7 +201,7 @@ impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> T
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for Telling<'_, '_, P, S, O> {
     fn drop(&mut self) {
         while let Some(gone) = self.gone.take() {
-            checks::dropped(&gone.source);
+            health::dropped(&gone.source);
             drop(gone);
             self.next();
         }

@@ -5,11 +5,11 @@ use core::mem::ManuallyDrop;
 
 use super::books::{Books, PartEntry};
 use super::handle::{Hold, Operations, SetRef};
-use super::{Set, checks};
+use super::{Set, health};
 use crate::error::LookupError;
-use crate::event::Observer;
-use crate::pins::Pinned;
-use crate::shutdown::Verdict;
+use crate::health::Verdict;
+use crate::set::event::Observer;
+use crate::set::pins::Pinned;
 use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle to bytes of a set: while it lives they stay mapped.
@@ -93,7 +93,7 @@ impl<R: SetRef> Part<R> {
     #[must_use]
     pub fn shutdown_verdict(&self) -> Option<Verdict> {
         let segment = self.owner().segment_from(self.extent.start())?;
-        checks::shutdown_of(&segment.source)?.verdict()
+        health::shutdown_of(&segment.source)?.verdict()
     }
 
     /// Returns a handle to the part with the next higher addresses (`pmemset_next_part_map`); this handle stays.

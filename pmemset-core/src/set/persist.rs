@@ -2,13 +2,13 @@
 #![allow(unsafe_code, reason = "writes back lines of mapped memory")]
 
 use super::Set;
+use super::access::called;
 use super::books::Segment;
 use super::handle::{Operations, SetRef};
-use super::lines::Runs;
-use super::memory::called;
 use super::part::Part;
+use super::runs::Runs;
 use crate::error::{DeepFlushError, PersistError};
-use crate::event::{Event, Observer};
+use crate::set::event::{Event, Observer};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Platform, Source};
 
 /// Returns the range; `None` where it is empty.

@@ -4,10 +4,10 @@
 use super::Set;
 use super::books::{Books, Farewell, PartEntry, Place, Segment};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
-use crate::event::Observer;
 use crate::extent::align_up;
-use crate::pins::Pinned;
 use crate::reservation::reserve;
+use crate::set::event::Observer;
+use crate::set::pins::Pinned;
 use crate::{Coalescing, Errno, Extent, Granularity, Platform, Source, Span};
 
 /// A map call after everything that can be checked without the books has been checked.

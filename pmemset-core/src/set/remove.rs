@@ -2,15 +2,15 @@
 
 use core::fmt;
 
+use super::access::called;
 use super::books::{Books, Farewell, PartEntry, Segment};
-use super::checks::deep_flushed;
 use super::handle::SetRef;
-use super::memory::called;
+use super::health::deep_flushed;
 use super::persist::{Failed, deep_flush_segment};
 use super::{Held, Part, Set, Writing};
 use crate::error::{LookupError, RemoveError};
-use crate::event::Observer;
-use crate::pins::Pinned;
+use crate::set::event::Observer;
+use crate::set::pins::Pinned;
 use crate::{Errno, Extent, Granularity, Platform, Source};
 
 /// A handle given back, because something of what it pins stays.

@@ -8,10 +8,10 @@ use super::line::{UNIT_BYTES, Word};
 use super::medium::Image;
 use super::space::Memory;
 use super::{Call, Hardware, Machine, Page, SimSpace};
-use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
-use crate::cell::LiveRecordRef;
 use crate::error::{MapFailure, PrepareError};
-use crate::shutdown::{DeviceError, DeviceId};
+use crate::health::LiveRecordRef;
+use crate::health::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
+use crate::health::{DeviceError, DeviceId};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
 
 /// What a source is made of.

@@ -2,9 +2,9 @@
 
 use core::marker::PhantomData;
 
+use super::array::Array;
 use super::{Cells, ROOM_MAX, Weigh};
 use crate::Platform;
-use crate::array::Array;
 
 /// Memory for the arrays of a table with room for `N` entries, 1 to 65,536; all bytes are zero, so that a static one
 /// takes no room in a program file.

@@ -1,5 +1,6 @@
 //! An ordered table with room for so many entries: a B+-tree in arrays that are elsewhere, searchable by key and by weight.
 
+mod array;
 mod arrays;
 mod edit;
 mod nodes;
@@ -8,6 +9,7 @@ pub(crate) mod tests;
 
 use core::ops::Range;
 
+pub(crate) use array::Array;
 pub(crate) use arrays::{Arrays, Slab};
 use nodes::{Node, Nodes};
 pub(crate) use nodes::{ROOM_MAX, Weigh};

@@ -1,17 +1,17 @@
 //! The books of a set: which segment is where, which segments are one part, how much address space is behind them.
 
-mod farewell;
+mod retired;
 
 use portable_atomic::{AtomicBool, AtomicU32, Ordering};
 
 use crate::arch::prefetch;
-use crate::array::Array;
-use crate::pins::Pin;
+use crate::set::pins::Pin;
 #[cfg(feature = "alloc")]
-use crate::pins::Pins;
+use crate::set::pins::Pins;
+use crate::table::Array;
 use crate::table::{self, Arrays, Found, Table, Weigh};
 use crate::{Coalescing, Extent, Granularity, Platform};
-pub(crate) use farewell::{Farewell, Gone};
+pub(crate) use retired::{Farewell, Gone};
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.

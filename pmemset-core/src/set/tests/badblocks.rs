@@ -1,11 +1,11 @@
 //! Bad blocks of the bytes to be mapped: policies, observers that clear, half clear or refuse, lists without an end.
 
-use super::fake::{Fake, PAGE};
 use super::memory::{Handle, Memory, Step};
+use super::fake::{Fake, PAGE};
 use super::shutdown::MemorySet;
 use super::{bytes, from_fn};
-use crate::badblock::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError};
 use crate::error::MapError;
+use crate::health::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError};
 use crate::lock::SpinRwLock;
 use crate::{Answer, Checked, Config, Errno, Event, Granularity, Health, MapConfig, Set, Source, Span};
 

@@ -6,7 +6,7 @@ use super::world::Act::{Fence, Store, Sync, WriteBack};
 use super::world::{Act, Memory, World};
 use crate::arch::StoreKind::{Cached, Streaming};
 use crate::error::PersistError;
-use crate::event::from_fn;
+use crate::set::event::from_fn;
 use crate::{Answer, Config, CopyFlags, Errno, Event, Extent, Granularity, MapConfig, Set};
 
 type WorldSet<'a, O = ()> = Set<'a, &'a World, &'a Memory<'a>, O>;

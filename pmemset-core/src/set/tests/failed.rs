@@ -5,9 +5,9 @@ use super::world::{Memory, World};
 use super::{late_set, leak};
 use crate::arch::Cpu;
 use crate::error::{DeepFlushError, MapError, PersistError, RemoveError};
-use crate::event::from_fn;
+use crate::health::PartState;
 use crate::lock::SpinRwLock;
-use crate::shutdown::PartState;
+use crate::set::event::from_fn;
 use crate::sim::{Call, Fault, Hardware, Machine, Medium, SimPlatform, SimSource};
 use crate::{
     Answer, Checked, Config, CopyFlags, Errno, Event, Extent, Granularity, Health as _, MapConfig, Set, ShutdownRecord,

@@ -4,11 +4,11 @@
 use std::sync::{Barrier, Mutex};
 
 use super::fake::{Fake, FakeSource};
-use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError};
-use crate::cell::LiveRecordRef;
 use crate::error::{MapFailure, PrepareError};
+use crate::health::LiveRecordRef;
+use crate::health::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError};
+use crate::health::{DeviceError, DeviceId, PartState, ShutdownRecord};
 use crate::lock::SpinRwLock;
-use crate::shutdown::{DeviceError, DeviceId, PartState, ShutdownRecord};
 use crate::{Checked, DeepFlush, Errno, Event, Extent, Growth, Health, Source, Span, forward_source};
 
 /// A call of the source, or an event that the observer got.

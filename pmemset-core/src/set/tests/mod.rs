@@ -18,8 +18,8 @@ use core::sync::atomic::Ordering;
 use std::sync::{Mutex, OnceLock};
 
 use crate::error::{LookupError, MapError, RemoveError};
-use crate::event::from_fn;
 use crate::reservation::Reservation;
+use crate::set::event::from_fn;
 use crate::{
     Answer, Coalescing, Config, Errno, Event, Extent, Granularity, MapConfig, Observer, Part, Platform, Set, SetRef,
     Source,

@@ -6,8 +6,8 @@ use std::sync::Mutex;
 use super::fake::{Fake, FakeSource, PAGE};
 use super::{bytes, extents};
 use crate::error::RemoveError;
-use crate::event::from_fn;
 use crate::reservation::Reservation;
+use crate::set::event::from_fn;
 use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, Observer, Set};
 
 /// A set in the caller's reservation.

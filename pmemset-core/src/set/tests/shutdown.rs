@@ -1,12 +1,12 @@
 //! Shutdown records over the life of mappings: order, failures, crashes, several sets, repair.
 
-use super::fake::{Fake, FakeSource, PAGE};
 use super::memory::{Handle, Memory, Step};
+use super::fake::{Fake, FakeSource, PAGE};
 use super::{bytes, from_fn, late_set, leak};
 use crate::error::{MapError, RemoveError, RepairError};
+use crate::health::{DeviceError, PartState, PartStates, ShutdownRecord};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
-use crate::shutdown::{DeviceError, PartState, PartStates, ShutdownRecord};
 use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Errno, Event, Granularity, Health, Set, Source};
 
 pub(super) type MemorySet<'a, O = ()> = Set<'a, &'a Fake, Handle<'a>, O>;

@@ -1,6 +1,11 @@
 //! Where the bytes of parts come from: what a port's files, devices or memory have to do.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
+mod checked;
+mod handles;
+
+pub use checked::Checked;
+
 use crate::error::{MapFailure, PrepareError};
 use crate::{Errno, Extent, FailedWriteBack, Granularity, Health, Span};
 

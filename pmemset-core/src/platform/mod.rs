@@ -1,6 +1,10 @@
 //! The address space and the processor, [`Platform`]: with [`Source`](crate::Source) the two roles that a port fills.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
+mod handles;
+
+pub use handles::WithLock;
+
 use crate::arch::{Cpu, StoreKind};
 use crate::error::ReserveError;
 use crate::{Errno, Extent};

@@ -4,7 +4,7 @@ use core::fmt;
 
 use lock_api::{RawRwLock, RwLock};
 
-use crate::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
+use super::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
 
 /// A record that is to be kept, and its place in the order of all records of the source.
 ///

@@ -1,9 +1,18 @@
 //! What is known of the medium behind a source, and what is checked of it before it is mapped.
 
+mod bad_blocks;
+mod failed;
+mod live;
+mod shutdown;
+
+pub use bad_blocks::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError, McsafeError};
+pub use bad_blocks::{Collector, check_bounds, in_extent};
+pub use failed::FailedWriteBack;
+pub(crate) use live::Step;
+pub use live::{LiveRecord, LiveRecordRef, Published};
+pub use shutdown::{DeviceError, DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
+
 use crate::Span;
-use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use crate::cell::LiveRecordRef;
-use crate::shutdown::{DeviceError, DeviceId};
 
 /// The health of a source: see [`Source::health`](crate::Source::health).
 ///
@@ -29,7 +38,7 @@ pub trait Health {
     /// Lists the bad blocks that touch `range`, the lowest first, as many as `blocks` has room for.
     ///
     /// You must list them in ascending order, none touching another; each may reach beyond `range`, since it is
-    /// rounded to what can be cleared. [`Collector`](crate::badblock::Collector) does this. A source that cannot tell
+    /// rounded to what can be cleared. [`Collector`](crate::health::Collector) does this. A source that cannot tell
     /// answers [`UNKNOWN`](BadBlocks::UNKNOWN).
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks;
 

@@ -8,9 +8,8 @@ use core::fmt;
 pub use map::{MapError, MapFailure};
 pub use persist::{DeepFlushError, PersistError};
 
-pub use crate::badblock::{BadBlocksError, ClearError, McsafeError};
+pub use crate::health::{BadBlocksError, ClearError, DeviceError, McsafeError};
 pub use crate::reservation::ReservationError;
-pub use crate::shutdown::DeviceError;
 use crate::{Errno, Extent};
 
 /// Why the bytes of a source could not be had.

@@ -1,11 +1,11 @@
 //! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each removal.
 
 use super::Set;
-use crate::badblock::{BadBlockPolicy, BadBlocks, BadBlocksError};
-use crate::cell::{LiveRecordRef, Step};
 use crate::error::{MapError, RepairError};
-use crate::event::{Answer, Event, Observer};
-use crate::shutdown::{DeviceError, DeviceId, PartState, Verdict};
+use crate::health::{BadBlockPolicy, BadBlocks, BadBlocksError};
+use crate::health::{DeviceError, DeviceId, PartState, Verdict};
+use crate::health::{LiveRecordRef, Step};
+use crate::set::event::{Answer, Event, Observer};
 use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
 
 /// The number of bad blocks asked for at a time.

@@ -12,7 +12,7 @@ use super::persist::range_of;
 use crate::arch::StoreKind;
 use crate::copy::{CopyFlags, Strategy};
 use crate::error::PersistError;
-use crate::event::{Event, Observer};
+use crate::set::event::{Event, Observer};
 use crate::{Extent, FailedWriteBack, Platform, Source};
 
 /// Tells the simulator, where it is compiled, who stores or flushes next.

@@ -3,9 +3,9 @@
 
 use lock_api::RawRwLock;
 
-use crate::badblock::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use crate::cell::{LiveRecord, LiveRecordRef};
-use crate::shutdown::{DeviceError, DeviceId, ShutdownRecord};
+use crate::health::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
+use crate::health::{DeviceError, DeviceId, ShutdownRecord};
+use crate::health::{LiveRecord, LiveRecordRef};
 use crate::{Health, Source, Span, forward_source};
 
 /// A source with checks: each is off until switched on here, and costs nothing then. What is switched on in the source
