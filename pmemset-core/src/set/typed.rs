@@ -5,8 +5,8 @@ use core::mem::MaybeUninit;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
+use super::access::{called, pointer};
 use super::handle::{Operations, SetRef};
-use super::memory::{called, pointer};
 use super::part::Part;
 use crate::Platform;
 use crate::error::PersistError;

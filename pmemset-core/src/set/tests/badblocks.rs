@@ -1,7 +1,7 @@
 //! Bad blocks of the bytes to be mapped: policies, observers that clear, half clear or refuse, lists without an end.
 
-use super::memory::{Handle, Memory, Step};
 use super::fake::{Fake, PAGE};
+use super::memory::{Handle, Memory, Step};
 use super::shutdown::MemorySet;
 use super::{bytes, from_fn};
 use crate::error::MapError;

@@ -1,7 +1,7 @@
 //! Shutdown records over the life of mappings: order, failures, crashes, several sets, repair.
 
-use super::memory::{Handle, Memory, Step};
 use super::fake::{Fake, FakeSource, PAGE};
+use super::memory::{Handle, Memory, Step};
 use super::{bytes, from_fn, late_set, leak};
 use crate::error::{MapError, RemoveError, RepairError};
 use crate::health::{DeviceError, PartState, PartStates, ShutdownRecord};
