@@ -290,7 +290,7 @@ pub unsafe fn put_placeholder(window: Extent) -> Result<(), Errno> {
     Ok(())
 }
 
-#[inline]
+#[inline(never)]
 unsafe fn cover(window: Extent) -> Result<(), Errno> {
     let flags = MapFlags::PRIVATE | MapFlags::NORESERVE | MapFlags::FIXED;
     // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.

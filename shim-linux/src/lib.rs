@@ -56,13 +56,7 @@ pub mod internal;
 mod lost;
 pub mod nd;
 mod record_file;
-#[cfg(target_arch = "x86_64")]
 mod return_buffer;
-/// Other processors predict returns as they always do.
-#[cfg(not(target_arch = "x86_64"))]
-mod return_buffer {
-    pub(crate) const fn fill() {}
-}
 mod striped_lock;
 
 pub use address_space::{Linux, Process};

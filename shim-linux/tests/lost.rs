@@ -10,9 +10,11 @@ use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Barrier;
+use std::thread;
 
 use machine::{Mount, is_root, skip};
-use pmemset_core::{Config, CopyFlags, Extent, Granularity, MapConfig, Set};
+use pmemset_core::{Config, CopyFlags, Extent, Granularity, MapConfig, Part, Set};
 use pmemset_linux::{FileSource, Linux, OpenOptions};
 
 const KIB: usize = 1 << 10;
@@ -151,4 +153,56 @@ fn sources_of_one_file_tell_each_other() {
     sets[1].persist(second.start(), SECOND).unwrap_err();
     sets[1].remove_range(second.start(), 1).unwrap_err();
     sets[1].discard_range(second.start(), 1).unwrap();
+}
+
+/// Threads that all ask at the same moment about bytes that are lost already: the kernel tells one of them. (Which
+/// moments there are, `loom.rs` tries one by one.)
+#[test]
+fn threads_that_ask_at_the_same_moment_are_all_told() {
+    const THREADS: usize = 4;
+    const EACH: usize = 512 * KIB;
+    if !is_root() {
+        return skip("mounting needs root");
+    }
+    let disk = match Disk::new("race") {
+        Ok(disk) => disk,
+        Err(reason) => return skip(&reason),
+    };
+    let path = disk.ext4.join("file");
+    let mut zeros = File::create(&path).unwrap();
+    zeros.write_all(&vec![0; THREADS * EACH]).unwrap();
+    zeros.sync_all().unwrap();
+    if let Err(reason) = disk.fill() {
+        return skip(&reason);
+    }
+    for round in 0..20 {
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        // Every other thread asks through a descriptor of its own of the same open file.
+        let again = file.try_clone().unwrap();
+        let sources = [FileSource::from_fd(file.as_fd()).unwrap(), FileSource::from_fd(again.as_fd()).unwrap()];
+        let set: Borrowed<'_, '_> = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), THREADS);
+        let parts: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let config = MapConfig::new().offset((thread * EACH) as u64).length(EACH);
+                set.map(&sources[thread % 2], &config).unwrap()
+            })
+            .collect();
+        for part in &parts {
+            part.fill(0, round + 1, EACH, CopyFlags::NOFLUSH).unwrap();
+        }
+        write_back(&path);
+        let together = Barrier::new(THREADS);
+        let answers = thread::scope(|scope| {
+            let ask = |part| {
+                let (together, part): (&Barrier, &Part<_>) = (&together, part);
+                scope.spawn(move || {
+                    together.wait();
+                    part.persist(0, EACH)
+                })
+            };
+            let threads: Vec<_> = parts.iter().map(ask).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(answers.iter().all(Result::is_err), "round {round}: lost bytes are called durable: {answers:?}");
+    }
 }

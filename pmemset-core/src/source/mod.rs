@@ -188,9 +188,9 @@ pub unsafe trait Source: Send + Sync {
     /// Returns where it is kept that a [`sync`](Self::sync) or a [`deep_flush`](Self::deep_flush) has failed.
     ///
     /// You must return the same one always, for every handle and every adapter of one source, and make a new one only
-    /// where the source is opened anew. Sets set it, and look at it before every flush. A source whose platform tells a
-    /// failure to one of several sources only (two on one open file description) must see to it that the others fail,
-    /// too.
+    /// where the source is opened anew. Sets set it, and look at it before every flush and after it. A source whose
+    /// platform tells a failure once must see to it that all others fail, too: other sources of the same medium (two on one
+    /// open file description), and calls that are under way at the same moment, which must not answer before it is noted.
     fn failed_write_back(&self) -> &FailedWriteBack;
 
     /// Returns what can be asked about the state of the medium, and the checks that were switched on; `None` where

@@ -46,12 +46,12 @@ fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span
 /// the list says, so nothing that is good is ever lost. Punching a hole would only move the bad memory to where the
 /// next file finds it.
 ///
-/// `lost` is told of a synchronisation that fails: the kernel tells nobody else.
+/// `sync` makes durable what was written; the kernel may tell it of bytes that were lost elsewhere in the file.
 pub(crate) fn clear(
     fd: BorrowedFd<'_>,
     block: Span,
     mut list: impl FnMut(Span, &mut [Span]) -> BadBlocks,
-    lost: impl FnOnce(Errno),
+    sync: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<(), ClearError> {
     let page_bytes = auxv::page_size_bytes();
     let length_bytes = length(fd).map_err(ClearError::Failed)?;
@@ -77,15 +77,17 @@ pub(crate) fn clear(
         rest =
             bad.last().filter(|last| more && last.end() > asked.start()).and_then(|last| asked.starting_at(last.end()));
     }
-    if let Err(cause) = fs::fdatasync(fd).map_err(errno) {
-        lost(cause);
-        return Err(ClearError::Failed(cause));
-    }
+    sync().map_err(ClearError::Failed)?;
     match list(pages, &mut []) {
         BadBlocks::None => Ok(()),
         BadBlocks::Unknown(reason) => Err(ClearError::Unknown(reason)),
         _ => Err(ClearError::StillBad),
     }
+}
+
+/// Makes the bytes of the file durable.
+pub(crate) fn sync(fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    fs::fdatasync(fd).map_err(errno)
 }
 
 /// Overwrites the page at `at` if it cannot be read.

@@ -175,7 +175,7 @@ impl Length {
 
     /// Allocates the bytes of `range`; lengthens the file, which has `length_bytes`, if it is too short.
     fn allocate(&self, fd: BorrowedFd<'_>, range: Span, length_bytes: u64) -> Result<(), Errno> {
-        let result = in_pieces(range, |piece| self.allocate_piece(fd, piece).map(|()| piece.length_bytes()));
+        let result = in_pieces(range, &mut |piece| self.allocate_piece(fd, piece).map(|()| piece.length_bytes()));
         let result = match result {
             Err(io::Errno::OPNOTSUPP | io::Errno::NOSYS) => {
                 self.cannot_allocate.store(true, Ordering::Relaxed);
@@ -242,7 +242,7 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
 ///
 /// `EINTR` where even the smallest piece is interrupted again and again; else what `step` says.
 #[inline(never)]
-fn in_pieces(range: Span, mut step: impl FnMut(Span) -> io::Result<u64>) -> io::Result<()> {
+fn in_pieces(range: Span, step: &mut dyn FnMut(Span) -> io::Result<u64>) -> io::Result<()> {
     const SMALLEST_BYTES: u64 = 64 << 10;
     const PATIENCE: u32 = 100;
     let (mut piece_bytes, mut interrupted) = (range.length_bytes(), 0_u32);
@@ -271,7 +271,7 @@ fn write_zeros(fd: BorrowedFd<'_>, range: Span) -> io::Result<()> {
     // A few zeros many times over, so that the program need not carry more.
     let zeros = [0_u8; 1024];
     let pages = [io::IoSlice::new(&zeros); 64];
-    in_pieces(range, |piece| {
+    in_pieces(range, &mut |piece| {
         let left = usize::try_from(piece.length_bytes()).unwrap_or(usize::MAX);
         let written = match zeros.get(..left) {
             Some(few) => io::pwrite(fd, few, piece.start()),
@@ -311,7 +311,7 @@ mod tests {
     /// A kernel that is interrupted before it has allocated more than `bytes`.
     fn interrupted(range: Span, bytes: u64) -> (io::Result<()>, Vec<Span>) {
         let mut done = Vec::new();
-        let result = in_pieces(range, |piece| {
+        let result = in_pieces(range, &mut |piece| {
             if piece.length_bytes() > bytes {
                 return Err(io::Errno::INTR);
             }
@@ -350,7 +350,7 @@ mod tests {
         let (result, pieces) = interrupted(range, 4096);
         assert_eq!((result, pieces.len()), (Err(io::Errno::INTR), 0));
         let mut calls = 0;
-        let result = in_pieces(range, |_| {
+        let result = in_pieces(range, &mut |_| {
             calls += 1;
             Err(if calls < 3 { io::Errno::INTR } else { io::Errno::NOSPC })
         });

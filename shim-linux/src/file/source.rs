@@ -15,7 +15,7 @@ use rustix::path::Arg;
 use crate::address_space::{self, Mapper, Process, put_placeholder};
 use crate::auxv;
 use crate::fd::Fd;
-use crate::lost::{self, Since};
+use crate::lost::{File, Opened};
 use crate::nd::region::Region;
 use crate::nd::sysfs::Sysfs;
 
@@ -34,8 +34,8 @@ use super::probe::{GranularityReason, Probe};
 /// - Whoever truncates the file under its mappings makes accesses behind the new end raise `SIGBUS`.
 /// - The kernel tells once for each open file that bytes are lost: whoever synchronises the same open file besides sets
 ///   (`fsync(2)` on the descriptor given to [`from_fd`](Self::from_fd), or one that shares it) has to look at the answer.
-///   Sources of one file in this process tell each other. Of two calls at the same moment, the one that the kernel told
-///   nothing may say that its bytes are durable; all later ones fail.
+///   Sources of one file in this process tell each other; a call that went well waits for those of the same file that are
+///   under way, in case that the kernel tells one of them.
 /// - A growth is taken back only if no other source of this process relies on it; other processes are not seen.
 ///
 /// # Cost
@@ -44,13 +44,11 @@ use super::probe::{GranularityReason, Probe};
 /// the bytes are allocated; removing takes two (`msync` and `mmap`).
 pub struct FileSource<F = Fd> {
     fd: F,
-    device: Dev,
-    inode: u64,
     length: Length,
     probe: Probe,
     mapper: Mapper,
     failed: FailedWriteBack,
-    opened: Since,
+    opened: Opened,
 }
 
 impl FileSource<Fd> {
@@ -117,13 +115,11 @@ impl<F: AsFd> FileSource<F> {
         let length = Length::new(stat, file_system, may_grow);
         let mapper = Mapper::new(auxv::page_size_bytes());
         Ok(Self {
-            device,
-            inode: stat.st_ino,
             length,
             probe,
             mapper,
             failed: FailedWriteBack::new(),
-            opened: Since::now(),
+            opened: Opened::new(File { device, inode: stat.st_ino }),
             fd,
         })
     }
@@ -131,9 +127,7 @@ impl<F: AsFd> FileSource<F> {
     /// Synchronises pages, unless the kernel has told this source, or another one of the file, that some are lost.
     #[inline]
     fn sync_pages(&self, pages: Extent) -> Result<(), Errno> {
-        self.opened.check(self.device, self.inode)?;
-        address_space::sync_pages(pages).inspect_err(|cause| lost::note(self.device, self.inode, *cause))?;
-        self.opened.check(self.device, self.inode)
+        self.opened.synchronise(|| address_space::sync_pages(pages))
     }
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
@@ -151,8 +145,8 @@ impl<F: AsFd> FileSource<F> {
     pub fn facts(&self) -> Result<FileFacts, Errno> {
         let (length_bytes, allocated_bytes) = grow::size(self.fd.as_fd())?;
         Ok(FileFacts {
-            device: self.device,
-            inode: self.inode,
+            device: self.opened.file.device,
+            inode: self.opened.file.inode,
             length_bytes,
             allocated_bytes,
             may_grow: self.length.may_grow(),
@@ -201,8 +195,7 @@ pub struct FileFacts {
 impl<F: AsFd> fmt::Debug for FileSource<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FileSource")
-            .field("device", &self.device)
-            .field("inode", &self.inode)
+            .field("file", &self.opened.file)
             .field("length", &self.length)
             .field("probe", &self.probe)
             .finish_non_exhaustive()
@@ -321,21 +314,22 @@ impl<F: AsFd> Health for FileSource<F> {
     /// Asks the nd bus about the block device that the file system is on: partitions, and linear mappings too.
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         let sysfs = Sysfs::system().map_err(DeviceError::Failed)?;
-        sysfs.pieces(self.device).map_err(|_| DeviceError::Unsupported)?.device(id)
+        sysfs.pieces(self.opened.file.device).map_err(|_| DeviceError::Unsupported)?.device(id)
     }
 
     /// In whole pages. Unknown for files on anything but the nd bus, and where extents have no place on one device.
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
-        damage::bad_blocks(self.fd.as_fd(), self.device, range, blocks)
+        damage::bad_blocks(self.fd.as_fd(), self.opened.file.device, range, blocks)
     }
 
     /// Overwrites the pages that cannot be read. The last page of a file that ends inside it cannot be cleared.
     fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
-        let lost = |cause| {
-            self.failed.note(cause);
-            lost::note(self.device, self.inode, cause);
+        let fd = self.fd.as_fd();
+        let sync = || {
+            let synced = self.opened.synchronise(|| damage::sync(fd));
+            synced.inspect_err(|cause| self.failed.note(*cause))
         };
-        damage::clear(self.fd.as_fd(), block, |range, blocks| self.bad_blocks(range, blocks), lost)
+        damage::clear(fd, block, |range, blocks| self.bad_blocks(range, blocks), sync)
     }
 
     fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {

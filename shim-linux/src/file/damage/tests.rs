@@ -124,7 +124,7 @@ fn pages_on_bad_sectors_are_named() {
         fd(&file),
         span(0, 8),
         |range, blocks| bad_blocks_in(&tree.open(), fd(&file), device, range, blocks),
-        |_| {},
+        || Ok(()),
     );
     assert_eq!(cleared, Err(ClearError::StillBad), "they can be read, so they are not overwritten");
     assert_eq!(contents(&file), [0, 1, 2, 3, 4, 5, 6, 7]);
@@ -136,14 +136,17 @@ fn clear_is_refused_where_it_cannot_be_right() {
     let file = pages();
     let nobody = |_: Span, _: &mut [Span]| -> BadBlocks { panic!("asked for a list") };
     let out_of_range = Err(ClearError::OutOfRange { length_bytes: 8 * PAGE });
-    assert_eq!(clear(fd(&file), span(8, 1), nobody, |_| {}), out_of_range);
-    assert_eq!(clear(fd(&file), Span::new(8 * PAGE - 1, 2).unwrap(), nobody, |_| {}), out_of_range);
+    assert_eq!(clear(fd(&file), span(8, 1), nobody, || Ok(())), out_of_range);
+    assert_eq!(clear(fd(&file), Span::new(8 * PAGE - 1, 2).unwrap(), nobody, || Ok(())), out_of_range);
     file.set_len(8 * PAGE - 1).unwrap();
     assert!(
-        matches!(clear(fd(&file), span(7, 1), nobody, |_| {}), Err(ClearError::OutOfRange { .. })),
+        matches!(clear(fd(&file), span(7, 1), nobody, || Ok(())), Err(ClearError::OutOfRange { .. })),
         "would make it longer"
     );
-    let unknown = clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(BadBlocksError::Failed(Errno::ACCES)), |_| {});
+    let unknown =
+        clear(fd(&file), span(0, 1), |_, _| BadBlocks::Unknown(BadBlocksError::Failed(Errno::ACCES)), || Ok(()));
     assert_eq!(unknown, Err(ClearError::Unknown(BadBlocksError::Failed(Errno::ACCES))));
-    assert_eq!(clear(fd(&file), span(0, 1), |_, _| BadBlocks::None, |_| {}), Ok(()));
+    assert_eq!(clear(fd(&file), span(0, 1), |_, _| BadBlocks::None, || Ok(())), Ok(()));
+    let lost = clear(fd(&file), span(0, 1), |_, _| BadBlocks::None, || Err(Errno::IO));
+    assert_eq!(lost, Err(ClearError::Failed(Errno::IO)), "what was overwritten is not durable");
 }
