@@ -49,8 +49,8 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Decides; streams by default at every length, because a short store around the cache is never slower than one that
-    /// is written back, and on some processors a third faster.
+    /// Decides; streams by default at every length, because a short store around the cache is never slower than one
+    /// that is written back, and on some processors a third faster.
     #[inline(always)]
     pub(crate) const fn new(granularity: Granularity, flags: CopyFlags) -> Self {
         let flush = !flags.contains(CopyFlags::NOFLUSH);

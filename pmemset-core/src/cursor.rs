@@ -1,11 +1,10 @@
 //! A part as a stream of bytes with a position, for what is written for `embedded-io`.
 
-use core::fmt;
-
 use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom, Write};
 
+use crate::code::{self, errors};
 use crate::error::PersistError;
-use crate::{Part, SetRef};
+use crate::{Errno, Part, SetRef};
 
 /// A position in a part, at which bytes are read and written; what was written is durable when the call returns.
 ///
@@ -42,17 +41,16 @@ pub struct Cursor<R: SetRef> {
     position: u64,
 }
 
-/// Why a stream could not be read, written or moved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum CursorError {
-    /// The position would lie before the first byte. It stays as it was.
-    BeforeStart,
-    /// The part ends here. Nothing was stored.
-    Full,
-    /// The part said so.
-    Persist(PersistError),
+errors! {
+    /// Why a stream could not be read, written or moved.
+    pub enum CursorError {
+        /// The position would lie before the first byte. It stays as it was.
+        BeforeStart = code::OFFSET_OUT_OF_RANGE => "the position would lie before the first byte";
+        /// The part ends here. Nothing was stored.
+        Full = Errno::NOSPC.code() => "the part ends here";
+        /// The part said so.
+        Persist(error: PersistError) = error.code() => "{error}";
+    }
 }
 
 impl<R: SetRef> Cursor<R> {
@@ -135,24 +133,5 @@ impl embedded_io::Error for CursorError {
 impl From<PersistError> for CursorError {
     fn from(error: PersistError) -> Self {
         Self::Persist(error)
-    }
-}
-
-impl fmt::Display for CursorError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BeforeStart => f.write_str("the position would lie before the first byte"),
-            Self::Full => f.write_str("the part ends here"),
-            Self::Persist(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for CursorError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Persist(error) => Some(error),
-            _ => None,
-        }
     }
 }

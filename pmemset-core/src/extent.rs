@@ -1,6 +1,7 @@
 //! Ranges of addresses and of source bytes: half-open, never empty, never wrapping; all range arithmetic is here.
 
 use core::fmt;
+use core::ops::Range;
 
 macro_rules! range_type {
     ($(#[$meta:meta])* $name:ident, $int:ty, $what:literal) => {
@@ -127,6 +128,21 @@ macro_rules! range_type {
             }
         }
 
+        impl From<$name> for Range<$int> {
+            fn from(range: $name) -> Self {
+                range.start..range.end
+            }
+        }
+
+        /// Fails where the range is empty.
+        impl TryFrom<Range<$int>> for $name {
+            type Error = EmptyRange;
+
+            fn try_from(range: Range<$int>) -> Result<Self, EmptyRange> {
+                Self::between(range.start, range.end).ok_or(EmptyRange)
+            }
+        }
+
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 fmt::Debug::fmt(self, f)
@@ -144,6 +160,22 @@ range_type! {
     /// A range of bytes of a source, counted from its first byte; 64 bits wide on every processor.
     Span, u64, "offset"
 }
+
+/// Why something is no range: it would be empty.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+pub struct EmptyRange;
+
+impl fmt::Display for EmptyRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the range is empty")
+    }
+}
+
+impl core::error::Error for EmptyRange {}
+
+#[cfg(feature = "defmt")]
+crate::code::as_it_is!(Extent Option<Extent> Span);
 
 /// Returns the first multiple of `alignment` (a power of two) that is not below `value`; `None` on overflow.
 #[must_use]
@@ -167,6 +199,9 @@ mod tests {
         assert_eq!(Span::new(u64::MAX - 4095, 4096), None);
         assert_eq!(Extent::between(7, 7), None);
         assert_eq!(Extent::between(8, 7), None);
+        assert_eq!(Extent::try_from(7..9), Ok(Extent::new(7, 2).unwrap()));
+        assert_eq!(Span::try_from(7..7), Err(EmptyRange));
+        assert_eq!(core::ops::Range::from(Span::new(7, 2).unwrap()), 7..9);
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! A part as flash memory, for what is written for `embedded-storage`.
 
-use core::fmt;
-
 use embedded_storage::nor_flash::{
     ErrorType, MultiwriteNorFlash, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
     check_write,
@@ -10,6 +8,7 @@ use embedded_storage::{ReadStorage, Storage};
 #[cfg(feature = "embedded-storage-async")]
 use embedded_storage_async::nor_flash as waiting;
 
+use crate::code::{self, errors};
 use crate::error::PersistError;
 use crate::{CopyFlags, Part, SetRef};
 
@@ -20,17 +19,18 @@ const ERASED: u8 = 0xff;
 
 /// A part as the flash memory of `embedded-storage`: what was written or erased is durable when the call returns.
 ///
-/// - As [`NorFlash`] it is written in words of `WORD_BYTES` and erased, filled with 0xff, in pages of `ERASE_BYTES`. Words
-///   may be written again ([`MultiwriteNorFlash`]); that clears bits and sets none, as in flash.
+/// - As [`NorFlash`] it is written in words of `WORD_BYTES` and erased, filled with 0xff, in pages of `ERASE_BYTES`.
+///   Words may be written again ([`MultiwriteNorFlash`]); that clears bits and sets none, as in flash.
 /// - As [`Storage`] it takes any bytes at any offset, and needs no erasing.
 /// - With the feature `embedded-storage-async` it is the same to the traits of that crate: nothing is waited for.
 ///
-/// A power cut within a write leaves some words as they were and others as they were to be; none tears that is no longer
-/// than the processor's. Within an erasure, a page has lost its first word before any other: what marks its pages there, as
-/// is usual, never takes one that is half erased for a whole one. (A medium that is synchronised page by page has to keep
-/// the bytes beside the written ones by itself.)
+/// A power cut within a write leaves some words as they were and others as they were to be; none tears that is no
+/// longer than the processor's. Within an erasure, a page has lost its first word before any other: what marks its
+/// pages there, as is usual, never takes one that is half erased for a whole one. (A medium that is synchronised page
+/// by page has to keep the bytes beside the written ones by itself.)
 ///
-/// Offsets have 32 bits: of a longer part the first 4 GiB can be used. What is behind the last whole page is left alone.
+/// Offsets have 32 bits: of a longer part the first 4 GiB can be used. What is behind the last whole page is left
+/// alone.
 ///
 /// # Example
 ///
@@ -62,17 +62,16 @@ pub struct Flash<R: SetRef, const WORD_BYTES: usize = 4, const ERASE_BYTES: usiz
     part: Part<R>,
 }
 
-/// Why flash memory could not be read, written or erased.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum FlashError {
-    /// Offset or length are not multiples of the word or the page. Nothing was stored.
-    NotAligned,
-    /// The bytes are not all there. Nothing was stored.
-    OutOfBounds,
-    /// The part said so.
-    Persist(PersistError),
+errors! {
+    /// Why flash memory could not be read, written or erased.
+    pub enum FlashError {
+        /// Offset or length are not multiples of the word or the page. Nothing was stored.
+        NotAligned = code::INVALID_OFFSET_VALUE => "offset or length are not on the flash's words or pages";
+        /// The bytes are not all there. Nothing was stored.
+        OutOfBounds = code::LENGTH_OUT_OF_RANGE => "the flash has not all of these bytes";
+        /// The part said so.
+        Persist(error: PersistError) = error.code() => "{error}";
+    }
 }
 
 impl<R: SetRef, const WORD_BYTES: usize, const ERASE_BYTES: usize> Flash<R, WORD_BYTES, ERASE_BYTES> {
@@ -250,24 +249,5 @@ impl From<NorFlashErrorKind> for FlashError {
 impl From<PersistError> for FlashError {
     fn from(error: PersistError) -> Self {
         Self::Persist(error)
-    }
-}
-
-impl fmt::Display for FlashError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotAligned => f.write_str("offset or length are not on the flash's words or pages"),
-            Self::OutOfBounds => f.write_str("the flash has not all of these bytes"),
-            Self::Persist(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for FlashError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Persist(error) => Some(error),
-            _ => None,
-        }
     }
 }

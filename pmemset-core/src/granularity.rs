@@ -1,5 +1,7 @@
 //! How stores reach the medium.
 
+use core::fmt;
+
 /// How a store becomes durable, from the finest to the coarsest (libpmem2: "store granularity").
 ///
 /// The order of the variants is the order of coarseness; the numbers are libpmem2's.
@@ -15,6 +17,16 @@ pub enum Granularity {
     Page = 2,
 }
 
+impl fmt::Display for Granularity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Byte => "byte",
+            Self::CacheLine => "cache line",
+            Self::Page => "page",
+        })
+    }
+}
+
 impl Granularity {
     /// Returns the granularity with libpmem2's number `value`, if there is one.
     #[must_use]
@@ -27,3 +39,6 @@ impl Granularity {
         }
     }
 }
+
+#[cfg(feature = "defmt")]
+crate::code::as_it_is!(Granularity);

@@ -20,6 +20,7 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod code;
 #[cfg(feature = "contract")]
 pub mod contract;
 mod copy;
@@ -78,8 +79,9 @@ pub mod support {
     pub use crate::sim::random::Random;
 }
 
-/// Makes a set that is a static, with its memory: `static_set! { static NAME: Set<PLATFORM, SOURCE>[CAPACITY] = (platform,
-/// config); }`. Attributes, a visibility and a third type, that of the observer, go where they go in a static.
+/// Makes a set that is a static, with its memory: `static_set! { static NAME: Set<PLATFORM, SOURCE>[CAPACITY] =
+/// (platform, config); }`. Attributes, a visibility and a third type, that of the observer, go where they go in a
+/// static.
 ///
 /// The memory is in `.bss`, whatever the configuration says, as long as `None` of the source handle is zero bytes.
 ///

@@ -39,9 +39,9 @@ mod spinning {
     /// there, mask interrupts around every call of the set, or take `CriticalSectionRwLock`. Readers go before writers,
     /// so a writer waits until no reader is left.
     ///
-    /// It cannot panic, so a program with it can be linked without a panic: a reader too many waits like one that finds a
-    /// writer. The crate `spin` panics there; where that does not matter, its `RwLock<()>` (with its feature `lock_api`) is
-    /// a platform's lock too, see [`WithLock`](crate::WithLock).
+    /// It cannot panic, so a program with it can be linked without a panic: a reader too many waits like one that finds
+    /// a writer. The crate `spin` panics there; where that does not matter, its `RwLock<()>` (with its feature
+    /// `lock_api`) is a platform's lock too, see [`WithLock`](crate::WithLock).
     pub struct SpinRwLock {
         /// Readers, or `WRITER`.
         holders: AtomicU32,
@@ -97,6 +97,12 @@ mod spinning {
 
         fn is_locked_exclusive(&self) -> bool {
             self.holders.load(Ordering::Relaxed) == WRITER
+        }
+    }
+
+    impl Default for SpinRwLock {
+        fn default() -> Self {
+            Self::INIT
         }
     }
 
@@ -169,10 +175,10 @@ mod masked {
     ///
     /// # Sections of the program's own
     ///
-    /// A set may be used inside `critical_section::with`: it takes and gives back its locks in one call. Who takes such a
-    /// lock himself gives it back in the section that it was taken in. A guard that leaves that section still keeps
-    /// others out, but handlers run, and one that wants the lock waits for ever; a guard that is dropped inside a section
-    /// entered after it was taken ends that section too early.
+    /// A set may be used inside `critical_section::with`: it takes and gives back its locks in one call. Who takes such
+    /// a lock himself gives it back in the section that it was taken in. A guard that leaves that section still keeps
+    /// others out, but handlers run, and one that wants the lock waits for ever; a guard that is dropped inside a
+    /// section entered after it was taken ends that section too early.
     pub struct CriticalSectionRwLock {
         /// Readers, or `WRITER`; touched inside a critical section only.
         holders: Cell<u32>,
@@ -182,8 +188,8 @@ mod masked {
     unsafe impl Sync for CriticalSectionRwLock {}
 
     impl CriticalSectionRwLock {
-        /// Returns the holders. The caller is between `enter` and `leave`: that another lock is held is not enough, for it
-        /// may have been carried out of the section that it was taken in.
+        /// Returns the holders. The caller is between `enter` and `leave`: that another lock is held is not enough, for
+        /// it may have been carried out of the section that it was taken in.
         fn holders(&self) -> &Cell<u32> {
             #[cfg(test)]
             tests::check_inside();
@@ -263,6 +269,12 @@ mod masked {
             let locked = self.holders().get() != 0;
             leave(state);
             locked
+        }
+    }
+
+    impl Default for CriticalSectionRwLock {
+        fn default() -> Self {
+            Self::INIT
         }
     }
 

@@ -23,8 +23,8 @@ const fn line_bytes(ctr_el0: u64) -> usize {
 
 #[cfg(target_arch = "aarch64")]
 impl Cpu {
-    /// Returns the choice for a processor with the capability bits `hwcap` (`getauxval(3)`, `AT_HWCAP`), whose line size
-    /// is read from `CTR_EL0`.
+    /// Returns the choice for a processor with the capability bits `hwcap` (`getauxval(3)`, `AT_HWCAP`), whose line
+    /// size is read from `CTR_EL0`.
     ///
     /// A kernel sets bit 16 where `ID_AA64ISAR1_EL1.DPB` is not 0.
     #[must_use]

@@ -168,8 +168,8 @@ impl Cpu {
     /// # Safety
     ///
     /// `source` is readable and `dest` writable for `length_bytes` bytes; the ranges may overlap. Where the memory
-    /// [takes whole words](Self::storing_whole_words) only, that is so of each word that a range touches, and nobody else
-    /// stores to the words that `dest` touches meanwhile, an interrupt handler included: it would be undone.
+    /// [takes whole words](Self::storing_whole_words) only, that is so of each word that a range touches, and nobody
+    /// else stores to the words that `dest` touches meanwhile, an interrupt handler included: it would be undone.
     #[inline]
     pub unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
         if self.narrowest_store_bytes() > 1 {

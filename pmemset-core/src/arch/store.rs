@@ -1,5 +1,5 @@
-//! Copying and filling with stores that never tear an aligned word (8 bytes; on 32-bit processors 4), around the cache or
-//! through it.
+//! Copying and filling with stores that never tear an aligned word (8 bytes; on 32-bit processors 4), around the cache
+//! or through it.
 //!
 //! Integer registers, so that it may run in an interrupt handler and where no vector state is saved; wider ones in
 //! [`wide`](super::wide) only.

@@ -13,8 +13,8 @@ use super::store::BLOCK_BYTES;
 ///
 /// # Safety
 ///
-/// AVX can be used; what must not tear, `dest` or `source`, is on a block's boundary; `length_bytes` is a multiple of the block size; both ranges are
-/// accessible.
+/// AVX can be used; what must not tear, `dest` or `source`, is on a block's boundary; `length_bytes` is a multiple of
+/// the block size; both ranges are accessible.
 #[target_feature(enable = "avx")]
 pub(super) unsafe fn copy<const STREAM: bool>(dest: *mut u8, source: *const u8, length_bytes: usize, down: bool) {
     if down {

@@ -1,4 +1,5 @@
-//! Copying and filling memory that takes no store narrower than a word: ferroelectric or magnetic memory, memory with ECC.
+//! Copying and filling memory that takes no store narrower than a word: ferroelectric or magnetic memory, memory with
+//! ECC.
 //!
 //! A word is as wide as a register. What lies beside the range in its first and last word is read and stored again.
 
@@ -10,8 +11,8 @@ use crate::Extent;
 ///
 /// # Safety
 ///
-/// As for [`Platform::copy`](crate::Platform::copy). The words that `dest` touches are readable and writable, and nobody
-/// else stores to any of their bytes meanwhile, an interrupt handler included: it would be undone.
+/// As for [`Platform::copy`](crate::Platform::copy). The words that `dest` touches are readable and writable, and
+/// nobody else stores to any of their bytes meanwhile, an interrupt handler included: it would be undone.
 pub(super) unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     // SAFETY: the caller promises the byte.

@@ -1,4 +1,5 @@
-//! x86-64: CLWB, CLFLUSHOPT or CLFLUSH, MOVNTI, SFENCE ("Intel 64 and IA-32 Architectures Software Developer's Manual", volume 2).
+//! x86-64: CLWB, CLFLUSHOPT or CLFLUSH, MOVNTI, SFENCE ("Intel 64 and IA-32 Architectures Software Developer's Manual",
+//! volume 2).
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;

@@ -1,7 +1,8 @@
-//! The duties of platforms and sources, each as a function that checks it: a port is tested by one file that calls them.
+//! The duties of platforms and sources, each as a function that checks it: a port is tested by one file that calls
+//! them.
 //!
-//! [`platform`] and [`source()`] check everything and report every duty by name; the functions behind them can be called
-//! one by one. They need no operating system and no allocator, so a port without either runs them in place.
+//! [`platform`] and [`source()`] check everything and report every duty by name; the functions behind them can be
+//! called one by one. They need no operating system and no allocator, so a port without either runs them in place.
 //!
 //! What no program can see is not checked: that stores survive a power cut, and that placeholders are inaccessible.
 //! Whether a synchronisation reaches the medium is looked at through a second mapping of the same bytes. A source that

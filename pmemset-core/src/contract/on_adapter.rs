@@ -44,8 +44,8 @@ pub fn adapter_promises_no_more<I: Source + ?Sized, O: Source + ?Sized>(inner: &
     KEPT
 }
 
-/// [`Health::shutdown`](crate::Health::shutdown), [`Health::bad_block_policy`](crate::Health::bad_block_policy): what is
-/// checked of the source inside is checked of the adapter.
+/// [`Health::shutdown`](crate::Health::shutdown), [`Health::bad_block_policy`](crate::Health::bad_block_policy): what
+/// is checked of the source inside is checked of the adapter.
 pub fn adapter_switches_no_check_off<I: Source + ?Sized, O: Source + ?Sized>(inner: &I, outer: &O) -> Finding {
     let Some(within) = inner.health() else { return skipped(NO_HEALTH) };
     let Some(without) = outer.health() else { return Err(Breach::of("the health of the source inside")) };

@@ -131,8 +131,8 @@ pub fn failed_write_back_stays<S: Source + ?Sized>(source: &S) -> Finding {
 
 /// [`Source::sync`]: fails where the medium takes nothing, whatever it has answered before.
 ///
-/// `fail` is told `true` to make the medium fail, and `false` to make it work again. Not among what [`source()`] checks,
-/// since not every medium can be made to fail: call it where yours can.
+/// `fail` is told `true` to make the medium fail, and `false` to make it work again. Not among what [`source()`]
+/// checks, since not every medium can be made to fail: call it where yours can.
 ///
 /// [`source()`]: super::source()
 pub fn sync_tells_of_failures<P: Platform, S: Source<Space = P::Space> + ?Sized>(

@@ -126,7 +126,8 @@ pub fn released_space_can_be_reserved_again<P: Platform>(platform: &P) -> Findin
     KEPT
 }
 
-/// [`Platform::release`] of a tail and [`Platform::reserve_at`] behind a reservation: both in place, and the rest stays.
+/// [`Platform::release`] of a tail and [`Platform::reserve_at`] behind a reservation: both in place, and the rest
+/// stays.
 pub fn tail_can_be_released_and_extended<P: Platform>(platform: &P) -> Finding {
     let page_bytes = platform.page_size_bytes();
     let mut reserved = Reserved::new(platform, page_bytes.saturating_mul(4), page_bytes)?;

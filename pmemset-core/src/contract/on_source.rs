@@ -115,8 +115,8 @@ fn unit_behind<P: Platform, S: Source<Space = P::Space> + ?Sized>(platform: &P, 
     start.and_then(|start| Span::new(start, unit_bytes)).ok_or(Breach::of("a length that leaves room for one unit"))
 }
 
-/// [`Source::prepare`] of bytes behind the end, which it does not claim to [hold](Source::holds): it grows to cover them
-/// and says so, or refuses and keeps its length; [`Source::undo_growth`] takes it back.
+/// [`Source::prepare`] of bytes behind the end, which it does not claim to [hold](Source::holds): it grows to cover
+/// them and says so, or refuses and keeps its length; [`Source::undo_growth`] takes it back.
 pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,
     source: &S,

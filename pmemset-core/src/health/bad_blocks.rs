@@ -1,8 +1,7 @@
 //! Bad blocks: what a source knows of them, how they are cleared, and the copies that survive them.
 
-use core::fmt;
-
-use crate::{Errno, Span};
+use super::error::{BadBlocksError, McsafeError};
+use crate::Span;
 
 /// What a source knows of bad blocks in a range of its bytes.
 ///
@@ -19,7 +18,7 @@ pub enum BadBlocks {
         /// Whether there are others behind the last of them.
         more: bool,
     },
-    /// The platform cannot tell.
+    /// They cannot be listed.
     Unknown(BadBlocksError),
 }
 
@@ -28,178 +27,17 @@ impl BadBlocks {
     pub const UNKNOWN: Self = Self::Unknown(BadBlocksError::Unsupported);
 }
 
-/// Why a platform cannot tell what is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum BadBlocksError {
-    /// The source is on nothing that lists bad blocks: an ordinary disk, memory on no nd bus.
-    NoRegion,
-    /// It cannot be read where on the medium the source is: which of the bad blocks are its own is not known.
-    NoBounds(Errno),
-    /// The medium has no list, or nobody fills it.
-    Unsupported,
-    /// The list cannot be read.
-    Failed(Errno),
-}
-
-impl BadBlocksError {
-    /// Returns libpmemset's number for this reason.
-    #[must_use]
-    pub const fn code(self) -> i32 {
-        match self {
-            Self::NoRegion => -200_036,
-            Self::NoBounds(_) => -200_037,
-            Self::Unsupported => -200_038,
-            Self::Failed(cause) => cause.code(),
-        }
-    }
-}
-
-impl From<Errno> for BadBlocksError {
-    fn from(cause: Errno) -> Self {
-        if cause == Errno::OPNOTSUPP { Self::Unsupported } else { Self::Failed(cause) }
-    }
-}
-
-impl fmt::Display for BadBlocksError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NoRegion => f.write_str("the source is on no region, which would list them"),
-            Self::NoBounds(cause) => write!(f, "where the source is on its region cannot be read: {cause}"),
-            Self::Unsupported => f.write_str("the medium does not list them"),
-            Self::Failed(cause) => write!(f, "the list cannot be read: {cause}"),
-        }
-    }
-}
-
-impl core::error::Error for BadBlocksError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::NoBounds(cause) | Self::Failed(cause) => Some(cause),
-            _ => None,
-        }
-    }
-}
-
 /// When bad blocks keep a source from being mapped; the stricter, the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BadBlockPolicy {
-    /// Nobody is asked.
+    /// Never: nobody looks for them.
     #[default]
     Off,
-    /// Blocks that the platform knows of do; one that cannot tell does not.
+    /// Refuse known bad blocks; accept a source whose bad blocks cannot be listed.
     IfKnown,
-    /// Blocks that the platform knows of do, and so does one that cannot tell.
+    /// Refuse known bad blocks, and a source whose bad blocks cannot be listed.
     Required,
-}
-
-/// Why a bad block was not cleared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum ClearError {
-    /// The source, or its medium, cannot clear.
-    Unsupported,
-    /// The block is not inside the source.
-    OutOfRange {
-        /// The source's length in bytes.
-        length_bytes: u64,
-    },
-    /// What is bad cannot be told, so nothing was touched.
-    Unknown(BadBlocksError),
-    /// The platform refused or failed; what was cleared before stays cleared.
-    Failed(Errno),
-    /// The platform said that it cleared the block, and still lists it.
-    StillBad,
-}
-
-impl ClearError {
-    /// Returns libpmemset's number for this error.
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        match self {
-            Self::Unsupported => -200_038,
-            Self::Unknown(reason) => reason.code(),
-            Self::OutOfRange { .. } => -200_033,
-            Self::Failed(cause) => cause.code(),
-            Self::StillBad => -200_032,
-        }
-    }
-}
-
-impl fmt::Display for ClearError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Unsupported => f.write_str("the source cannot clear bad blocks"),
-            Self::OutOfRange { length_bytes } => write!(f, "the block is not inside the source's {length_bytes} bytes"),
-            Self::Unknown(reason) => write!(f, "what is bad cannot be told, nothing was touched: {reason}"),
-            Self::Failed(cause) => write!(f, "the block could not be cleared: {cause}"),
-            Self::StillBad => f.write_str("the block is bad after it was cleared"),
-        }
-    }
-}
-
-impl core::error::Error for ClearError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Failed(cause) => Some(cause),
-            Self::Unknown(reason) => Some(reason),
-            _ => None,
-        }
-    }
-}
-
-/// Why a copy from or to a source did not come about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum McsafeError {
-    /// The source has no copy that survives damaged memory.
-    Unsupported,
-    /// The bytes are not all inside the source; nothing was copied.
-    OutOfRange {
-        /// The source's length in bytes.
-        length_bytes: u64,
-    },
-    /// The medium is damaged; some of the bytes may have been copied.
-    IoFail,
-    /// The platform's reason; some of the bytes may have been copied.
-    Failed(Errno),
-}
-
-impl McsafeError {
-    /// Returns libpmemset's number for this error.
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        match self {
-            Self::Unsupported => Errno::OPNOTSUPP.code(),
-            Self::OutOfRange { .. } => -200_033,
-            Self::IoFail => -200_032,
-            Self::Failed(cause) => cause.code(),
-        }
-    }
-}
-
-impl fmt::Display for McsafeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Unsupported => f.write_str("the source has no copy that survives damaged memory"),
-            Self::OutOfRange { length_bytes } => write!(f, "the bytes are not inside the source's {length_bytes}"),
-            Self::IoFail => f.write_str("the medium is damaged"),
-            Self::Failed(cause) => write!(f, "the bytes could not be copied: {cause}"),
-        }
-    }
-}
-
-impl core::error::Error for McsafeError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Failed(cause) => Some(cause),
-            _ => None,
-        }
-    }
 }
 
 /// Checks that `length_bytes` bytes from `offset` lie inside a source of `source_bytes`; 0 bytes are `None`.

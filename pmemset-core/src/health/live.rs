@@ -12,6 +12,7 @@ use super::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
 /// whose number is lower than that of the one it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Published {
     /// The record.
     pub record: ShutdownRecord,
@@ -156,6 +157,7 @@ impl<L: RawRwLock> LiveRecord<L> {
 
 impl<L: RawRwLock + Sync> LiveRecord<L> {
     /// Returns the cell as [`Health::shutdown`](crate::Health::shutdown) hands it out.
+    #[must_use]
     pub const fn handle(&self) -> LiveRecordRef<'_> {
         LiveRecordRef(self)
     }

@@ -1,16 +1,18 @@
 //! What is known of the medium behind a source, and what is checked of it before it is mapped.
 
 mod bad_blocks;
+mod error;
 mod failed;
 mod live;
 mod shutdown;
 
-pub use bad_blocks::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError, McsafeError};
-pub use bad_blocks::{Collector, check_bounds, in_extent};
+pub use bad_blocks::{BadBlockPolicy, BadBlocks, Collector, check_bounds, in_extent};
+pub(crate) use error::Counted;
+pub use error::{BadBlocksError, ClearError, DeviceError, McsafeError};
 pub use failed::FailedWriteBack;
 pub(crate) use live::Step;
 pub use live::{LiveRecord, LiveRecordRef, Published};
-pub use shutdown::{DeviceError, DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
+pub use shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
 
 use crate::Span;
 

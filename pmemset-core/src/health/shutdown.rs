@@ -2,36 +2,11 @@
 
 use bitflags::bitflags;
 
-use crate::Errno;
+use super::error::{Counted, DeviceError};
 
 const ID_FIELD_BYTES: usize = 513;
 const COUNT_AT: usize = 520;
 const REFERENCES_AT: usize = 528;
-
-/// Why a device does not tell its shutdown state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "defmt", derive(defmt::Format))]
-#[non_exhaustive]
-pub enum DeviceError {
-    /// There is no device behind the source that counts unsafe shutdowns, or it does not say.
-    Unsupported,
-    /// The id has more than [`DeviceId::BYTES_MAX`] bytes, or one of them is 0.
-    IdTooLong,
-    /// Asking failed.
-    Failed(Errno),
-}
-
-impl core::fmt::Display for DeviceError {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        match self {
-            Self::Unsupported => f.write_str("no device counts unsafe shutdowns"),
-            Self::IdTooLong => f.write_str("the device's id does not fit a shutdown record"),
-            Self::Failed(cause) => write!(f, "the device does not answer: {cause}"),
-        }
-    }
-}
-
-impl core::error::Error for DeviceError {}
 
 /// The identity of the memory behind a source: the ids of its modules, one after the other.
 #[derive(Clone)]
@@ -246,6 +221,18 @@ pub enum PartState {
     Corrupted = 16,
 }
 
+impl core::fmt::Display for PartState {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Indeterminate => "indeterminate",
+            Self::Ok => "ok",
+            Self::OkButAlreadyOpen => "ok but already open",
+            Self::OkButInterrupted => "ok but interrupted",
+            Self::Corrupted => "corrupted",
+        })
+    }
+}
+
 impl PartState {
     /// Returns the rank of the state, 0 for the best.
     #[must_use]
@@ -268,7 +255,7 @@ impl PartState {
 
 bitflags! {
     /// The states that a set accepts (`pmemset_config_set_acceptable_states`), libpmemset's bits.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
     pub struct PartStates: u64 {
         /// [`PartState::Indeterminate`]
         const INDETERMINATE = 1;
@@ -280,6 +267,12 @@ bitflags! {
         const OK_BUT_INTERRUPTED = 8;
         /// [`PartState::Corrupted`]
         const CORRUPTED = 16;
+    }
+}
+
+impl Default for PartStates {
+    fn default() -> Self {
+        Self::DEFAULT
     }
 }
 
@@ -318,6 +311,18 @@ pub struct Verdict {
     pub references: i32,
     /// The mappings of this source that this process has now.
     pub mapped: u32,
+}
+
+#[cfg(feature = "defmt")]
+crate::code::as_it_is!(Verdict);
+
+impl core::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        let Self { state, stored_count, current_count, id_changed, references, .. } = *self;
+        let open = Counted(references.into(), "open mapping");
+        write!(f, "shutdown state {state}: the record has {open}, the unsafe shutdown count was {stored_count} ")?;
+        write!(f, "and is {current_count}{}", if id_changed { ", on another device" } else { "" })
+    }
 }
 
 #[cfg(test)]

@@ -89,8 +89,8 @@ forward_platform_handles!(alloc::sync::Arc<T>: [+ Send]);
 
 /// A platform with another lock than its own: such as one that spins, and is small, where a program has one thread.
 ///
-/// With a number from 1 to 64 as the third parameter, [`SEGMENTS_MAX`](Platform::SEGMENTS_MAX), the code for larger sets is
-/// not built either.
+/// With a number from 1 to 64 as the third parameter, [`SEGMENTS_MAX`](Platform::SEGMENTS_MAX), the code for larger
+/// sets is not built either.
 ///
 /// ```
 /// # #[cfg(feature = "spin-lock")] {
@@ -113,6 +113,12 @@ impl<P: Platform, L: RawRwLock, const SEGMENTS_MAX: usize> WithLock<P, L, SEGMEN
     #[must_use]
     pub const fn new(platform: P) -> Self {
         Self { platform, lock: PhantomData }
+    }
+
+    /// Returns the platform inside.
+    #[must_use]
+    pub fn into_inner(self) -> P {
+        self.platform
     }
 }
 

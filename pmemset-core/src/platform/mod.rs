@@ -16,18 +16,18 @@ use crate::{Errno, Extent};
 /// A reservation returned by [`reserve`](Self::reserve) or accepted by [`reserve_at`](Self::reserve_at) belongs to the
 /// caller alone until it is released: nothing else is ever placed there.
 ///
-/// Platforms whose [`space`](Self::space) is of one type and equal have one address space, and reserve in it in one way:
-/// sources of that space can map into the reservations of each. A platform that reserves in a way of its own has a type
-/// of its own.
+/// Platforms whose [`space`](Self::space) is of one type and equal have one address space, and reserve in it in one
+/// way: sources of that space can map into the reservations of each. A platform that reserves in a way of its own has a
+/// type of its own.
 pub unsafe trait Platform: Sync {
-    /// The kind of address space. A set maps sources of the same kind only, so that bytes are never mapped into addresses
-    /// that are not theirs; a type without content, where there is one such space, costs nothing.
+    /// The kind of address space. A set maps sources of the same kind only, so that bytes are never mapped into
+    /// addresses that are not theirs; a type without content, where there is one such space, costs nothing.
     type Space: Copy + Eq + Send + Sync;
 
     /// The lock that keeps the books of a set consistent.
     ///
-    /// The module `lock` has one that spins and one that masks interrupts, each with a feature; a platform whose threads
-    /// can sleep brings one whose waiters do.
+    /// The module `lock` has one that spins and one that masks interrupts, each with a feature; a platform whose
+    /// threads can sleep brings one whose waiters do.
     type Lock: lock_api::RawRwLock;
 
     /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, the code for larger
@@ -52,8 +52,8 @@ pub unsafe trait Platform: Sync {
     /// Returns how much of `ahead_bytes`, the room that a set was told to reserve with a new part
     /// ([`Config::reserve_ahead`](crate::Config::reserve_ahead)), it is to reserve here: all of it.
     ///
-    /// Nothing where the addresses behind a part are kept for it anyway, as in a [`Reservation`](crate::Reservation), whose
-    /// window would only be filled sooner.
+    /// Nothing where the addresses behind a part are kept for it anyway, as in a [`Reservation`](crate::Reservation),
+    /// whose window would only be filled sooner.
     #[inline]
     fn room_ahead_bytes(&self, ahead_bytes: usize) -> usize {
         ahead_bytes
@@ -98,8 +98,8 @@ pub unsafe trait Platform: Sync {
         Ok(())
     }
 
-    /// Gives back `window`: any piece of what was reserved; the rest stays as it is. A platform that cannot take a piece
-    /// refuses it.
+    /// Gives back `window`: any piece of what was reserved; the rest stays as it is. A platform that cannot take a
+    /// piece refuses it.
     ///
     /// # Errors
     ///

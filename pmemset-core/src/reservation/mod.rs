@@ -1,7 +1,6 @@
 //! The caller's reservation: a platform whose addresses are a window of another's.
 #![allow(unsafe_code, reason = "giving back address space rests on what the books say about it")]
 
-mod error;
 mod holes;
 #[cfg(test)]
 mod tests;
@@ -10,10 +9,8 @@ use core::fmt;
 
 use lock_api::{RawRwLock as _, RwLock};
 
-pub use error::ReservationError;
-
 use crate::arch::{Cpu, StoreKind};
-use crate::error::ReserveError;
+use crate::error::{ReservationError, ReserveError};
 use crate::table;
 use crate::{Errno, Extent, Platform};
 use holes::{Hole, Holes, WEIGHTS};
@@ -37,7 +34,8 @@ impl<const M: usize> Default for ReservationSlab<M> {
     }
 }
 
-/// Reserves address space aligned to `wish_bytes`, or to no more than `alignment_bytes` where that much is not to be had.
+/// Reserves address space aligned to `wish_bytes`, or to no more than `alignment_bytes` where that much is not to be
+/// had.
 ///
 /// Aligning costs more address space than is kept in the end, which limits may forbid (`RLIMIT_AS`).
 pub(crate) fn reserve(
@@ -71,9 +69,9 @@ fn reserve_exactly(
 
 /// A window of addresses that the caller owns and sets place their parts in (`pmem2_vm_reservation`).
 ///
-/// It is a platform: `Set<&Reservation<Linux>, S>` borrows it, `Set<Arc<Reservation<Linux>>, S>` owns a share of it, so it
-/// cannot go while a set lives. Several sets may share it; there is room for so many segments of all of them together. It
-/// is never resized.
+/// It is a platform: `Set<&Reservation<Linux>, S>` borrows it, `Set<Arc<Reservation<Linux>>, S>` owns a share of it, so
+/// it cannot go while a set lives. Several sets may share it; there is room for so many segments of all of them
+/// together. It is never resized.
 ///
 /// First fit is O(log capacity) for alignments up to the page size, of 2 MiB and of 1 GiB; for another alignment, holes
 /// that are long enough but lie wrongly cost a step each.
@@ -133,8 +131,8 @@ impl<'m, P: Platform> Reservation<'m, P> {
         Ok(Self::holding(platform, extent, Holes::over(extent, slab.0.lend(), M)))
     }
 
-    /// As [`new`](Self::new), with the books on the heap: room for `capacity` segments, no fewer than 1, and no more than
-    /// [`Platform::SEGMENTS_MAX`].
+    /// As [`new`](Self::new), with the books on the heap: room for `capacity` segments, no fewer than 1, and no more
+    /// than [`Platform::SEGMENTS_MAX`].
     ///
     /// # Errors
     ///
@@ -145,7 +143,8 @@ impl<'m, P: Platform> Reservation<'m, P> {
         Ok(Self::holding(platform, extent, Holes::on_heap(extent, capacity.min(P::SEGMENTS_MAX).max(1))))
     }
 
-    /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address). The books are in `slab`.
+    /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address). The books are in
+    /// `slab`.
     ///
     /// # Errors
     ///
@@ -189,7 +188,8 @@ impl<'m, P: Platform> Reservation<'m, P> {
         self.holes.read().room()
     }
 
-    /// Gives the addresses back to the platform (`pmem2_vm_reservation_delete`), as dropping does, and says how it went.
+    /// Gives the addresses back to the platform (`pmem2_vm_reservation_delete`), as dropping does, and says how it
+    /// went.
     ///
     /// A reservation that is closed stays so, and places nothing.
     ///

@@ -31,8 +31,8 @@ pub(super) fn pointer(address: usize) -> *mut u8 {
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Stores `bytes` from `dest` on (`pmemset_memcpy`); they are durable when it returns.
     ///
-    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Write`](Event::Write) before and, unless the flags say not to
-    /// wait or not to flush, [`Drain`](Event::Drain) after.
+    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Write`](Event::Write) before
+    /// and, unless the flags say not to wait or not to flush, [`Drain`](Event::Drain) after.
     ///
     /// Looks the destination up under the read lock; [`Part::write`] does without.
     ///
@@ -105,19 +105,19 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 ///
 /// The memory of a part is shared: other handles, other threads, other mappings of the same bytes and other processes
 /// may store to it at any time. [`read`](Part::read), [`write`](Part::write), [`fill`](Part::fill) and
-/// [`copy_within`](Part::copy_within) may be called at the same time, on the same bytes too. What comes of it is defined;
-/// it is no data race in the sense of the language, because each access is an instruction of the processor or a volatile
-/// access of memory that is no allocation of the language:
+/// [`copy_within`](Part::copy_within) may be called at the same time, on the same bytes too. What comes of it is
+/// defined; it is no data race in the sense of the language, because each access is an instruction of the processor or
+/// a volatile access of memory that is no allocation of the language:
 ///
-/// - A *word* is 8 bytes on 64-bit processors and 4 on 32-bit ones. Aligned words that lie wholly in the range are stored
-///   whole, and [`read`](Part::read) gets them whole, wherever the buffer lies: all of an old word or all of a new one.
-///   Single bytes at the edges of a range are stored one by one.
-/// - Different words may come in any mixture of old and new, and in any order. `copy_within` reads whole words only where
-///   source and destination are aligned alike.
+/// - A *word* is 8 bytes on 64-bit processors and 4 on 32-bit ones. Aligned words that lie wholly in the range are
+///   stored whole, and [`read`](Part::read) gets them whole, wherever the buffer lies: all of an old word or all of a
+///   new one. Single bytes at the edges of a range are stored one by one.
+/// - Different words may come in any mixture of old and new, and in any order. `copy_within` reads whole words only
+///   where source and destination are aligned alike.
 /// - Having read a word says nothing of any other memory: to hand something over to another thread, use a lock or an
 ///   atomic of the program's own.
-/// - Where [memory takes whole words only](crate::arch::Cpu::storing_whole_words), a store at the edge of a range stores
-///   the rest of its word again, and undoes what another thread stores there at the same time.
+/// - Where [memory takes whole words only](crate::arch::Cpu::storing_whole_words), a store at the edge of a range
+///   stores the rest of its word again, and undoes what another thread stores there at the same time.
 ///
 /// [`as_slice`](Part::as_slice), [`as_mut_slice`](Part::as_mut_slice) and accesses through [`as_ptr`](Part::as_ptr) are
 /// the language's own: whoever uses them promises that nobody else stores.

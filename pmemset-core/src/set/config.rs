@@ -1,9 +1,9 @@
-//! What a set, and one map call, may be told.
+//! The configuration of a set, and of one map call.
 
 use crate::{Granularity, PartStates};
 
 /// Where a new segment goes, seen from the part that was mapped before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Coalescing {
@@ -16,7 +16,9 @@ pub enum Coalescing {
     Full = 2,
 }
 
-/// What a set is told when it is made. `O` is its observer, `()` where there is none.
+/// The configuration of a [`Set`](crate::Set): required granularity, observer, room ahead, acceptable shutdown states.
+///
+/// `O` is the observer, `()` where there is none.
 #[derive(Clone, Copy, Debug)]
 pub struct Config<O = ()> {
     pub(crate) required: Granularity,
@@ -33,8 +35,8 @@ impl Config {
         Self { required, observer: (), reserve_ahead_bytes: 0, acceptable: PartStates::DEFAULT }
     }
 
-    /// Tells `observer` what happens (`pmemset_config_set_event_callback`): an [`Observer`](crate::Observer), a reference
-    /// to one, or an `Arc` of one.
+    /// Tells `observer` what happens (`pmemset_config_set_event_callback`): an [`Observer`](crate::Observer), a
+    /// reference to one, or an `Arc` of one.
     #[must_use]
     pub const fn observer<O>(self, observer: O) -> Config<O> {
         let Self { required, observer: (), reserve_ahead_bytes, acceptable } = self;
@@ -45,8 +47,8 @@ impl Config {
 impl<O> Config<O> {
     /// Reserves at least `length_bytes` bytes for each new part: room for coalescing in place.
     ///
-    /// Costs address space only. Without it, coalescing ends where other mappings of the process begin. Has no effect in a
-    /// [`Reservation`](crate::Reservation), which has the addresses already.
+    /// Costs address space only. Without it, coalescing ends where other mappings of the process begin. Has no effect
+    /// in a [`Reservation`](crate::Reservation), which has the addresses already.
     #[must_use]
     pub const fn reserve_ahead(mut self, length_bytes: usize) -> Self {
         self.reserve_ahead_bytes = length_bytes;

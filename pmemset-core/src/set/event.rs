@@ -18,7 +18,8 @@ pub enum Event<'e, S> {
         /// How.
         flags: CopyFlags,
     },
-    /// [`Set::copy_within`](crate::Set::copy_within) or [`Part::copy_within`](crate::Part::copy_within) is about to store what is in `source`.
+    /// [`Set::copy_within`](crate::Set::copy_within) or [`Part::copy_within`](crate::Part::copy_within) is about to
+    /// store what is in `source`.
     CopyWithin {
         /// Where it goes; may overlap the source.
         dest: Extent,
@@ -64,8 +65,8 @@ pub enum Event<'e, S> {
         /// The addresses that it had.
         part: Extent,
     },
-    /// [`Set::remove_range`](crate::Set::remove_range) has removed something, or a removal has failed half-way; comes before the `PartRemove` of
-    /// each whole part that has gone.
+    /// [`Set::remove_range`](crate::Set::remove_range) has removed something, or a removal has failed half-way; comes
+    /// before the `PartRemove` of each whole part that has gone.
     RemoveRange {
         /// The range as it was given; after a failure, the addresses from the first segment that is gone to the last.
         range: Extent,
@@ -84,7 +85,8 @@ pub enum Event<'e, S> {
         sequence: u64,
     },
     /// A block of the bytes to be mapped is bad. The observer may clear it with
-    /// [`clear_bad_block`](crate::Health::clear_bad_block), or refuse the mapping; a block that is left bad refuses it too.
+    /// [`clear_bad_block`](crate::Health::clear_bad_block), or refuse the mapping; a block that is left bad refuses it
+    /// too.
     BadBlock {
         /// The source.
         source: &'e S,

@@ -1,4 +1,5 @@
-//! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each removal.
+//! What keeps broken memory out of a set: shutdown state and bad blocks, judged at each map and settled at each
+//! removal.
 
 use super::Set;
 use crate::error::{MapError, RepairError};
@@ -85,6 +86,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// A source counts with the state that the first of its present mappings has found, whichever set made it.
     /// Costs O(segments × log N).
+    #[must_use]
     pub fn part_state(&self) -> Option<PartState> {
         let (mut worst, mut at) = (None, 0);
         loop {

@@ -24,7 +24,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// [`BadBlock`](Event::BadBlock), [`BadBlocksCleared`](Event::BadBlocksCleared) and
     /// [`SdsUpdate`](Event::SdsUpdate), in this order.
     ///
-    /// Costs O(log capacity), one query of the source, one call that reserves addresses for a new part, and one that maps.
+    /// Costs O(log capacity), one query of the source, one call that reserves addresses for a new part, and one that
+    /// maps.
     ///
     /// # Errors
     ///

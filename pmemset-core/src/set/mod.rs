@@ -39,8 +39,8 @@ use pins::{Pin, Pins};
 
 /// A set of parts with one granularity (`pmemset`).
 ///
-/// `P` is the platform, `S` the kind of handle to a source (`&'static FileSource`, `Arc<dyn Source<Space = …>>`, …), `O`
-/// the observer. A set is `Sync`: map, look up and remove from many threads.
+/// `P` is the platform, `S` the kind of handle to a source (`&'static FileSource`, `Arc<dyn Source<Space = …>>`, …),
+/// `O` the observer. A set is `Sync`: map, look up and remove from many threads.
 ///
 /// # Address spaces
 ///
@@ -53,14 +53,14 @@ use pins::{Pin, Pins};
 ///
 /// # Dropping
 ///
-/// A set that is dropped unmaps its parts and gives back its address space; what the platform will not unmap stays, with
-/// its address space. It does not make stores durable, it reports nothing, and it leaves shutdown records dirty, also
-/// after a persist: [`close`](Self::close) it, or [`remove`](Self::remove) the parts first.
+/// A set that is dropped unmaps its parts and gives back its address space; what the platform will not unmap stays,
+/// with its address space. It does not make stores durable, it reports nothing, and it leaves shutdown records dirty,
+/// also after a persist: [`close`](Self::close) it, or [`remove`](Self::remove) the parts first.
 ///
 /// # Handles to sources
 ///
-/// A handle is cloned while the books are locked, so `S::clone` must not call the set. Handles are dropped under no lock:
-/// the `Drop` of a source may call the set.
+/// A handle is cloned while the books are locked, so `S::clone` must not call the set. Handles are dropped under no
+/// lock: the `Drop` of a source may call the set.
 ///
 /// # Forks and signals
 ///
@@ -70,9 +70,9 @@ use pins::{Pin, Pins};
 ///
 /// # Cost
 ///
-/// The set itself is a value of some 300 bytes that can be moved. Its books are 84 to 92 bytes for each segment that there
-/// is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing hold the
-/// write lock while the source maps or unmaps.
+/// The set itself is a value of some 300 bytes that can be moved. Its books are 84 to 92 bytes for each segment that
+/// there is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing
+/// hold the write lock while the source maps or unmaps.
 pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,
     config: Config<O>,
@@ -84,8 +84,9 @@ pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer
 type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, <P as Platform>::Lock, Books<'m, P, S>>;
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
-    /// Returns an empty set (`pmemset_new`) whose books are in `slab`: a local variable's, a field's, or a static's (see
-    /// [`static_set!`](crate::static_set)).
+    /// Returns an empty set (`pmemset_new`) whose books are in `slab`: a local variable's, a field's, or a static's
+    /// (see [`static_set!`](crate::static_set)).
+    #[must_use]
     pub const fn new<const N: usize>(platform: P, config: Config<O>, slab: &'m mut Slab<S, N>) -> Self {
         const { assert!(N <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
         let Slab { table, slots, pins } = slab;
@@ -94,21 +95,24 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
     }
 
-    /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no more
-    /// than [`Platform::SEGMENTS_MAX`].
+    /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no
+    /// more than [`Platform::SEGMENTS_MAX`].
     #[cfg(feature = "alloc")]
+    #[must_use]
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
         let (pins, books) = books::on_heap(capacity.min(P::SEGMENTS_MAX).max(1));
         Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
     }
 
     /// Returns the platform.
+    #[must_use]
     pub const fn platform(&self) -> &P {
         &self.platform
     }
 
     /// Returns the granularity of the parts in the set; `None` while there are none
     /// (`pmemset_get_store_granularity`).
+    #[must_use]
     pub fn granularity(&self) -> Option<Granularity> {
         self.books.read().granularity
     }
@@ -119,16 +123,19 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// Returns the number of segments in the set; a part has one or more.
+    #[must_use]
     pub fn segment_count(&self) -> usize {
         self.books.read().segments()
     }
 
     /// Returns the number of segments that there is room for.
+    #[must_use]
     pub fn capacity(&self) -> usize {
         self.pins.len()
     }
 
-    /// Removes all parts, as [`remove_range`](Self::remove_range) does, and reports how it went; dropping a set is silent.
+    /// Removes all parts, as [`remove_range`](Self::remove_range) does, and reports how it went; dropping a set is
+    /// silent.
     ///
     /// Does not compile while there is a handle that borrows the set.
     ///

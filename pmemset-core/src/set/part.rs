@@ -1,6 +1,7 @@
 //! Handles to bytes of a set, and finding parts by address or in order.
 
 use core::fmt;
+use core::iter::FusedIterator;
 use core::mem::ManuallyDrop;
 
 use super::books::{Books, PartEntry};
@@ -14,9 +15,9 @@ use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle to bytes of a set: while it lives they stay mapped.
 ///
-/// [`Set::map`] and [`Set::pin`] give a handle to a range, which pins the segments that have a byte of it, and no others.
-/// [`Set::part_at`] gives one to a whole part, which may grow meanwhile by coalescing, and neither shrink nor go
-/// (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see `Set::map_owned`, feature `alloc`).
+/// [`Set::map`] and [`Set::pin`] give a handle to a range, which pins the segments that have a byte of it, and no
+/// others. [`Set::part_at`] gives one to a whole part, which may grow meanwhile by coalescing, and neither shrink nor
+/// go (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see `Set::map_owned`, feature `alloc`).
 pub struct Part<R: SetRef> {
     set: R,
     held: Held,
@@ -88,8 +89,8 @@ impl<R: SetRef> Part<R> {
         self.set.set()
     }
 
-    /// Returns what the shutdown record of the first byte's source was judged to be when the first of its present mappings
-    /// was made; `None` for a source without a record.
+    /// Returns what the shutdown record of the first byte's source was judged to be when the first of its present
+    /// mappings was made; `None` for a source without a record.
     #[must_use]
     pub fn shutdown_verdict(&self) -> Option<Verdict> {
         let segment = self.owner().segment_from(self.extent.start())?;
@@ -145,7 +146,8 @@ impl<R: SetRef> fmt::Debug for Part<R> {
 /// The parts of a set in the order of their addresses; each is pinned while its handle lives.
 ///
 /// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
-/// since it was returned does not come again. [`Extents`] pins nothing.
+/// since it was returned does not come again. Ends at a part that has 2^30 handles already. [`Extents`] pins nothing.
+#[must_use = "iterators do nothing until they are asked"]
 pub struct Parts<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     set: &'s Set<'m, P, S, O>,
     from: Option<usize>,
@@ -163,6 +165,17 @@ impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> I
     }
 }
 
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> FusedIterator for Parts<'_, '_, P, S, O> {}
+
+impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> IntoIterator for &'s Set<'m, P, S, O> {
+    type Item = Part<Self>;
+    type IntoIter = Parts<'s, 'm, P, S, O>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.parts()
+    }
+}
+
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Parts<'_, '_, P, S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Parts").field("from", &self.from).finish_non_exhaustive()
@@ -172,9 +185,11 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debu
 /// How many parts are looked up at a time.
 const EXTENTS_AT_A_TIME: usize = 32;
 
-/// The addresses of the parts of a set, in order. Looks many up at a time, and pins nothing: what it returns may be gone.
+/// The addresses of the parts of a set, in order. Looks many up at a time, and pins nothing: what it returns may be
+/// gone.
 ///
 /// Otherwise as [`Parts`].
+#[must_use = "iterators do nothing until they are asked"]
 pub struct Extents<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     set: &'s Set<'m, P, S, O>,
     found: [Option<Extent>; EXTENTS_AT_A_TIME],
@@ -201,6 +216,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator 
         part
     }
 }
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> FusedIterator for Extents<'_, '_, P, S, O> {}
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Extents<'_, '_, P, S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -20,7 +20,8 @@ pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Ext
 }
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
-    /// Makes the bytes of a range durable (`pmemset_persist`): [`flush`](Self::flush) and [`drain`](Self::drain) in one.
+    /// Makes the bytes of a range durable (`pmemset_persist`): [`flush`](Self::flush) and [`drain`](Self::drain) in
+    /// one.
     ///
     /// Byte granularity: a fence. Cache line: each line that the range touches is written back once, then a fence.
     /// Page: the source synchronises exactly the pages that the range touches, and there is nothing to drain. Tells

@@ -33,11 +33,7 @@ impl<R: SetRef> fmt::Display for Refused<R> {
     }
 }
 
-impl<R: SetRef> core::error::Error for Refused<R> {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        self.error.source()
-    }
-}
+impl<R: SetRef> core::error::Error for Refused<R> {}
 
 impl<R: SetRef> From<Refused<R>> for RemoveError {
     fn from(refused: Refused<R>) -> Self {
@@ -46,7 +42,8 @@ impl<R: SetRef> From<Refused<R>> for RemoveError {
 }
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
-    /// Removes what a handle pins, and the handle: a whole part (`pmemset_remove_part_map`), or the segments of a range.
+    /// Removes what a handle pins, and the handle: a whole part (`pmemset_remove_part_map`), or the segments of a
+    /// range.
     ///
     /// What was stored before the call is deep-flushed first. Ends with the event
     /// [`PartRemove`](crate::Event::PartRemove) where a whole part has gone, after a
@@ -97,8 +94,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// # Errors
     ///
-    /// [`RemoveError::OtherSet`], [`RemoveError::Pinned`], [`RemoveError::InUse`] (nothing has changed but that the handle
-    /// is gone), or [`RemoveError::Unmap`]. [`try_discard`](Self::try_discard) gives the handle back.
+    /// [`RemoveError::OtherSet`], [`RemoveError::Pinned`], [`RemoveError::InUse`] (nothing has changed but that the
+    /// handle is gone), or [`RemoveError::Unmap`]. [`try_discard`](Self::try_discard) gives the handle back.
     pub fn discard<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), RemoveError> {
         self.try_discard(part).map_err(RemoveError::from)
     }
@@ -183,8 +180,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// Parts shrink, split in two, or go. A length of 0 removes nothing; so does a range in which nothing is mapped.
     /// What was stored before the call is deep-flushed first. Ends, if something was removed, with the event
-    /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that went
-    /// as a whole; until these are told, the removed segments but the first still count against the capacity.
+    /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that
+    /// went as a whole; until these are told, the removed segments but the first still count against the capacity.
     ///
     /// # Errors
     ///
@@ -208,11 +205,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.take_out_range(books, range, true)
     }
 
-    /// Gives up every segment that has a byte in the range, each as a whole: what was stored and not made durable before
-    /// may be lost.
+    /// Gives up every segment that has a byte in the range, each as a whole: what was stored and not made durable
+    /// before may be lost.
     ///
-    /// As [`remove_range`](Self::remove_range), but without a flush, so it works where a synchronisation or a deep flush
-    /// of a source has failed. The sources' shutdown records stay dirty.
+    /// As [`remove_range`](Self::remove_range), but without a flush, so it works where a synchronisation or a deep
+    /// flush of a source has failed. The sources' shutdown records stay dirty.
     ///
     /// # Errors
     ///

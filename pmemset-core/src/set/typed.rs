@@ -13,8 +13,8 @@ use crate::error::PersistError;
 
 /// # Values
 ///
-/// Records of plain types, with the feature `zerocopy`: derive its traits for them. Types of its module `byteorder` keep
-/// the order of their bytes on every processor.
+/// Records of plain types, with the feature `zerocopy`: derive its traits for them. Types of its module `byteorder`
+/// keep the order of their bytes on every processor.
 ///
 /// ```
 /// use pmemset_core::error::PersistError;

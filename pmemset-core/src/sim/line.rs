@@ -173,7 +173,8 @@ impl Line {
         self.units.iter().all(|unit| unit.sure == self.newest())
     }
 
-    /// Sets `unit`, which nobody has read or stored since the last power cut, in every version; `known` if it is decided.
+    /// Sets `unit`, which nobody has read or stored since the last power cut, in every version; `known` if it is
+    /// decided.
     pub(super) fn rewrite(&mut self, unit: usize, bytes: [u8; UNIT_BYTES], known: bool) {
         for version in &mut self.versions {
             version.bytes[unit * UNIT_BYTES..(unit + 1) * UNIT_BYTES].copy_from_slice(&bytes);

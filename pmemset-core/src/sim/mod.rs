@@ -1,4 +1,5 @@
-//! Simulated persistent memory: a machine whose power can be cut at any step, to find the flush or fence that is missing.
+//! Simulated persistent memory: a machine whose power can be cut at any step, to find the flush or fence that is
+//! missing.
 //!
 //! Emulated and real machines keep every store, so a test on them cannot see that a flush is missing. A [`Machine`]
 //! keeps what the hardware guarantees and nothing else: [`Explore`] cuts its power at every step of some work and hands

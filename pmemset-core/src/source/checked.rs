@@ -54,8 +54,15 @@ impl<S: Source, L: RawRwLock> Checked<S, L> {
     }
 
     /// Returns the source itself.
+    #[must_use]
     pub const fn source(&self) -> &S {
         &self.source
+    }
+
+    /// Returns the source itself, without its checks.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.source
     }
 }
 

@@ -4,6 +4,8 @@
 mod checked;
 mod handles;
 
+use core::fmt;
+
 pub use checked::Checked;
 
 use crate::error::{MapFailure, PrepareError};
@@ -29,6 +31,16 @@ pub enum DeepFlush {
     NotNeeded,
     /// The medium has a deep flush, and this program may not use it.
     NotPermitted,
+}
+
+impl fmt::Display for DeepFlush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Done => "done",
+            Self::NotNeeded => "not needed",
+            Self::NotPermitted => "not permitted",
+        })
+    }
 }
 
 /// Where the bytes of parts come from.
@@ -140,13 +152,14 @@ pub unsafe trait Source: Send + Sync {
     /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of
     /// [`alignment_bytes`](Self::alignment_bytes).
     ///
-    /// You must not map over anything but the placeholder. On failure put it back, and only where you know that nothing of
-    /// another thread is; else say that the window is lost. What would be refused at every address is better found out
-    /// before the window is touched.
+    /// You must not map over anything but the placeholder. On failure put it back, and only where you know that nothing
+    /// of another thread is; else say that the window is lost. What would be refused at every address is better found
+    /// out before the window is touched.
     ///
     /// # Errors
     ///
-    /// See [`MapFailure`]: `Outdated` when the source has become too short meanwhile, say. A plain [`Errno`] is `Refused`.
+    /// See [`MapFailure`]: `Outdated` when the source has become too short meanwhile, say. A plain [`Errno`] is
+    /// `Refused`.
     ///
     /// # Safety
     ///
@@ -170,8 +183,8 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// # Errors
     ///
-    /// The platform's reason; bytes of the source, of this range or of any other, may be lost then. `EOPNOTSUPP` where the granularity is finer than a page and
-    /// the medium has no such call.
+    /// The platform's reason; bytes of the source, of this range or of any other, may be lost then. `EOPNOTSUPP` where
+    /// the granularity is finer than a page and the medium has no such call.
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno>;
 
     /// Pushes the bytes of `range` to the most reliable domain that software can reach.

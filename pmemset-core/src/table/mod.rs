@@ -1,4 +1,5 @@
-//! An ordered table with room for so many entries: a B+-tree in arrays that are elsewhere, searchable by key and by weight.
+//! An ordered table with room for so many entries: a B+-tree in arrays that are elsewhere, searchable by key and by
+//! weight.
 
 mod array;
 mod arrays;
@@ -38,8 +39,8 @@ pub(crate) trait Cells {
     fn rows_mut(&mut self) -> &mut [u32];
 }
 
-/// Values by key, in key order, with `W` weights each, in cells that are elsewhere: as many as there is room for, and at
-/// most [`ROOM_MAX`].
+/// Values by key, in key order, with `W` weights each, in cells that are elsewhere: as many as there is room for, and
+/// at most [`ROOM_MAX`].
 ///
 /// Takes `2 * size_of::<usize>() + 4 + 2 * size_of::<C::Value>()` bytes an entry. Every operation is O(log room) and
 /// looks into three nodes; none recurses or panics.

@@ -24,7 +24,8 @@ pub(super) const KEYS: usize = 0;
 const CHILDREN: usize = 1;
 const WEIGHTS: usize = 2;
 
-/// A word of an inner node. There are more halves than `N` words' worth of room is needed for, so rows are kept in them.
+/// A word of an inner node. There are more halves than `N` words' worth of room is needed for, so rows are kept in
+/// them.
 type Word = [u32; HALVES];
 const HALVES: usize = size_of::<usize>() / size_of::<u32>();
 
@@ -69,7 +70,8 @@ struct Pool {
     freed: usize,
 }
 
-/// Returns how many rows an inner node has where there is room for `room` entries: [`FULL`], or what such a table needs.
+/// Returns how many rows an inner node has where there is room for `room` entries: [`FULL`], or what such a table
+/// needs.
 const fn rows_each(room: usize, columns: usize) -> usize {
     if room < (HALVES * FULL).wrapping_mul(columns) { room / HALF } else { FULL }
 }

@@ -3,6 +3,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::Errno;
+use crate::health::ClearError;
 
 fn span(start: u64, end: u64) -> Span {
     Span::between(start, end).unwrap()

@@ -121,9 +121,10 @@ fn linked_mut<S>(slots: &mut [Slot<S>], link: Link) -> Option<&mut Slot<S>> {
 
 /// Memory for the books of a set with room for `N` segments, 1 to 65,536: [`Set::new`](crate::Set::new) borrows it.
 ///
-/// All bytes are zero while it is not in use (where `None` of a source handle is zero bytes, as it is of a reference and
-/// of an `Arc`), so that a static one takes no room in a program file; [`static_set!`](crate::static_set) makes one. A slab
-/// is for one set at a time. Takes 84 bytes a segment where a source handle is one word, 92 where it is two.
+/// All bytes are zero while it is not in use (where `None` of a source handle is zero bytes, as it is of a reference
+/// and of an `Arc`), so that a static one takes no room in a program file; [`static_set!`](crate::static_set) makes
+/// one. A slab is for one set at a time. Takes 84 bytes a segment where a source handle is one word, 92 where it is
+/// two.
 #[derive(Debug)]
 pub struct Slab<S, const N: usize> {
     pub(super) table: table::Slab<Tag, N>,

@@ -4,8 +4,8 @@ use core::sync::atomic::Ordering;
 
 use super::fake::{FAR, Fake, FakeSource, PAGE};
 use super::{KIB64, TestSet, bytes, extents, placed, set_on};
-use crate::error::MapError;
-use crate::reservation::{Reservation, ReservationError};
+use crate::error::{MapError, ReservationError};
+use crate::reservation::Reservation;
 use crate::{Coalescing, Config, Errno, Extent, Granularity, Set};
 
 /// A set in the caller's reservation.

@@ -131,7 +131,7 @@ fn refusal_says_why_and_keeps_the_record() {
     *source.source().device.lock().unwrap() = Some(Ok(9));
     let error = set.map(&source, &bytes(PAGE)).unwrap_err();
     assert_eq!(error.code(), -200_026);
-    assert!(error.to_string().contains("count 5 then and 9 now"), "{error}");
+    assert!(error.to_string().contains("count was 5 and is 9"), "{error}");
     assert_eq!(source.shutdown().unwrap().record().record, interrupted());
     let accepting: MemorySet<'_, _> =
         Set::with_capacity(&platform, config().acceptable_states(PartStates::CORRUPTED), 16);

@@ -1,0 +1,17 @@
+//! Why no part could be found.
+
+use crate::Errno;
+use crate::code::{self, errors};
+
+errors! {
+    /// Why no part could be found.
+    pub enum LookupError {
+        /// No part of the set has this address.
+        NotMapped {
+            /// The address.
+            address: usize,
+        } = code::CANNOT_FIND_PART_MAP => "no part of the set has the address {address:#x}";
+        /// The part has 2^30 handles already.
+        TooManyHandles = Errno::BUSY.code() => "the part has too many handles: drop some";
+    }
+}
