@@ -1,6 +1,6 @@
 #![no_std]
 #![no_main]
-//! `appliance PATH STATE-DIRECTORY [COUNT]`: a flight recorder over a file or a device DAX; appends COUNT records, or goes
+//! `appliance PATH DIRECTORY [COUNT]`: a flight recorder over a file or a device DAX; appends COUNT records, or goes
 //! on until it is killed. The shutdown record of the memory behind it is kept in the directory.
 //!
 //! Prints what it has recovered, and a line for each record once it is durable.
@@ -91,7 +91,7 @@ fn open(path: &CStr) -> Result<AnySource, Stop> {
 fn checked(source: ManuallyDrop<AnySource>, keeper: &Keeper) -> Result<recorder::Source, Stop> {
     let device = source.health().map(|health| health.device(&mut DeviceId::new()));
     let record = if matches!(device, None | Some(Err(DeviceError::Unsupported))) {
-        Line::new("shutdown state unknown: no memory modules behind it").print();
+        Line::new("shutdown state unknown").print();
         None
     } else {
         Some(keeper.0.load().map_err(state)?.unwrap_or_default())

@@ -77,10 +77,10 @@ impl Stop {
     pub fn print(&self) {
         let mut line = Line::new("stopped: ");
         line.text(match self.at {
-            At::Usage => "usage: appliance PATH STATE-DIRECTORY [COUNT]",
-            At::Damage => "records are missing or damaged",
+            At::Usage => "usage: PATH DIRECTORY [COUNT]",
+            At::Damage => "damage",
             At::Open => "open",
-            At::State => "shutdown record",
+            At::State => "state",
             At::Map => "map",
             At::Persist => "persist",
             At::Remove => "remove",

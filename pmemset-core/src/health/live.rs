@@ -64,9 +64,12 @@ impl Live {
         self.sequence
     }
 
-    /// Judges the record and counts one more mapping, or leaves everything as it was.
-    fn stage(&mut self, id: &DeviceId, count: u64, acceptable: PartStates) -> Result<Verdict, Verdict> {
+    /// Judges the record and counts one more mapping, or leaves everything as it was. Without states to accept it counts
+    /// nothing, and accepts only the device that the record is of.
+    fn stage(&mut self, id: &DeviceId, count: u64, acceptable: Option<PartStates>) -> Result<Verdict, Verdict> {
         let verdict = self.record.judge(self.mapped, id, count);
+        let is_another = verdict.id_changed || verdict.stored_count != count;
+        let Some(acceptable) = acceptable else { return if is_another { Err(verdict) } else { Ok(verdict) } };
         if !acceptable.accepts(verdict.state) {
             return Err(verdict);
         }
@@ -76,7 +79,7 @@ impl Live {
             self.opened = Some(verdict);
         }
         // An accepted state is where counting starts again: neither the old device nor the old count is held against it.
-        if verdict.id_changed || verdict.stored_count != count {
+        if is_another {
             self.record.become_that_of(id, count);
         }
         self.mapped = self.mapped.saturating_add(1);
@@ -211,8 +214,14 @@ impl LiveRecordRef<'_> {
         self.with(None, |live| live.opened)
     }
 
-    /// Judges the record, and counts a mapping that is about to be made.
-    pub(crate) fn stage(self, id: &DeviceId, count: u64, acceptable: PartStates) -> Option<Result<Verdict, Verdict>> {
+    /// Judges the record, and counts a mapping that is about to be made. `None` for `acceptable` counts nothing, and accepts
+    /// only the device that the record is of.
+    pub(crate) fn stage(
+        self,
+        id: &DeviceId,
+        count: u64,
+        acceptable: Option<PartStates>,
+    ) -> Option<Result<Verdict, Verdict>> {
         self.with(None, |live| Some(live.stage(id, count, acceptable)))
     }
 

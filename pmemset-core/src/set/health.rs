@@ -13,21 +13,22 @@ use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
 const BLOCKS_AT_A_TIME: usize = 8;
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
-    /// Judges the shutdown state of a source that has a record, and counts the mapping about to be made.
+    /// Judges the shutdown state of a source that has a record, and counts the mapping about to be made; `again` counts
+    /// nothing, and refuses another device than the one that was judged.
     #[inline]
-    pub(super) fn judge(&self, source: &S) -> Result<(), MapError> {
-        shutdown_of(source).map_or(Ok(()), |shutdown| self.judge_by(source, shutdown))
+    pub(super) fn judge(&self, source: &S, again: bool) -> Result<(), MapError> {
+        shutdown_of(source).map_or(Ok(()), |shutdown| self.judge_by(source, shutdown, again))
     }
 
     #[inline(never)]
-    fn judge_by(&self, source: &S, shutdown: LiveRecordRef<'_>) -> Result<(), MapError> {
+    fn judge_by(&self, source: &S, shutdown: LiveRecordRef<'_>, again: bool) -> Result<(), MapError> {
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(|error| match error {
             DeviceError::Unsupported => MapError::ShutdownUnsupported,
             DeviceError::IdTooLong => MapError::DeviceIdTooLong,
             DeviceError::Failed(cause) => MapError::Source { cause },
         })?;
-        match shutdown.stage(&id, count, self.config.acceptable) {
+        match shutdown.stage(&id, count, if again { None } else { Some(self.config.acceptable) }) {
             Some(Ok(_)) => Ok(()),
             Some(Err(verdict)) => Err(MapError::UndesirablePartState { verdict }),
             None => Err(MapError::ShutdownUnsupported),
@@ -166,10 +167,11 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             }
             BadBlocks::Unknown(reason) => return Err(MapError::BadBlocksUnknown { reason }),
         }
-        match self.tell(&Event::BadBlocksCleared { source, range }) {
-            Answer::Proceed => Ok(()),
-            Answer::Refuse => Err(MapError::ClearedBlocksRefused),
+        if self.tell(&Event::BadBlocksCleared { source, range }) == Answer::Refuse {
+            return Err(MapError::ClearedBlocksRefused);
         }
+        // Somebody may have made another device of the memory meanwhile, and the list be that of the other one.
+        self.judge(source, true)
     }
 }
 

@@ -57,7 +57,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// Maps, and pins the new segment; returns the addresses of its part, too.
     fn map_held(&self, source: &S, config: &MapConfig) -> Result<(Hold, Extent), MapError> {
         let request = self.check(source, config)?;
-        self.judge(source)?;
+        self.judge(source, false)?;
         match self.map_judged(source, &request) {
             Ok((slot, segment, part)) => {
                 settle(source);

@@ -48,17 +48,17 @@ fn counting_starts_again_from_an_accepted_state() {
     ] {
         let cell = Cell::new(interrupted());
         let handle = cell.handle();
-        let refused = handle.stage(&id(name), count, PartStates::DEFAULT).unwrap().unwrap_err();
+        let refused = handle.stage(&id(name), count, Some(PartStates::DEFAULT)).unwrap().unwrap_err();
         assert_eq!((refused.state, refused.references), (state, 3));
         assert_eq!((handle.record().record, handle.record().sequence), (interrupted(), 0));
-        assert_eq!(handle.stage(&id(name), count, PartStates::all()).unwrap().unwrap().state, state);
+        assert_eq!(handle.stage(&id(name), count, Some(PartStates::all())).unwrap().unwrap().state, state);
         assert_eq!(handle.part_state(), Some(state));
         handle.commit();
         let now = handle.record().record;
         assert_eq!((now.references(), now.unsafe_shutdowns(), now.device_id()), (1, count, &name[..]));
         assert_eq!(unmapped(handle, true).unwrap().record.references(), 0);
         assert_eq!(handle.part_state(), None);
-        let again = handle.stage(&id(name), count, PartStates::DEFAULT).unwrap().unwrap();
+        let again = handle.stage(&id(name), count, Some(PartStates::DEFAULT)).unwrap().unwrap();
         assert_eq!(again.state, PartState::Ok, "the verdict is not permanent");
     }
 }
@@ -67,16 +67,16 @@ fn counting_starts_again_from_an_accepted_state() {
 fn failed_mapping_restores_the_record_unless_another_relies_on_it() {
     let cell = Cell::new(interrupted());
     let handle = cell.handle();
-    handle.stage(&id(b"it"), 9, PartStates::all());
+    handle.stage(&id(b"it"), 9, Some(PartStates::all()));
     assert_eq!(roll_back(handle), None, "nobody has seen it");
     assert_eq!(handle.record().record, interrupted());
-    handle.stage(&id(b"it"), 9, PartStates::all());
+    handle.stage(&id(b"it"), 9, Some(PartStates::all()));
     let dirty = dirty(handle).unwrap();
     let back = roll_back(handle).unwrap();
     assert_eq!(back.record, interrupted());
     assert!(back.sequence > dirty.sequence);
-    handle.stage(&id(b"it"), 9, PartStates::all());
-    let second = handle.stage(&id(b"it"), 9, PartStates::DEFAULT).unwrap().unwrap();
+    handle.stage(&id(b"it"), 9, Some(PartStates::all()));
+    let second = handle.stage(&id(b"it"), 9, Some(PartStates::DEFAULT)).unwrap().unwrap();
     assert_eq!((second.state, second.mapped), (PartState::OkButAlreadyOpen, 1));
     handle.commit();
     roll_back(handle);
@@ -88,7 +88,7 @@ fn unflushed_mapping_keeps_the_record_dirty() {
     let cell = Cell::new(ShutdownRecord::new());
     let handle = cell.handle();
     for _ in 0..2 {
-        handle.stage(&id(b"me"), 5, PartStates::DEFAULT);
+        handle.stage(&id(b"me"), 5, Some(PartStates::DEFAULT));
         dirty(handle);
         handle.commit();
     }
@@ -97,7 +97,7 @@ fn unflushed_mapping_keeps_the_record_dirty() {
     handle.deep_flushed(false);
     assert_eq!(unmapped(handle, true), None, "not permitted is not done");
     assert_eq!(references(&cell), 2);
-    let verdict = handle.stage(&id(b"me"), 5, PartStates::all()).unwrap().unwrap();
+    let verdict = handle.stage(&id(b"me"), 5, Some(PartStates::all())).unwrap().unwrap();
     assert_eq!((verdict.state, verdict.mapped), (PartState::OkButInterrupted, 0));
     handle.deep_flushed(true);
     assert_eq!(unmapped(handle, true).unwrap().record.references(), 0);
@@ -113,7 +113,7 @@ fn repair_wants_the_source_unmapped_and_can_be_taken_back() {
     assert_eq!(after, ShutdownRecord::of(&id(b"it"), 9));
     handle.undo_repair(sequence);
     assert_eq!(handle.record().record, interrupted());
-    handle.stage(&id(b"me"), 5, PartStates::all());
+    handle.stage(&id(b"me"), 5, Some(PartStates::all()));
     assert_eq!(handle.repair(&id(b"it"), 9, &mut after).unwrap_err(), InUse { mapped: 1 });
 }
 
@@ -149,7 +149,7 @@ fn run(choices: &[usize], mut threads: [Thread; 3]) {
         thread.at += 1;
         match step {
             Step::Stage => {
-                handle.stage(&me, 5, PartStates::DEFAULT).unwrap().unwrap();
+                handle.stage(&me, 5, Some(PartStates::DEFAULT)).unwrap().unwrap();
                 thread.published = dirty(handle);
             }
             Step::PublishDirty | Step::PublishClean => {

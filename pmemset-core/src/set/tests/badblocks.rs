@@ -5,7 +5,7 @@ use super::memory::{Handle, Memory, Step};
 use super::shutdown::MemorySet;
 use super::{bytes, from_fn};
 use crate::error::MapError;
-use crate::health::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError};
+use crate::health::{BadBlockPolicy, BadBlocks, BadBlocksError, ClearError, DeviceError, ShutdownRecord};
 use crate::lock::SpinRwLock;
 use crate::{Answer, Checked, Config, Errno, Event, Granularity, Health, MapConfig, Set, Source, Span};
 
@@ -157,4 +157,31 @@ fn memory_that_a_source_grows_by_is_looked_at_too() {
     assert_eq!(set.map(&source, &bytes(16 * PAGE)).unwrap_err(), MapError::BadBlock { block: pages(10, 1) });
     assert_eq!(source.length_bytes(), Ok(10 * PAGE as u64));
     set.map(&source, &bytes(8 * PAGE)).unwrap();
+}
+
+#[test]
+fn another_device_after_the_clearing_is_refused() {
+    let platform = Fake::default();
+    for replaced in [None, Some(Ok(8)), Some(Err(DeviceError::Unsupported))] {
+        let memory = Memory::new(&platform, 1 << 20);
+        *memory.bad.lock().unwrap() = vec![pages(9, 1)];
+        *memory.device.lock().unwrap() = Some(Ok(7));
+        let checked = Checked::new(memory).bad_block_detection(BadBlockPolicy::Required);
+        let source = checked.shutdown_record(ShutdownRecord::new());
+        let (result, _) = map_with(&source, &platform, |event| {
+            if let Event::BadBlock { source: bad, block } = event {
+                bad.clear_bad_block(*block).unwrap();
+                if let Some(device) = &replaced {
+                    *source.source().device.lock().unwrap() = Some(*device);
+                }
+            }
+            Answer::Proceed
+        });
+        match replaced {
+            None => result.unwrap(),
+            Some(Ok(_)) => assert!(matches!(result, Err(MapError::UndesirablePartState { .. })), "{result:?}"),
+            Some(Err(_)) => assert_eq!(result, Err(MapError::ShutdownUnsupported)),
+        }
+        assert_eq!(source.shutdown().unwrap().record().record.references(), i32::from(replaced.is_none()));
+    }
 }
