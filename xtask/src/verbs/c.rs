@@ -43,6 +43,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
     Ok(tally.good())
 }
 
+/// Builds the shared library, and returns where it is.
+pub(crate) fn shared_library() -> Result<PathBuf, String> {
+    Library::build(&folder()).map(|library| library.shared)
+}
+
 fn source() -> PathBuf {
     root().join("examples/libpmemset")
 }

@@ -4,6 +4,7 @@ pub(crate) mod appliance;
 pub(crate) mod bench;
 pub(crate) mod c;
 pub(crate) mod ci;
+pub(crate) mod counts;
 pub(crate) mod demo;
 pub(crate) mod fresh;
 pub(crate) mod fuzz;
@@ -28,6 +29,8 @@ pub(crate) enum Verb {
     Ci(ci::Args),
     /// Measures the library beside its peers in the same run.
     Bench(bench::Args),
+    /// Compares instructions and system calls of single operations with the checked-in table.
+    Counts(counts::Args),
     /// Boots real kernels with persistent memory and tests the shims there.
     Lab(lab::Args),
     /// Builds the core for every target that it is meant for.
@@ -53,6 +56,7 @@ impl Verb {
             Self::Test(args) => test::run(args),
             Self::Ci(args) => ci::run(args),
             Self::Bench(args) => bench::run(args),
+            Self::Counts(args) => counts::run(args),
             Self::Lab(args) => lab::run(args),
             Self::Targets(args) => targets::run(args),
             Self::Unikernel(args) => unikernel::run(args),

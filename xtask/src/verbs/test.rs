@@ -5,6 +5,7 @@ use crate::support::stage::{self, Stage};
 use crate::support::tally::{Outcome, Tally};
 use crate::verbs::appliance;
 use crate::verbs::c;
+use crate::verbs::counts;
 use crate::verbs::fuzz;
 use crate::verbs::lab;
 use crate::verbs::size;
@@ -40,6 +41,7 @@ pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
         Stage::new("unikernel", unikernel::check),
         Stage::new("targets", targets::check),
         Stage::new("size", size::check),
+        Stage::new("counts", counts::check),
         Stage::new("threads", fuzz::threads),
         Stage::new("appliance", appliance::check),
         Stage::new("fuzz", fuzz::short),
