@@ -1,11 +1,12 @@
 //! Records go in: staged one after the other, made durable together.
 
 use pmemset_core::error::{MapError, PersistError};
-use pmemset_core::{MapConfig, Observer, Platform, Source};
+use pmemset_core::{CopyFlags, MapConfig, Observer, Platform, Source};
 
 use crate::error::{AppendError, Stop};
 use crate::format::{RECORD_HEAD_BYTES, RecordHead, SegmentHead, checksum};
 use crate::log::{Log, Tail};
+use crate::mistake::Mistake;
 
 /// Length of the longest record in bytes: as much as 4 bytes can count.
 pub const LENGTH_MAX_BYTES: usize = u32::MAX as usize;
@@ -22,7 +23,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
     #[cfg_attr(test, track_caller)]
     pub fn append(&self, payload: &[u8]) -> Result<u64, AppendError> {
         let sequence = self.stage(payload)?;
-        self.commit_until(sequence)?;
+        if !self.makes(Mistake::AcknowledgedEarly) {
+            self.commit_until(sequence)?;
+        }
         Ok(sequence)
     }
 
@@ -49,6 +52,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         let (within, data_bytes) = (self.geometry.within(position), self.geometry.data_bytes());
         let live = self.live.read();
         let behind = u32::try_from(sequence.wrapping_sub(live.next).wrapping_add(1)).unwrap_or(u32::MAX);
+        let behind = if self.makes(Mistake::ClaimsTooMuch) { 0 } else { behind };
         let head = RecordHead { sequence, length_bytes: length, behind, payload_sum };
         let stored = self.write_at(&live, position, &head.to_bytes(number)).and_then(|_| {
             let position = position.wrapping_add(RECORD_HEAD_BYTES as u64);
@@ -91,6 +95,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
             return Ok(next);
         }
         self.persist(durable, tail.end).map_err(|error| self.stop(error))?;
+        let tail = if self.makes(Mistake::CountsTooMany) { *self.tail.read() } else { tail };
         let mut live = self.live.write();
         (live.end, live.next) = (tail.end, tail.next);
         Ok(tail.next)
@@ -103,7 +108,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
     }
 
     /// Adds segments up to number `last`: all of them, or none. The caller has the tail locked, so nobody else adds any.
-    fn grow(&self, tail: &mut Tail, last: u64) -> Result<(), AppendError> {
+    pub(crate) fn grow(&self, tail: &mut Tail, last: u64) -> Result<(), AppendError> {
         let (behind, oldest, durable, room) = {
             let live = self.live.read();
             (live.behind(), live.oldest, live.next.wrapping_sub(1), live.room())
@@ -123,7 +128,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         for number in behind..=last {
             let (address, _) = self.live.read().place_of(number).unwrap_or_default();
             let head = SegmentHead { number, durable };
-            self.set.write(address, &head.to_bytes()).map_err(|error| tail.stop(error))?;
+            let late = self.makes(Mistake::SegmentHeadLate);
+            let flags = if late { CopyFlags::NOFLUSH } else { CopyFlags::empty() };
+            self.set.write_with(address, &head.to_bytes(), flags).map_err(|error| tail.stop(error))?;
         }
         let mut live = self.live.write();
         live.count = live.count.wrapping_add(last.wrapping_sub(behind)).wrapping_add(1);
@@ -146,7 +153,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         let address = self.map_slot(slot, before).map_err(give_up)?;
         self.live.write().set_place(number, address, slot);
         // What the source has grown by is zero.
-        if self.geometry.offset(slot) < known_bytes {
+        if self.geometry.offset(slot) < known_bytes && !self.makes(Mistake::SegmentNotErased) {
             self.erase(address, self.geometry.segment_bytes).map_err(|error| tail.stop(error))?;
         }
         Ok(())

@@ -38,7 +38,7 @@ pub enum Content {
 
 impl Cell {
     /// A cell at no place.
-    pub(crate) const UNUSABLE: Self = Self { offset: usize::MAX, generation: 0, length_bytes: 0 };
+    pub(crate) const NOWHERE: Self = Self { offset: usize::MAX, generation: 0, length_bytes: 0 };
 
     /// Looks at the cell at `offset` of `part`.
     ///
@@ -47,16 +47,19 @@ impl Cell {
     /// The part ends before the cell does.
     pub fn open<R: SetRef>(part: &Part<R>, offset: usize) -> Result<(Self, Content), PersistError> {
         let mut cell = Self { offset, generation: 0, length_bytes: 0 };
-        let mut bytes = [0; SLOT_BYTES];
         let mut first_used = false;
         for slot in [0, 1] {
-            part.read(cell.at(slot), &mut bytes)?;
-            first_used |= slot == 0 && bytes.iter().any(|byte| *byte != 0);
-            if let Some((generation, value)) = whole(&bytes)
-                && generation % 2 == slot
-                && generation > cell.generation
-            {
-                (cell.generation, cell.length_bytes) = (generation, value.len());
+            let mut head = [0; HEAD_BYTES];
+            part.read(cell.at(slot), &mut head)?;
+            first_used |= slot == 0 && head != [0; HEAD_BYTES];
+            let (generation, length_bytes) = number_and_length(&head);
+            if generation > cell.generation && generation % 2 == slot && length_bytes <= VALUE_BYTES {
+                let mut value = [0; VALUE_BYTES];
+                let value = value.get_mut(..length_bytes).unwrap_or_default();
+                part.read(cell.at(slot).saturating_add(HEAD_BYTES), value)?;
+                if sum(generation, value).to_le_bytes()[..] == head[..4] {
+                    (cell.generation, cell.length_bytes) = (generation, length_bytes);
+                }
             }
         }
         // The first value goes to the second slot: a first slot that was stored to means that the second had been.
@@ -91,11 +94,10 @@ impl Cell {
             return Ok(false);
         }
         let generation = self.generation.wrapping_add(1);
-        let number = generation.to_le_bytes();
         #[allow(clippy::cast_possible_truncation, reason = "at most 496")]
         let length = (value.len() as u32).to_le_bytes();
-        let sum = checksum(&[&length, &number, value]).to_le_bytes();
-        let bytes: [u8; SLOT_BYTES] = join(&[&sum, &length, &number, value]);
+        let bytes: [u8; SLOT_BYTES] =
+            join(&[&sum(generation, value).to_le_bytes(), &length, &generation.to_le_bytes(), value]);
         let used = bytes.get(..HEAD_BYTES.saturating_add(value.len())).unwrap_or(&bytes);
         part.write(self.at(generation), used)?;
         (self.generation, self.length_bytes) = (generation, value.len());
@@ -112,8 +114,14 @@ impl Cell {
             return Ok(());
         }
         let mut bytes = [0; SLOT_BYTES];
-        part.read(self.at(self.generation), &mut bytes)?;
-        part.write(self.at(self.generation), &bytes)
+        let bytes = bytes.get_mut(..self.length_bytes.saturating_add(HEAD_BYTES)).unwrap_or_default();
+        part.read(self.at(self.generation), bytes)?;
+        part.write(self.at(self.generation), bytes)
+    }
+
+    /// Takes the value for one that does not count: the next one is written over it. A mistake.
+    pub(crate) const fn forget_one(&mut self) {
+        self.generation = self.generation.wrapping_add(1);
     }
 
     const fn at(&self, generation: u64) -> usize {
@@ -121,13 +129,13 @@ impl Cell {
     }
 }
 
-/// Returns the number and the value of a slot, if it is whole.
-fn whole(bytes: &[u8; SLOT_BYTES]) -> Option<(u64, &[u8])> {
-    let (sum, rest) = bytes.split_first_chunk()?;
-    let (length, rest) = rest.split_first_chunk()?;
-    let (number, rest) = rest.split_first_chunk()?;
-    let value = rest.get(..usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
-    let generation = u64::from_le_bytes(*number);
-    let whole = generation > 0 && u32::from_le_bytes(*sum) == checksum(&[length, number, value]);
-    whole.then_some((generation, value))
+/// Returns what the head of a slot says: the number of its value, and its length in bytes.
+fn number_and_length(head: &[u8; HEAD_BYTES]) -> (u64, usize) {
+    let [front, number] = [0, 1].map(|unit| head.as_chunks().0.get(unit).copied().unwrap_or_default());
+    let length_bytes = u64::from_le_bytes(front) >> 32;
+    (u64::from_le_bytes(number), usize::try_from(length_bytes).unwrap_or(usize::MAX))
+}
+
+fn sum(generation: u64, value: &[u8]) -> u32 {
+    checksum(&[&generation.to_le_bytes(), value])
 }

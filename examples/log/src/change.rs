@@ -6,6 +6,7 @@ use pmemset_core::{Observer, Platform, Source};
 use crate::error::{ChangeError, OpenError};
 use crate::format::{SEGMENT_HEAD_BYTES, State};
 use crate::log::{Head, Log, Tail};
+use crate::mistake::Mistake;
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Drops the records before `first`, durably, and gives back segments that hold no others. Appends go on meanwhile.
@@ -31,12 +32,21 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         };
         let durable = head.state.durable.max(next.wrapping_sub(1));
         let state = State { start, first, durable, cut: None };
-        self.keep(&mut head, state).map_err(|error| self.stop(error))?;
+        let late = self.makes(Mistake::DropUnannounced);
+        if !late {
+            self.keep(&mut head, state).map_err(|error| self.stop(error))?;
+        }
         {
             let mut live = self.live.write();
             (live.start, live.first) = (start, first);
         }
-        self.drop_segments()
+        let outcome = self.drop_segments();
+        if late {
+            let number = self.live.read().behind();
+            self.grow(&mut self.tail.write(), number).map_err(|_| ChangeError::NotThere { sequence: 0 })?;
+            self.keep(&mut head, state).map_err(|error| self.stop(error))?;
+        }
+        outcome
     }
 
     /// Makes the log an empty one whose next record is `first`, which is beyond all; `false` where it is not.
@@ -124,7 +134,10 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         sequence: u64,
     ) -> Result<(), ChangeError> {
         let state = State { durable: sequence.wrapping_sub(1), cut: Some((position, sequence)), ..head.state };
-        self.keep(head, state).map_err(|error| tail.stop(error))?;
+        let (late, careless) = (self.makes(Mistake::CutUnannounced), self.makes(Mistake::CutNotErased));
+        if !late {
+            self.keep(head, state).map_err(|error| tail.stop(error))?;
+        }
         {
             let mut live = self.live.write();
             (live.end, live.next) = (position, sequence);
@@ -133,6 +146,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         (tail.end, tail.next) = (position, sequence);
         let outcome = self.cut_segments(tail, position)?;
         let rest = self.piece(&self.live.read(), position, u64::MAX);
+        if careless {
+            self.keep(head, State { cut: None, ..head.state }).map_err(|error| tail.stop(error))?;
+        }
         if let Some((address, length_bytes)) = rest {
             self.erase(address, length_bytes).map_err(|error| tail.stop(error))?;
         }
@@ -140,7 +156,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         outcome.map_err(ChangeError::Remove)
     }
 
-    /// Takes the segments behind that of `position` away, the newest first, so that none is ever missing before another.
+    /// Takes the segments behind that of `position` away, the newest first.
     fn cut_segments(&self, tail: &mut Tail, position: u64) -> Result<Result<(), RemoveError>, ChangeError> {
         let mut outcome = Ok(());
         loop {

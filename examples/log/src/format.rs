@@ -9,7 +9,7 @@ pub(crate) const SEGMENT_HEAD_BYTES: usize = 64;
 /// Bytes before the payload of a record.
 pub(crate) const RECORD_HEAD_BYTES: usize = 24;
 /// Records begin on multiples of this: what one record's store may tear is no other's.
-pub(crate) const UNIT_BYTES: u64 = 8;
+pub(crate) const UNIT_BYTES: usize = 8;
 
 const SEGMENT_MAGIC: u32 = 0x5347_4c50;
 
@@ -76,7 +76,7 @@ impl Geometry {
 
     /// Returns where a record begins that comes behind `position`: its head is never cut in two.
     pub(crate) const fn begin(self, position: u64) -> u64 {
-        let position = position.next_multiple_of(UNIT_BYTES);
+        let position = position.next_multiple_of(UNIT_BYTES as u64);
         let next = self.start_of(self.number(position).wrapping_add(1));
         if next.wrapping_sub(position) < RECORD_HEAD_BYTES as u64 { next } else { position }
     }
@@ -116,14 +116,18 @@ impl RecordHead {
 
     /// Returns the head that `bytes` are in segment `number`; `None` where they are none.
     pub(crate) fn from_bytes(bytes: &[u8; RECORD_HEAD_BYTES], number: u64) -> Option<Self> {
-        let mut rest = &bytes[..];
-        let sum = u32::from_le_bytes(field(&mut rest)?);
+        let sum = u32::from_le_bytes(*bytes.first_chunk()?);
+        Self::unchecked(bytes).filter(|head| sum == head.sum(number))
+    }
+
+    /// As [`from_bytes`](Self::from_bytes), but for the checksum.
+    pub(crate) fn unchecked(bytes: &[u8; RECORD_HEAD_BYTES]) -> Option<Self> {
+        let (_, mut rest) = bytes.split_first_chunk::<4>()?;
         let payload_sum = u32::from_le_bytes(field(&mut rest)?);
         let sequence = u64::from_le_bytes(field(&mut rest)?);
         let length_bytes = u32::from_le_bytes(field(&mut rest)?);
         let behind = u32::from_le_bytes(field(&mut rest)?);
-        let head = Self { sequence, length_bytes, behind, payload_sum };
-        (sequence > 0 && sum == head.sum(number)).then_some(head)
+        (sequence > 0).then_some(Self { sequence, length_bytes, behind, payload_sum })
     }
 
     /// Returns the last record that is known to have been durable when this one was written.

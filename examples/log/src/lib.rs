@@ -1,5 +1,5 @@
 #![cfg_attr(not(test), no_std)]
-#![forbid(unsafe_code)]
+#![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(
     not(test),
     warn(
@@ -22,11 +22,14 @@ mod error;
 mod format;
 pub mod header;
 mod log;
+mod mistake;
 mod options;
 mod read;
 mod recover;
 mod space;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use append::LENGTH_MAX_BYTES;
 pub use error::{AppendError, ChangeError, OpenError, ReadError, Stop};

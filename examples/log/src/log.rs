@@ -9,6 +9,7 @@ use pmemset_core::{Extent, Observer, Part, Platform, Set, Source};
 use crate::cell::Cell;
 use crate::error::{ChangeError, Stop};
 use crate::format::{Geometry, State};
+use crate::mistake::Mistake;
 use crate::recover::Recovered;
 use crate::table::Live;
 
@@ -45,6 +46,8 @@ pub struct Log<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer
     pub(crate) commit: RwLock<P::Lock, ()>,
     pub(crate) tail: RwLock<P::Lock, Tail>,
     pub(crate) live: RwLock<P::Lock, Live<'m>>,
+    #[cfg(test)]
+    pub(crate) mistake: Option<crate::mistake::Mistake>,
 }
 
 /// What is in the head of the source.
@@ -143,6 +146,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
 
     /// Makes `state` the log's, durably. The caller has the head locked, and hands it in; after an error it stops the log.
     pub(crate) fn keep(&self, head: &mut Head, state: State) -> Result<(), PersistError> {
+        if self.makes(Mistake::CellInPlace) {
+            head.state_cell.forget_one();
+        }
         head.state_cell.store(&self.pin(self.head_at)?, &state.to_bytes())?;
         head.state = state;
         Ok(())

@@ -15,13 +15,20 @@ pub enum OnDamage {
 pub struct Options {
     pub(crate) segment_bytes: usize,
     pub(crate) on_damage: OnDamage,
+    #[cfg(test)]
+    pub(crate) mistake: Option<crate::mistake::Mistake>,
 }
 
 impl Options {
     /// Returns segments of 1 MiB, and that damage is refused.
     #[must_use]
     pub const fn new() -> Self {
-        Self { segment_bytes: 1 << 20, on_damage: OnDamage::Refuse }
+        Self {
+            segment_bytes: 1 << 20,
+            on_damage: OnDamage::Refuse,
+            #[cfg(test)]
+            mistake: None,
+        }
     }
 
     /// Grows, and gives storage back, by `segment_bytes` bytes, which are rounded up to the alignment of the source.

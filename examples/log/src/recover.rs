@@ -1,7 +1,7 @@
 //! Opening: making a log where there is none, and finding one, after whatever has happened.
 
 use lock_api::RwLock;
-use pmemset_core::error::PersistError;
+use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{MapConfig, Observer, Platform, Set, Source};
 
 use crate::cell::{CELL_BYTES, Cell, Content};
@@ -12,12 +12,17 @@ use crate::format::{
 };
 use crate::header::{HEADER_BYTES, Header, HeaderError, Opened};
 use crate::log::{HEAD_BYTES, Head, Log, NOTES, NOTES_AT, STATE_AT, Tail};
+use crate::mistake::Mistake;
 use crate::options::{OnDamage, Options};
 use crate::table::{Live, Table};
 
 const MAGIC: [u8; 8] = *b"pmemslog";
 const VERSION: u64 = 1;
 const FIRST_STATE: State = State { start: 0, first: 1, durable: 0, cut: None };
+
+fn notes_at() -> impl Iterator<Item = usize> {
+    (NOTES_AT..).step_by(CELL_BYTES).take(NOTES)
+}
 
 /// What opening a log has found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +52,8 @@ struct Walk {
     rest: bool,
     /// Whether the head of a segment is missing that must have been there.
     gap: bool,
+    /// The number behind that of the newest segment that was found.
+    strays: u64,
 }
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
@@ -69,17 +76,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
         let segment_bytes = round_up(options.segment_bytes.max(2 * SEGMENT_HEAD_BYTES));
         let geometry = Geometry { head_bytes, segment_bytes };
         let head_at = set.map(source.clone(), &MapConfig::new().length(head_bytes))?.extent();
-        let cell = |offset| Cell::open(&set.pin(head_at)?, offset);
-        let mut notes = [const { None }; NOTES];
-        for (index, (note, offset)) in notes.iter_mut().zip((NOTES_AT..).step_by(CELL_BYTES)).enumerate() {
-            let (cell, content) = cell(offset)?;
-            if content == Content::Damaged {
-                return Err(OpenError::DamagedNote { index });
-            }
-            *note = Some(cell);
-        }
-        let notes = notes.map(|note| note.unwrap_or(Cell::UNUSABLE));
-        let head = Head { state: FIRST_STATE, state_cell: cell(STATE_AT)?.0, notes };
+        let head = Head { state: FIRST_STATE, state_cell: Cell::NOWHERE, notes: [Cell::NOWHERE; NOTES] };
         let recovered = Recovered { made: false, first: 1, next: 1, erased: false, damaged: None };
         let mut log = Self {
             set,
@@ -91,6 +88,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
             commit: RwLock::new(()),
             tail: RwLock::new(Tail { end: 0, next: 1, stop: None }),
             live: RwLock::new(Live::new(table.into())),
+            #[cfg(test)]
+            mistake: options.mistake,
         };
         log.open_head(alignment_bytes)?;
         let walk = log.find_all()?;
@@ -105,7 +104,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
             version: VERSION,
             layout: [self.geometry.head_bytes as u64, self.geometry.segment_bytes as u64, 0, 0, 0],
         };
-        let opened = header.open_with(&self.pin(self.head_at)?, 0, || self.make());
+        let part = self.pin(self.head_at)?;
+        let opened = if self.makes(Mistake::HeaderFirst) {
+            let opened = header.open(&part, 0).map_err(OpenError::from);
+            if opened == Ok(Opened::Made) {
+                self.make()?;
+            }
+            opened
+        } else {
+            header.open_with(&part, 0, || self.make())
+        };
+        drop(part);
         match opened? {
             Opened::Made => self.recovered.made = true,
             Opened::Found([head_bytes, segment_bytes, ..]) => {
@@ -118,15 +127,30 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
                 self.geometry = Geometry { head_bytes, segment_bytes };
             }
         }
-        let (cell, content) = Cell::open(&self.pin(self.head_at)?, STATE_AT)?;
-        let mut bytes = [0; STATE_BYTES];
-        cell.load(&self.pin(self.head_at)?, &mut bytes)?;
-        let state = State::from_bytes(&bytes).filter(|_| content == Content::Value).ok_or(OpenError::DamagedState)?;
-        let head = self.head.get_mut();
-        (head.state_cell, head.state) = (cell, state);
+        self.open_cells()?;
+        let state = self.head.get_mut().state;
         let live = self.live.get_mut();
         (live.start, live.first) = (state.start, state.first);
         live.oldest = self.geometry.number(state.start);
+        Ok(())
+    }
+
+    /// Finds the state and the notes.
+    fn open_cells(&mut self) -> Result<(), OpenError> {
+        let part = self.set.pin(self.head_at).map_err(PersistError::from)?;
+        let head = self.head.get_mut();
+        let mut bytes = [0; STATE_BYTES];
+        let (cell, content) = Cell::open(&part, STATE_AT)?;
+        cell.load(&part, &mut bytes)?;
+        let state = State::from_bytes(&bytes).filter(|_| content == Content::Value).ok_or(OpenError::DamagedState)?;
+        (head.state_cell, head.state) = (cell, state);
+        for (index, (note, offset)) in head.notes.iter_mut().zip(notes_at()).enumerate() {
+            let (cell, content) = Cell::open(&part, offset)?;
+            if content == Content::Damaged {
+                return Err(OpenError::DamagedNote { index });
+            }
+            *note = cell;
+        }
         Ok(())
     }
 
@@ -142,26 +166,33 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
             // A log has been used: its header was not torn while it was made.
             _ => return Err(HeaderError::NotOurs.into()),
         }
+        for offset in notes_at() {
+            if Cell::open(&part, offset)?.1 != Content::Nothing {
+                return Err(HeaderError::NotOurs.into());
+            }
+        }
         self.each_slot(|log, _, address| {
             log.erase(address, SEGMENT_HEAD_BYTES)?;
-            Ok(())
+            Ok(false)
         })?;
-        if content == Content::Nothing {
-            cell.store(&part, &FIRST_STATE.to_bytes())?;
+        match content {
+            Content::Value => cell.refresh(&part)?,
+            _ => cell.store(&part, &FIRST_STATE.to_bytes()).map(|_| ())?,
         }
         Ok(())
     }
 
-    /// Maps each slot of the source for as long as `act` looks at it.
-    fn each_slot(&self, mut act: impl FnMut(&Self, u32, usize) -> Result<(), OpenError>) -> Result<(), OpenError> {
-        let length_bytes =
-            self.source.length_bytes().map_err(|cause| pmemset_core::error::MapError::Source { cause })?;
-        let mut slot = 0_u32;
+    /// Maps each slot of the source, and unmaps it again where `act` does not want to keep it.
+    fn each_slot(&self, mut act: impl FnMut(&Self, u32, usize) -> Result<bool, OpenError>) -> Result<(), OpenError> {
+        let length_bytes = self.source.length_bytes().map_err(|cause| MapError::Source { cause })?;
+        let (mut slot, mut kept) = (0_u32, None);
         while self.geometry.offset(slot).saturating_add(self.geometry.segment_bytes as u64) <= length_bytes {
-            let address = self.map_slot(slot, None)?;
-            let acted = act(self, slot, address);
-            self.set.remove_range(address, self.geometry.segment_bytes)?;
-            acted?;
+            let address = self.map_slot(slot, kept)?;
+            if act(self, slot, address)? {
+                kept = Some(address);
+            } else {
+                self.set.remove_range(address, self.geometry.segment_bytes)?;
+            }
             slot = slot.wrapping_add(1);
         }
         Ok(())
@@ -179,27 +210,35 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
         self.each_slot(|log, slot, address| {
             let mut bytes = [0; SEGMENT_HEAD_USED_BYTES];
             log.set.read(address, &mut bytes)?;
-            let Some(head) = SegmentHead::from_bytes(&bytes).filter(|head| head.number >= oldest) else {
-                return Ok(());
-            };
-            if !log.live.write().found(head.number, slot) {
+            let head = SegmentHead::from_bytes(&bytes).filter(|head| head.number >= oldest);
+            let Some(SegmentHead { number, durable: then }) = head else { return Ok(false) };
+            let mut live = log.live.write();
+            if !live.found(number, slot) {
                 return Err(OpenError::TooManySegments { room });
             }
-            newest = newest.max(Some(head.number));
-            durable = durable.max(head.durable);
-            Ok(())
+            newest = newest.max(Some(number));
+            durable = durable.max(then);
+            let next = number == live.behind();
+            if next {
+                live.set_place(number, address, slot);
+                live.count = live.count.wrapping_add(1);
+            }
+            Ok(next)
         })?;
-        let mut before = None;
-        for number in oldest.. {
+        // Those whose slots are not in their order.
+        let behind = self.live.read().behind();
+        for number in behind.. {
             let Some(slot) = self.live.read().found_in(number) else { break };
+            let before = self.live.read().address(number.wrapping_sub(1));
             let address = self.map_slot(slot, before)?;
             let mut live = self.live.write();
             live.set_place(number, address, slot);
             live.count = live.count.wrapping_add(1);
-            before = Some(address);
         }
-        let gap = newest.is_some_and(|newest| newest >= self.live.read().behind());
-        let walk = Walk { position: state.start, sequence: state.first, durable, rest: false, gap };
+        let behind = self.live.read().behind();
+        let gap = newest.is_some_and(|newest| newest >= behind);
+        let strays = newest.map_or(behind, |newest| newest.wrapping_add(1));
+        let walk = Walk { position: state.start, sequence: state.first, durable, rest: false, gap, strays };
         self.walk(walk, state.cut)
     }
 
@@ -236,7 +275,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
         };
         let payload_at = position.wrapping_add(RECORD_HEAD_BYTES as u64);
         let sum = self.sum_at(&live, payload_at, head.length_bytes.into())?;
-        Ok((sum == Some(head.payload_sum)).then_some(head))
+        Ok((sum == Some(head.payload_sum) || self.makes(Mistake::PayloadUnchecked)).then_some(head))
     }
 
     /// Looks for anything behind the good records, and for records there that were written when the first bad one was
@@ -250,14 +289,39 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
         if !walk.rest {
             return Ok(());
         }
-        let end = self.geometry.start_of(live.behind());
-        let mut position = walk.position;
-        while position < end {
-            let head = self.head_at(&live, position)?.filter(|head| head.sequence > walk.sequence);
-            walk.durable = head.map_or(walk.durable, |head| walk.durable.max(head.durable()));
-            position = self.geometry.begin(position.wrapping_add(UNIT_BYTES));
+        for number in own..live.behind() {
+            let from = if number == own { walk.position } else { self.geometry.start_of(number) };
+            let Some((address, length_bytes)) = self.piece(&live, from, u64::MAX) else { continue };
+            self.look_for_heads(walk, number, address, length_bytes)?;
         }
         Ok(())
+    }
+
+    /// Looks for heads of later records, at every unit where one could begin.
+    fn look_for_heads(
+        &self,
+        walk: &mut Walk,
+        number: u64,
+        address: usize,
+        length_bytes: usize,
+    ) -> Result<(), PersistError> {
+        // What was read before, and may be the front of a head.
+        let mut window = [0; RECORD_HEAD_BYTES];
+        self.chunks(address, length_bytes, |_, bytes| {
+            for unit in bytes.as_chunks::<UNIT_BYTES>().0 {
+                window.copy_within(UNIT_BYTES.., 0);
+                if let Some(last) = window.last_chunk_mut() {
+                    *last = *unit;
+                }
+                // No head without a number in its middle.
+                if window.as_chunks::<UNIT_BYTES>().0.get(1).is_some_and(|number| *number == [0; UNIT_BYTES]) {
+                    continue;
+                }
+                let head = RecordHead::from_bytes(&window, number).filter(|head| head.sequence > walk.sequence);
+                walk.durable = head.map_or(walk.durable, |head| walk.durable.max(head.durable()));
+            }
+            Ok(())
+        })
     }
 
     /// Decides what the walk has come to, makes durable what is kept, and erases the rest.
@@ -267,10 +331,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
             return Err(OpenError::Damaged { sequence: walk.sequence });
         }
         self.make_durable(&walk)?;
+        self.erase_strays(&walk)?;
         let mut head = self.head.write();
         let mut tail = self.tail.write();
         (tail.end, tail.next) = (walk.position, walk.sequence);
-        if walk.rest || damaged {
+        if (walk.rest || damaged) && !self.makes(Mistake::RemainsLeft) {
             self.cut(&mut head, &mut tail, walk.position, walk.sequence).map_err(|error| match error {
                 ChangeError::Remove(error) => OpenError::Remove(error),
                 ChangeError::Stopped(stop) => OpenError::Failed(stop.cause),
@@ -284,9 +349,33 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
         Ok(())
     }
 
+    /// Erases the heads of segments that come behind one that is missing. A power cut in the middle finds that they are
+    /// to go.
+    fn erase_strays(&self, walk: &Walk) -> Result<(), OpenError> {
+        let behind = self.live.read().behind();
+        if walk.strays <= behind || self.makes(Mistake::StraysLeft) {
+            return Ok(());
+        }
+        let mut head = self.head.write();
+        let (durable, cut) = (walk.sequence.wrapping_sub(1), Some((walk.position, walk.sequence)));
+        let state = State { durable, cut, ..head.state };
+        self.keep(&mut head, state)?;
+        for number in behind..walk.strays {
+            let Some(slot) = self.live.read().found_in(number) else { continue };
+            let address = self.map_slot(slot, None)?;
+            self.erase(address, SEGMENT_HEAD_BYTES)?;
+            self.set.remove_range(address, self.geometry.segment_bytes)?;
+            self.live.write().use_slot(slot, false);
+        }
+        Ok(())
+    }
+
     /// Stores again, and makes durable, what may have been in a cache only: by a program that was killed before it waited
     /// for the medium, or whose synchronisation has failed.
     fn make_durable(&self, walk: &Walk) -> Result<(), OpenError> {
+        if self.makes(Mistake::FoundNotDurable) {
+            return Ok(());
+        }
         let sure = walk.durable.min(walk.sequence.wrapping_sub(1));
         let (from, newest) = {
             let live = self.live.read();
@@ -295,7 +384,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
                 Ok((position, _)) => position,
                 Err(_) => walk.position,
             };
-            self.store_again(&live, from, walk.position)?;
+            if !self.makes(Mistake::FoundNotStored) {
+                self.store_again(&live, from, walk.position)?;
+            }
             (from, live.behind())
         };
         for number in self.geometry.number(from)..newest {

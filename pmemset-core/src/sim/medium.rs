@@ -104,6 +104,12 @@ impl Image {
         }
     }
 
+    /// Notes that somebody stores to `range`, whatever: pages that were taken for clean are not any more.
+    pub(super) fn dirty(&mut self, range: Range<usize>) {
+        let pages = range.start / self.page_bytes..range.end.div_ceil(self.page_bytes);
+        self.clean.retain(|page| !pages.contains(page));
+    }
+
     /// Notes that what was stored to the units that `range` touches at `step` went around the cache.
     pub(super) fn stream(&mut self, range: Range<usize>, step: usize) {
         let begins = self.granularity == Granularity::CacheLine;

@@ -38,6 +38,8 @@ impl SimPlatform {
             for (index, bytes) in state.mapped(dest) {
                 // A piece of what is stored, where several sources are mapped.
                 let skipped = state.sources[index].address(bytes.start).map_or(0, |at| at - dest.start());
+                // Bytes that are stored as they were make a page dirty, too.
+                state.sources[index].image.dirty(bytes.clone());
                 self.machine.before_store(&mut state, index, bytes, |at| byte(skipped + at));
             }
         }

@@ -1,0 +1,61 @@
+//! What tests break on purpose, to see that they notice; nothing of it is left in other builds.
+
+use pmemset_core::{Observer, Platform, Source};
+
+use crate::log::Log;
+
+/// A mistake that a log may make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    /// `append` returns before its record is durable.
+    AcknowledgedEarly,
+    /// Who commits does not wait for the medium.
+    NoFence,
+    /// Who commits writes back all but the heads of records.
+    HeadNotFlushed,
+    /// Who commits takes what was staged meanwhile for durable, too.
+    CountsTooMany,
+    /// The checksum of payloads is not looked at.
+    PayloadUnchecked,
+    /// The checksum of heads is not looked at.
+    HeadUnchecked,
+    /// The head of a segment is durable some time after its records.
+    SegmentHeadLate,
+    /// A segment is used again as it was.
+    SegmentNotErased,
+    /// The header is there before the state.
+    HeaderFirst,
+    /// What was torn is left where it is.
+    RemainsLeft,
+    /// Records are erased before it is kept that they are to go.
+    CutUnannounced,
+    /// It is kept that records are gone before they are.
+    CutNotErased,
+    /// Segments behind one that is missing are not looked for.
+    StraysLeft,
+    /// Segments are freed, and used again, before it is kept that their records are dropped.
+    DropUnannounced,
+    /// What opening has found is not made durable.
+    FoundNotDurable,
+    /// What opening has found is made durable, and not stored again.
+    FoundNotStored,
+    /// A record says that itself was durable when it was written.
+    ClaimsTooMuch,
+    /// A value of a cell is written over the one that counts.
+    CellInPlace,
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
+    /// Returns whether the log makes this mistake.
+    #[cfg(test)]
+    pub(crate) fn makes(&self, mistake: Mistake) -> bool {
+        self.mistake == Some(mistake)
+    }
+
+    /// Returns whether the log makes this mistake: no.
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "tests have something to ask")]
+    pub(crate) const fn makes(&self, _: Mistake) -> bool {
+        false
+    }
+}

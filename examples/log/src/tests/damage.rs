@@ -1,0 +1,165 @@
+//! Bytes that are not what they were: torn at the end, or damaged before it.
+
+use pmemset_core::sim::Machine;
+use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
+
+use super::{PAGE, SimLog, hardware, medium, open, open_cutting, options, records, try_open};
+use crate::format::{RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES};
+use crate::log::HEAD_BYTES;
+use crate::mistake::Mistake;
+use crate::{OpenError, header::HeaderError};
+
+const LENGTHS: [usize; 6] = [8, 100, 0, 360, 17, 30];
+
+fn payload(sequence: u64) -> Vec<u8> {
+    (0..LENGTHS[sequence as usize - 1]).map(|at| (sequence as usize * 40 + at) as u8).collect()
+}
+
+/// Makes a log of six records in two segments, and closes it if `closed`.
+fn machine_with_log(closed: bool) -> Machine {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(medium(Granularity::CacheLine));
+    let log = open(&machine, &options(None));
+    (1..=6).for_each(|sequence| assert_eq!(log.append(&payload(sequence)).unwrap(), sequence));
+    if closed {
+        log.close().unwrap();
+    }
+    machine
+}
+
+/// Stores to the source, past the log.
+fn overwrite(machine: &Machine, offset: usize, bytes: &[u8]) {
+    let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 1);
+    let part = set.map(machine.source(0).reopen(), &MapConfig::new()).unwrap();
+    part.write_with(offset, bytes, CopyFlags::empty()).unwrap();
+}
+
+fn flip(machine: &Machine, offset: usize) {
+    let byte = machine.source(0).bytes(offset, 1)[0];
+    overwrite(machine, offset, &[byte ^ 0x10]);
+}
+
+/// What a byte of the segments belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Head(u64),
+    Record(u64),
+    Nothing,
+}
+
+/// Returns what every byte from the first segment on belongs to.
+fn owners() -> Vec<Of> {
+    let data = PAGE - SEGMENT_HEAD_BYTES;
+    let mut owners = vec![Of::Nothing; 2 * PAGE];
+    let place = |position: usize| position / data * PAGE + SEGMENT_HEAD_BYTES + position % data;
+    let mut position = 0;
+    for (index, length) in LENGTHS.iter().enumerate() {
+        for byte in position..position + RECORD_HEAD_BYTES + length {
+            owners[place(byte)] = Of::Record(index as u64 + 1);
+        }
+        position = (position + RECORD_HEAD_BYTES + length).next_multiple_of(8);
+    }
+    // Record 4 reaches into the second segment.
+    owners[..24].fill(Of::Head(1));
+    owners[PAGE..PAGE + 24].fill(Of::Head(4));
+    owners
+}
+
+fn intact(log: &SimLog, until: u64) {
+    let found = records(log);
+    assert_eq!(found, (1..until).map(|sequence| (sequence, payload(sequence))).collect::<Vec<_>>());
+}
+
+#[test]
+fn every_damaged_byte_of_a_closed_log_is_found_and_named() {
+    for (offset, owner) in owners().into_iter().enumerate() {
+        let machine = machine_with_log(true);
+        flip(&machine, HEAD_BYTES + offset);
+        let opened = try_open(&machine, &options(None));
+        match owner {
+            Of::Head(sequence) | Of::Record(sequence) => {
+                let refused = opened.map(|_| ()).unwrap_err();
+                assert_eq!(refused, OpenError::Damaged { sequence }, "{offset}");
+                if offset % 8 == 1 {
+                    goes_on_before(&machine, sequence);
+                }
+            }
+            Of::Nothing => intact(&opened.unwrap(), 7),
+        }
+    }
+}
+
+/// Refusing has changed nothing; cutting keeps what is before the damage, and the log goes on from there.
+fn goes_on_before(machine: &Machine, sequence: u64) {
+    assert_eq!(try_open(machine, &options(None)).map(|_| ()).unwrap_err(), OpenError::Damaged { sequence });
+    let log = open_cutting(machine);
+    assert_eq!(log.recovered().damaged, Some(sequence));
+    intact(&log, sequence);
+    assert_eq!(log.append(&payload(sequence)).unwrap(), sequence);
+    log.close().unwrap();
+    intact(&open(machine, &options(None)), sequence + 1);
+}
+
+#[test]
+fn in_a_log_that_was_not_closed_only_the_last_record_can_be_taken_for_torn() {
+    for (offset, owner) in owners().into_iter().enumerate() {
+        let machine = machine_with_log(false);
+        flip(&machine, HEAD_BYTES + offset);
+        let opened = try_open(&machine, &options(None));
+        match owner {
+            Of::Record(6) => {
+                let log = opened.unwrap();
+                assert!(log.recovered().erased && log.recovered().damaged.is_none());
+                intact(&log, 6);
+            }
+            // Nothing behind it says any more that it was there: what is in the second segment cannot be read.
+            Of::Head(4) => intact(&opened.unwrap(), 4),
+            Of::Head(sequence) | Of::Record(sequence) => {
+                assert_eq!(opened.map(|_| ()).unwrap_err(), OpenError::Damaged { sequence }, "{offset}");
+            }
+            Of::Nothing => intact(&opened.unwrap(), 7),
+        }
+    }
+}
+
+#[test]
+fn what_is_another_s_or_of_another_version_is_refused_and_left_as_it_is() {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(medium(Granularity::CacheLine));
+    drop(open(&machine, &options(None)));
+    let header = machine.source(0).bytes(0, 64);
+    let another = crate::header::Header::from_bytes(header[..].try_into().unwrap()).unwrap();
+    for (bytes, refused) in [
+        (crate::header::Header { version: 2, ..another }.to_bytes(), HeaderError::Version { found: 2 }),
+        (crate::header::Header { magic: *b"another!", ..another }.to_bytes(), HeaderError::NotOurs),
+        ([7; 64], HeaderError::NotOurs),
+    ] {
+        overwrite(&machine, 0, &bytes);
+        let opened = try_open(&machine, &options(None));
+        assert_eq!(opened.map(|_| ()).unwrap_err(), OpenError::Header(refused));
+        assert_eq!(machine.source(0).bytes(0, 64), bytes);
+    }
+}
+
+/// A payload may hold what looks like a record of the segment that will lie there one day.
+#[test]
+fn what_a_payload_pretends_is_no_record() {
+    for mistake in [None, Some(Mistake::SegmentNotErased)] {
+        let machine = Machine::new(hardware());
+        let _ = machine.add_source(medium(Granularity::CacheLine));
+        let options = options(mistake);
+        let log = open(&machine, &options);
+        // Records 1 and 2 fill segments 0 and 1; segment 2 will lie where the first one did, with record 3 in its first 32
+        // bytes.
+        let forged = RecordHead { sequence: 4, length_bytes: 0, behind: 1, payload_sum: 0 }.to_bytes(2);
+        let mut first = vec![0; 416];
+        first[32 - RECORD_HEAD_BYTES..32].copy_from_slice(&forged);
+        log.append(&first).unwrap();
+        log.append(&[1; 416]).unwrap();
+        log.drop_before(2).unwrap();
+        assert_eq!(log.append(&[2; 8]).unwrap(), 3);
+        drop(log);
+        let found = open(&machine, &options).next();
+        assert_eq!(found == 4, mistake.is_none(), "{mistake:?}: {found}");
+    }
+}

@@ -1,0 +1,55 @@
+//! Logs in simulated memory whose power is cut at every step, right and with one mistake each.
+#![allow(clippy::cast_possible_truncation, reason = "numbers of small worlds")]
+
+mod cuts;
+mod damage;
+mod faults;
+mod model;
+mod threads;
+
+use pmemset_core::sim::{Hardware, Machine, Medium, SimPlatform, SimSource};
+use pmemset_core::{Config, Granularity, Set};
+
+use crate::mistake::Mistake;
+use crate::{Log, OnDamage, OpenError, Options, Table};
+
+pub(crate) type SimLog = Log<'static, SimPlatform, SimSource>;
+
+pub(crate) const PAGE: usize = 512;
+/// Segments of the smallest kind: a page, 448 bytes of which are for records.
+pub(crate) const SEGMENTS: usize = 6;
+pub(crate) const GRANULARITIES: [Granularity; 3] = [Granularity::CacheLine, Granularity::Page, Granularity::Byte];
+
+pub(crate) fn hardware() -> Hardware {
+    Hardware::new().page_bytes(PAGE).address_space_bytes(96 * PAGE)
+}
+
+/// Returns a file that has nothing in it, on a disk with room for the head and six segments.
+pub(crate) fn medium(granularity: Granularity) -> Medium {
+    Medium::new(0).growing_to((crate::log::HEAD_BYTES + SEGMENTS * PAGE) as u64).granularity(granularity)
+}
+
+pub(crate) fn options(mistake: Option<Mistake>) -> Options {
+    Options { mistake, ..Options::new().segment_bytes(PAGE) }
+}
+
+/// Opens the log in source 0, as a program does that has just started.
+pub(crate) fn try_open(machine: &Machine, options: &Options) -> Result<SimLog, OpenError> {
+    let config = Config::new(Granularity::Page).reserve_ahead(8 * PAGE);
+    let set = Set::with_capacity(machine.platform(), config, SEGMENTS + 1);
+    Log::open(set, machine.source(0).reopen(), options, Table::on_heap(SEGMENTS))
+}
+
+pub(crate) fn open(machine: &Machine, options: &Options) -> SimLog {
+    try_open(machine, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Opens the log past damage.
+pub(crate) fn open_cutting(machine: &Machine) -> SimLog {
+    open(machine, &options(None).on_damage(OnDamage::CutThere))
+}
+
+/// Returns the numbers and payloads of all records.
+pub(crate) fn records(log: &SimLog) -> Vec<(u64, Vec<u8>)> {
+    log.iter(0).map(|record| record.map(|record| (record.sequence, record.payload)).unwrap()).collect()
+}
