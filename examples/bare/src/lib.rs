@@ -8,7 +8,8 @@
 //! - [`Kernel::nfit`]: the NVDIMM firmware table, found through [`acpi`] and read by [`nfit`];
 //! - [`Nvdimm`]: a range of that table as a source; [`ledger`]: shutdown records in a part, and a count of bad power cuts;
 //! - [`VirtioPmem`]: a virtio-pmem disk as a source, found by [`pci`];
-//! - [`Addresses`]: a platform over a window of addresses that nothing else uses.
+//! - [`Addresses`]: a platform over a window of addresses that nothing else uses;
+//! - `paging`, a feature: page tables of x86-64, where tables are mapped one to one.
 //!
 //! Nothing that a table or a device says is believed before it is checked: lengths, overlaps, addresses in the kernel's
 //! own memory, registers outside their structure. A device that does not answer is an error, not a loop.
@@ -73,6 +74,8 @@ mod kernel;
 pub mod ledger;
 pub mod nfit;
 mod nvdimm;
+#[cfg(all(feature = "paging", target_arch = "x86_64"))]
+pub mod paging;
 pub mod pci;
 pub mod space;
 mod virtio;

@@ -131,6 +131,21 @@ pub enum NfitError {
     Overlap,
 }
 
+impl core::fmt::Display for NfitError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Signature => f.write_str("it is no NVDIMM firmware interface table"),
+            Self::Length => f.write_str("the table ends before its length"),
+            Self::Checksum => f.write_str("the table's bytes do not sum up to 0"),
+            Self::Structure { offset } => write!(f, "the structure at byte {offset} does not fit into the table"),
+            Self::TooMany => f.write_str("there are more ranges or modules than there is room for"),
+            Self::Overlap => f.write_str("two ranges share memory"),
+        }
+    }
+}
+
+impl core::error::Error for NfitError {}
+
 impl Nfit {
     /// Returns the shares of modules in `range`, in the order of their handles.
     pub fn modules_of(&self, range: &Range) -> impl Iterator<Item = &Module> {

@@ -3,6 +3,7 @@
 pub(crate) mod controller;
 pub(crate) mod counting;
 pub(crate) mod downloads;
+pub(crate) mod firmware;
 pub(crate) mod packages;
 pub(crate) mod processes;
 pub(crate) mod programs;

@@ -110,7 +110,11 @@ impl Compiler {
         let libraries = sysroot().ok()?.join("lib/rustlib");
         let host = fs::read_dir(libraries).ok()?.flatten();
         let lld = host.map(|entry| entry.path().join("bin/rust-lld")).find(|path| path.is_file());
-        let binutils = if self.target.starts_with("thumb") { "arm-none-eabi-ld" } else { "ld" };
+        let binutils = match self.target {
+            target if target.starts_with("thumb") => "arm-none-eabi-ld",
+            target if target.ends_with("uefi") => "lld-link",
+            _ => "ld",
+        };
         lld.or_else(|| processes::find_program(binutils))
     }
 }

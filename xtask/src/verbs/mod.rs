@@ -12,6 +12,7 @@ pub(crate) mod lab;
 pub(crate) mod size;
 pub(crate) mod targets;
 pub(crate) mod test;
+pub(crate) mod uefi;
 pub(crate) mod unikernel;
 
 use crate::support::tally::Outcome;
@@ -37,6 +38,8 @@ pub(crate) enum Verb {
     Targets(targets::Args),
     /// Builds the unikernel, boots it twice, and checks what is left in its memory files.
     Unikernel(unikernel::Args),
+    /// Builds the UEFI application, starts it under firmware, and checks what it has counted.
+    Uefi(uefi::Args),
     /// Builds the flight recorder, kills it twenty times, and checks what it recovers.
     Appliance(appliance::Args),
     /// Compares code size, memory and stack with the checked-in table.
@@ -60,6 +63,7 @@ impl Verb {
             Self::Lab(args) => lab::run(args),
             Self::Targets(args) => targets::run(args),
             Self::Unikernel(args) => unikernel::run(args),
+            Self::Uefi(args) => uefi::run(args),
             Self::Appliance(args) => appliance::run(args),
             Self::Size(args) => size::run(args),
             Self::Fuzz(args) => fuzz::run(args),

@@ -1,6 +1,7 @@
 //! `cargo xtask size`: what the library costs in text, memory and stack, compared with a table.
 
 use crate::support::controller::{TARGET, boot};
+use crate::support::firmware;
 use crate::support::processes::{self, root, run as run_command};
 use crate::support::tally::{Outcome, Tally};
 use crate::support::toolchains::Compiler;
@@ -62,6 +63,9 @@ const HOST: [Figure; 12] = [
     limited("stack_repair_shutdown_state_checked", 1304, 2 * KIB),
 ];
 
+/// x86-64 under UEFI firmware, opt-level s: the file of the program that counts its starts.
+const FIRMWARE: [Figure; 1] = [limited("file", 60416, 64 * KIB)];
+
 /// Compilers differ; growth by more than this many hundredths is the library's.
 const TOLERANCE_HUNDREDTHS: u64 = 15;
 
@@ -77,6 +81,10 @@ pub(crate) fn check() -> Tally {
     match Compiler::with(TARGET, &["binutils", "qemu-system-arm"]) {
         Ok(compiler) => compare(&mut tally, "controller", &CONTROLLER, controller(&compiler)),
         Err(reason) => tally.skip("size on a controller", &reason),
+    }
+    match Compiler::find(firmware::TARGET) {
+        Ok(compiler) => compare(&mut tally, "UEFI", &FIRMWARE, firmware(&compiler)),
+        Err(reason) => tally.skip("size under UEFI firmware", &reason),
     }
     if cfg!(target_arch = "x86_64") {
         compare(&mut tally, "x86-64", &HOST, host());
@@ -133,6 +141,12 @@ fn controller(compiler: &Compiler) -> Result<Measured, String> {
     let mut measured = figures(&boot(&compiler.release_program("stack"))?);
     measured.extend(texts.map(|(name, bytes)| (name.to_owned(), bytes)));
     Ok(measured)
+}
+
+fn firmware(compiler: &Compiler) -> Result<Measured, String> {
+    let program = firmware::program(compiler, firmware::STARTS, &[])?;
+    let file = std::fs::metadata(&program).map_err(|error| format!("{}: {error}", program.display()))?;
+    Ok(vec![("file".to_owned(), file.len())])
 }
 
 fn host() -> Result<Measured, String> {

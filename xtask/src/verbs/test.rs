@@ -10,6 +10,7 @@ use crate::verbs::fuzz;
 use crate::verbs::lab;
 use crate::verbs::size;
 use crate::verbs::targets;
+use crate::verbs::uefi;
 use crate::verbs::unikernel;
 
 #[derive(clap::Args)]
@@ -39,6 +40,7 @@ pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
     let lab = if whole_lab { Stage::new("lab", lab::whole) } else { Stage::new("lab, short list", lab::short) };
     vec![
         Stage::new("unikernel", unikernel::check),
+        Stage::new("UEFI", uefi::check),
         Stage::new("targets", targets::check),
         Stage::new("size", size::check),
         Stage::new("counts", counts::check),
