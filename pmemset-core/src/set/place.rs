@@ -58,6 +58,13 @@ struct Claim {
     reserved: Option<Extent>,
 }
 
+/// The first segment of a range that is to be unmapped: where it is in the books, and the addresses of its part.
+#[derive(Debug)]
+pub(super) struct First {
+    pub(super) place: Place,
+    pub(super) part: Extent,
+}
+
 /// Why nothing was placed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotPlaced {
@@ -219,19 +226,19 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
     ///
-    /// `whole` is given where the range is known to be one part: where that is in the books. The caller has made sure
+    /// `first` is given where the range is known to begin with a segment and to lie in its part. The caller has made sure
     /// that nobody uses the range. On failure the error says what is gone, and the books what is still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<'_, P, S>,
         range: Extent,
-        whole: Option<Place>,
+        first: Option<First>,
         farewell: &mut Farewell,
     ) -> Result<(), RemoveError> {
         // The part at hand, whether it goes as a whole, and whether that has been entered already.
-        let mut current = whole.is_some().then_some((range, true, false));
+        let mut current = first.as_ref().map(|first| (first.part, range.covers(first.part), false));
         let mut removed: Option<Extent> = None;
-        let mut next = whole.or_else(|| books.find_from(range.start()));
+        let mut next = first.map(|first| first.place).or_else(|| books.find_from(range.start()));
         while let Some(place) = next {
             let Some((extent, offset, source)) = books.mapping_at(&place) else {
                 debug_assert!(false, "a segment of the table has a source");

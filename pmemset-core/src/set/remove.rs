@@ -3,10 +3,11 @@
 use core::fmt;
 
 use super::access::called;
-use super::books::{Books, Farewell, PartEntry, Segment};
+use super::books::{Books, Farewell, PartEntry, Segment, SegmentEntry};
 use super::handle::SetRef;
 use super::health::deep_flushed;
 use super::persist::{Failed, deep_flush_segment};
+use super::place::First;
 use super::{Held, Part, Set, Writing};
 use crate::error::{LookupError, RemoveError};
 use crate::set::event::Observer;
@@ -119,31 +120,46 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         mut part: Part<R>,
         flushed: bool,
     ) -> Result<(), Refused<R>> {
-        let mut place = None;
-        let mut range = part.extent();
-        if let Held::Part(_) = part.held()
-            && let Some((whole, found)) = books.find_part(range.start())
+        // A handle to one segment pins all of it, and one to a whole part what that has grown by.
+        let (mut range, mut first, mut alone) = (part.extent(), None, None);
+        if part.held() != Held::Range
+            && let Some((segment, whole, place)) = books.find_at(range.start())
         {
-            (range, place) = (whole.extent, Some(found));
+            range = if part.is_whole() { whole.extent } else { segment.extent };
+            first = Some(First { place, part: whole.extent });
+            alone = (segment.extent == range).then_some((segment, whole));
         }
         let own = match part.held() {
             Held::Part(_) => Uses { parts: 1, segments: 0 },
             Held::Segment(_) | Held::Range => Uses { parts: 0, segments: 1 },
         };
-        if let Err(error) = self.check_unused(&books, range, own) {
+        let unused = match alone {
+            Some((segment, whole)) => self.check_unused_segment(segment, whole, own),
+            None => self.check_unused(&books, range, own),
+        };
+        if let Err(error) = unused {
             drop(books);
             return Err(Refused { part, error });
         }
         // Lowered now: once the books are unlocked, the slots may be those of other segments.
-        self.set_uses(&books, range, part.held(), 0);
+        match part.held() {
+            Held::Part(slot) => self.pins.set(slot, Pinned::Part, 0),
+            Held::Segment(slot) => self.pins.set(slot, Pinned::Segment, 0),
+            Held::Range => self.set_uses(&books, range, Held::Range, 0),
+        }
         let mut farewell = Farewell::new();
-        let result = self.unmap_range(&mut books, range, place, &mut farewell);
-        let told = if part.is_whole() { None } else { Some(range) };
+        let result = self.unmap_range(&mut books, range, first, &mut farewell);
+        let told = if part.is_whole() { None } else { Some(part.extent()) };
         let gone = removed_by(result, told);
-        let left = books.entry_from(range.start()).filter(|left| left.extent.overlaps(range));
+        let left = match result {
+            Ok(()) => None,
+            Err(_) => books.entry_from(range.start()).filter(|left| left.extent.overlaps(range)),
+        };
         let kept = match (result, left) {
             (Err(error), Some(left)) => {
-                let rest = range.starting_at(left.extent.start()).unwrap_or(range);
+                // What the handle was one to, as far as it is there.
+                let still = if part.is_whole() { range } else { part.extent() };
+                let rest = still.starting_at(left.extent.start()).unwrap_or(still);
                 self.set_uses(&books, rest, part.held(), 1);
                 let held = match part.held() {
                     Held::Part(_) => Held::Part(left.slot),
@@ -244,14 +260,25 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             };
             if part.is_none_or(|part| !part.extent.covers(segment.extent)) {
                 part = books.part_at(segment.extent.start());
-                if let Some(part) = part.filter(|part| self.pins.count(part.head, Pinned::Part) > own.parts) {
-                    return Err(RemoveError::Pinned { part: part.extent });
-                }
             }
-            if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
+            let Some(part) = part else {
+                debug_assert!(false, "a segment of the table is in a part");
                 return Err(RemoveError::InUse { segment: segment.extent });
-            }
+            };
+            self.check_unused_segment(segment, part, own)?;
             rest = left.starting_at(segment.extent.end());
+        }
+        Ok(())
+    }
+
+    /// Refuses a segment that is in use, or whose part is; `own` uses are the caller's.
+    #[inline]
+    fn check_unused_segment(&self, segment: SegmentEntry, part: PartEntry, own: Uses) -> Result<(), RemoveError> {
+        if self.pins.count(part.head, Pinned::Part) > own.parts {
+            return Err(RemoveError::Pinned { part: part.extent });
+        }
+        if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
+            return Err(RemoveError::InUse { segment: segment.extent });
         }
         Ok(())
     }
@@ -282,7 +309,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     fn deep_flush_pinned<R: SetRef>(&self, pinned: &Part<R>, range: Extent) -> Result<(), RemoveError> {
         let mut rest = Some(range);
         while let Some(left) = rest {
-            let segment = self.books.read().segment_from(left.start());
+            let segment = self.books.read().segment_at(left.start());
             let Some(segment) = segment else {
                 debug_assert!(false, "a pinned segment stays");
                 return Err(RemoveError::DeepFlush { segment: left, cause: Errno::FAULT });

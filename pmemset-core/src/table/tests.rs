@@ -230,6 +230,8 @@ fn step(
     assert_eq!(table.at_or_before(key), model.range(..=key).next_back().map(pair));
     assert_eq!(table.after(key), model.range(above).next().map(pair));
     assert_eq!(table.around(key), (table.at_or_before(key), table.after(key)));
+    let found = table.find_at_or_before(key).map(|found| ((found.key, found.value), found.next));
+    assert_eq!(found, table.at_or_before(key).map(|entry| (entry, table.after(entry.0))));
     assert_eq!(table.first(), model.first_key_value().map(pair));
     assert_eq!(table.last(), model.last_key_value().map(pair));
     for lane in 0..3 {

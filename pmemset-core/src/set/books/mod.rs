@@ -236,6 +236,12 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         Some(SegmentEntry { slot: tag.slot(), extent: Extent::between(start, end)? })
     }
 
+    /// Returns the segment that has `address`.
+    pub(crate) fn segment_at(&self, address: usize) -> Option<Segment<S>> {
+        let entry = self.entry_at(address, |_| {})?;
+        self.segment_in(entry.slot, entry.extent.start())
+    }
+
     fn tag_at(&self, start: usize) -> Option<Tag> {
         self.table.at_or_before(start).filter(|(found, _)| *found == start).map(|(_, tag)| tag)
     }
@@ -321,10 +327,13 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         })
     }
 
-    /// Returns where the part that begins at `start` is in the books.
-    pub(crate) fn find_part(&self, start: usize) -> Option<(PartEntry, Place)> {
-        let found = self.table.find(start)?;
-        Some((self.part_of(start, found.value, found.next)?, Place(found)))
+    /// Returns the segment that has `address`, its part, and where it is in the books.
+    pub(crate) fn find_at(&self, address: usize) -> Option<(SegmentEntry, PartEntry, Place)> {
+        let found = self.table.find_at_or_before(address)?;
+        let (start, tag) = (found.key, found.value);
+        let extent = Extent::between(start, self.end_of(start, tag)).filter(|extent| extent.contains(address))?;
+        let part = self.part_of(start, tag, found.next)?;
+        Some((SegmentEntry { slot: tag.slot(), extent }, part, Place(found)))
     }
 
     /// Returns where the segment that has `address`, or else the next one above it, is in the books.
@@ -370,10 +379,22 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Returns the lowest part that begins at `address` or above it.
     pub(crate) fn part_beginning_from(&self, address: usize) -> Option<PartEntry> {
-        match self.part_from(address)? {
-            grown if grown.extent.start() < address => self.part_from(grown.extent.end()),
-            part => Some(part),
+        let (mut head, mut more) = (None, false);
+        self.table.walk(address, |start, tag| match head {
+            None => {
+                head = (tag.is_head() && start >= address).then_some((start, tag));
+                true
+            }
+            Some(_) => {
+                more = !tag.is_head();
+                false
+            }
+        });
+        let (start, tag) = head?;
+        if more {
+            return self.part_around(start);
         }
+        Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? })
     }
 
     /// Fills `found` with the lowest parts that begin at `address` or above it; `None` behind the last one.
