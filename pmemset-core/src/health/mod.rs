@@ -78,3 +78,48 @@ pub trait Health {
         Err(McsafeError::Unsupported)
     }
 }
+
+/// Forwards to `$inside`, an `Option<&dyn Health>`, what [`Health`] asks of the medium: everything but what an adapter
+/// switches on itself, [`shutdown`](Health::shutdown) and [`bad_block_policy`](Health::bad_block_policy).
+///
+/// ```
+/// use pmemset_core::{BadBlockPolicy, Health, LiveRecordRef, Source, forward_health};
+///
+/// /// Has bad blocks looked for, whatever its source wants.
+/// struct Strict<S>(S);
+///
+/// impl<S: Source> Health for Strict<S> {
+///     forward_health!(self => self.0.health());
+///
+///     fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
+///         self.0.health().and_then(Health::shutdown)
+///     }
+///     fn bad_block_policy(&self) -> BadBlockPolicy {
+///         BadBlockPolicy::Required
+///     }
+/// }
+/// ```
+#[macro_export]
+macro_rules! forward_health {
+    ($self:ident => $inside:expr) => {
+        fn device(&$self, id: &mut $crate::DeviceId) -> Result<u64, $crate::error::DeviceError> {
+            $inside.map_or(Err($crate::error::DeviceError::Unsupported), |health| health.device(id))
+        }
+
+        fn bad_blocks(&$self, range: $crate::Span, blocks: &mut [$crate::Span]) -> $crate::BadBlocks {
+            $inside.map_or($crate::BadBlocks::UNKNOWN, |health| health.bad_blocks(range, blocks))
+        }
+
+        fn clear_bad_block(&$self, block: $crate::Span) -> Result<(), $crate::error::ClearError> {
+            $inside.map_or(Err($crate::error::ClearError::Unsupported), |health| health.clear_bad_block(block))
+        }
+
+        fn read_mcsafe(&$self, offset: u64, bytes: &mut [u8]) -> Result<(), $crate::error::McsafeError> {
+            $inside.map_or(Err($crate::error::McsafeError::Unsupported), |health| health.read_mcsafe(offset, bytes))
+        }
+
+        fn write_mcsafe(&$self, offset: u64, bytes: &[u8]) -> Result<(), $crate::error::McsafeError> {
+            $inside.map_or(Err($crate::error::McsafeError::Unsupported), |health| health.write_mcsafe(offset, bytes))
+        }
+    };
+}

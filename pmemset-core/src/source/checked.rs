@@ -3,10 +3,8 @@
 
 use lock_api::RawRwLock;
 
-use crate::health::{BadBlockPolicy, BadBlocks, ClearError, McsafeError};
-use crate::health::{DeviceError, DeviceId, ShutdownRecord};
-use crate::health::{LiveRecord, LiveRecordRef};
-use crate::{Health, Source, Span, forward_source};
+use crate::health::{BadBlockPolicy, LiveRecord, LiveRecordRef, ShutdownRecord};
+use crate::{Health, Source, forward_health, forward_source};
 
 /// A source with checks: each is off until switched on here, and costs nothing then. What is switched on in the source
 /// inside stays on.
@@ -80,6 +78,8 @@ unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
 
 /// What was switched on here; everything else is asked of the source inside.
 impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
+    forward_health!(self => self.source.health());
+
     fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         match &self.shutdown {
             Some(cell) => Some(cell.handle()),
@@ -87,27 +87,7 @@ impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
         }
     }
 
-    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
-        self.source.health().map_or(Err(DeviceError::Unsupported), |health| health.device(id))
-    }
-
     fn bad_block_policy(&self) -> BadBlockPolicy {
         self.source.health().map_or(self.policy, |health| self.policy.max(health.bad_block_policy()))
-    }
-
-    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
-        self.source.health().map_or(BadBlocks::UNKNOWN, |health| health.bad_blocks(range, blocks))
-    }
-
-    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
-        self.source.health().map_or(Err(ClearError::Unsupported), |health| health.clear_bad_block(block))
-    }
-
-    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
-        self.source.health().map_or(Err(McsafeError::Unsupported), |health| health.read_mcsafe(offset, bytes))
-    }
-
-    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
-        self.source.health().map_or(Err(McsafeError::Unsupported), |health| health.write_mcsafe(offset, bytes))
     }
 }

@@ -5,10 +5,9 @@ use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use lock_api::{Mutex, RwLock};
-use pmemset_core::error::{ClearError, DeviceError, McsafeError};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, DeviceId, Errno, Granularity, Health, LiveRecord, LiveRecordRef, PartState,
-    ShutdownRecord, Source as _, Span, forward_source,
+    BadBlockPolicy, Errno, Granularity, Health, LiveRecord, LiveRecordRef, PartState, ShutdownRecord, Source as _,
+    forward_health, forward_source,
 };
 use pmemset_devdax::{AnyError, AnySource, DaxOptions, DaxSource};
 use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
@@ -90,7 +89,7 @@ impl Drop for Source {
     fn drop(&mut self) {
         if let Some(cell) = self.shutdown.get_mut().take() {
             let mut cell = core::ptr::from_ref(cell).cast_mut();
-            // SAFETY: made by `heap::new`, and the last who has it goes.
+            // SAFETY: made by `heap::new_with`, and the last who has it goes.
             unsafe { heap::delete(&raw mut cell) };
         }
     }
@@ -130,27 +129,14 @@ unsafe impl pmemset_core::Source for Source {
 }
 
 impl Health for Source {
+    forward_health!(self => self.source.health());
+
     fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
         self.shutdown.read().map(LiveRecord::handle)
-    }
-    fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
-        self.source.health().map_or(Err(DeviceError::Unsupported), |health| health.device(id))
     }
     fn bad_block_policy(&self) -> BadBlockPolicy {
         let detects = self.detects_bad_blocks.load(Ordering::Relaxed);
         if detects { BadBlockPolicy::Required } else { BadBlockPolicy::Off }
-    }
-    fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks {
-        self.source.health().map_or(BadBlocks::UNKNOWN, |health| health.bad_blocks(range, blocks))
-    }
-    fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
-        self.source.health().map_or(Err(ClearError::Unsupported), |health| health.clear_bad_block(block))
-    }
-    fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
-        self.source.health().map_or(Err(McsafeError::Unsupported), |health| health.read_mcsafe(offset, bytes))
-    }
-    fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
-        self.source.health().map_or(Err(McsafeError::Unsupported), |health| health.write_mcsafe(offset, bytes))
     }
 }
 
