@@ -18,15 +18,6 @@ pub struct PartMap {
     pub(crate) place: usize,
 }
 
-impl PartMap {
-    /// Returns what the handle kept: nothing is left of it but its place.
-    #[cfg(not(feature = "hosted"))]
-    pub(crate) const fn end(&mut self) -> Option<Part<&'static Set>> {
-        self.owner = core::ptr::null();
-        self.part.take()
-    }
-}
-
 impl Pmemset {
     /// Makes a handle for C, or NULL and a message.
     ///
@@ -46,19 +37,26 @@ impl Pmemset {
     }
 }
 
-/// Returns what `pmap` leads to.
+/// Returns what `pmap` leads to; NULL where that is nothing. Fields only are borrowed of it: other threads change `place`.
 ///
 /// # Safety
 ///
-/// `pmap` is NULL, or leads to NULL or to a handle that nobody drops meanwhile.
-unsafe fn inside<'h>(pmap: *mut *mut PartMap) -> Option<&'h mut PartMap> {
-    if pmap.is_null() {
-        return None;
-    }
+/// `pmap` is NULL, or readable.
+unsafe fn inside(pmap: *mut *mut PartMap) -> *mut PartMap {
     // SAFETY: as the caller promises.
-    let inside = unsafe { pmap.read() };
+    if pmap.is_null() { core::ptr::null_mut() } else { unsafe { pmap.read() } }
+}
+
+/// Ends a handle, but for its place, which the list goes on with.
+///
+/// # Safety
+///
+/// It is out, and nobody uses it any more.
+pub(crate) unsafe fn end(handle: *mut PartMap) {
     // SAFETY: as the caller promises.
-    unsafe { inside.as_mut() }
+    unsafe { (*handle).owner = core::ptr::null() };
+    // SAFETY: as the caller promises.
+    drop(unsafe { (*handle).part.take() });
 }
 
 /// Makes `*pmap` lead to what was found, or to nothing; returns 0 or why.
@@ -71,10 +69,13 @@ unsafe fn find(
     pmap: *mut *mut PartMap,
     find: impl FnOnce(&Pmemset) -> Result<Option<Part<&Set>>, LookupError>,
 ) -> c_int {
+    if pmap.is_null() {
+        return fail(code::EINVAL, "no place for the handle: the argument is NULL");
+    }
     // SAFETY: as the caller promises.
-    let (Some(set), false) = (unsafe { set.as_ref() }, pmap.is_null()) else {
-        return fail(code::EINVAL, "the set, or the place for the handle, is NULL");
-    };
+    unsafe { pmap.write(core::ptr::null_mut()) };
+    // SAFETY: as the caller promises.
+    let Some(set) = (unsafe { set.as_ref() }) else { return fail(code::EINVAL, "the set is NULL") };
     // SAFETY: as the caller promises.
     let handle = unsafe { set.hand_out(find(set)) };
     // SAFETY: as the caller promises.
@@ -121,9 +122,14 @@ pub unsafe extern "C" fn pmemset_descriptor_part_map(pmap: *const PartMap) -> De
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn pmemset_part_map_drop(pmap: *mut *mut PartMap) {
     // SAFETY: the caller's pointer.
-    let Some(handle) = (unsafe { inside(pmap) }) else { return };
+    let handle = unsafe { inside(pmap) };
+    if handle.is_null() {
+        return;
+    }
+    // SAFETY: the caller's pointer.
+    let owner = unsafe { (*handle).owner };
     // SAFETY: its set lives, or the handle would have gone with it.
-    if let Some(owner) = unsafe { handle.owner.as_ref() } {
+    if let Some(owner) = unsafe { owner.as_ref() } {
         // SAFETY: made by this set.
         unsafe { owner.handles.unlist(handle) };
         // SAFETY: the caller's pointer.
@@ -136,17 +142,20 @@ pub unsafe extern "C" fn pmemset_remove_part_map(set: *const Pmemset, pmap: *mut
     // SAFETY: the caller's pointers.
     let handle = unsafe { inside(pmap) };
     // SAFETY: the caller's pointer.
-    let (Some(owner), Some(handle)) = (unsafe { set.as_ref() }, handle) else {
+    let (Some(owner), false) = (unsafe { set.as_ref() }, handle.is_null()) else {
         return fail(code::EINVAL, "the set or the handle is NULL");
     };
-    if !core::ptr::eq(handle.owner, set) {
+    // SAFETY: the caller's pointer.
+    if unsafe { (*handle).owner } != set {
         return fail(code::PART_NOT_FOUND, "the handle is one of another set");
     }
-    let Some(part) = handle.part.take() else {
+    // SAFETY: the caller's pointer.
+    let Some(part) = (unsafe { (*handle).part.take() }) else {
         return fail(code::PART_NOT_FOUND, "another thread is removing the part by this handle");
     };
     if let Err(refused) = owner.set.try_remove(part) {
-        handle.part = Some(refused.part);
+        // SAFETY: the caller's pointer.
+        unsafe { (*handle).part = Some(refused.part) };
         return removed(Err(refused.error));
     }
     // SAFETY: made by this set.

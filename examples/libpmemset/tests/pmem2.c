@@ -159,11 +159,97 @@ two_sets_in_one_reservation(void)
 	OK(pmem2_vm_reservation_delete(&res));
 }
 
+static void
+opportunistic_until_it_is_full(void)
+{
+	struct pmem2_vm_reservation *res = reserve(3 * SEGMENT);
+	char *base = pmem2_vm_reservation_get_address(res);
+	struct pmemset *set = set_inside(res);
+	struct pmemset_source *src = check_source(MIB);
+	size_t i, bytes;
+
+	OK(pmemset_set_contiguous_part_coalescing(set,
+			PMEMSET_COALESCING_OPPORTUNISTIC));
+	for (i = 0; i < 3; i++)
+		OK(check_map(set, src, 0, SEGMENT, NULL));
+	EQUAL(check_parts(set, &bytes), 1);
+	FAILS(check_map(set, src, 0, SEGMENT, NULL),
+			PMEMSET_E_CANNOT_FIT_PART_MAP);
+	/* A range across what is now two parts. */
+	OK(pmemset_remove_range(set, base + SEGMENT, 1));
+	EQUAL(check_parts(set, &bytes), 2);
+	OK(pmemset_remove_range(set, base + SEGMENT - 1, SEGMENT + 2));
+	EQUAL(check_parts(set, &bytes), 0);
+	check_close(&set, &src);
+	OK(pmem2_vm_reservation_delete(&res));
+}
+
+static void
+own_maps_of_the_caller_are_left_alone(void)
+{
+	struct pmem2_vm_reservation *res = reserve(4 * SEGMENT);
+	char *base = pmem2_vm_reservation_get_address(res);
+	struct pmemset *set = set_inside(res);
+	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_descriptor desc;
+	struct pmem2_config *cfg;
+	struct pmem2_source *theirs;
+	struct pmem2_map *map = NULL, *found = NULL;
+	int fd = open(check_file(SEGMENT), O_RDWR);
+	size_t i, bytes;
+
+	OK(pmem2_source_from_fd(&theirs, fd));
+	OK(pmem2_config_new(&cfg));
+	OK(pmem2_config_set_required_store_granularity(cfg,
+			PMEM2_GRANULARITY_PAGE));
+	OK(pmem2_config_set_vm_reservation(cfg, res, SEGMENT));
+	OK(pmem2_map_new(&map, cfg, theirs));
+	CHECK((char *)pmem2_map_get_address(map) == base + SEGMENT);
+	memset(base + SEGMENT, 0x77, SEGMENT);
+
+	for (i = 0; i < 4; i++) {
+		if (i == 1)
+			continue;
+		OK(check_map(set, src, 0, SEGMENT, &desc));
+		CHECK((char *)desc.addr == base + i * SEGMENT);
+		memset(desc.addr, 0x11, desc.size);
+	}
+	FAILS(check_map(set, src, 0, SEGMENT, NULL),
+			PMEMSET_E_CANNOT_FIT_PART_MAP);
+	for (i = 0; i < SEGMENT; i++)
+		if (base[SEGMENT + i] != 0x77)
+			break;
+	EQUAL(i, SEGMENT);
+	OK(pmem2_vm_reservation_map_find(res, SEGMENT, 1, &found));
+	CHECK(found == map);
+	/* A part does not grow over it either. */
+	OK(pmemset_remove_range(set, base, 4 * SEGMENT));
+	EQUAL(check_parts(set, &bytes), 0);
+	OK(check_map(set, src, 0, SEGMENT, &desc));
+	CHECK((char *)desc.addr == base);
+	OK(pmemset_set_contiguous_part_coalescing(set,
+			PMEMSET_COALESCING_FULL));
+	FAILS(check_map(set, src, 0, SEGMENT, NULL),
+			PMEMSET_E_CANNOT_COALESCE_PARTS);
+	/* Once it is gone there is room. */
+	OK(pmem2_map_delete(&map));
+	OK(check_map(set, src, 0, SEGMENT, &desc));
+	CHECK((char *)desc.addr == base);
+	EQUAL(desc.size, 2 * SEGMENT);
+	OK(pmem2_config_delete(&cfg));
+	OK(pmem2_source_delete(&theirs));
+	close(fd);
+	check_close(&set, &src);
+	OK(pmem2_vm_reservation_delete(&res));
+}
+
 static const struct check_case cases[] = {
 	CHECK_CASE(source_of_libpmem2),
 	CHECK_CASE(reservation_is_filled),
 	CHECK_CASE(coalesced_in_a_reservation),
 	CHECK_CASE(too_small_or_in_pieces),
 	CHECK_CASE(two_sets_in_one_reservation),
+	CHECK_CASE(opportunistic_until_it_is_full),
+	CHECK_CASE(own_maps_of_the_caller_are_left_alone),
 };
 CHECK_MAIN(cases)

@@ -50,6 +50,12 @@ WEAK int pmem2_source_get_fd(const struct pmem2_source *src, int *fd);
 WEAK void *pmem2_vm_reservation_get_address(struct pmem2_vm_reservation *rsv);
 WEAK size_t pmem2_vm_reservation_get_size(struct pmem2_vm_reservation *rsv);
 
+struct pmem2_map;
+WEAK int pmem2_vm_reservation_map_find(struct pmem2_vm_reservation *rsv,
+		size_t reserv_offset, size_t len, struct pmem2_map **map_ptr);
+WEAK void *pmem2_map_get_address(struct pmem2_map *map);
+WEAK size_t pmem2_map_get_size(struct pmem2_map *map);
+
 /* PMEMSET_E_NOSUPP where there is no libpmem2. */
 HIDDEN int
 pmemset_pmem2_fd_(const struct pmem2_source *src, int *fd)
@@ -66,6 +72,25 @@ pmemset_pmem2_window_(struct pmem2_vm_reservation *rsv, size_t *size)
 		return NULL;
 	*size = pmem2_vm_reservation_get_size(rsv);
 	return pmem2_vm_reservation_get_address(rsv);
+}
+
+/* The lowest map of the caller's own that has a byte of these, or NULL. */
+HIDDEN void *
+pmemset_pmem2_map_(struct pmem2_vm_reservation *rsv, void *addr, size_t size,
+		size_t *found)
+{
+	struct pmem2_map *map = NULL;
+	size_t offset;
+
+	if (pmem2_vm_reservation_map_find == NULL ||
+			pmem2_map_get_address == NULL || pmem2_map_get_size == NULL)
+		return NULL;
+	offset = (size_t)((char *)addr -
+			(char *)pmem2_vm_reservation_get_address(rsv));
+	if (pmem2_vm_reservation_map_find(rsv, offset, size, &map) != 0)
+		return NULL;
+	*found = pmem2_map_get_size(map);
+	return pmem2_map_get_address(map);
 }
 
 /*

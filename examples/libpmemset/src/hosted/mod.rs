@@ -19,7 +19,7 @@ pub(crate) use self::source::{Pmem2Source, Source, attach, share};
 pub(crate) use self::thread::{Copying, copying, fail, set_copying};
 use crate::code;
 use crate::config::{MapConfig, SetConfig};
-use crate::part::PartMap;
+use crate::part::{self, PartMap};
 use crate::set::{Pmemset, Set};
 
 /// Room for as many segments as the kernel lets a process map; memory that is not used is not taken.
@@ -53,7 +53,7 @@ pub(crate) fn new_set(config: &SetConfig, granularity: Granularity) -> Result<*m
     let place = Place::new(config.place.reservation).map_err(|error| fail(error.code(), error))?;
     heap::new_with(|made| {
         let set = Set::with_capacity(place, config.of_set(granularity, made), CAPACITY);
-        Pmemset { handles: Handles(Mutex::new(Vec::new())), set }
+        Pmemset { handles: Handles::new(), set }
     })
     .ok_or_else(|| fail(code::ENOMEM, "out of memory"))
 }
@@ -68,46 +68,71 @@ pub(crate) unsafe fn delete_set(mut set: *mut Pmemset) {
     unsafe { heap::delete(&raw mut set) };
 }
 
-/// The records of the handles of one set that are out; when they are dropped, so are the handles.
-pub(crate) struct Handles(Mutex<RawMutex, Vec<*mut PartMap>>);
+/// The records of the handles of one set; when they are dropped, so are the handles that are out.
+pub(crate) struct Handles(Mutex<RawMutex, Records>);
+
+/// Records stay on the heap for the next handle: as many as have ever been out at a time.
+struct Records {
+    /// Those of handles that are out, and behind them those that are spare.
+    all: Vec<*mut PartMap>,
+    out: usize,
+}
 
 impl Handles {
+    const fn new() -> Self {
+        Self(Mutex::new(Records { all: Vec::new(), out: 0 }))
+    }
+
     /// Makes the record that `record` returns, given its place in the list.
     pub(crate) fn list(&self, record: impl FnOnce(usize) -> PartMap) -> Option<*mut PartMap> {
-        let mut list = self.0.lock();
-        let place = list.len();
-        list.try_reserve(1).ok()?;
-        let handle = heap::new_with(|_| record(place))?;
-        list.push(handle);
+        let mut records = self.0.lock();
+        let place = records.out;
+        let handle = match records.all.get(place) {
+            Some(spare) => {
+                // SAFETY: listed, and no handle's: nothing is left in it to drop.
+                unsafe { spare.write(record(place)) };
+                *spare
+            }
+            None => {
+                records.all.try_reserve(1).ok()?;
+                let handle = heap::new_with(|_| record(place))?;
+                records.all.push(handle);
+                handle
+            }
+        };
+        records.out = place.wrapping_add(1);
         Some(handle)
     }
 
-    /// Takes a handle out of the list, and drops it.
+    /// Ends a handle, and keeps its record.
     ///
     /// # Safety
     ///
     /// It is in this list, and nobody uses it any more.
-    pub(crate) unsafe fn unlist(&self, mut handle: *mut PartMap) {
-        let mut list = self.0.lock();
-        // SAFETY: listed, so it has not been deleted.
-        let place = unsafe { (*handle).place };
-        if place < list.len() {
-            list.swap_remove(place);
-            if let Some(moved) = list.get(place) {
-                // SAFETY: listed, so it has not been deleted.
-                unsafe { (**moved).place = place };
-            }
-        }
-        drop(list);
+    pub(crate) unsafe fn unlist(&self, handle: *mut PartMap) {
         // SAFETY: as the caller promises.
-        unsafe { heap::delete(&raw mut handle) };
+        unsafe { part::end(handle) };
+        let mut records = self.0.lock();
+        let Some(last) = records.out.checked_sub(1) else { return };
+        // SAFETY: listed; places change under the lock only.
+        let place = unsafe { (*handle).place };
+        if place < last
+            && let Some(moved) = records.all.get(last).copied()
+        {
+            // SAFETY: as above.
+            unsafe { (*moved).place = place };
+            // SAFETY: as above.
+            unsafe { (*handle).place = last };
+            records.all.swap(place, last);
+        }
+        records.out = last;
     }
 }
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        for mut handle in core::mem::take(self.0.get_mut()) {
-            // SAFETY: listed while it is not deleted, and the C program uses neither set nor handles any more.
+        for mut handle in core::mem::take(&mut self.0.get_mut().all) {
+            // SAFETY: made by `new_with`, and the C program uses neither set nor handles any more.
             unsafe { heap::delete(&raw mut handle) };
         }
     }

@@ -16,6 +16,12 @@ pub enum Pmem2Reservation {}
 
 unsafe extern "C" {
     fn pmemset_pmem2_window_(reservation: *mut Pmem2Reservation, size: *mut usize) -> *mut c_void;
+    fn pmemset_pmem2_map_(
+        reservation: *mut Pmem2Reservation,
+        address: *mut c_void,
+        size: usize,
+        found: *mut usize,
+    ) -> *mut c_void;
 }
 
 /// How many segments all sets in one reservation may have.
@@ -59,7 +65,49 @@ static WINDOWS: Mutex<RawMutex, Vec<Weak<Window>>> = Mutex::new(Vec::new());
 /// Where the parts of one set go.
 pub(crate) enum Place {
     Anywhere,
-    Inside(Arc<Window>),
+    Inside(Arc<Window>, Theirs),
+}
+
+/// The caller's reservation, in which libpmem2 may have mapped something for the caller.
+pub(crate) struct Theirs(*mut Pmem2Reservation);
+
+// SAFETY: libpmem2 locks its reservations.
+unsafe impl Send for Theirs {}
+// SAFETY: as above.
+unsafe impl Sync for Theirs {}
+
+impl Theirs {
+    /// Returns the lowest of the caller's own maps that `window` touches, as far as it lies in it.
+    fn map_in(&self, window: Extent) -> Option<Extent> {
+        let mut size = 0;
+        let start = core::ptr::with_exposed_provenance_mut(window.start());
+        // SAFETY: the window is one of this reservation, which the caller keeps; `size` is writable.
+        let found = unsafe { pmemset_pmem2_map_(self.0, start, window.length_bytes(), &raw mut size) };
+        Extent::new(found.addr(), size)?.intersect(window)
+    }
+
+    /// Reserves in `inside` where none of the caller's own maps is.
+    fn reserve(&self, inside: &Window, length: usize, alignment: usize) -> Result<Extent, ReserveError> {
+        let mut kept = Vec::new();
+        let found = loop {
+            let window = match inside.reserve(length, alignment) {
+                Ok(window) => window,
+                Err(error) => break Err(error),
+            };
+            let Some(map) = self.map_in(window) else { break Ok(window) };
+            // SAFETY: reserved just now.
+            if unsafe { inside.release(window) }.is_err() || inside.reserve_at(map).is_err() {
+                break Err(ReserveError::Occupied);
+            }
+            // Only while this search goes on: the caller may take it away at any time.
+            kept.push(map);
+        };
+        for map in kept {
+            // SAFETY: reserved above.
+            let _ = unsafe { inside.release(map) };
+        }
+        found
+    }
 }
 
 impl Place {
@@ -77,11 +125,11 @@ impl Place {
         let mut windows = WINDOWS.lock();
         windows.retain(|known| known.strong_count() > 0);
         if let Some(known) = windows.iter().filter_map(Weak::upgrade).find(|known| known.extent() == window) {
-            return Ok(Self::Inside(known));
+            return Ok(Self::Inside(known, Theirs(reservation)));
         }
         let made = Arc::new(Reservation::at_with_capacity(Adopted(window), window, SEGMENTS)?);
         windows.push(Arc::downgrade(&made));
-        Ok(Self::Inside(made))
+        Ok(Self::Inside(made, Theirs(reservation)))
     }
 }
 
@@ -92,7 +140,7 @@ macro_rules! each {
                 let $to = &LINUX;
                 $call
             }
-            Place::Inside($to) => $call,
+            Place::Inside($to, _) => $call,
         }
     };
 }
@@ -118,9 +166,15 @@ unsafe impl Platform for Place {
         each!(self, to => to.room_ahead_bytes(ahead_bytes))
     }
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
-        each!(self, to => to.reserve(length_bytes, alignment_bytes))
+        match self {
+            Self::Anywhere => LINUX.reserve(length_bytes, alignment_bytes),
+            Self::Inside(inside, theirs) => theirs.reserve(inside, length_bytes, alignment_bytes),
+        }
     }
     fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
+        if matches!(self, Self::Inside(_, theirs) if theirs.map_in(window).is_some()) {
+            return Err(ReserveError::Occupied);
+        }
         each!(self, to => to.reserve_at(window))
     }
     fn may_reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ReserveError> {

@@ -10,7 +10,7 @@ use super::source::SourceHandle;
 use super::table::{Port, table};
 use crate::code;
 use crate::config::SetConfig;
-use crate::part::PartMap;
+use crate::part::{self, PartMap};
 use crate::set::{Pmemset, Set};
 
 /// What a set is made with besides what every set is: memory, and for how many segments.
@@ -174,10 +174,10 @@ impl Handles {
     /// It is in this list, and nobody uses it any more.
     pub(crate) unsafe fn unlist(&self, handle: *mut PartMap) {
         // SAFETY: as the caller promises.
-        let record = unsafe { &mut *handle };
-        drop(record.end());
+        unsafe { part::end(handle) };
         let mut free = self.free.write();
-        core::mem::swap(&mut record.place, &mut free.next);
+        // SAFETY: a record of this list, which is nobody's now.
+        core::mem::swap(unsafe { &mut (*handle).place }, &mut free.next);
     }
 }
 
