@@ -16,17 +16,24 @@ pub(crate) fn boot(program: &Path) -> Result<Vec<String>, String> {
     if status == Some(0) { Ok(lines) } else { Err(format!("{status:?}:\n{}", lines.join("\n"))) }
 }
 
+/// Returns [`machine`], ended when it does not end by itself.
+pub(crate) fn chip(program: &Path) -> Result<Command, String> {
+    let machine = machine(program)?;
+    let mut timeout = Command::new("timeout");
+    timeout.arg("300").arg(machine.get_program()).args(machine.get_args());
+    Ok(timeout)
+}
+
 /// Returns the command that starts a program from an image of flash, with RAM full of what is no zero: QEMU would put the
 /// program's variables in place otherwise, and take RAM that nobody has cleared for cleared.
-pub(crate) fn chip(program: &Path) -> Result<Command, String> {
+pub(crate) fn machine(program: &Path) -> Result<Command, String> {
     let (image, ram) = (program.with_extension("flash"), program.with_extension("ram"));
     let elf = fs::read(program).map_err(|error| format!("{}: {error}", program.display()))?;
     let write = |path: &PathBuf, bytes: &[u8]| fs::write(path, bytes).map_err(|error| error.to_string());
     write(&image, &flash(&elf).ok_or("the program is no image of flash")?)?;
     write(&ram, &[0xaa; RAM.1])?;
-    // A program that does not end is ended.
-    let mut qemu = Command::new("timeout");
-    qemu.args(["300", "qemu-system-arm", "-M", "mps2-an385", "-cpu", "cortex-m3", "-display", "none"]);
+    let mut qemu = Command::new("qemu-system-arm");
+    qemu.args(["-M", "mps2-an385", "-cpu", "cortex-m3", "-display", "none"]);
     qemu.args(["-monitor", "none", "-serial", "none", "-semihosting-config", "enable=on,target=native"]);
     qemu.args(["-device", &format!("loader,file={},addr={:#x},force-raw=on", ram.display(), RAM.0), "-kernel"]);
     qemu.arg(image);

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{WARNINGS, fresh_folder, source};
+use super::{WARNINGS, fresh_folder, kernels, source};
 use crate::support::packages;
 use crate::support::processes::{self, output_of, run as run_command};
 use crate::support::tally::Tally;
@@ -21,7 +21,7 @@ const WANTED: [&str; 4] = ["memcmp", "memcpy", "memmove", "memset"];
 /// The library for one target.
 pub(super) struct Port {
     pub(super) archive: PathBuf,
-    /// The C compiler for the same target, with its warnings and the headers.
+    /// Where it is put together, and programs on it.
     pub(super) folder: PathBuf,
 }
 
@@ -58,13 +58,14 @@ impl Port {
             |path: &&PathBuf| path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"pmemset-"));
         // The compiler's own support library has these, too: the program's are better, and one of each is enough.
         let support = folder.join("support.a");
-        for member in members.iter().filter(|path| !ours(path)) {
+        let others: Vec<&PathBuf> = members.iter().filter(|path| !ours(path)).collect();
+        if !others.is_empty() {
+            run_command(Command::new("llvm-ar").arg("rcs").arg(&support).args(others))?;
             let mut objcopy = Command::new("llvm-objcopy");
             for name in WANTED {
                 objcopy.arg(format!("--redefine-sym={name}=pmemset_spare_{name}"));
             }
-            run_command(objcopy.arg(member))?;
-            run_command(Command::new("llvm-ar").arg("rcs").arg(&support).arg(member))?;
+            run_command(objcopy.arg(&support))?;
         }
         let whole = folder.join("whole.o");
         let mut lld = Command::new("ld.lld");
@@ -116,7 +117,10 @@ pub(super) fn check(tally: &mut Tally) {
         match Port::build(target) {
             Err(reason) => tally.skip(&name, &reason),
             Ok(Err(reason)) => tally.check(&name, Err(reason)),
-            Ok(Ok(port)) => tally.run(&name, || symbols(&port.archive)),
+            Ok(Ok(port)) => {
+                tally.run(&name, || symbols(&port.archive));
+                kernels::check(tally, target, &port);
+            }
         }
     }
 }
