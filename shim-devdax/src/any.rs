@@ -146,14 +146,7 @@ impl fmt::Display for AnyError {
     }
 }
 
-impl core::error::Error for AnyError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::File(error) => error.source(),
-            Self::Dax(error) => error.source(),
-        }
-    }
-}
+impl core::error::Error for AnyError {}
 
 macro_rules! each {
     ($self:ident, $source:ident => $call:expr) => {

@@ -1,6 +1,7 @@
 //! What sysfs says about a device DAX: recognised by its subsystem, asked through its own attributes.
 
 use core::ffi::CStr;
+use core::fmt;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::{Errno, Granularity};
@@ -14,7 +15,7 @@ use rustix::fs::{Dev, FileType};
 use crate::dax_error::DaxError;
 
 /// What the memory of a device is used for: the driver that has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
     /// `device_dax`: programs map it.
@@ -28,7 +29,7 @@ pub enum Mode {
 }
 
 /// How stores become durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
     /// By being in the cache of a processor: the device's own region says so.
@@ -47,6 +48,30 @@ impl Durability {
             Self::CpuCache => Granularity::Byte,
             Self::WriteBack(_) | Self::NotGuaranteed(_) => Granularity::CacheLine,
         }
+    }
+}
+
+impl fmt::Display for Durability {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CpuCache => f.write_str("the region keeps CPU caches"),
+            Self::WriteBack(PersistenceDomain::MemoryController) => {
+                f.write_str("the region keeps what has reached the memory controller")
+            }
+            Self::WriteBack(domain) => write!(f, "the region's persistence domain is {domain}"),
+            Self::NotGuaranteed(doubt) => write!(f, "not known to be persistent: {doubt}"),
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::DevDax => "devdax",
+            Self::SystemRam => "system-ram",
+            Self::NoDriver => "no driver",
+            Self::Other => "another driver",
+        })
     }
 }
 

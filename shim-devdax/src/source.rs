@@ -97,6 +97,12 @@ impl<F: AsFd> DaxSource<F> {
         Ok(Self { fd, device, durability, mapper, failed: FailedWriteBack::new() })
     }
 
+    /// Gives the descriptor back.
+    #[must_use]
+    pub fn into_inner(self) -> F {
+        self.fd
+    }
+
     /// Returns what sysfs says about the device.
     #[must_use]
     pub const fn facts(&self) -> &DaxDevice {

@@ -48,6 +48,7 @@ mod tree;
 mod address_space;
 mod auxv;
 mod errno;
+mod errors;
 mod fd;
 mod file;
 #[cfg(feature = "_internal")]

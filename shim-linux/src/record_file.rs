@@ -12,45 +12,34 @@ use rustix::path::Arg;
 use rustix_futex_sync::RawMutex;
 
 use crate::errno::errno;
+use crate::errors::{code, errors};
 use crate::fd::{Fd, until_nul};
 use crate::nd::sysfs;
 
-/// Why a shutdown record could not be read or kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum RecordError {
-    /// The name is empty, has a slash in it, or is too long.
-    InvalidName,
-    /// Another [`RecordFile`] keeps this record, in this process or in another one.
-    InUse,
-    /// The file is not 536 bytes long: it is no record, and nothing was read from it.
-    NotARecord {
-        /// Its length in bytes, at most 537.
-        length_bytes: usize,
-    },
-    /// The kernel's reason.
-    Failed(Errno),
-}
-
-impl fmt::Display for RecordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::InvalidName => f.write_str("not a name for a record file"),
-            Self::InUse => f.write_str("shutdown record: kept by another program, or a second time by this one"),
-            Self::NotARecord { length_bytes } => {
-                write!(f, "a record has {} bytes, not {length_bytes}", ShutdownRecord::BYTES)
-            }
-            Self::Failed(cause) => write!(f, "shutdown record: {cause}"),
-        }
+errors! {
+    /// Why a shutdown record could not be read or kept.
+    pub enum RecordError {
+        /// The name is empty, has a slash in it, or is too long.
+        InvalidName = code::INVALID_SOURCE_PATH => "not a name for a file with a shutdown record";
+        /// Another [`RecordFile`] keeps this record, in this process or in another one.
+        InUse = Errno::BUSY.code() => "the shutdown record is kept by another program, or a second time by this one";
+        /// The file is not 536 bytes long: it is no record, and nothing was read from it.
+        NotARecord {
+            /// Its length in bytes; 537 if it has more.
+            length_bytes: usize,
+        } = Errno::INVAL.code() => "a shutdown record has {} bytes, and the file {}",
+            ShutdownRecord::BYTES, Length(length_bytes);
+        /// The kernel's reason.
+        Failed(cause: Errno) = cause.code() => "cannot read or keep the shutdown record: {cause}";
     }
 }
 
-impl core::error::Error for RecordError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::Failed(cause) => Some(cause),
-            _ => None,
-        }
+/// The length of a file that was read to one byte behind a record.
+struct Length(usize);
+
+impl fmt::Display for Length {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0 > ShutdownRecord::BYTES { f.write_str("more") } else { write!(f, "{}", self.0) }
     }
 }
 

@@ -41,7 +41,7 @@ fn what_is_no_regular_file_is_refused_by_kind() {
     }
     assert_eq!(OpenError::InvalidFileType { kind: FileType::Socket }.code(), -100_005);
     let text = refused(folder.path(), KEEP).to_string();
-    assert!(text.contains("Directory") && text.contains("regular files"), "{text}");
+    assert!(text.contains("a directory") && text.contains("regular files"), "{text}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Making sure that the bytes of a file exist and are backed by storage, before anything is mapped.
 
+use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pmemset_core::error::PrepareError;
@@ -35,6 +36,17 @@ pub enum Backing {
     /// The file system cannot allocate (`fallocate(2)`): new bytes are written as zeros, holes stay holes, and a store to
     /// one can raise `SIGBUS` when the file system is full.
     WrittenWhenNew,
+}
+
+impl fmt::Display for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::AsFound => "as found: holes may raise SIGBUS when the file system is full",
+            Self::Allocated => "allocated, and stored in place",
+            Self::NotInPlace => "allocated, but the file system may store elsewhere",
+            Self::WrittenWhenNew => "new bytes are written, holes stay holes",
+        })
+    }
 }
 
 /// One lock for all sources of one file in this process (and, seldom, of several files): it holds a count of how often
@@ -222,7 +234,7 @@ impl Length {
 }
 
 /// Returns the length of the file, and how much of it is allocated, both in bytes.
-#[inline]
+#[inline(never)]
 pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     const BLOCK_BYTES: u64 = 512;
     let stat = fs::fstat(fd);

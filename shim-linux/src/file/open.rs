@@ -11,6 +11,7 @@ use rustix::path::Arg;
 use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::errno::errno;
+use crate::errors::{code, errors, kind_name};
 use crate::fd::Fd;
 use crate::nd::Attribute;
 use crate::nd::sysfs::{self, PathText};
@@ -23,32 +24,29 @@ const MODE_MASK: u32 = 0o777;
 const DEFAULT_MODE: u32 = 0o644;
 
 /// How a file is opened as a source (`pmemset_xsource_from_file`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[must_use]
 pub struct OpenOptions {
     flags: u64,
 }
 
 impl OpenOptions {
     /// Returns the options that open an existing file, which grows when more of it is mapped than it has.
-    #[must_use]
     pub const fn new() -> Self {
         Self { flags: 0 }
     }
 
     /// Creates the file, or truncates an existing one to length 0 in place (`PMEMSET_SOURCE_FILE_CREATE_ALWAYS`).
-    #[must_use]
     pub const fn create_always(self) -> Self {
         Self { flags: self.flags | CREATE_ALWAYS }
     }
 
     /// Creates the file where there is none (`PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED`).
-    #[must_use]
     pub const fn create_if_needed(self) -> Self {
         Self { flags: self.flags | CREATE_IF_NEEDED }
     }
 
     /// Never changes the length of the file (`PMEMSET_SOURCE_FILE_DO_NOT_GROW`).
-    #[must_use]
     pub const fn do_not_grow(self) -> Self {
         Self { flags: self.flags | DO_NOT_GROW }
     }
@@ -99,8 +97,19 @@ impl OpenOptions {
 }
 
 /// A kind of file system, by its magic number (`statfs(2)`, `linux/magic.h`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileSystem(pub u64);
+
+impl fmt::Display for FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::EXT => f.pad("ext2, ext3 or ext4"),
+            Self::XFS => f.pad("XFS"),
+            Self::TMPFS => f.pad("tmpfs"),
+            Self(number) => write!(f, "file system {number:#x}"),
+        }
+    }
+}
 
 impl FileSystem {
     /// ext2, ext3 and ext4.
@@ -113,80 +122,41 @@ impl FileSystem {
     pub(crate) const HUGETLBFS: Self = Self(0x9584_58f6);
 }
 
-/// Why a file cannot be a source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-// Parts side by side take less code where an error is passed on.
-#[repr(u32)]
-pub enum OpenError {
-    /// There is no such file or directory, or the path holds a NUL byte.
-    InvalidPath(Errno),
-    /// A flag or a permission bit has no meaning.
-    InvalidFlags {
-        /// The flags as libpmemset numbers them.
-        flags: u64,
-    },
-    /// Only regular files can be mapped as files.
-    InvalidFileType {
-        /// What it is.
-        kind: FileType,
-    },
-    /// A device DAX: `pmemset-devdax` has a source for it.
-    DeviceDax,
-    /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger than a page.
-    HugePages,
-    /// The descriptor appends (`O_APPEND`): the kernel writes at the end whatever offset it is told.
-    Appends,
-    /// The descriptor is not open for reading.
-    NotReadable,
-    /// The descriptor is not open for writing.
-    NotWritable,
-    /// The file could not be opened or asked about.
-    Open(Errno),
-    /// The directory takes no unnamed file.
-    CannotCreateTemporary(Errno),
-}
-
-impl OpenError {
-    /// Returns libpmemset's number for this error, or libpmem2's where libpmemset passes that on.
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        match self {
-            Self::InvalidPath(_) => -200_003,
-            Self::InvalidFlags { .. } => -200_019,
-            Self::CannotCreateTemporary(_) => -200_020,
-            Self::NotReadable => -100_004,
-            Self::InvalidFileType { .. } | Self::DeviceDax | Self::HugePages => -100_005,
-            Self::Appends => Errno::INVAL.code(),
-            Self::NotWritable => -100_032,
-            Self::Open(cause) => cause.code(),
-        }
-    }
-}
-
-impl fmt::Display for OpenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::InvalidPath(cause) => write!(f, "not a path to a file: {cause}"),
-            Self::InvalidFlags { flags } => write!(f, "unknown flags or permission bits in {flags:#x}"),
-            Self::InvalidFileType { kind } => write!(f, "a {kind:?} cannot be mapped: only regular files can"),
-            Self::DeviceDax => f.write_str("a device DAX is not a file: open it with pmemset-devdax"),
-            Self::HugePages => f.write_str("a file of huge pages is ordinary memory: no part of it would be durable"),
-            Self::Appends => f.write_str("the descriptor appends: open it without O_APPEND"),
-            Self::NotReadable => f.write_str("the descriptor is not open for reading: open it for reading and writing"),
-            Self::NotWritable => f.write_str("the descriptor is not open for writing: open it for reading and writing"),
-            Self::Open(cause) => write!(f, "cannot open: {cause}"),
-            Self::CannotCreateTemporary(cause) => write!(f, "the directory takes no unnamed file: {cause}"),
-        }
-    }
-}
-
-impl core::error::Error for OpenError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::InvalidPath(cause) | Self::Open(cause) | Self::CannotCreateTemporary(cause) => Some(cause),
-            _ => None,
-        }
+errors! {
+    /// Why a file cannot be a source.
+    // Parts side by side take less code where an error is passed on.
+    #[repr(u32)]
+    pub enum OpenError {
+        /// There is no such file or directory, or the path holds a NUL byte.
+        InvalidPath(cause: Errno) = code::INVALID_SOURCE_PATH => "no file has this path: {cause}";
+        /// A flag or a permission bit has no meaning.
+        InvalidFlags {
+            /// The flags as libpmemset numbers them.
+            flags: u64,
+        } = code::INVALID_SOURCE_FILE_CREATE_FLAGS => "unknown flags or permission bits in {flags:#x}";
+        /// Only regular files can be mapped as files.
+        InvalidFileType {
+            /// What it is.
+            kind: FileType,
+        } = code::INVALID_FILE_TYPE => "only regular files can be mapped, and this is {}", kind_name(kind);
+        /// A device DAX: `pmemset-devdax` has a source for it.
+        DeviceDax = code::INVALID_FILE_TYPE => "a device DAX is not a file: open it with pmemset-devdax";
+        /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger than a
+        /// page.
+        HugePages = code::INVALID_FILE_TYPE => "a file of huge pages is ordinary memory: no part of it would be durable";
+        /// The descriptor appends (`O_APPEND`): the kernel writes at the end whatever offset it is told.
+        Appends = Errno::INVAL.code() => "the descriptor appends: open it without O_APPEND";
+        /// The descriptor is not open for reading.
+        NotReadable = code::INVALID_FILE_HANDLE
+            => "the descriptor is not open for reading: open it for reading and writing";
+        /// The descriptor is not open for writing.
+        NotWritable = code::FILE_DESCRIPTOR_NOT_WRITABLE
+            => "the descriptor is not open for writing: open it for reading and writing";
+        /// The file could not be opened or asked about.
+        Open(cause: Errno) = cause.code() => "cannot open the file: {cause}";
+        /// The directory takes no unnamed file.
+        CannotCreateTemporary(cause: Errno) = code::CANNOT_CREATE_TEMP_FILE
+            => "cannot create an unnamed file in this directory: {cause}";
     }
 }
 

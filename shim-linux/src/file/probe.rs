@@ -14,7 +14,7 @@ use crate::nd::sysfs::Sysfs;
 use crate::nd::{Doubt, PersistenceDomain};
 
 /// Why a file has its granularity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GranularityReason {
     /// Page: the file system refuses `MAP_SYNC` for this file; it is not persistent memory mounted with DAX.
@@ -40,8 +40,8 @@ impl GranularityReason {
 impl fmt::Display for GranularityReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoMapSync(cause) => write!(f, "no MAP_SYNC here: {cause}"),
-            Self::Doubted(doubt) => write!(f, "MAP_SYNC is not used: {doubt}"),
+            Self::NoMapSync(cause) => write!(f, "the file system refuses MAP_SYNC for this file: {cause}"),
+            Self::Doubted(doubt) => write!(f, "the memory below is not taken for persistent: {doubt}"),
             Self::Domain(PersistenceDomain::CpuCache) => f.write_str("MAP_SYNC, and the region keeps CPU caches"),
             Self::Domain(PersistenceDomain::MemoryController) => {
                 f.write_str("MAP_SYNC, and the region keeps what has reached the memory controller")

@@ -158,6 +158,14 @@ impl<F: AsFd> FileSource<F> {
     }
 }
 
+impl<F> FileSource<F> {
+    /// Gives the descriptor back.
+    #[must_use]
+    pub fn into_inner(self) -> F {
+        self.fd
+    }
+}
+
 /// Locks, seals, and holes punched into bytes that are not mapped: what the file is asked beside the set.
 ///
 /// Cutting the file short, or punching holes where it is mapped, takes storage from under its parts: stores there may

@@ -1,5 +1,7 @@
 //! Parsers of what sysfs and the device mapper say: pure functions over bytes that never panic and take garbage for an error.
 
+use core::fmt;
+
 /// The unit of block-device offsets and of `badblocks` lists, in bytes.
 pub(crate) const SECTOR_BYTES: u64 = 512;
 
@@ -15,6 +17,17 @@ pub enum PersistenceDomain {
     None,
     /// The platform does not say, or says what is not known here: write back cache lines.
     Unknown,
+}
+
+impl fmt::Display for PersistenceDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::CpuCache => "CPU caches",
+            Self::MemoryController => "memory controller",
+            Self::None => "none",
+            Self::Unknown => "unknown",
+        })
+    }
 }
 
 /// The text is not what its kernel document says.

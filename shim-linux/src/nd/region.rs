@@ -21,7 +21,7 @@ const MODULES_MAX: usize = 32;
 const FAMILIES: [&[u8]; 3] = [b"/nfit/", b"/papr/", b"/cxl/"];
 
 /// Why memory is not taken for persistent, whatever the kernel accepts for it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Doubt {
     /// The memory is on no nd bus that could be asked: soft-reserved or CXL memory, or a mapped device that this program
@@ -43,7 +43,7 @@ pub enum Doubt {
 
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::NoRegion => "no region of an nd bus vouches for it (soft-reserved or CXL memory, no sysfs)",
             Self::Volatile => "the region is volatile memory",
             Self::Virtio => "virtio-pmem becomes durable by fsync on fs-dax only, never as device DAX",

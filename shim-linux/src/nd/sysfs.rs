@@ -25,7 +25,7 @@ pub(crate) type PathBytes = [u8; PATH_MAX_BYTES];
 macro_rules! attributes {
     ($($attribute:ident $name:literal)*) => {
         /// What was asked for: an attribute or link of sysfs, or what is made from several.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Attribute {
             $(#[doc = concat!("`", $name, "`.")] $attribute,)*
@@ -38,6 +38,12 @@ macro_rules! attributes {
                 match self {
                     $(Self::$attribute => $name,)*
                 }
+            }
+        }
+
+        impl fmt::Display for Attribute {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
             }
         }
     };
@@ -136,9 +142,9 @@ impl NdError {
 impl fmt::Display for NdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Unreadable { attribute, cause } => write!(f, "sysfs: {} cannot be read: {cause}", attribute.name()),
-            Self::Garbage { attribute } => write!(f, "sysfs: {} does not hold what it should", attribute.name()),
-            Self::TooLong { attribute } => write!(f, "sysfs: {} is too long", attribute.name()),
+            Self::Unreadable { attribute, cause } => write!(f, "cannot read {attribute} in sysfs: {cause}"),
+            Self::Garbage { attribute } => write!(f, "{attribute} in sysfs does not hold what the kernel documents"),
+            Self::TooLong { attribute } => write!(f, "{attribute} in sysfs is longer than there is room for"),
         }
     }
 }

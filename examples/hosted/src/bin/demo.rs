@@ -168,7 +168,7 @@ fn describe(set: &DemoSet<'_>, window: Extent, path: &str, source: &AnySource) -
         }
         AnySource::Dax(device) => {
             println!("source   {path}: device DAX, {}", size(source.length_bytes()?));
-            format!("{:?}", device.durability())
+            device.durability().to_string()
         }
     };
     println!("stores   {granularity:?} granularity: {reason}");
