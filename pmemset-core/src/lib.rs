@@ -23,7 +23,6 @@ pub mod arch;
 pub mod code;
 #[cfg(feature = "contract")]
 pub mod contract;
-mod copy;
 #[cfg(feature = "embedded-io")]
 mod cursor;
 mod errno;
@@ -50,7 +49,6 @@ mod table;
 // By this name, so that a model of `pins.rs` can put others in their place.
 use portable_atomic as atomic;
 
-pub use copy::CopyFlags;
 #[cfg(feature = "embedded-io")]
 pub use cursor::{Cursor, CursorError};
 pub use errno::Errno;
@@ -62,7 +60,7 @@ pub use health::{BadBlockPolicy, BadBlocks, FailedWriteBack, Health};
 pub use health::{DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Published, ShutdownRecord, Verdict};
 pub use platform::{Platform, WithLock};
 pub use reservation::{Reservation, ReservationSlab};
-pub use set::{Answer, Coalescing, Config, Event, MapConfig, Observer};
+pub use set::{Answer, Coalescing, Config, CopyFlags, Event, MapConfig, Observer};
 pub use set::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
 pub use source::{Checked, DeepFlush, Growth, Source};
 

@@ -8,8 +8,8 @@
 use core::arch::asm;
 
 #[cfg(target_arch = "aarch64")]
-use super::Cpu;
-use super::Method;
+use super::cpu::Cpu;
+use super::cpu::Method;
 
 /// Returns the instruction for the bits of `AT_HWCAP`: bit 16 is DCPOP, the point of persistence.
 const fn method(hwcap: u64) -> Method {

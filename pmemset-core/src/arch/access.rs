@@ -5,6 +5,12 @@
 //! beside others; the compiler sees an instruction, not an access that could race. Processors without a line below, and
 //! interpreters, get volatile accesses, which the standard library allows for memory outside of every allocation.
 
+/// What is stored in one way: a cache line.
+pub(super) const BLOCK_BYTES: usize = 64;
+
+/// From how many bytes on wider registers are worth it: measured, see `cargo xtask bench copy`.
+pub(super) const WIDE_FROM_BYTES: usize = 256;
+
 /// What one instruction loads or stores: 8 bytes on 64-bit processors, 4 on 32-bit ones.
 pub(super) const WORD_BYTES: usize = size_of::<usize>();
 
@@ -135,6 +141,24 @@ mod plain {
 pub(super) use plain::{load_byte, load_word, store_byte, store_word};
 
 /// What a test's thread loads, while it wants to know.
+/// Asks for the cache line of `at`, without waiting for it.
+#[inline(always)]
+pub(crate) fn prefetch<T: ?Sized>(at: &T) {
+    let at = core::ptr::from_ref(at).cast::<u8>();
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a hint that reads nothing into the program, on an address that a reference vouches for.
+    unsafe {
+        core::arch::asm!("prefetcht0 [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: a hint that reads nothing into the program, on an address that a reference vouches for.
+    unsafe {
+        core::arch::asm!("prfm pldl1keep, [{}]", in(reg) at, options(nostack, preserves_flags, readonly));
+    }
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    let _ = at;
+}
+
 #[cfg(test)]
 pub(crate) mod notes {
     use core::cell::RefCell;

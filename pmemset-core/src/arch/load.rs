@@ -1,9 +1,9 @@
 //! Reading parts: loads that never tear an aligned word of the part, wherever the bytes go.
 
-use super::Cpu;
 use super::access::{self, WORD_BYTES};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-use super::store::{BLOCK_BYTES, WIDE_FROM_BYTES};
+use super::access::{BLOCK_BYTES, WIDE_FROM_BYTES};
+use super::cpu::Cpu;
 
 /// Reads bytes of a part; see [`Platform::read`](crate::Platform::read).
 ///

@@ -10,7 +10,7 @@
 use core::arch::asm;
 
 #[cfg(target_arch = "riscv64")]
-use super::Cpu;
+use super::cpu::Cpu;
 
 /// Returns whether `block_bytes` can be the block size of Zicbom.
 const fn is_block_size(block_bytes: usize) -> bool {
@@ -27,7 +27,7 @@ impl Cpu {
     #[must_use]
     pub const fn from_zicbom(block_bytes: usize) -> Self {
         if is_block_size(block_bytes) {
-            Self { method: super::Method::CboClean, line_bytes: block_bytes, ..Self::NONE }
+            Self { method: super::cpu::Method::CboClean, line_bytes: block_bytes, ..Self::NONE }
         } else {
             Self::NONE
         }

@@ -7,15 +7,11 @@
 //! A range is cut at the boundaries of blocks (cache lines), and each block is stored in one way only: a line that is
 //! streamed in part and stored through the cache in part costs four times as much as either.
 
-use super::access::{self, WORD_BYTES};
-use super::{Cpu, StoreKind};
+use super::access::{self, BLOCK_BYTES, WIDE_FROM_BYTES, WORD_BYTES};
+use super::cpu::{Cpu, StoreKind};
 use crate::Extent;
 
-pub(super) const BLOCK_BYTES: usize = 64;
 const FOUR_BYTES: usize = 4 * WORD_BYTES;
-
-/// From how many bytes on wider registers are worth it: measured, see `cargo xtask bench copy`.
-pub(super) const WIDE_FROM_BYTES: usize = 256;
 
 /// Copies bytes; see [`Platform::copy`](crate::Platform::copy).
 ///

@@ -7,7 +7,7 @@
 use core::arch::asm;
 use core::arch::x86_64::{__m256i, _mm256_set1_epi8};
 
-use super::store::BLOCK_BYTES;
+use super::access::BLOCK_BYTES;
 
 /// Copies whole blocks, each of which is read before it may be overwritten.
 ///

@@ -4,7 +4,7 @@
 //! A word is as wide as a register. What lies beside the range in its first and last word is read and stored again.
 
 use super::access::{self, WORD_BYTES};
-use super::{Cpu, StoreKind};
+use super::cpu::{Cpu, StoreKind};
 use crate::Extent;
 
 /// Copies bytes in whole words; see [`Platform::copy`](crate::Platform::copy).

@@ -1,12 +1,16 @@
 //! x86-64: CLWB, CLFLUSHOPT or CLFLUSH, MOVNTI, SFENCE ("Intel 64 and IA-32 Architectures Software Developer's Manual",
 //! volume 2).
+#![cfg_attr(
+    not(any(test, target_arch = "x86_64")),
+    allow(dead_code, reason = "the choice is compiled, and tested, on every processor")
+)]
 
 #[cfg(target_arch = "x86_64")]
 use core::arch::asm;
 
 #[cfg(target_arch = "x86_64")]
-use super::Cpu;
-use super::Method;
+use super::cpu::Cpu;
+use super::cpu::Method;
 
 const OSXSAVE: u32 = 1 << 27;
 const AVX: u32 = 1 << 28;

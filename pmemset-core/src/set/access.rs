@@ -6,23 +6,14 @@ use core::ptr;
 use core::slice;
 
 use super::Set;
+use super::calls::{called, range_of};
 use super::handle::{Operations, SetRef};
 use super::part::Part;
-use super::persist::range_of;
 use crate::arch::StoreKind;
-use crate::copy::{CopyFlags, Strategy};
 use crate::error::PersistError;
+use crate::set::copy::{CopyFlags, Strategy};
 use crate::set::event::{Event, Observer};
 use crate::{Extent, FailedWriteBack, Platform, Source};
-
-/// Tells the simulator, where it is compiled, who stores or flushes next.
-macro_rules! called {
-    () => {
-        #[cfg(feature = "sim")]
-        crate::sim::called_by(core::panic::Location::caller());
-    };
-}
-pub(super) use called;
 
 pub(super) fn pointer(address: usize) -> *mut u8 {
     ptr::with_exposed_provenance_mut(address)
@@ -31,7 +22,7 @@ pub(super) fn pointer(address: usize) -> *mut u8 {
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Stores `bytes` from `dest` on (`pmemset_memcpy`); they are durable when it returns.
     ///
-    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Tells [`Write`](Event::Write) before
+    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Emits [`Write`](Event::Write) before
     /// and, unless the flags say not to wait or not to flush, [`Drain`](Event::Drain) after.
     ///
     /// Looks the destination up under the read lock; [`Part::write`] does without.
@@ -60,7 +51,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Copies the bytes at the addresses `source` to `dest` on, which may overlap (`pmemset_memmove`).
     ///
-    /// Otherwise like [`write_with`](Self::write_with); tells [`CopyWithin`](Event::CopyWithin) before.
+    /// Otherwise like [`write_with`](Self::write_with); emits [`CopyWithin`](Event::CopyWithin) before.
     ///
     /// # Errors
     ///
@@ -77,7 +68,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Fills `length_bytes` bytes from `dest` on with `value`, by default durably (`pmemset_memset`).
     ///
-    /// Otherwise like [`write_with`](Self::write_with); tells [`Fill`](Event::Fill) before.
+    /// Otherwise like [`write_with`](Self::write_with); emits [`Fill`](Event::Fill) before.
     ///
     /// # Errors
     ///
@@ -311,7 +302,7 @@ impl<R: SetRef> Part<R> {
     fn write_piece(&self, range: Extent, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.owner();
         if set.listens() {
-            set.tell(&Event::Write { dest: range, bytes, flags });
+            set.notify(&Event::Write { dest: range, bytes, flags });
         }
         self.store(range, flags, move |dest, kind| {
             // SAFETY: the range is pinned, and as long as the slice.
@@ -323,7 +314,7 @@ impl<R: SetRef> Part<R> {
     fn fill_piece(&self, range: Extent, value: u8, flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.owner();
         if set.listens() {
-            set.tell(&Event::Fill { dest: range, value, flags });
+            set.notify(&Event::Fill { dest: range, value, flags });
         }
         self.store(range, flags, move |dest, kind| {
             // SAFETY: the range is pinned.
@@ -334,7 +325,7 @@ impl<R: SetRef> Part<R> {
     /// Copies to `dest` from `source`, which is as long; both are pinned.
     fn move_piece(&self, dest: Extent, source: Extent, flags: CopyFlags) -> Result<(), PersistError> {
         let set = self.owner();
-        set.tell(&Event::CopyWithin { dest, source, flags });
+        set.notify(&Event::CopyWithin { dest, source, flags });
         self.store(dest, flags, |dest, kind| {
             let from = pointer(source.start()).cast_const();
             // SAFETY: both ranges are pinned, and of one length.
@@ -359,7 +350,7 @@ impl<R: SetRef> Part<R> {
             self.owner().platform_of().fence();
         }
         if strategy.drained {
-            self.owner().tell(&Event::Drain);
+            self.owner().notify(&Event::Drain);
         }
         Ok(())
     }

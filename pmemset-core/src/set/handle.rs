@@ -1,7 +1,7 @@
 //! What handles need of their set, whatever its types are; borrowed and owned handles.
 
+use super::Set;
 use super::books::Segment;
-use super::{Held, Set};
 use crate::error::LookupError;
 use crate::set::event::{Answer, Event, Observer};
 use crate::set::pins::Pinned;
@@ -46,6 +46,17 @@ impl<T: Operations> SetRef for alloc::sync::Arc<T> {
     }
 }
 
+/// What a handle has pinned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The part whose first segment has this slot.
+    Part(u32),
+    /// The segment of this slot.
+    Segment(u32),
+    /// Each segment that the handle's range touches.
+    Range,
+}
+
 /// What has been pinned, and where, and the granularity of the set.
 pub(crate) type Hold = (Held, Extent, Granularity);
 
@@ -56,7 +67,7 @@ pub(crate) trait Operations {
 
     fn platform_of(&self) -> &Self::Platform;
     fn listens(&self) -> bool;
-    fn tell(&self, event: &Event<'_, Self::Source>) -> Answer;
+    fn notify(&self, event: &Event<'_, Self::Source>) -> Answer;
     fn unpin(&self, held: Held, extent: Extent);
     /// Pins the part that has `address`, or else the next one above it.
     fn hold_part_from(&self, address: usize) -> Result<Option<Hold>, LookupError>;
@@ -75,12 +86,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Operation
 
     #[inline]
     fn listens(&self) -> bool {
-        self.config.observer.listens()
+        self.has_observer()
     }
 
     #[inline]
-    fn tell(&self, event: &Event<'_, S>) -> Answer {
-        if self.listens() { self.config.observer.event(event) } else { Answer::Proceed }
+    fn notify(&self, event: &Event<'_, S>) -> Answer {
+        Set::notify(self, event)
     }
 
     #[inline]

@@ -52,7 +52,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     }
 
     /// Takes back what [`judge`](Self::judge) has counted.
-    pub(super) fn withdraw(&self, source: &S) {
+    pub(super) fn roll_back(&self, source: &S) {
         self.step(source, Step::RollBack);
     }
 
@@ -80,7 +80,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     }
 
     fn publish(&self, source: &S, record: &ShutdownRecord, sequence: u64) -> Answer {
-        self.tell(&Event::SdsUpdate { source, record, sequence })
+        self.notify(&Event::SdsUpdate { source, record, sequence })
     }
 
     /// Returns the worst shutdown state of the set's parts; `None` where no part has a shutdown record.
@@ -143,7 +143,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                 end = block.end().max(end);
                 if block.overlaps(range) {
                     seen = true;
-                    if self.tell(&Event::BadBlock { source, block }) == Answer::Refuse {
+                    if self.notify(&Event::BadBlock { source, block }) == Answer::Refuse {
                         return Err(MapError::BadBlock { block });
                     }
                 }
@@ -167,7 +167,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             }
             BadBlocks::Unknown(reason) => return Err(MapError::BadBlocksUnknown { reason }),
         }
-        if self.tell(&Event::BadBlocksCleared { source, range }) == Answer::Refuse {
+        if self.notify(&Event::BadBlocksCleared { source, range }) == Answer::Refuse {
             return Err(MapError::ClearedBlocksRefused);
         }
         // Somebody may have made another device of the memory meanwhile, and the list be that of the other one.
@@ -188,7 +188,7 @@ fn device<S: Source>(source: &S, id: &mut DeviceId) -> Result<u64, DeviceError> 
 }
 
 /// Makes the mapping that was counted one that counts.
-pub(super) fn settle<S: Source>(source: &S) {
+pub(super) fn commit_staged<S: Source>(source: &S) {
     if let Some(shutdown) = shutdown_of(source) {
         shutdown.commit();
     }

@@ -1,9 +1,9 @@
 //! Mapping a source into the set.
 
-use super::handle::Hold;
-use super::health::{self, settle};
+use super::handle::{Held, Hold};
+use super::health::{self, commit_staged};
 use super::place::{NotPlaced, Request};
-use super::{Held, Part, Set};
+use super::{Part, Set};
 use crate::error::{MapError, PrepareError};
 use crate::set::config::MapConfig;
 use crate::set::event::{Event, Observer};
@@ -33,7 +33,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn map(&self, source: S, config: &MapConfig) -> Result<Part<&Self>, MapError> {
         let (hold, part) = self.map_held(&source, config)?;
         let handle = Part::new(self, hold);
-        self.tell(&Event::PartAdd { segment: handle.extent(), part, source: &source });
+        self.notify(&Event::PartAdd { segment: handle.extent(), part, source: &source });
         Ok(handle)
     }
 
@@ -50,7 +50,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ) -> Result<Part<alloc::sync::Arc<Self>>, MapError> {
         let (hold, part) = self.map_held(&source, config)?;
         let handle = Part::new(alloc::sync::Arc::clone(self), hold);
-        self.tell(&Event::PartAdd { segment: handle.extent(), part, source: &source });
+        self.notify(&Event::PartAdd { segment: handle.extent(), part, source: &source });
         Ok(handle)
     }
 
@@ -60,11 +60,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.judge(source, false)?;
         match self.map_judged(source, &request) {
             Ok((slot, segment, part)) => {
-                settle(source);
+                commit_staged(source);
                 Ok(((Held::Segment(slot), segment, request.granularity), part))
             }
             Err(error) => {
-                self.withdraw(source);
+                self.roll_back(source);
                 Err(error)
             }
         }

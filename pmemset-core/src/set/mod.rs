@@ -2,11 +2,15 @@
 
 mod access;
 mod books;
+mod calls;
+mod close;
 mod config;
+mod copy;
 mod event;
 mod handle;
 mod health;
 mod map;
+mod notices;
 mod part;
 mod persist;
 mod pins;
@@ -25,16 +29,15 @@ use lock_api::{RwLock, RwLockWriteGuard};
 
 pub use books::Slab;
 pub use config::{Coalescing, Config, MapConfig};
+pub use copy::CopyFlags;
 pub use event::{Answer, Event, FromFn, Observer, from_fn};
 pub use handle::SetRef;
-pub(crate) use part::Held;
 pub use part::{Extents, Part, Parts};
 pub use remove::Refused;
 
-use crate::error::RemoveError;
 use crate::table::Array;
-use crate::{Extent, Granularity, Platform, Source};
-use books::{Books, Farewell, Gone};
+use crate::{Granularity, Platform, Source};
+use books::Books;
 use pins::{Pin, Pins};
 
 /// A set of parts with one granularity (`pmemset`).
@@ -100,7 +103,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
-        let (pins, books) = books::on_heap(capacity.min(P::SEGMENTS_MAX).max(1));
+        let capacity = capacity.min(P::SEGMENTS_MAX).max(1);
+        let (pins, books) = (Pins::new(Array::on_heap(capacity, books::unused_pin)), books::on_heap(capacity));
         Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
     }
 
@@ -134,101 +138,14 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.pins.len()
     }
 
-    /// Removes all parts, as [`remove_range`](Self::remove_range) does, and reports how it went; dropping a set is
-    /// silent.
-    ///
-    /// Does not compile while there is a handle that borrows the set.
-    ///
-    /// # Errors
-    ///
-    /// See [`RemoveError`]. What is still mapped then is unmapped without a flush, as when a set is dropped.
-    pub fn close(self) -> Result<(), RemoveError> {
-        self.remove_range(0, usize::MAX)
-    }
-
     #[inline]
     fn has_observer(&self) -> bool {
         self.config.observer.listens()
     }
 
     #[inline]
-    fn tell(&self, event: &Event<'_, S>) -> Answer {
+    fn notify(&self, event: &Event<'_, S>) -> Answer {
         if self.has_observer() { self.config.observer.event(event) } else { Answer::Proceed }
-    }
-
-    /// Unlocks the books and tells what has been removed, of `range` if it was one, `flushed` before; the slots become
-    /// free one by one.
-    fn tell_removed<'s>(
-        &'s self,
-        books: Writing<'s, 'm, P, S>,
-        farewell: Farewell,
-        mut range: Option<Extent>,
-        flushed: bool,
-    ) {
-        let mut telling = Telling::new(self, books, farewell);
-        while let Some(gone) = &telling.gone {
-            if let Some(range) = range.take() {
-                self.tell(&Event::RemoveRange { range });
-            }
-            if let Some(part) = gone.part {
-                self.tell(&Event::PartRemove { part });
-            }
-            if let Some(gone) = telling.gone.take() {
-                self.unmapped(&gone.source, flushed);
-            }
-            telling.next();
-        }
-    }
-}
-
-/// Removed segments that are told of one by one, under no lock.
-///
-/// When it is dropped, as by an observer that panics, the slots of those left become free without a word, and the
-/// shutdown records of their sources stay dirty.
-struct Telling<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
-    set: &'s Set<'m, P, S, O>,
-    farewell: Farewell,
-    /// The one whose turn it is.
-    gone: Option<Gone<S>>,
-}
-
-impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Telling<'s, 'm, P, S, O> {
-    fn new(set: &'s Set<'m, P, S, O>, mut books: Writing<'s, 'm, P, S>, mut farewell: Farewell) -> Self {
-        let gone = books.tell(&mut farewell);
-        Self { set, farewell, gone }
-    }
-
-    fn next(&mut self) {
-        if !self.farewell.is_empty() {
-            self.gone = self.set.books.write().tell(&mut self.farewell);
-        }
-    }
-}
-
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for Telling<'_, '_, P, S, O> {
-    fn drop(&mut self) {
-        while let Some(gone) = self.gone.take() {
-            health::dropped(&gone.source);
-            drop(gone);
-            self.next();
-        }
-    }
-}
-
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for Set<'_, P, S, O> {
-    fn drop(&mut self) {
-        let mut rest = Extent::between(0, usize::MAX);
-        while let Some(range) = rest {
-            let mut farewell = Farewell::new();
-            let mut books = self.books.write();
-            let result = self.unmap_range(&mut books, range, None, &mut farewell);
-            drop(Telling::new(self, books, farewell));
-            rest = match result {
-                // It stays mapped, and its address space is not given back either; what lies above it goes.
-                Err(RemoveError::Unmap { segment, .. }) => range.starting_at(segment.end()),
-                _ => None,
-            };
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use core::iter::FusedIterator;
 use core::mem::ManuallyDrop;
 
 use super::books::{Books, PartEntry};
-use super::handle::{Hold, Operations, SetRef};
+use super::handle::{Held, Hold, Operations, SetRef};
 use super::{Set, health};
 use crate::error::LookupError;
 use crate::health::Verdict;
@@ -23,17 +23,6 @@ pub struct Part<R: SetRef> {
     held: Held,
     extent: Extent,
     granularity: Granularity,
-}
-
-/// What a handle has pinned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Held {
-    /// The part whose first segment has this slot.
-    Part(u32),
-    /// The segment of this slot.
-    Segment(u32),
-    /// Each segment that the handle's range touches.
-    Range,
 }
 
 impl<R: SetRef> Part<R> {

@@ -2,22 +2,14 @@
 #![allow(unsafe_code, reason = "writes back lines of mapped memory")]
 
 use super::Set;
-use super::access::called;
 use super::books::Segment;
+use super::calls::{called, range_of};
 use super::handle::{Operations, SetRef};
 use super::part::Part;
 use super::runs::Runs;
 use crate::error::{DeepFlushError, PersistError};
 use crate::set::event::{Event, Observer};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Platform, Source};
-
-/// Returns the range; `None` where it is empty.
-pub(super) fn range_of(address: usize, length_bytes: usize) -> Result<Option<Extent>, PersistError> {
-    match Extent::new(address, length_bytes) {
-        None if length_bytes > 0 => Err(PersistError::OutOfRange { start: address, length_bytes }),
-        range => Ok(range),
-    }
-}
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Makes the bytes of a range durable (`pmemset_persist`): [`flush`](Self::flush) and [`drain`](Self::drain) in
@@ -42,7 +34,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Starts to make the bytes of a range durable (`pmemset_flush`); they are after the next [`drain`](Self::drain).
     ///
-    /// At page granularity they are when the call returns. Tells [`Flush`](Event::Flush) before.
+    /// At page granularity they are when the call returns. Emits [`Flush`](Event::Flush) before.
     ///
     /// # Errors
     ///
@@ -56,19 +48,19 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Waits until everything that this processor flushed or streamed before is durable (`pmemset_drain`): a fence.
     ///
-    /// Tells [`Drain`](Event::Drain) after. Does not fail, in an empty set either.
+    /// Emits [`Drain`](Event::Drain) after. Does not fail, in an empty set either.
     #[inline]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn drain(&self) {
         called!();
         self.platform.fence();
-        self.tell(&Event::Drain);
+        self.notify(&Event::Drain);
     }
 
     /// Makes the bytes of many ranges durable with one fence; each line (each page) that they touch is written back
     /// (synchronised) once, also where ranges overlap.
     ///
-    /// Tells [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
+    /// Emits [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
     /// each range after. Ranges in ascending order cost O(n), others O(n²).
     ///
     /// # Errors
@@ -81,7 +73,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             self.pin(*range)?;
         }
         for range in ranges {
-            self.tell(&Event::Flush { range: *range });
+            self.notify(&Event::Flush { range: *range });
         }
         let Some(granularity) = self.granularity() else {
             return ranges.first().map_or(Ok(()), |range| Err(PersistError::NotMapped { address: range.start() }));
@@ -103,10 +95,10 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             self.platform.fence();
         }
         if !ranges.is_empty() {
-            self.tell(&Event::Drain);
+            self.notify(&Event::Drain);
         }
         for range in ranges {
-            self.tell(&Event::Persist { range: *range });
+            self.notify(&Event::Persist { range: *range });
         }
         Ok(())
     }
@@ -114,7 +106,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// Pushes the bytes of a range to the most reliable domain that software can reach (`pmemset_deep_flush`).
     ///
     /// Makes them durable in the ordinary way first, and works at every granularity. A range over several segments
-    /// gets the answer of the one that came off worst: not permitted, done, not needed. Tells nothing.
+    /// gets the answer of the one that came off worst: not permitted, done, not needed. Emits no event.
     ///
     /// # Errors
     ///
@@ -270,7 +262,7 @@ impl<R: SetRef> Part<R> {
     #[inline]
     fn persist_piece(&self, range: Extent) -> Result<(), PersistError> {
         if self.owner().listens() {
-            return self.persist_told(range);
+            return self.persist_notifying(range);
         }
         self.write_out(range)?;
         if self.granularity() != Granularity::Page {
@@ -280,19 +272,19 @@ impl<R: SetRef> Part<R> {
     }
 
     #[cold]
-    fn persist_told(&self, range: Extent) -> Result<(), PersistError> {
+    fn persist_notifying(&self, range: Extent) -> Result<(), PersistError> {
         self.flush_piece(range)?;
         if self.granularity() != Granularity::Page {
             self.owner().platform_of().fence();
         }
-        self.owner().tell(&Event::Drain);
-        self.owner().tell(&Event::Persist { range });
+        self.owner().notify(&Event::Drain);
+        self.owner().notify(&Event::Persist { range });
         Ok(())
     }
 
     #[inline]
     fn flush_piece(&self, range: Extent) -> Result<(), PersistError> {
-        self.owner().tell(&Event::Flush { range });
+        self.owner().notify(&Event::Flush { range });
         self.write_out(range)
     }
 

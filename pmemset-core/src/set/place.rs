@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, Farewell, PartEntry, Place, Segment};
+use super::books::{Books, PartEntry, Position, Retired, Segment};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
@@ -61,7 +61,7 @@ struct Claim {
 /// The first segment of a range that is to be unmapped: where it is in the books, and the addresses of its part.
 #[derive(Debug)]
 pub(super) struct First {
-    pub(super) place: Place,
+    pub(super) place: Position,
     pub(super) part: Extent,
 }
 
@@ -187,7 +187,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         claim: &Claim,
     ) -> Option<(u32, Extent)> {
         let (extent, offset, source, spare_bytes) = (claim.window, request.offset, source.clone(), claim.spare_bytes);
-        let (slot, part) = books.enter(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
+        let (slot, part) = books.insert(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
         // Set, not raised: the slab may be that of a set that was forgotten, handles and all.
         self.pins.set(slot, Pinned::Segment, 1);
         self.pins.set(slot, Pinned::Part, 0);
@@ -233,7 +233,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         books: &mut Books<'_, P, S>,
         range: Extent,
         first: Option<First>,
-        farewell: &mut Farewell,
+        retired: &mut Retired,
     ) -> Result<(), RemoveError> {
         // The part at hand, whether it goes as a whole, and whether that has been entered already.
         let mut current = first.as_ref().map(|first| (first.part, range.covers(first.part), false));
@@ -260,14 +260,14 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
             if let Err(cause) = unsafe { source.unmap(extent, offset) } {
                 if goes_whole && told {
-                    books.not_whole(farewell);
+                    books.not_whole(retired);
                 }
                 return Err(RemoveError::Unmap { segment: extent, removed, cause });
             }
             current = Some((part, goes_whole, true));
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
             let announced = (goes_whole && !told).then_some(part);
-            let spare_bytes = books.strike(&place, extent.end() == part.end(), announced, farewell).unwrap_or(0);
+            let spare_bytes = books.remove(&place, extent.end() == part.end(), announced, retired).unwrap_or(0);
             self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes)));
             next = range.starting_at(extent.end()).and_then(|rest| books.find_from(rest.start()));
         }

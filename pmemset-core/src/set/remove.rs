@@ -2,13 +2,13 @@
 
 use core::fmt;
 
-use super::access::called;
-use super::books::{Books, Farewell, PartEntry, Segment, SegmentEntry};
-use super::handle::SetRef;
+use super::books::{Books, PartEntry, Retired, Segment, SegmentEntry};
+use super::calls::called;
+use super::handle::{Held, SetRef};
 use super::health::deep_flushed;
 use super::persist::{Failed, deep_flush_segment};
 use super::place::First;
-use super::{Held, Part, Set, Writing};
+use super::{Part, Set, Writing};
 use crate::error::{LookupError, RemoveError};
 use crate::set::event::Observer;
 use crate::set::pins::Pinned;
@@ -147,8 +147,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Held::Segment(slot) => self.pins.set(slot, Pinned::Segment, 0),
             Held::Range => self.set_uses(&books, range, Held::Range, 0),
         }
-        let mut farewell = Farewell::new();
-        let result = self.unmap_range(&mut books, range, first, &mut farewell);
+        let mut retired = Retired::new();
+        let result = self.unmap_range(&mut books, range, first, &mut retired);
         let told = if part.is_whole() { None } else { Some(part.extent()) };
         let gone = removed_by(result, told);
         let left = match result {
@@ -174,7 +174,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 None
             }
         };
-        self.tell_removed(books, farewell, gone, flushed);
+        self.notify_removed(books, retired, gone, flushed);
         kept.map_or(Ok(()), |(part, error)| Err(Refused { part, error }))
     }
 
@@ -244,9 +244,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         range: Extent,
         flushed: bool,
     ) -> Result<(), RemoveError> {
-        let mut farewell = Farewell::new();
-        let result = self.unmap_range(&mut books, range, None, &mut farewell);
-        self.tell_removed(books, farewell, removed_by(result, Some(range)), flushed);
+        let mut retired = Retired::new();
+        let result = self.unmap_range(&mut books, range, None, &mut retired);
+        self.notify_removed(books, retired, removed_by(result, Some(range)), flushed);
         result
     }
 

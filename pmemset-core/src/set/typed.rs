@@ -5,7 +5,8 @@ use core::mem::MaybeUninit;
 
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::access::{called, pointer};
+use super::access::pointer;
+use super::calls::called;
 use super::handle::{Operations, SetRef};
 use super::part::Part;
 use crate::Platform;

@@ -3,7 +3,8 @@
 use core::marker::PhantomData;
 
 use super::array::Array;
-use super::{Cells, ROOM_MAX, Weigh};
+use super::cells::Cells;
+use super::nodes::{ROOM_MAX, Weigh};
 use crate::Platform;
 
 /// Memory for the arrays of a table with room for `N` entries, 1 to 65,536; all bytes are zero, so that a static one

@@ -1,7 +1,8 @@
 //! Changing a table: entries come, change and go, and the nodes above them stay balanced and weighed.
 
+use super::cells::Cells;
 use super::nodes::{FULL, HALF, NO_KEY, Node, Nodes, Weigh, most};
-use super::{Cells, Found, Full, Path, Step, Table};
+use super::{Found, Full, Path, Step, Table};
 
 /// What a changed value did to the weights of its leaf, and what is left to be changed in another one.
 #[derive(Clone, Copy, Debug)]

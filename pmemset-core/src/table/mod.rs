@@ -3,6 +3,7 @@
 
 mod array;
 mod arrays;
+mod cells;
 mod edit;
 mod nodes;
 #[cfg(test)]
@@ -12,32 +13,13 @@ use core::ops::Range;
 
 pub(crate) use array::Array;
 pub(crate) use arrays::{Arrays, Slab};
+use cells::Cells;
+pub(crate) use nodes::Weigh;
 use nodes::{Node, Nodes};
-pub(crate) use nodes::{ROOM_MAX, Weigh};
 
 /// The table has no room, or has the key already; it is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
-
-/// The arrays of a table: two keys, two values and a word of 32 bits for each entry that there is room for.
-///
-/// While a table is empty it does not matter what is in them.
-pub(crate) trait Cells {
-    /// What is kept beside a key.
-    type Value;
-
-    /// The most entries that such arrays ever have room for, known when it is compiled: where one leaf has all entries,
-    /// there is no code for other nodes.
-    const MOST: usize;
-
-    fn keys(&self) -> &[usize];
-    fn keys_mut(&mut self) -> &mut [usize];
-    fn values(&self) -> &[Self::Value];
-    fn values_mut(&mut self) -> &mut [Self::Value];
-    /// As many as there is room for entries.
-    fn rows(&self) -> &[u32];
-    fn rows_mut(&mut self) -> &mut [u32];
-}
 
 /// Values by key, in key order, with `W` weights each, in cells that are elsewhere: as many as there is room for, and
 /// at most [`ROOM_MAX`].

@@ -8,7 +8,7 @@
 
 use core::ops::Range;
 
-use super::Cells;
+use super::cells::Cells;
 use crate::arch::prefetch;
 
 /// Entries of a full leaf, rows of a full inner node.

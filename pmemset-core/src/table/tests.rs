@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::nodes::ROOM_MAX;
 use super::nodes::{FULL, HALF, KEYS, NO_KEY};
 use super::*;
 

@@ -1,161 +1,25 @@
 //! The books of a set: which segment is where, which segments are one part, how much address space is behind them.
 
+mod parts;
 mod retired;
+mod slot;
 
-use portable_atomic::{AtomicBool, AtomicU32, Ordering};
+use portable_atomic::{AtomicBool, Ordering};
 
 use crate::arch::prefetch;
-use crate::set::pins::Pin;
-#[cfg(feature = "alloc")]
-use crate::set::pins::Pins;
-use crate::table::Array;
-use crate::table::{self, Arrays, Found, Table, Weigh};
+use crate::table::{Array, Arrays, Table};
 use crate::{Coalescing, Extent, Granularity, Platform};
-pub(crate) use retired::{Farewell, Gone};
-
-/// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
-/// up a part need not wait for the slot's cache line.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Tag {
-    slot: u32,
-    /// In bytes; 0 where it does not fit, and the slot says where the segment ends.
-    length: u32,
-}
-
-impl Tag {
-    const HEAD: u32 = 1 << 31;
-
-    fn new(slot: u32, head: bool, extent: Extent) -> Self {
-        let tag = Self { slot, length: u32::try_from(extent.length_bytes()).unwrap_or(0) };
-        if head { tag.as_head() } else { tag }
-    }
-
-    const fn as_head(self) -> Self {
-        Self { slot: self.slot | Self::HEAD, ..self }
-    }
-
-    const fn slot(self) -> u32 {
-        self.slot & !Self::HEAD
-    }
-
-    const fn is_head(self) -> bool {
-        self.slot & Self::HEAD != 0
-    }
-}
-
-impl Weigh<1> for Tag {
-    const BLANK: Self = Self { slot: 0, length: 0 };
-
-    fn weigh(&self, _key: usize) -> [usize; 1] {
-        [usize::from(self.is_head())]
-    }
-}
-
-/// One mapping, made by one map call.
-#[derive(Clone, Debug)]
-pub(crate) struct Segment<S> {
-    pub(crate) extent: Extent,
-    /// Its first byte in the source.
-    pub(crate) offset: u64,
-    pub(crate) source: S,
-    /// Bytes reserved behind it, which are nobody else's: room for the part to grow. 0 but for a part's last segment.
-    pub(crate) spare_bytes: usize,
-}
-
-impl<S> Segment<S> {
-    /// Returns where in the source `piece` begins, which lies in the segment.
-    pub(crate) const fn offset_of(&self, piece: Extent) -> u64 {
-        self.offset.wrapping_add(piece.start().wrapping_sub(self.extent.start()) as u64)
-    }
-}
-
-/// A segment as the books find it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SegmentEntry {
-    /// Its slot, which carries its pins.
-    pub(crate) slot: u32,
-    pub(crate) extent: Extent,
-}
-
-/// A part as the books see it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct PartEntry {
-    /// The slot of its first segment, which carries the pins of the part.
-    pub(crate) head: u32,
-    pub(crate) extent: Extent,
-}
-
-/// Where a segment is in the books; good until they change.
-#[derive(Debug)]
-pub(crate) struct Place(Found<Tag>);
-
-/// A segment's slot.
-#[derive(Debug)]
-pub(crate) struct Slot<S> {
-    end: usize,
-    offset: u64,
-    /// [`Segment::spare_bytes`]. Where no segment is: the next slot of the same chain, its index plus 1, or 0.
-    spare: usize,
-    /// It has not been deep-flushed since it was mapped; stored to under the read lock too.
-    fresh: AtomicBool,
-    source: Option<S>,
-}
-
-impl<S> Slot<S> {
-    const fn free() -> Self {
-        Self { end: 0, offset: 0, spare: 0, fresh: AtomicBool::new(false), source: None }
-    }
-}
-
-/// A slot, its index plus 1; 0 is none.
-type Link = usize;
-
-/// Returns the slot of a link.
-fn linked<S>(slots: &[Slot<S>], link: Link) -> Option<&Slot<S>> {
-    slots.get(link.wrapping_sub(1))
-}
-
-fn linked_mut<S>(slots: &mut [Slot<S>], link: Link) -> Option<&mut Slot<S>> {
-    slots.get_mut(link.wrapping_sub(1))
-}
-
-/// Memory for the books of a set with room for `N` segments, 1 to 65,536: [`Set::new`](crate::Set::new) borrows it.
-///
-/// All bytes are zero while it is not in use (where `None` of a source handle is zero bytes, as it is of a reference
-/// and of an `Arc`), so that a static one takes no room in a program file; [`static_set!`](crate::static_set) makes
-/// one. A slab is for one set at a time. Takes 84 bytes a segment where a source handle is one word, 92 where it is
-/// two.
-#[derive(Debug)]
-pub struct Slab<S, const N: usize> {
-    pub(super) table: table::Slab<Tag, N>,
-    pub(super) slots: [Slot<S>; N],
-    pub(super) pins: [Pin; N],
-}
-
-impl<S, const N: usize> Slab<S, N> {
-    /// Returns memory that is not in use.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            table: table::Slab::new::<1>(),
-            slots: [const { Slot::free() }; N],
-            pins: [const { Pin::new(AtomicU32::new(0), AtomicU32::new(0)) }; N],
-        }
-    }
-}
-
-impl<S, const N: usize> Default for Slab<S, N> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-/// Returns memory on the heap for a set with room for `capacity` segments.
+pub(crate) use retired::{Retired, RetiredSegment};
+pub use slot::Slab;
 #[cfg(feature = "alloc")]
-pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> (Pins<Array<'m, Pin>>, Books<'m, P, S>) {
-    let books = Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity);
-    let pin = || Pin::new(AtomicU32::new(0), AtomicU32::new(0));
-    (Pins::new(Array::on_heap(capacity, pin)), books)
+pub(super) use slot::unused_pin;
+use slot::{Link, Slot, Tag, linked};
+pub(crate) use slot::{PartEntry, Position, Segment, SegmentEntry};
+
+/// Returns books on the heap with room for `capacity` segments.
+#[cfg(feature = "alloc")]
+pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> Books<'m, P, S> {
+    Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity)
 }
 
 /// Everything that the lock of a set guards.
@@ -282,40 +146,6 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         (start < extent.end()).then_some(start)
     }
 
-    /// Returns the part that has the segment at `start`; `next` is the entry behind it.
-    #[inline]
-    fn part_of(&self, start: usize, tag: Tag, next: Option<(usize, Tag)>) -> Option<PartEntry> {
-        if tag.is_head() && next.is_none_or(|(_, next)| next.is_head()) {
-            return Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? });
-        }
-        self.part_around(start)
-    }
-
-    /// As [`part_of`](Self::part_of), where the part has more segments.
-    #[inline(never)]
-    fn part_around(&self, start: usize) -> Option<PartEntry> {
-        let (head_start, head) = self.table.last_at_or_before_with(start, 0, 1)?;
-        let last = match self.table.first_after_with(Some(start), 0, 1) {
-            Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?,
-            None => self.table.last()?,
-        };
-        Some(PartEntry { head: head.slot(), extent: Extent::between(head_start, self.end_of(last.0, last.1))? })
-    }
-
-    /// Returns the part that has `address`.
-    pub(crate) fn part_at(&self, address: usize) -> Option<PartEntry> {
-        self.part_at_hinting(address, |_| {})
-    }
-
-    /// Returns the part that has `address`; `hint` gets the slot whose pins are likely to be wanted.
-    #[inline]
-    pub(crate) fn part_at_hinting(&self, address: usize, hint: impl FnOnce(u32)) -> Option<PartEntry> {
-        let (found, next) = self.table.around(address);
-        let (start, tag) = found?;
-        hint(tag.slot());
-        if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
-    }
-
     /// Returns the segment of a slot, which begins at `start`.
     pub(crate) fn segment_in(&self, slot: u32, start: usize) -> Option<Segment<S>> {
         let slot = self.slot(slot)?;
@@ -327,24 +157,15 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         })
     }
 
-    /// Returns the segment that has `address`, its part, and where it is in the books.
-    pub(crate) fn find_at(&self, address: usize) -> Option<(SegmentEntry, PartEntry, Place)> {
-        let found = self.table.find_at_or_before(address)?;
-        let (start, tag) = (found.key, found.value);
-        let extent = Extent::between(start, self.end_of(start, tag)).filter(|extent| extent.contains(address))?;
-        let part = self.part_of(start, tag, found.next)?;
-        Some((SegmentEntry { slot: tag.slot(), extent }, part, Place(found)))
-    }
-
     /// Returns where the segment that has `address`, or else the next one above it, is in the books.
-    pub(crate) fn find_from(&self, address: usize) -> Option<Place> {
+    pub(crate) fn find_from(&self, address: usize) -> Option<Position> {
         let (found, next) = self.table.around(address);
         let (start, _) = found.filter(|(start, tag)| address < self.end_of(*start, *tag)).or(next)?;
-        self.table.find(start).map(Place)
+        self.table.find(start).map(Position)
     }
 
     /// Returns the segment at a place: its addresses, its first byte in the source, and the source.
-    pub(crate) fn mapping_at(&self, place: &Place) -> Option<(Extent, u64, &S)> {
+    pub(crate) fn mapping_at(&self, place: &Position) -> Option<(Extent, u64, &S)> {
         let slot = self.slot(place.0.value.slot())?;
         Some((Extent::between(place.0.key, slot.end)?, slot.offset, slot.source.as_ref()?))
     }
@@ -354,87 +175,6 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     pub(crate) fn corrupt(&mut self, start: usize) -> Option<S> {
         let tag = self.tag_at(start)?;
         self.slots.get_mut(tag.slot() as usize)?.source.take()
-    }
-
-    /// Returns the part that has `address`, or else the next one above it.
-    pub(crate) fn part_from(&self, address: usize) -> Option<PartEntry> {
-        let (found, next) = self.table.around(address);
-        if let Some((start, tag)) = found
-            && address < self.end_of(start, tag)
-        {
-            return self.part_of(start, tag, next);
-        }
-        let (start, tag) = next?;
-        self.part_of(start, tag, self.table.after(start))
-    }
-
-    /// Returns whether `range` touches the first and the last segment of the part at `part`.
-    pub(crate) fn goes_whole(&self, part: Extent, range: Extent) -> bool {
-        if range.covers(part) {
-            return true;
-        }
-        let last = self.table.at_or_before(part.end().wrapping_sub(1)).map(|(start, _)| start);
-        self.overlapped(range).is_some_and(|start| start <= part.start()) && last.is_some_and(|last| last < range.end())
-    }
-
-    /// Returns the lowest part that begins at `address` or above it.
-    pub(crate) fn part_beginning_from(&self, address: usize) -> Option<PartEntry> {
-        let (mut head, mut more) = (None, false);
-        self.table.walk(address, |start, tag| match head {
-            None => {
-                head = (tag.is_head() && start >= address).then_some((start, tag));
-                true
-            }
-            Some(_) => {
-                more = !tag.is_head();
-                false
-            }
-        });
-        let (start, tag) = head?;
-        if more {
-            return self.part_around(start);
-        }
-        Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? })
-    }
-
-    /// Fills `found` with the lowest parts that begin at `address` or above it; `None` behind the last one.
-    pub(crate) fn extents(&self, address: usize, found: &mut [Option<Extent>]) {
-        let mut places = found.iter_mut();
-        let mut open: Option<Extent> = None;
-        self.table.walk(address, |start, tag| {
-            if tag.is_head() {
-                if open.is_some() {
-                    let Some(place) = places.next() else { return false };
-                    *place = open;
-                }
-                open = if start < address { None } else { Extent::between(start, self.end_of(start, tag)) };
-            } else if let Some(part) = open {
-                open = Extent::between(part.start(), self.end_of(start, tag));
-            }
-            true
-        });
-        // The walk has ended at a part that there was no place for, or behind the last one.
-        for place in places {
-            *place = open.take();
-        }
-    }
-
-    /// Returns the part with the lowest addresses.
-    pub(crate) fn first_part(&self) -> Option<PartEntry> {
-        let (start, tag) = self.table.first()?;
-        self.part_of(start, tag, self.table.after(start))
-    }
-
-    /// Returns the part that coalescing extends, and how many bytes are reserved behind it.
-    pub(crate) fn previous(&self) -> Option<(PartEntry, usize)> {
-        self.end_of_part(self.previous?)
-    }
-
-    /// Returns the part that has `address`, and how many bytes are reserved behind it.
-    pub(crate) fn end_of_part(&self, address: usize) -> Option<(PartEntry, usize)> {
-        let part = self.part_at(address)?;
-        let (_, last) = self.table.at_or_before(part.extent.end().wrapping_sub(1))?;
-        Some((part, self.slot(last.slot())?.spare))
     }
 
     /// Forgets that bytes behind the part that ends at `end` are the set's.
@@ -466,7 +206,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     ///
     /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing entered, where the books
     /// are full; the caller has looked before.
-    pub(crate) fn enter(&mut self, segment: Segment<S>, joins: bool) -> Option<(u32, Extent)> {
+    pub(crate) fn insert(&mut self, segment: Segment<S>, joins: bool) -> Option<(u32, Extent)> {
         if self.is_full() {
             return None;
         }
@@ -491,39 +231,5 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
         self.previous = Some(start);
         Some((slot, segment.extent))
-    }
-
-    /// Takes a segment out and puts it at the end of `farewell`; `part` is given at the first segment of a part that
-    /// goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows that the
-    /// segment `ends` its part.
-    ///
-    /// Returns how many bytes are reserved behind it.
-    pub(crate) fn strike(
-        &mut self,
-        place: &Place,
-        ends: bool,
-        part: Option<Extent>,
-        farewell: &mut Farewell,
-    ) -> Option<usize> {
-        let found = &place.0;
-        let (start, tag) = (found.key, found.value);
-        let end = self.end_of(start, tag);
-        let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
-        self.table.remove(found, next.map(|(_, follower)| follower.as_head()));
-        if self.previous == Some(start) {
-            self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
-        }
-        if self.table.len() == 0 {
-            self.granularity = None;
-        }
-        self.bury(tag.slot(), part.unwrap_or(Extent::between(start, end)?), part.is_some(), farewell)
-    }
-
-    /// Returns where the part starts that takes over as previous: the next lower one, else the next higher.
-    fn neighbour_of(&self, address: usize) -> Option<usize> {
-        self.table
-            .last_at_or_before_with(address, 0, 1)
-            .or_else(|| self.table.first_after_with(Some(address), 0, 1))
-            .map(|(start, _)| start)
     }
 }

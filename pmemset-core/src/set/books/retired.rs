@@ -1,6 +1,7 @@
 //! Segments that have left the books, until their events are told.
 
-use super::{Books, Link, linked_mut};
+use super::Books;
+use super::slot::{Link, Position, linked_mut};
 use crate::{Extent, Platform};
 
 /// The start, in a removed segment's slot, that says that no whole part went with it.
@@ -10,14 +11,14 @@ const NOT_WHOLE: u64 = u64::MAX;
 ///
 /// They keep their slots until then, so that no memory is needed to remember them.
 #[derive(Debug)]
-pub(crate) struct Farewell {
+pub(crate) struct Retired {
     first: Link,
     last: Link,
     /// The entry that last announced a whole part.
     whole: Link,
 }
 
-impl Farewell {
+impl Retired {
     pub(crate) const fn new() -> Self {
         Self { first: 0, last: 0, whole: 0 }
     }
@@ -29,46 +30,72 @@ impl Farewell {
 
 /// A removed segment, as it is told.
 #[derive(Debug)]
-pub(crate) struct Gone<S> {
+pub(crate) struct RetiredSegment<S> {
     pub(crate) source: S,
     /// The addresses of the whole part, at the first segment of a part that went as a whole.
     pub(crate) part: Option<Extent>,
 }
 
 impl<P: Platform, S: Clone> Books<'_, P, S> {
+    /// Takes a segment out and puts it at the end of `retired`; `part` is given at the first segment of a part that
+    /// goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows that the
+    /// segment `ends` its part.
+    ///
+    /// Returns how many bytes are reserved behind it.
+    pub(crate) fn remove(
+        &mut self,
+        place: &Position,
+        ends: bool,
+        part: Option<Extent>,
+        retired: &mut Retired,
+    ) -> Option<usize> {
+        let found = &place.0;
+        let (start, tag) = (found.key, found.value);
+        let end = self.end_of(start, tag);
+        let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
+        self.table.remove(found, next.map(|(_, follower)| follower.as_head()));
+        if self.previous == Some(start) {
+            self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
+        }
+        if self.table.len() == 0 {
+            self.granularity = None;
+        }
+        self.retire(tag.slot(), part.unwrap_or(Extent::between(start, end)?), part.is_some(), retired)
+    }
+
     /// Chains a slot that has left the table; in it, `offset` and `end` now are what is to be told.
     /// Returns how many bytes are reserved behind the segment.
-    pub(super) fn bury(&mut self, index: u32, told: Extent, whole: bool, farewell: &mut Farewell) -> Option<usize> {
+    fn retire(&mut self, index: u32, told: Extent, whole: bool, retired: &mut Retired) -> Option<usize> {
         let slot = self.slots.get_mut(index as usize)?;
         let spare_bytes = core::mem::replace(&mut slot.spare, 0);
         slot.offset = if whole { told.start() as u64 } else { NOT_WHOLE };
         slot.end = told.end();
         let link = (index as usize).wrapping_add(1);
-        match linked_mut(&mut self.slots, farewell.last) {
+        match linked_mut(&mut self.slots, retired.last) {
             Some(last) => last.spare = link,
-            None => farewell.first = link,
+            None => retired.first = link,
         }
-        farewell.last = link;
+        retired.last = link;
         if whole {
-            farewell.whole = link;
+            retired.whole = link;
         }
         Some(spare_bytes)
     }
 
     /// Takes back the last announcement that a part has gone as a whole.
-    pub(crate) fn not_whole(&mut self, farewell: &Farewell) {
-        if let Some(slot) = linked_mut(&mut self.slots, farewell.whole) {
+    pub(crate) fn not_whole(&mut self, retired: &Retired) {
+        if let Some(slot) = linked_mut(&mut self.slots, retired.whole) {
             slot.offset = NOT_WHOLE;
         }
     }
 
     /// Takes the next removed segment to tell of, and frees its slot.
-    pub(crate) fn tell(&mut self, farewell: &mut Farewell) -> Option<Gone<S>> {
-        let slot = linked_mut(&mut self.slots, farewell.first)?;
+    pub(crate) fn pop_retired(&mut self, retired: &mut Retired) -> Option<RetiredSegment<S>> {
+        let slot = linked_mut(&mut self.slots, retired.first)?;
         let next = core::mem::replace(&mut slot.spare, self.freed);
-        self.freed = core::mem::replace(&mut farewell.first, next);
+        self.freed = core::mem::replace(&mut retired.first, next);
         self.used = self.used.saturating_sub(1);
         let part = usize::try_from(slot.offset).ok().and_then(|start| Extent::between(start, slot.end));
-        Some(Gone { source: slot.source.take()?, part })
+        Some(RetiredSegment { source: slot.source.take()?, part })
     }
 }

@@ -15,7 +15,7 @@ use super::{TestSet, bytes, extents, set_on};
 use crate::error::{MapError, RemoveError};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
-use crate::set::books::Farewell;
+use crate::set::books::Retired;
 use crate::set::event::from_fn;
 use crate::sim::{Hardware, Machine, Medium, SimSource};
 use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
@@ -226,7 +226,7 @@ fn books_that_contradict_themselves_never_end_as_success() {
         (|set, part| set.remove(set.part_at(part.start()).unwrap()).err().map(|error| error.code()), STAYS),
         (
             |set, part| {
-                let result = set.unmap_range(&mut set.books.write(), part, None, &mut Farewell::new());
+                let result = set.unmap_range(&mut set.books.write(), part, None, &mut Retired::new());
                 result.err().map(|error| error.code())
             },
             "a segment of the table has a source",

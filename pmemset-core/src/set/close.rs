@@ -1,0 +1,39 @@
+//! The end of a set: closed with a report, or dropped in silence.
+
+use super::Set;
+use super::books::Retired;
+use super::event::Observer;
+use super::notices::Notices;
+use crate::error::RemoveError;
+use crate::{Extent, Platform, Source};
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
+    /// Removes all parts, as [`remove_range`](Self::remove_range) does, and reports how it went; dropping a set is
+    /// silent.
+    ///
+    /// Does not compile while there is a handle that borrows the set.
+    ///
+    /// # Errors
+    ///
+    /// See [`RemoveError`]. What is still mapped then is unmapped without a flush, as when a set is dropped.
+    pub fn close(self) -> Result<(), RemoveError> {
+        self.remove_range(0, usize::MAX)
+    }
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for Set<'_, P, S, O> {
+    fn drop(&mut self) {
+        let mut rest = Extent::between(0, usize::MAX);
+        while let Some(range) = rest {
+            let mut retired = Retired::new();
+            let mut books = self.books.write();
+            let result = self.unmap_range(&mut books, range, None, &mut retired);
+            drop(Notices::new(self, books, retired));
+            rest = match result {
+                // It stays mapped, and its address space is not given back either; what lies above it goes.
+                Err(RemoveError::Unmap { segment, .. }) => range.starting_at(segment.end()),
+                _ => None,
+            };
+        }
+    }
+}
