@@ -177,6 +177,12 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         self.slots.get_mut(tag.slot() as usize)?.source.take()
     }
 
+    /// Loses all free slots, which cannot be, for tests of what happens then.
+    #[cfg(test)]
+    pub(crate) fn corrupt_slots(&mut self) {
+        (self.freed, self.touched) = (0, self.slots.len());
+    }
+
     /// Forgets that bytes behind the part that ends at `end` are the set's.
     pub(crate) fn forget_spare_before(&mut self, end: usize) {
         let last = self.table.at_or_before(end.wrapping_sub(1));

@@ -15,10 +15,10 @@ use super::{TestSet, bytes, extents, set_on};
 use crate::error::{MapError, RemoveError};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
-use crate::set::books::Retired;
+use crate::set::books::{Retired, Segment};
 use crate::set::event::from_fn;
 use crate::sim::{Hardware, Machine, Medium, SimSource};
-use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
+use crate::{Answer, Checked, Coalescing, Config, Errno, Event, Extent, Granularity, MapConfig, Set};
 use crate::{PartStates, ShutdownRecord, WithLock};
 
 #[test]
@@ -246,4 +246,41 @@ fn books_that_contradict_themselves_never_end_as_success() {
         }
         assert_eq!((set.segment_count(), platform.mapped_bytes()), (1, PAGE), "call {index}");
     }
+}
+
+#[test]
+fn a_map_that_finds_no_place_in_the_books_after_all_undoes_what_it_has_done() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    set.books.write().corrupt_slots();
+    match catch_unwind(AssertUnwindSafe(|| set.map(&source, &bytes(PAGE)).map(drop))) {
+        // A debug build stops at the contradiction.
+        Err(panic) => assert!(panic.downcast_ref::<&str>().unwrap().starts_with("the plan has found room")),
+        Ok(result) => {
+            assert!(matches!(result, Err(MapError::TableFull { .. })) && !cfg!(debug_assertions), "{result:?}");
+            assert_eq!((platform.mapped_bytes(), platform.reserved_bytes()), (0, 0));
+        }
+    }
+    assert_eq!(set.segment_count(), 0);
+}
+
+#[test]
+fn a_segment_of_no_part_is_not_removed_and_nobody_hears_that_it_was() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    // Such a set cannot be dropped.
+    let set = ManuallyDrop::new(set_on(&platform));
+    let extent = Extent::new(1 << 30, PAGE).unwrap();
+    let entered = set.books.write().enter(Segment { extent, offset: 0, source: &source, spare_bytes: 0 }, true);
+    assert_eq!(entered, None, "it joins nothing");
+    let unmap = || set.unmap_range(&mut set.books.write(), extent, None, &mut Retired::new());
+    match catch_unwind(AssertUnwindSafe(unmap)) {
+        Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&"a segment of the table is in a part")),
+        Ok(result) => {
+            let expected = Err(RemoveError::Unmap { segment: extent, removed: None, cause: Errno::FAULT });
+            assert!(result == expected && !cfg!(debug_assertions), "{result:?}");
+        }
+    }
+    assert_eq!(set.segment_count(), 1);
 }
