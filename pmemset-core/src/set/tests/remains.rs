@@ -272,7 +272,7 @@ fn a_segment_of_no_part_is_not_removed_and_nobody_hears_that_it_was() {
     // Such a set cannot be dropped.
     let set = ManuallyDrop::new(set_on(&platform));
     let extent = Extent::new(1 << 30, PAGE).unwrap();
-    let entered = set.books.write().enter(Segment { extent, offset: 0, source: &source, spare_bytes: 0 }, true);
+    let entered = set.books.write().insert(Segment { extent, offset: 0, source: &source, spare_bytes: 0 }, true);
     assert_eq!(entered, None, "it joins nothing");
     let unmap = || set.unmap_range(&mut set.books.write(), extent, None, &mut Retired::new());
     match catch_unwind(AssertUnwindSafe(unmap)) {
