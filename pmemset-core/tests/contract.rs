@@ -108,6 +108,8 @@ const FINDERS: &[(Fault, &str)] = &[
     (Fault::UndoesNever, "prepare_grows_exactly_or_refuses"),
     (Fault::GrowsWithoutRefusal, "impossible_growth_is_refused"),
     (Fault::UndoesAlways, "growth_in_use_is_not_undone"),
+    (Fault::GivesBackNothing, "storage_is_given_back_or_kept"),
+    (Fault::GivesBackTooMuch, "storage_is_given_back_or_kept"),
     (Fault::IgnoresOffset, "offset_selects_the_bytes"),
     (Fault::LosesBytes, "bytes_stay_from_mapping_to_mapping"),
     (Fault::UnmapLeavesHole, "unmapping_puts_the_placeholder_back"),

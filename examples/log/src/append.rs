@@ -139,21 +139,21 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
 
     /// Maps segment `number`, all zeros, in a free slot.
     fn add(&self, tail: &mut Tail, number: u64) -> Result<(), AppendError> {
-        let (slot, before) = {
+        let (slot, zero, before) = {
             let mut live = self.live.write();
             let room = live.room();
-            let slot = live.take_slot().ok_or(AppendError::TooManySegments { room })?;
-            (slot, live.place_of(number.wrapping_sub(1)).map(|(address, _)| address))
+            let (slot, zero) = live.take_slot().ok_or(AppendError::TooManySegments { room })?;
+            (slot, zero, live.place_of(number.wrapping_sub(1)).map(|(address, _)| address))
         };
         let give_up = |error| {
-            self.live.write().use_slot(slot, false);
+            self.live.write().free_slot(slot, zero);
             AppendError::Full(error)
         };
         let known_bytes = self.source.length_bytes().unwrap_or(u64::MAX);
         let address = self.map_slot(slot, before).map_err(give_up)?;
         self.live.write().set_place(number, address, slot);
-        // What the source has grown by is zero.
-        if self.geometry.offset(slot) < known_bytes && !self.makes(Mistake::SegmentNotErased) {
+        // So is what the source has grown by, and what it has given back.
+        if !zero && self.geometry.offset(slot) < known_bytes && !self.makes(Mistake::SegmentNotErased) {
             self.erase(address, self.geometry.segment_bytes).map_err(|error| tail.stop(error))?;
         }
         Ok(())
@@ -179,7 +179,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         let Some((address, slot)) = self.live.read().place_of(number) else { return };
         // Where it cannot be unmapped, the slot stays in use until the log is opened again.
         if self.set.remove_range(address, self.geometry.segment_bytes).is_ok() {
-            self.live.write().use_slot(slot, false);
+            self.live.write().free_slot(slot, false);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Records go: the newest by truncation, the oldest to give their storage back.
 
 use pmemset_core::error::RemoveError;
-use pmemset_core::{Observer, Platform, Source};
+use pmemset_core::{Observer, Platform, Source, Span};
 
 use crate::error::{ChangeError, OpenError};
 use crate::format::{SEGMENT_HEAD_BYTES, State};
@@ -88,10 +88,13 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P
         }
     }
 
-    /// Unmaps a segment that nobody finds any more, and frees its slot.
+    /// Unmaps a segment that nobody finds any more, gives its storage back where that can be done, and frees its slot.
     fn free(&self, address: usize, slot: u32) -> Result<(), RemoveError> {
         self.set.remove_range(address, self.geometry.segment_bytes)?;
-        self.live.write().use_slot(slot, false);
+        // A failure that matters shows at the next flush: it is the source's.
+        let given_back = Span::new(self.geometry.offset(slot), self.geometry.segment_bytes as u64)
+            .is_some_and(|range| self.source.give_back(range).is_ok());
+        self.live.write().free_slot(slot, given_back);
         Ok(())
     }
 

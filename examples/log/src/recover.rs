@@ -365,7 +365,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
             let address = self.map_slot(slot, None)?;
             self.erase(address, SEGMENT_HEAD_BYTES)?;
             self.set.remove_range(address, self.geometry.segment_bytes)?;
-            self.live.write().use_slot(slot, false);
+            self.live.write().free_slot(slot, false);
         }
         Ok(())
     }

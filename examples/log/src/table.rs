@@ -13,13 +13,16 @@ pub struct Entry {
     found: bool,
     /// Whether the slot with the number of this place is in use.
     used: bool,
+    /// Whether that slot is zero, durably.
+    zero: bool,
     /// The first record that begins in each sixteenth of the segment: its number, or 0, and where.
     marks: [(u64, u64); MARKS],
 }
 
 impl Entry {
     /// An entry that is free.
-    pub const EMPTY: Self = Self { address: 0, slot: 0, found: false, used: false, marks: [(0, 0); MARKS] };
+    pub const EMPTY: Self =
+        Self { address: 0, slot: 0, found: false, used: false, zero: false, marks: [(0, 0); MARKS] };
 }
 
 /// Memory for what a log knows of its segments: as many as there are entries, 290 bytes each.
@@ -96,7 +99,7 @@ impl<'m> Live<'m> {
             number.wrapping_sub(self.oldest) < room as u64 && usize::try_from(slot).is_ok_and(|slot| slot < room);
         if fits {
             self.set_place(number, 0, slot);
-            self.use_slot(slot, true);
+            self.use_slot(slot);
         }
         fits
     }
@@ -153,18 +156,28 @@ impl<'m> Live<'m> {
         }
     }
 
-    /// Takes the first free slot.
-    pub(crate) fn take_slot(&mut self) -> Option<u32> {
-        let slot = self.table.entries().iter().position(|entry| !entry.used)?;
-        let slot = u32::try_from(slot).ok()?;
-        self.use_slot(slot, true);
-        Some(slot)
+    /// Takes the first free slot, and says whether it is zero.
+    pub(crate) fn take_slot(&mut self) -> Option<(u32, bool)> {
+        let place = self.table.entries().iter().position(|entry| !entry.used)?;
+        let slot = u32::try_from(place).ok()?;
+        let zero = self.table.entries().get(place)?.zero;
+        self.use_slot(slot);
+        Some((slot, zero))
     }
 
-    pub(crate) fn use_slot(&mut self, slot: u32, used: bool) {
+    pub(crate) fn use_slot(&mut self, slot: u32) {
+        self.set_slot(slot, true, false);
+    }
+
+    /// Frees a slot, which is zero, or may hold anything.
+    pub(crate) fn free_slot(&mut self, slot: u32, zero: bool) {
+        self.set_slot(slot, false, zero);
+    }
+
+    fn set_slot(&mut self, slot: u32, used: bool, zero: bool) {
         let place = usize::try_from(slot).unwrap_or(usize::MAX);
         if let Some(entry) = self.table.entries_mut().get_mut(place) {
-            entry.used = used;
+            (entry.used, entry.zero) = (used, zero);
         }
     }
 

@@ -1,6 +1,7 @@
 //! A log in a file of this machine.
 #![allow(clippy::cast_possible_truncation, reason = "numbers are cut to make patterns")]
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
 use pmemset_core::{Config, Granularity, Set};
@@ -102,4 +103,64 @@ fn records_are_found_again_after_everything_that_can_be_done_to_a_log() {
     assert_eq!(log.append(b"").unwrap(), 1280);
     log.close().unwrap();
     assert_eq!(folder.open().length_of(1280).unwrap(), 0);
+}
+
+#[test]
+fn storage_of_dropped_records_is_given_back() {
+    let folder = Folder::new("storage");
+    let log = folder.open();
+    let storage = || std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(folder.0.join("log")).unwrap()) * 512;
+    (0..20).for_each(|_| assert!(log.append(&[7; SEGMENT]).is_ok()));
+    let (before, segments) = (storage(), log.segments());
+    log.drop_before(log.next()).unwrap();
+    let given_back = before - storage();
+    let expected = (segments - log.segments()) * SEGMENT;
+    assert!(given_back >= expected as u64, "{given_back} bytes of {expected}");
+    // And taken again.
+    (0..20).for_each(|_| assert!(log.append(&[8; SEGMENT]).is_ok()));
+    assert!(storage() >= before - SEGMENT as u64);
+    let found = log.iter(0).map(|record| record.unwrap().payload);
+    assert!(found.into_iter().all(|payload| payload == [8; SEGMENT]));
+}
+
+#[test]
+fn oldest_records_are_dropped_while_others_append_and_read() {
+    const EACH: u64 = 400;
+    let folder = Folder::new("threads");
+    let log = folder.open();
+    let payload = |thread: u64, index: u64| {
+        let length = 16 + (index * 53 % 900) as usize;
+        [thread, index].into_iter().flat_map(u64::to_le_bytes).chain(vec![index as u8; length]).collect::<Vec<u8>>()
+    };
+    let over = AtomicBool::new(false);
+    let append = |thread| (0..EACH).for_each(|index| assert!(log.append(&payload(thread, index)).is_ok()));
+    std::thread::scope(|scope| {
+        let appenders = [scope.spawn(|| append(0)), scope.spawn(|| append(1))];
+        let dropper = scope.spawn(|| {
+            while !over.load(Ordering::Acquire) {
+                log.drop_before(log.next().saturating_sub(50)).unwrap();
+                std::thread::yield_now();
+            }
+        });
+        let reader = scope.spawn(|| {
+            let (mut cursor, mut bytes, mut before) = (log.cursor(0), vec![0; 2000], 0);
+            loop {
+                let last = over.load(Ordering::Acquire);
+                match cursor.read_next(&mut bytes).unwrap() {
+                    Some((sequence, length)) => {
+                        let word = |at: usize| u64::from_le_bytes(bytes[at * 8..][..8].try_into().unwrap());
+                        assert!(sequence > before && bytes[..length] == payload(word(0), word(1)));
+                        before = sequence;
+                    }
+                    None if last => return before,
+                    None => std::thread::yield_now(),
+                }
+            }
+        });
+        appenders.into_iter().for_each(|appender| appender.join().unwrap());
+        over.store(true, Ordering::Release);
+        dropper.join().unwrap();
+        assert_eq!(reader.join().unwrap(), 2 * EACH);
+    });
+    assert!(log.first() > 1 && log.next() == 2 * EACH + 1);
 }

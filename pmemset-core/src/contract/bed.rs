@@ -253,6 +253,14 @@ impl<S: Source + ?Sized> Mapping<'_, S> {
         self.ensure_marks(self.extent, None, &[seed])
     }
 
+    /// Returns whether the words that [`store`](Self::store) stores to are 0.
+    pub(super) fn is_zero(&self) -> Result<(), Breach> {
+        for (at, position) in self.marks(self.extent) {
+            ensure(self.word_at(at) == 0, Breach::of("bytes that were given back to be 0").number(position))?;
+        }
+        Ok(())
+    }
+
     /// Returns whether each mark is that of one of two seeds.
     pub(super) fn holds_either(&self, one: u8, other: u8) -> Result<(), Breach> {
         self.ensure_marks(self.extent, None, &[one, other])

@@ -185,6 +185,7 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
         unmapping_changes_no_other_bytes(platform, source);
         mapping_past_the_end_fails_and_keeps_the_placeholder(platform, source);
         growth_in_use_is_not_undone(platform, source);
+        storage_is_given_back_or_kept(platform, source);
         write_back_takes_any_range(platform, source);
         write_back_reaches_the_medium(platform, source);
         sync_takes_any_page(platform, source);

@@ -186,6 +186,31 @@ pub fn growth_in_use_is_not_undone<P: Platform, S: Source<Space = P::Space> + ?S
     KEPT
 }
 
+/// [`Source::give_back`]: the bytes are 0, all others what they were, and they can be mapped and stored to again; or it
+/// is refused, and nothing has changed.
+pub fn storage_is_given_back_or_kept<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
+    let length_bytes = length_of(source)?;
+    let unit_bytes = unit_bytes(platform, source) as u64;
+    let bed = Bed::new(platform, source, UNITS)?;
+    bed.paint(30)?;
+    let middle = Span::new(unit_bytes, unit_bytes).ok_or(Breach::of("a unit"))?;
+    let given_back = source.give_back(middle).is_ok();
+    ensure_length(source, length_bytes)?;
+    if !given_back {
+        bed.ensure_units([30, 30, 30, 30])?;
+        return KEPT;
+    }
+    let mapping = bed.map(1, 1)?;
+    mapping.is_zero()?;
+    mapping.store(31);
+    mapping.unmap()?;
+    bed.ensure_units([30, 31, 30, 30])?;
+    KEPT
+}
+
 /// [`Source::map`], [`Source::unmap`]: what was stored is there when the bytes are mapped again, also elsewhere.
 pub fn bytes_stay_from_mapping_to_mapping<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,

@@ -28,6 +28,8 @@ pub enum Call {
     Prepare,
     /// [`Source::undo_growth`](crate::Source::undo_growth).
     UndoGrowth,
+    /// [`Source::give_back`](crate::Source::give_back).
+    GiveBack,
     /// [`Source::map`](crate::Source::map).
     Map,
     /// [`Source::unmap`](crate::Source::unmap).

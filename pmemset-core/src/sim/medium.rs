@@ -104,6 +104,14 @@ impl Image {
         }
     }
 
+    /// Makes the bytes of `range`, whole pages, 0 and sure of it.
+    pub(super) fn erase(&mut self, range: Range<usize>, step: usize) {
+        self.observe(range.start, &[0].repeat(range.len()), step);
+        self.dirty(range.clone());
+        self.units(range.clone(), Line::put);
+        self.arrive(range);
+    }
+
     /// Notes that somebody stores to `range`, whatever: pages that were taken for clean are not any more.
     pub(super) fn dirty(&mut self, range: Range<usize>) {
         let pages = range.start / self.page_bytes..range.end.div_ceil(self.page_bytes);

@@ -304,6 +304,22 @@ unsafe impl Source for SimSource {
         }
     }
 
+    fn give_back(&self, range: Span) -> Result<(), Errno> {
+        let mut state = self.machine.step(Call::GiveBack)?;
+        let bytes = range.start() as usize..range.end() as usize;
+        let source = &state.sources[self.index];
+        if source.medium.capacity_bytes.is_none() {
+            return Err(Errno::OPNOTSUPP);
+        }
+        duty!(bytes.end <= source.image.now.len(), "{range} is given back, and ends behind the source");
+        let mapped = |(window, at): &(Extent, usize)| *at < bytes.end && bytes.start < *at + window.length_bytes();
+        duty!(!source.mappings.iter().any(mapped), "{range} is given back, and is mapped");
+        self.machine.before_store(&mut state, self.index, bytes.clone(), |_| 0);
+        let step = state.steps;
+        state.sources[self.index].image.erase(bytes, step);
+        Ok(())
+    }
+
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         let mut state = self.machine.step(Call::Map)?;
         let memory = &self.machine.inner.memory;

@@ -35,7 +35,7 @@ macro_rules! forward_source {
     ($self:ident { $($arms:tt)+ } $(except $($own:ident),+)?) => {
         $crate::forward_source! { @each $self { $($arms)+ } [
             space length_bytes alignment_bytes granularity fixed_address write_granule_bytes prepare holds
-            undo_growth map unmap sync deep_flush failed_write_back health
+            undo_growth give_back map unmap sync deep_flush failed_write_back health
         ] [$($($own)+)?] }
     };
     (@each $self:ident $arms:tt [] []) => {};
@@ -67,6 +67,9 @@ macro_rules! forward_source {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [undo_growth $($rest:ident)*] [undo_growth $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [give_back $($rest:ident)*] [give_back $($own:ident)*]) => {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [map $($rest:ident)*] [map $($own:ident)*]) => {
@@ -151,6 +154,13 @@ macro_rules! forward_source {
         fn undo_growth(&$self, growth: $crate::Growth) {
             match $self {
                 $($pattern => $to.undo_growth(growth)),+
+            }
+        }
+    };
+    (@method give_back $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn give_back(&$self, range: $crate::Span) -> Result<(), $crate::Errno> {
+            match $self {
+                $($pattern => $to.give_back(range)),+
             }
         }
     };

@@ -147,6 +147,20 @@ pub unsafe trait Source: Send + Sync {
         let _ = growth;
     }
 
+    /// Gives back the storage of `range`, of which nothing is mapped: its bytes are 0 from then on, durably when this
+    /// returns, and storage comes back when they are [prepared](Self::prepare) again. The length stays.
+    ///
+    /// The range is on multiples of [`alignment_bytes`](Self::alignment_bytes). After a power cut in the middle, or a
+    /// failure, each page is as it was, or 0.
+    ///
+    /// # Errors
+    ///
+    /// The platform's reason; `EOPNOTSUPP` where storage cannot be given back, and nothing has changed.
+    fn give_back(&self, range: Span) -> Result<(), Errno> {
+        let _ = range;
+        Err(Errno::OPNOTSUPP)
+    }
+
     /// Maps the bytes from `offset` on into `window`, in place of the reservation's placeholder.
     ///
     /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of

@@ -38,6 +38,8 @@ pub(crate) enum Fault {
     GrowsWithoutRefusal,
     UndoesAlways,
     UndoesNever,
+    GivesBackNothing,
+    GivesBackTooMuch,
     IgnoresOffset,
     LosesBytes,
     UnmapLeavesHole,
@@ -174,7 +176,7 @@ unsafe impl Source for Port {
 
     forward_source!(
         self { Self { source, .. } => source } except
-            length_bytes, alignment_bytes, granularity, write_granule_bytes, prepare, holds, undo_growth, map, unmap, sync,
+            length_bytes, alignment_bytes, granularity, write_granule_bytes, prepare, holds, undo_growth, give_back, map, unmap, sync,
             deep_flush, health
     );
 
@@ -215,6 +217,15 @@ unsafe impl Source for Port {
         }
         if !self.is(Fault::UndoesNever) {
             self.source.undo_growth(growth);
+        }
+    }
+    fn give_back(&self, range: Span) -> Result<(), Errno> {
+        match self.fault {
+            Some(Fault::GivesBackNothing) => Ok(()),
+            Some(Fault::GivesBackTooMuch) => {
+                self.source.give_back(Span::new(range.start(), range.length_bytes() + 4096).unwrap())
+            }
+            _ => self.source.give_back(range),
         }
     }
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {

@@ -219,6 +219,17 @@ impl Length {
         allocate(FallocateFlags::empty())
     }
 
+    /// Punches a hole into what nobody has mapped.
+    pub(crate) fn give_back(&self, fd: BorrowedFd<'_>, range: Span) -> Result<(), Errno> {
+        let _count = self.lock();
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        let result = io::retry_on_intr(|| fs::fallocate(fd, flags, range.start(), range.length_bytes()));
+        self.backed_bytes.fetch_min(range.start(), Ordering::Relaxed);
+        let storage_bytes = size(fd).map_or(0, |(_, storage_bytes)| storage_bytes);
+        self.storage_bytes.store(storage_bytes, Ordering::Relaxed);
+        result.map_err(errno)
+    }
+
     /// See [`Source::undo_growth`](pmemset_core::Source::undo_growth). Other processes are not seen.
     pub(crate) fn undo(&self, fd: BorrowedFd<'_>, growth: Growth) {
         let count = self.lock();

@@ -9,11 +9,13 @@ use pmemset_core::{
     LiveRecordRef, Source, Span,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{Dev, Stat};
+use rustix::fs::{self, Dev, Stat};
+use rustix::io;
 use rustix::path::Arg;
 
 use crate::address_space::{self, Mapper, Process, put_placeholder};
 use crate::auxv;
+use crate::errno::errno;
 use crate::fd::Fd;
 use crate::lost::{File, Opened};
 use crate::nd::region::Region;
@@ -244,6 +246,17 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
 
     fn undo_growth(&self, growth: Growth) {
         self.length.undo(self.fd.as_fd(), growth);
+    }
+
+    /// Punches a hole, and synchronises the file (`fallocate(2)`, `fdatasync(2)`). A file that may not grow is left as it
+    /// is.
+    fn give_back(&self, range: Span) -> Result<(), Errno> {
+        if !self.length.may_grow() {
+            return Err(Errno::OPNOTSUPP);
+        }
+        self.length.give_back(self.fd.as_fd(), range)?;
+        let synchronise = || io::retry_on_intr(|| fs::fdatasync(&self.fd)).map_err(errno);
+        self.opened.synchronise(synchronise).inspect_err(|cause| self.failed.note(*cause))
     }
 
     /// Fails with `ENXIO` when the file ends before the last byte of the window, and with `EAGAIN` when it has lost storage

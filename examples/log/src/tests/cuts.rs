@@ -1,10 +1,10 @@
 //! The power is cut at every step of a log's life, and of its recovery.
 
 use pmemset_core::Granularity;
-use pmemset_core::sim::{Explore, Explored, Failure, Machine};
+use pmemset_core::sim::{Explore, Explored, Failure, Machine, Medium};
 
 use super::model::{Call, Found, Model, call, payload};
-use super::{GRANULARITIES, hardware, medium, open, options};
+use super::{GRANULARITIES, device, hardware, medium, open, options};
 use crate::mistake::Mistake;
 
 /// Calls before the exploration begins, and calls that are explored.
@@ -29,7 +29,7 @@ const TRUNCATES: Life =
 const TRUNCATES_FAR: Life = (&[Append(300), Append(400), Append(400), Append(30)], &[TruncateAfter(1), Append(300)]);
 const NOTES: Life = (&[Append(8), StoreNote(9)], &[StoreNote(20), StoreNote(3)]);
 
-fn explore(granularity: Granularity, depth: usize, life: Life, mistake: Option<Mistake>) -> Result<Explored, Failure> {
+fn explore(medium: Medium, depth: usize, life: Life, mistake: Option<Mistake>) -> Result<Explored, Failure> {
     let options = options(mistake);
     let (before, explored) = life;
     let mut models = vec![Model::new()];
@@ -39,7 +39,7 @@ fn explore(granularity: Granularity, depth: usize, life: Life, mistake: Option<M
         models.push(next);
     }
     let work = |machine: &Machine| {
-        let _ = machine.add_source(medium(granularity));
+        let _ = machine.add_source(medium);
         if before.is_empty() {
             machine.settle();
         }
@@ -88,10 +88,13 @@ fn is_right(name: &str, life: Life, depth: usize) {
     // What differs between granularities is who makes durable; cut recoveries take long.
     let granularities = if depth == 0 { &GRANULARITIES[..] } else { &GRANULARITIES[..1] };
     for granularity in granularities.iter().copied() {
-        let explored = explore(granularity, depth, life, None);
-        let explored = explored.unwrap_or_else(|failure| panic!("{name}, {granularity:?}: {failure}"));
-        explored.assert_complete();
-        println!("EXPLORED {name}, {granularity:?}, {depth}: {explored}");
+        let media = [("file", medium(granularity)), ("device", device(granularity))];
+        for (kind, medium) in media.into_iter().take(2 - depth) {
+            let explored = explore(medium, depth, life, None);
+            let explored = explored.unwrap_or_else(|failure| panic!("{name}, {kind}, {granularity:?}: {failure}"));
+            explored.assert_complete();
+            println!("EXPLORED {name}, {kind}, {granularity:?}, {depth}: {explored}");
+        }
     }
 }
 
@@ -147,7 +150,7 @@ const MISTAKES: [(Mistake, Life); 14] = [
 #[test]
 fn mistakes_are_found() {
     for (mistake, life) in MISTAKES {
-        match explore(Granularity::CacheLine, 0, life, Some(mistake)) {
+        match explore(medium(Granularity::CacheLine), 0, life, Some(mistake)) {
             Ok(explored) => panic!("{mistake:?} is not found: {explored}"),
             Err(failure) => println!("{mistake:?}: {failure}"),
         }

@@ -3,7 +3,7 @@
 use pmemset_core::sim::Machine;
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
-use super::{PAGE, SimLog, hardware, medium, open, open_cutting, options, records, try_open};
+use super::{PAGE, SimLog, device, hardware, medium, open, open_cutting, options, records, try_open};
 use crate::format::{RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES};
 use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
@@ -146,7 +146,7 @@ fn what_is_another_s_or_of_another_version_is_refused_and_left_as_it_is() {
 fn what_a_payload_pretends_is_no_record() {
     for mistake in [None, Some(Mistake::SegmentNotErased)] {
         let machine = Machine::new(hardware());
-        let _ = machine.add_source(medium(Granularity::CacheLine));
+        let _ = machine.add_source(device(Granularity::CacheLine));
         let options = options(mistake);
         let log = open(&machine, &options);
         // Records 1 and 2 fill segments 0 and 1; segment 2 will lie where the first one did, with record 3 in its first 32

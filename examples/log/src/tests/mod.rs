@@ -29,6 +29,11 @@ pub(crate) fn medium(granularity: Granularity) -> Medium {
     Medium::new(0).growing_to((crate::log::HEAD_BYTES + SEGMENTS * PAGE) as u64).granularity(granularity)
 }
 
+/// Returns a device of the same length, which neither grows nor gives storage back.
+pub(crate) fn device(granularity: Granularity) -> Medium {
+    Medium::new((crate::log::HEAD_BYTES + SEGMENTS * PAGE) as u64).granularity(granularity)
+}
+
 pub(crate) fn options(mistake: Option<Mistake>) -> Options {
     Options { mistake, ..Options::new().segment_bytes(PAGE) }
 }
