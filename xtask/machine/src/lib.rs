@@ -181,7 +181,7 @@ pub struct Scenario {
     pub rounds: u32,
     /// Whether at least one round must lose data.
     pub loses: bool,
-    /// After how many seconds a boot counts as hung.
+    /// After how many seconds the test program counts as hung.
     pub limit_seconds: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Stages of a run: independent of each other, so two run side by side, and what one says is printed when it has ended.
+//! Stages of a run: independent of each other, so some run side by side, and what one says is printed when it has ended.
 
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
@@ -7,8 +7,8 @@ use std::time::Instant;
 use crate::support::progress;
 use crate::support::tally::{Tally, keeping};
 
-/// Stages at a time: most of them keep one processor busy.
-const LANES: usize = 2;
+/// Stages at a time, besides one for each processor: some wait for a lock of cargo's, for a machine to boot, for a kill.
+const MORE_LANES: usize = 1;
 
 type Work = Box<dyn FnOnce() -> Tally + Send>;
 
@@ -16,37 +16,23 @@ type Work = Box<dyn FnOnce() -> Tally + Send>;
 pub(crate) struct Stage {
     name: &'static str,
     work: Work,
-    alone: bool,
 }
 
 impl Stage {
     pub(crate) fn new(name: &'static str, work: impl FnOnce() -> Tally + Send + 'static) -> Self {
-        Self { name, work: Box::new(work), alone: false }
+        Self { name, work: Box::new(work) }
     }
 
     pub(crate) const fn name(&self) -> &'static str {
         self.name
     }
-
-    /// Has it run when all others have ended.
-    pub(crate) fn alone(mut self) -> Self {
-        self.alone = true;
-        self
-    }
 }
 
 /// Runs the stages, the first ones first, and returns whether all is well; the last line is `N passed, N failed, N skipped`.
 pub(crate) fn run(stages: Vec<Stage>) -> bool {
-    let (alone, together): (Vec<_>, Vec<_>) = stages.into_iter().partition(|stage| stage.alone);
-    let mut total = side_by_side(together);
-    for stage in alone {
-        println!("\n== {}", stage.name);
-        let begin = Instant::now();
-        let tally = (stage.work)();
-        close(stage.name, &tally, begin);
-        total.add(&tally);
-    }
-    println!("\n{total}");
+    let begin = Instant::now();
+    let total = side_by_side(stages);
+    println!("\nall stages: {:.0} s\n\n{total}", begin.elapsed().as_secs_f64());
     total.good()
 }
 
@@ -56,7 +42,7 @@ fn side_by_side(stages: Vec<Stage>) -> Tally {
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let (sender, results) = channel();
     std::thread::scope(|scope| {
-        for _ in 0..LANES {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) + MORE_LANES {
             let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
                 while let Some(Stage { name, work, .. }) = next() {
@@ -89,8 +75,7 @@ mod tests {
         let stage = |passed, failed| Stage::new("stage", move || Tally { passed, failed, skipped: 1 });
         let total = side_by_side((1..=5).map(|count| stage(count, 0)).collect());
         assert_eq!((total.passed, total.failed, total.skipped), (15, 0, 5));
-        assert!(!run(vec![stage(1, 0), stage(1, 1).alone()]));
         assert!(!run(vec![stage(1, 1), stage(1, 0)]));
-        assert!(run(vec![stage(1, 0), stage(1, 0).alone()]));
+        assert!(run(vec![stage(1, 0), stage(1, 0)]));
     }
 }

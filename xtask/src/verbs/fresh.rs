@@ -175,7 +175,7 @@ fn enter(folder: &Path, toolchain: &Path, kind: &str, command: &str) -> Result<S
     unshare.args(["--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "sh", "-c", SCRIPT, "sh"]);
     unshare.arg(folder).arg(toolchain).arg(command).env_clear();
     unshare.envs(std::env::vars_os().filter(|(name, _)| name.to_string_lossy().to_lowercase().ends_with("_proxy")));
-    unshare.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("CI", "true")]);
+    unshare.envs([("HOME", "/root"), ("LANG", "C.UTF-8"), ("CI", "true"), ("CARGO_INCREMENTAL", "0")]);
     unshare.env("PATH", "/opt/rust/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
     let log = home().join(format!("{}.log", folder.file_name().unwrap_or_default().display()));
     let mut written = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;

@@ -5,8 +5,10 @@ mod threads;
 pub(crate) use self::threads::threads;
 
 use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::support::counting::FEATURES;
 use crate::support::processes::{cargo, find_program, root, run as run_quietly};
 use crate::support::progress;
 use crate::support::tally::{Outcome, Tally};
@@ -28,6 +30,9 @@ const FUZZERS: &[Fuzzer] = &[
     ("canary", "pmemset-core", "power cuts in programs without some fences: has to fail"),
     ("nfit-canary", "bare", "the tables, believing only the last module of a range: has to fail"),
 ];
+
+/// Packages whose folder has another name.
+const PACKAGES: [(&str, &str); 2] = [("pmemset-linux", "shim-linux"), ("bare", "examples/bare")];
 
 /// What the names of fuzzers end with that have to fail.
 const CANARY: &str = "canary";
@@ -85,17 +90,45 @@ fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>
     command
 }
 
+/// Builds the fuzzers with what the tests of the workspace are built of, and returns each package's program.
+fn programs() -> Result<Vec<(String, PathBuf)>, String> {
+    let mut build = cargo();
+    build.args(["test", "--no-run", "--locked", "--workspace", "--features", FEATURES, "--test", "fuzz"]);
+    let said = run_quietly(build.arg("--message-format=json"))?;
+    let value = |line: &str, key: &str| {
+        let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
+        rest.split('"').next().map(str::to_owned)
+    };
+    let found =
+        said.lines().filter_map(|line| Some((value(line, "manifest_path")?, value(line, "executable")?.into())));
+    Ok(found.collect())
+}
+
 /// Runs every fuzzer for two seconds, always with the same seeds first; the canary has to be caught.
 pub(crate) fn short() -> Tally {
     let mut tally = Tally::default();
-    for fuzzer in FUZZERS {
-        let name = format!("fuzz {}", fuzzer.0);
-        let mut command = command(fuzzer, Some(1), Some(2));
+    let programs = match progress::during("building the fuzzers", programs) {
+        Ok(programs) => programs,
+        Err(reason) => {
+            tally.check("the fuzzers build", Err(reason));
+            return tally;
+        }
+    };
+    for (fuzzer, package, _) in FUZZERS {
+        let name = format!("fuzz {fuzzer}");
+        let folder = PACKAGES.iter().find(|known| known.0 == *package).map_or(*package, |known| known.1);
+        let manifest = root().join(folder).join("Cargo.toml");
+        let Some((_, program)) = programs.iter().find(|(path, _)| manifest == Path::new(path)) else {
+            tally.check(&name, Err(format!("{package} has no fuzzers")));
+            continue;
+        };
+        let mut command = Command::new(program);
+        command.args([fuzzer, "--seed", "1", "--seconds", "2"]).current_dir(root().join(folder));
         let output = progress::during(&name, || command.env("RUST_BACKTRACE", "0").output());
         let caught = |text: &[u8]| String::from_utf8_lossy(text).contains("canary: seed ");
         let result = match output {
             Err(error) => Err(error.to_string()),
-            Ok(output) if fuzzer.0.ends_with(CANARY) => {
+            Ok(output) if fuzzer.ends_with(CANARY) => {
                 caught(&output.stdout).then_some(()).ok_or_else(|| "what is wrong was not found".into())
             }
             Ok(output) if output.status.success() => Ok(()),

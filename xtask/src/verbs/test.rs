@@ -39,18 +39,18 @@ pub(crate) fn run(args: &Args) -> Outcome {
 pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
     let lab = if whole_lab { Stage::new("lab", lab::whole) } else { Stage::new("lab, short list", lab::short) };
     vec![
+        Stage::new("targets", targets::check),
+        Stage::new("threads", fuzz::threads),
         Stage::new("unikernel", unikernel::check),
         Stage::new("UEFI", uefi::check),
-        Stage::new("targets", targets::check),
         Stage::new("size", size::check),
         Stage::new("counts", counts::check),
-        Stage::new("threads", fuzz::threads),
         Stage::new("appliance", appliance::check),
         Stage::new("fuzz", fuzz::short),
         Stage::new("C", c::check),
         Stage::new("cargo-fuzz", fuzz::guided),
-        // Boots a machine for each processor by itself.
-        lab.alone(),
+        // Boots a machine for each processor by itself, and so fills what the others leave.
+        lab,
     ]
 }
 
