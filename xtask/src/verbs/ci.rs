@@ -30,12 +30,13 @@ struct Apart {
 /// For C programs on Linux, and for kernels.
 const LIBRARY: &[&[&str]] = &[&["--all-targets"], &["--no-default-features", "--features", "port"]];
 
-const APART: [Apart; 7] = [
+const APART: [Apart; 8] = [
     Apart { folder: "examples/libpmemset", here: LIBRARY, elsewhere: None },
     Apart { folder: "examples/unikernel", here: &[&["--examples"]], elsewhere: Some("x86_64-unknown-none") },
     Apart { folder: "examples/uefi", here: &[], elsewhere: Some("x86_64-unknown-uefi") },
     Apart { folder: "examples/appliance", here: &[&[]], elsewhere: None },
     Apart { folder: "examples/cortex-m", here: &[], elsewhere: Some("thumbv7m-none-eabi") },
+    Apart { folder: "examples/raft", here: &[&["--all-targets"]], elsewhere: None },
     Apart { folder: "xtask/foreign", here: &[], elsewhere: Some("aarch64-unknown-none") },
     Apart { folder: "xtask/fuzz", here: &[&[]], elsewhere: None },
 ];

@@ -4,6 +4,7 @@ pub(crate) mod appliance;
 pub(crate) mod bench;
 pub(crate) mod c;
 pub(crate) mod ci;
+pub(crate) mod cluster;
 pub(crate) mod counts;
 pub(crate) mod demo;
 pub(crate) mod fresh;
@@ -28,6 +29,8 @@ pub(crate) enum Verb {
     Test(test::Args),
     /// Checks all that has to pass before a change lands, the tests among it.
     Ci(ci::Args),
+    /// Runs a replicated store as three processes, harms them, and checks what its clients were told.
+    Cluster(cluster::Args),
     /// Measures the library beside its peers in the same run.
     Bench(bench::Args),
     /// Compares instructions and system calls of single operations with the checked-in table.
@@ -58,6 +61,7 @@ impl Verb {
             Self::Demo(args) => demo::run(args),
             Self::Test(args) => test::run(args),
             Self::Ci(args) => ci::run(args),
+            Self::Cluster(args) => cluster::run(args),
             Self::Bench(args) => bench::run(args),
             Self::Counts(args) => counts::run(args),
             Self::Lab(args) => lab::run(args),

@@ -5,6 +5,7 @@ use crate::support::stage::{self, Stage};
 use crate::support::tally::{Outcome, Tally};
 use crate::verbs::appliance;
 use crate::verbs::c;
+use crate::verbs::cluster;
 use crate::verbs::counts;
 use crate::verbs::fuzz;
 use crate::verbs::lab;
@@ -48,6 +49,7 @@ pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
         Stage::new("appliance", appliance::check),
         Stage::new("fuzz", fuzz::short),
         Stage::new("C", c::check),
+        Stage::new("raft", move || cluster::check(if whole_lab { 2.0 } else { 0.5 })),
         Stage::new("cargo-fuzz", fuzz::guided),
         // Boots a machine for each processor by itself, and so fills what the others leave.
         lab,

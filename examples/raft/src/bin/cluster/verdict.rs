@@ -1,0 +1,88 @@
+//! Whether what the clients were told is true.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use pmemset_raft::Values;
+use pmemset_raft::history::{self, Call};
+
+use crate::Outcome;
+use crate::clients::{History, KEYS};
+use crate::faults::Harm;
+use crate::nodes::NODES;
+use crate::spaces::Spaces;
+
+/// Prints a line for each check, and returns whether all is well.
+pub(crate) fn judge(harm: &Harm, histories: &[History], values: &[Values], spaces: &Spaces) -> bool {
+    let harm: Vec<String> = harm.iter().map(|(name, count)| format!("{name} {count} times")).collect();
+    println!("        {}", harm.join(", "));
+    say_latency(histories);
+    let mut good = true;
+    let mut check = |name: &str, result: Outcome<()>| match result {
+        Ok(()) => println!("ok      {name}"),
+        Err(reason) => {
+            good = false;
+            println!("FAILED  {name}: {reason}");
+        }
+    };
+    let acknowledged = histories.iter().flat_map(|history| &history.writes).filter(|(_, done)| *done).count();
+    check(&format!("{acknowledged} acknowledged writes are on a majority"), on_a_majority(histories, values));
+    check("no write is invented", none_is_invented(histories, values));
+    check("all nodes hold the same", all_the_same(values));
+    for key in 0..KEYS {
+        let calls: Vec<Call> = of_register(histories, key);
+        let name = format!("{} calls of register {key} are linearizable", calls.len());
+        check(&name, history::check(&calls).map_err(|violation| violation.to_string()));
+    }
+    if let Some(reason) = spaces.missing() {
+        println!(
+            "skipped unplugged nodes: no network namespaces here ({reason}); a switch in the nodes separated them"
+        );
+    }
+    good
+}
+
+fn of_register(histories: &[History], key: u64) -> Vec<Call> {
+    let entries = histories.iter().flat_map(|history| &history.entries);
+    entries.filter(|entry| entry.0 == key).map(|entry| entry.1).collect()
+}
+
+fn on_a_majority(histories: &[History], values: &[Values]) -> Outcome<()> {
+    for history in histories {
+        for (number, (_, done)) in (0..).zip(&history.writes) {
+            let nodes = values.iter().filter(|values| values.has(history.client, number)).count();
+            if *done && nodes * 2 <= NODES {
+                return Err(format!("write {number} of client {} is on {nodes} nodes", history.client));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn none_is_invented(histories: &[History], values: &[Values]) -> Outcome<()> {
+    let sent: BTreeMap<u64, u64> =
+        histories.iter().map(|history| (history.client, history.writes.len() as u64)).collect();
+    let written: BTreeSet<u64> = histories.iter().flat_map(|history| &history.writes).map(|write| write.0).collect();
+    for values in values {
+        if let Some((client, number)) =
+            values.applied().find(|(client, number)| sent.get(client).is_none_or(|sent| number >= sent))
+        {
+            return Err(format!("write {number} of client {client} was never sent"));
+        }
+        if let Some((key, value)) = values.registers().iter().find(|(_, value)| !written.contains(value)) {
+            return Err(format!("register {key} holds {value}, which was never written"));
+        }
+    }
+    Ok(())
+}
+
+fn all_the_same(values: &[Values]) -> Outcome<()> {
+    let differ = values.iter().position(|one| one != &values[0]);
+    differ.map_or(Ok(()), |number| Err(format!("nodes 0 and {number} do not")))
+}
+
+fn say_latency(histories: &[History]) {
+    let mut all: Vec<_> = histories.iter().flat_map(|history| &history.latencies).copied().collect();
+    all.sort();
+    let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
+    println!("        a write took {:.1?} at the median, {:.1?} for 99 of 100", at(50), at(99));
+}

@@ -1,0 +1,106 @@
+//! A node that has lost its memory is another node, and storage of which a part is lost is refused.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::net::TcpStream;
+
+use openraft::raft::VoteRequest;
+use openraft::{BasicNode, ServerState, Vote};
+use pmemset_raft::journal::{Journal, Note};
+use pmemset_raft::node::{self, Node};
+use pmemset_raft::wire::{self, Request, Response};
+use pmemset_raft::{FileJournal, FileSnapshots, Write};
+use tokio::net::TcpListener;
+
+use common::Folder;
+
+async fn lead(folder: &Folder) -> Node {
+    let node = Node::start(folder.path()).await.unwrap();
+    if !node.raft().is_initialized().await.unwrap() {
+        let nodes = BTreeMap::from([(node.id(), BasicNode::new("nowhere"))]);
+        node.raft().initialize(nodes).await.unwrap();
+    }
+    node.raft().wait(None).state(ServerState::Leader, "leads").await.unwrap();
+    node
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_lost_its_memory_does_not_vote_in_its_old_name() {
+    let folder = Folder::new("memory");
+    let before = Node::start(folder.path()).await.unwrap();
+    let old = before.id();
+    assert!(before.raft().vote(VoteRequest::new(Vote::new(5, 13), None)).await.unwrap().vote_granted);
+    before.raft().shutdown().await.unwrap();
+    drop(before);
+    let again = Node::start(folder.path()).await.unwrap();
+    assert_eq!(again.id(), old);
+    again.raft().shutdown().await.unwrap();
+    drop(again);
+
+    std::fs::remove_file(folder.path().join("log")).unwrap();
+    let after = Node::start(folder.path()).await.unwrap();
+    assert_ne!(after.id(), old);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let id = after.id();
+    tokio::spawn(after.clone().serve(listener));
+    // Another candidate of that term asks the node that it knows.
+    let asked = tokio::task::spawn_blocking(move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        let request = || Request::Vote(VoteRequest::new(Vote::new(5, 12), None));
+        [old, id].map(|to| wire::ask(&mut stream, to, request()).unwrap())
+    });
+    let [to_old, to_new] = asked.await.unwrap();
+    assert!(matches!(to_old, Response::NotMe(other) if other == id), "{to_old:?}");
+    assert!(matches!(to_new, Response::Vote(answer) if answer.vote_granted));
+    after.raft().shutdown().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_without_its_snapshot_and_a_snapshot_without_its_log_are_refused() {
+    let folder = Folder::new("parts");
+    let leader = lead(&folder).await;
+    for number in 0..10 {
+        leader.raft().client_write(Write { client: 1, number, key: number, value: number }).await.unwrap();
+    }
+    leader.raft().trigger().snapshot().await.unwrap();
+    let snapshot = leader.raft().wait(None).metrics(|metrics| metrics.snapshot.is_some(), "snapshot").await.unwrap();
+    let last = snapshot.snapshot.unwrap().index;
+    leader.raft().trigger().purge_log(last).await.unwrap();
+    let is_purged = |purged: Option<u64>| purged == Some(last);
+    leader.raft().wait(None).metrics(|metrics| is_purged(metrics.purged.map(|id| id.index)), "purged").await.unwrap();
+    let (id, values) = (leader.id(), leader.values().1);
+    leader.raft().shutdown().await.unwrap();
+    drop(leader);
+
+    // With both, all is there.
+    let leader = lead(&folder).await;
+    assert_eq!((leader.id(), leader.values().1), (id, values));
+    leader.raft().shutdown().await.unwrap();
+    drop(leader);
+
+    let [log, snapshot, aside] = ["log", "snapshot", "aside"].map(|name| folder.path().join(name));
+    std::fs::rename(&snapshot, &aside).unwrap();
+    let refused = Node::start(folder.path()).await.unwrap_err().to_string();
+    assert!(refused.contains("snapshot is missing"), "{refused}");
+    std::fs::rename(&aside, &snapshot).unwrap();
+
+    std::fs::rename(&log, &aside).unwrap();
+    let refused = Node::start(folder.path()).await.unwrap_err().to_string();
+    assert!(refused.contains("the snapshot is of node"), "{refused}");
+    std::fs::rename(&aside, &log).unwrap();
+    assert_eq!(lead(&folder).await.id(), id);
+}
+
+#[test]
+fn a_log_in_use_without_an_identity_is_refused() {
+    let folder = Folder::new("nobody");
+    let journal = FileJournal::open(&folder.path().join("log")).unwrap();
+    journal.keep(Note::Vote, b"somebody").unwrap();
+    assert!(node::identity(&journal).is_err());
+    let other = FileJournal::open(&folder.path().join("other")).unwrap();
+    let id = node::identity(&other).unwrap();
+    assert_eq!(node::identity(&other).unwrap(), id);
+    drop(FileSnapshots::open(&folder.path().join("snapshot")).unwrap());
+}
