@@ -2,6 +2,7 @@
 
 mod kernels;
 mod library;
+mod narrow;
 mod port;
 mod programs;
 mod prototypes;
@@ -90,6 +91,7 @@ pub(crate) fn check() -> Tally {
         hosted(&mut tally, &prefix);
         special(&mut tally, &prefix);
     }
+    narrow::check(&mut tally);
     port::check(&mut tally);
     tally
 }
