@@ -72,6 +72,7 @@ mod addresses;
 pub mod flush_queue;
 mod kernel;
 pub mod ledger;
+mod memory;
 pub mod nfit;
 mod nvdimm;
 #[cfg(all(feature = "paging", target_arch = "x86_64"))]

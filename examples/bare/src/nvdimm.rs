@@ -4,14 +4,15 @@
 use core::sync::atomic::{Ordering, fence};
 
 use heapless::Vec;
-use pmemset_core::error::{DeviceError, MapFailure};
+use pmemset_core::error::DeviceError;
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Health, LiveRecordRef,
-    Source, Span,
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, Granularity, Health, LiveRecordRef, Source, Span,
+    forward_source,
 };
 
-use crate::addresses::{KernelSpace, PAGE_BYTES};
+use crate::addresses::KernelSpace;
 use crate::kernel::{self, Kernel};
+use crate::memory::Memory;
 use crate::nfit::{MODULES_MAX, Nfit, Range};
 
 /// Length of a flush hint's register.
@@ -31,13 +32,11 @@ pub struct Device {
 /// A range of persistent memory that the firmware has named.
 #[derive(Debug)]
 pub struct Nvdimm<K> {
-    kernel: K,
-    memory: Span,
+    memory: Memory<K>,
     granularity: Granularity,
     /// Addresses of the flush hints' registers, one for each module that has any, mapped as a device.
     hints: Vec<usize, MODULES_MAX>,
     device: Option<Device>,
-    failed: FailedWriteBack,
 }
 
 impl<K: Kernel> Nvdimm<K> {
@@ -54,7 +53,7 @@ impl<K: Kernel> Nvdimm<K> {
         if !range.is_usable() {
             return Err(Errno::ROFS);
         }
-        let memory = kernel::foreign_memory(&kernel, range.base, range.length_bytes)?;
+        let memory = Memory::new(kernel, range.base, range.length_bytes)?;
         let granularity = if table.caches_are_durable { Granularity::Byte } else { Granularity::CacheLine };
         let mut hints = Vec::new();
         for address in table.modules_of(&range).filter_map(|module| module.flush_hint) {
@@ -66,9 +65,9 @@ impl<K: Kernel> Nvdimm<K> {
             if table.ranges.iter().any(is_in) {
                 return Err(Errno::FAULT);
             }
-            hints.extend([kernel::registers(&kernel, address, HINT_BYTES)?]);
+            hints.extend([kernel::registers(&memory.kernel, address, HINT_BYTES)?]);
         }
-        Ok(Self { kernel, memory, granularity, hints, device, failed: FailedWriteBack::new() })
+        Ok(Self { memory, granularity, hints, device })
     }
 
     /// Returns where the range's shutdown record is kept.
@@ -87,42 +86,14 @@ fn store_fence() {
     }
 }
 
-// SAFETY: `map` puts exactly the window's pages onto the range's memory, which the firmware says is memory.
+// SAFETY: the memory inside keeps the promises.
 unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
     type Space = KernelSpace;
 
-    fn space(&self) -> KernelSpace {
-        KernelSpace
-    }
-
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        Ok(self.memory.length_bytes())
-    }
-
-    fn alignment_bytes(&self) -> usize {
-        PAGE_BYTES
-    }
+    forward_source!(self { Self { memory, .. } => memory } except granularity, deep_flush, health);
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(self.granularity)
-    }
-
-    fn fixed_address(&self) -> Option<usize> {
-        self.kernel.fixed_address(self.memory.start())
-    }
-
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
-        // SAFETY: the caller has reserved the window, and nothing is mapped there.
-        Ok(unsafe { kernel::map(&self.kernel, self.memory, window, offset) }?)
-    }
-
-    unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
-        // SAFETY: nobody uses the window any more.
-        unsafe { self.kernel.unmap(window) }
-    }
-
-    fn sync(&self, _range: Extent, _offset: u64) -> Result<(), Errno> {
-        Err(Errno::OPNOTSUPP)
     }
 
     /// Writes the flush hints, which empty the queues of the memory controllers (ACPI 6.5, section 5.2.25.8).
@@ -137,10 +108,6 @@ unsafe impl<K: Kernel + Send> Source for Nvdimm<K> {
         }
         store_fence();
         Ok(DeepFlush::Done)
-    }
-
-    fn failed_write_back(&self) -> &FailedWriteBack {
-        &self.failed
     }
 
     fn health(&self) -> Option<&dyn Health> {

@@ -2,13 +2,13 @@
 #![allow(unsafe_code, reason = "a source is an unsafe duty, and the device has registers")]
 
 use lock_api::RwLock;
-use pmemset_core::error::MapFailure;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Source, Span};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source, forward_source};
 
-use crate::addresses::{KernelSpace, PAGE_BYTES};
+use crate::addresses::KernelSpace;
 use crate::flush_queue::{ENTRIES, FlushQueue, Rings};
 use crate::kernel::{self, Kernel};
+use crate::memory::Memory;
 use crate::pci::{self, Configuration, Structure};
 
 /// How often the device is asked whether it has reset itself. Each time takes a microsecond or so.
@@ -41,12 +41,10 @@ mod common {
 /// A virtio-pmem disk (virtio 1.2, section 5.19).
 #[derive(Debug)]
 pub struct VirtioPmem<K, F> {
-    kernel: K,
+    memory: Memory<K>,
     function: F,
-    memory: Span,
     bell: usize,
     queue: RwLock<SpinRwLock, FlushQueue>,
-    failed: FailedWriteBack,
 }
 
 /// The common configuration of a device, mapped.
@@ -163,11 +161,8 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
         let (own, _) = map_structure(&kernel, &function, OWN, 16)?;
         let common = Common { function: &function, address };
         common.reset()?;
-        match Self::set_up(&kernel, &common, bells, own, FlushQueue::new(rings, rings_physical)) {
-            Ok((memory, bell, queue)) => {
-                let failed = FailedWriteBack::new();
-                Ok(Self { kernel, function, memory, bell, queue: RwLock::new(queue), failed })
-            }
+        match Self::set_up(kernel, &common, bells, own, FlushQueue::new(rings, rings_physical)) {
+            Ok((memory, bell, queue)) => Ok(Self { memory, function, bell, queue: RwLock::new(queue) }),
             Err(cause) => {
                 common.set_status(status::FAILED);
                 Err(cause)
@@ -177,18 +172,18 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
 
     /// Does what follows the reset; returns the device's memory and the address of its bell.
     fn set_up(
-        kernel: &K,
+        kernel: K,
         common: &Common<'_, F>,
         (bells, structure): (usize, Structure),
         own: usize,
         queue: FlushQueue,
-    ) -> Result<(Span, usize, FlushQueue), Errno> {
+    ) -> Result<(Memory<K>, usize, FlushQueue), Errno> {
         common.negotiate()?;
         // SAFETY: the structure is mapped, and has 16 bytes at least.
         let start = unsafe { common.function.load(own, 8) };
         // SAFETY: as above.
         let length_bytes = unsafe { common.function.load(own + 8, 8) };
-        let memory = kernel::foreign_memory(kernel, start, length_bytes)?;
+        let memory = Memory::new(kernel, start, length_bytes)?;
         let number = common.start_queue(&queue)?;
         let multiplier = common.function.read(structure.capability + 16);
         let offset = u64::from(number) * u64::from(multiplier);
@@ -218,38 +213,15 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
     }
 }
 
-// SAFETY: `map` puts exactly the window's pages onto the disk's memory, which is none that the kernel uses.
+// SAFETY: the memory inside, which is none that the kernel uses, keeps the promises.
 unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, F> {
     type Space = KernelSpace;
 
-    fn space(&self) -> KernelSpace {
-        KernelSpace
-    }
-
-    fn length_bytes(&self) -> Result<u64, Errno> {
-        Ok(self.memory.length_bytes())
-    }
-
-    fn alignment_bytes(&self) -> usize {
-        PAGE_BYTES
-    }
+    // The device tells nothing of what is behind it: it has no health.
+    forward_source!(self { Self { memory, .. } => memory } except granularity, sync, deep_flush);
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(Granularity::Page)
-    }
-
-    fn fixed_address(&self) -> Option<usize> {
-        self.kernel.fixed_address(self.memory.start())
-    }
-
-    unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
-        // SAFETY: the caller has reserved the window, and nothing is mapped there.
-        Ok(unsafe { kernel::map(&self.kernel, self.memory, window, offset) }?)
-    }
-
-    unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
-        // SAFETY: nobody uses the window any more.
-        unsafe { self.kernel.unmap(window) }
     }
 
     /// Flushes the whole disk: the device knows no ranges.
@@ -259,15 +231,6 @@ unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, 
 
     fn deep_flush(&self, _range: Extent, _offset: u64) -> Result<DeepFlush, Errno> {
         self.flush().map(|()| DeepFlush::Done)
-    }
-
-    fn failed_write_back(&self) -> &FailedWriteBack {
-        &self.failed
-    }
-
-    /// The device tells nothing of what is behind it.
-    fn health(&self) -> Option<&dyn Health> {
-        None
     }
 }
 

@@ -75,7 +75,6 @@ gdt_pointer:
 
     .section .bss.boot, "aw", @nobits
     .balign 4096
-    .global root_table
 root_table:
     .skip 4096
 boot_pointers:

@@ -1,11 +1,12 @@
 //! This kernel as the library sees it: its addresses, its page tables, and what memory is its own.
 
+use bare::paging::{Cache, Paging};
 use bare::{Addresses, Kernel, PAGE_BYTES};
 use pmemset_core::{Errno, Extent, Span};
-use spin::{Mutex, Once};
+use spin::Once;
 
 use crate::boot::StartInfo;
-use crate::paging::{self, Cache, Tables};
+use crate::paging::{self, Pool};
 
 /// The platform of this kernel's sets: the window, with room for 32 reservations.
 pub type Machine = Addresses<32>;
@@ -16,7 +17,8 @@ const WINDOW: Extent = match Extent::new(paging::WINDOW_START, paging::WINDOW_BY
 };
 
 static MACHINE: Once<Machine> = Once::new();
-static TABLES: Mutex<Tables> = Mutex::new(Tables::new());
+// SAFETY: the only one.
+static PAGING: Paging<Pool> = Paging::new(unsafe { Pool::new() });
 
 /// Returns the platform.
 pub fn machine() -> &'static Machine {
@@ -34,13 +36,9 @@ impl Own {
     pub const fn new(info: StartInfo) -> Self {
         Self { info }
     }
-
-    fn map(window: Extent, physical: u64, cache: Cache) -> Result<(), Errno> {
-        TABLES.lock().map(window, physical, cache)
-    }
 }
 
-// SAFETY: `Tables` changes the window's entries and no others; there is one processor. Registers get addresses that are
+// SAFETY: `Paging` changes the window's entries and no others; there is one processor. Registers get addresses that are
 // never given back. Firmware tables are not changed.
 unsafe impl Kernel for Own {
     fn bytes(&self, physical: u64, length_bytes: usize) -> Option<&[u8]> {
@@ -60,11 +58,13 @@ unsafe impl Kernel for Own {
     }
 
     unsafe fn map(&self, window: Extent, physical: u64) -> Result<(), Errno> {
-        Self::map(window, physical, Cache::Memory)
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { PAGING.map(window, physical, Cache::Memory) }
     }
 
     unsafe fn unmap(&self, window: Extent) -> Result<(), Errno> {
-        TABLES.lock().unmap(window);
+        // SAFETY: the caller's promise is passed on as it is.
+        unsafe { PAGING.unmap(window) };
         Ok(())
     }
 
@@ -72,7 +72,8 @@ unsafe impl Kernel for Own {
         let inside = (physical % PAGE_BYTES as u64) as usize;
         let whole = inside.checked_add(length_bytes).and_then(|end| end.checked_next_multiple_of(PAGE_BYTES));
         let window = machine().reserve_pages(whole.ok_or(Errno::OVERFLOW)?)?;
-        Self::map(window, physical - inside as u64, Cache::Device)?;
+        // SAFETY: just reserved, for good.
+        unsafe { PAGING.map(window, physical - inside as u64, Cache::Device) }?;
         Ok(window.start() + inside)
     }
 }

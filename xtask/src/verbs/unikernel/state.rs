@@ -121,14 +121,14 @@ fn cut_badly(kernel: &Path) -> Result<(), String> {
         // Nothing was in use.
         good(&bench, failed, "records=1", "Ok")?;
         cut(&bench, fine)?;
-        refused(&bench, failed, "Corrupted")?;
+        refused(&bench, failed, "shutdown state corrupted")?;
         // The firmware has forgotten it; the kernel has not.
-        refused(&bench, fine, "Corrupted")?;
+        refused(&bench, fine, "shutdown state corrupted")?;
         let repaired = good(&bench, fine, "records=1 repair", "Ok")?;
         expect(&repaired, "repaired dimms Corrupted")?;
     }
     cut(&bench, fine)?;
-    refused(&bench, Firmware { state: FAILED[0], ..fine }, "Corrupted")
+    refused(&bench, Firmware { state: FAILED[0], ..fine }, "shutdown state corrupted")
 }
 
 fn other_modules(kernel: &Path) -> Result<(), String> {
@@ -137,7 +137,7 @@ fn other_modules(kernel: &Path) -> Result<(), String> {
     good(&bench, fine, "records=3", "Ok")?;
     good(&bench, other, "records=3", "Ok")?;
     cut(&bench, other)?;
-    refused(&bench, fine, "Indeterminate")?;
+    refused(&bench, fine, "shutdown state indeterminate")?;
     refused(&bench, Firmware { unnamed: true, ..fine }, "shutdown")?;
     let (status, lines) = bench.start_with(&fine.table(), "state=nine records=1")?.finish()?;
     let good = status == Some(BAD) && lines == ["stopped not understood: state=nine"];
