@@ -34,6 +34,7 @@
 //! | --- | --- | --- |
 //! | `std` | yes | `std`'s paths and descriptors where a path or a descriptor is taken; `alloc` |
 //! | `alloc` | with `std` | sets on the heap, and sources behind `Arc` |
+//! | `vm-memory` | no | `GuestPart`, a part as memory of a virtual machine for the crate `vm-memory`; needs libc |
 //!
 //! Without `std`, paths are `&str`, `&CStr` or bytes, and nothing is linked but `core`.
 
@@ -51,6 +52,8 @@ mod errno;
 mod errors;
 mod fd;
 mod file;
+#[cfg(feature = "vm-memory")]
+mod guest_part;
 #[cfg(feature = "_internal")]
 #[doc(hidden)]
 pub mod internal;
@@ -63,6 +66,8 @@ mod striped_lock;
 pub use address_space::{Linux, Process};
 pub use fd::Fd;
 pub use file::{Backing, FileFacts, FileSource, FileSystem, GranularityReason, OpenError, OpenOptions};
+#[cfg(feature = "vm-memory")]
+pub use guest_part::GuestPart;
 pub use record_file::{RecordError, RecordFile};
 pub use striped_lock::StripedRwLock;
 // A program needs one dependency: the core, and the packages whose types are in signatures.

@@ -9,7 +9,7 @@ use crate::support::tally::{Tally, say};
 
 /// Core features that can be tested on the host; `defmt` needs a logger of the target's own.
 pub(crate) const FEATURES: &str = "pmemset-core/sim,pmemset-core/spin-lock,pmemset-core/critical-section,\
-    pmemset-core/embedded-io,pmemset-core/embedded-storage-async,pmemset-core/zerocopy";
+    pmemset-core/embedded-io,pmemset-core/embedded-storage-async,pmemset-core/zerocopy,pmemset-linux/vm-memory";
 
 /// Runs `cargo` with `arguments` and counts what its test programs report.
 ///
