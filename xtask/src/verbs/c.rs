@@ -6,6 +6,7 @@ mod narrow;
 mod port;
 mod programs;
 mod prototypes;
+mod unikraft;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -93,6 +94,7 @@ pub(crate) fn check() -> Tally {
     }
     narrow::check(&mut tally);
     port::check(&mut tally);
+    unikraft::check(&mut tally);
     tally
 }
 

@@ -13,7 +13,7 @@ use crate::support::toolchains::Compiler;
 /// Targets that the library is built for, and what the C compiler calls them.
 pub(super) const TARGETS: [&str; 3] = ["x86_64-unknown-none", "aarch64-unknown-none-softfloat", "thumbv7m-none-eabi"];
 /// What takes objects of every target apart, and puts them together.
-const TOOLS: [&str; 3] = ["clang", "lld", "llvm"];
+pub(super) const TOOLS: [&str; 3] = ["clang", "lld", "llvm"];
 pub(super) const ARCHIVE: &str = "libpmemset_port.a";
 /// What the library wants of the program, and what each target's own support library has besides.
 const WANTED: [&str; 4] = ["memcmp", "memcpy", "memmove", "memset"];
