@@ -149,7 +149,7 @@ pub(super) fn errors_are_met() -> Result<(), String> {
     let mut programs = String::new();
     for folder in [tests.clone(), tests.join("port")] {
         for entry in fs::read_dir(&folder).map_err(|error| error.to_string())?.flatten() {
-            if entry.path().extension().is_some_and(|end| end == "c") {
+            if entry.path().extension().is_some_and(|end| end == "c" || end == "h") {
                 programs.push_str(&read(entry.path())?);
             }
         }
