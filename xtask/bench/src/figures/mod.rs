@@ -6,6 +6,7 @@ mod checks;
 mod copy;
 mod fragmented;
 mod iterate;
+mod log;
 mod look_up;
 mod map;
 mod open;
@@ -44,6 +45,7 @@ pub(crate) const FIGURES: &[Subject] = &[
     checks::SUBJECT,
     touch::SUBJECT,
     open::SUBJECT,
+    log::SUBJECT,
     c::SUBJECT,
 ];
 
