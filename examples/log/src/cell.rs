@@ -6,7 +6,7 @@
 use pmemset_core::error::PersistError;
 use pmemset_core::{Part, SetRef};
 
-use crate::format::{checksum, join};
+use crate::format::{join, small_checksum};
 
 /// Length of a cell in bytes: two slots.
 pub const CELL_BYTES: usize = 1024;
@@ -137,5 +137,5 @@ fn number_and_length(head: &[u8; HEAD_BYTES]) -> (u64, usize) {
 }
 
 fn sum(generation: u64, value: &[u8]) -> u32 {
-    checksum(&[&generation.to_le_bytes(), value])
+    small_checksum(&[&generation.to_le_bytes(), value])
 }

@@ -1,6 +1,6 @@
 //! What lies where: geometry, the head of a record, the head of a segment, checksums.
 
-use crc::{CRC_32_ISCSI, Crc, Digest, Table};
+use crc::{CRC_32_ISCSI, Crc, Digest, NoTable, Table};
 
 const CHECKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_ISCSI);
 
@@ -22,6 +22,14 @@ pub(crate) fn digest() -> Digest<'static, u32, Table<16>> {
 /// Returns the checksum of `parts`, one behind the other.
 pub(crate) fn checksum(parts: &[&[u8]]) -> u32 {
     let mut digest = digest();
+    parts.iter().for_each(|part| digest.update(part));
+    digest.finalize()
+}
+
+/// Returns the same checksum in little code and without a table: for headers and cells in firmware, which are small.
+pub(crate) fn small_checksum(parts: &[&[u8]]) -> u32 {
+    const SMALL: Crc<u32, NoTable> = Crc::<u32, NoTable>::new(&CRC_32_ISCSI);
+    let mut digest = SMALL.digest();
     parts.iter().for_each(|part| digest.update(part));
     digest.finalize()
 }

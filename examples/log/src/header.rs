@@ -8,7 +8,7 @@ use core::fmt;
 use pmemset_core::error::PersistError;
 use pmemset_core::{Part, SetRef};
 
-use crate::format::{checksum, join};
+use crate::format::{join, small_checksum};
 
 /// Length of a header in bytes: a line.
 pub const HEADER_BYTES: usize = 64;
@@ -82,7 +82,7 @@ impl Header {
     pub fn to_bytes(&self) -> [u8; HEADER_BYTES] {
         let [a, b, c, d, e] = self.layout.map(u64::to_le_bytes);
         let summed: [u8; SUMMED_BYTES] = join(&[&self.magic, &self.version.to_le_bytes(), &a, &b, &c, &d, &e]);
-        let sum = u64::from(checksum(&[&summed]));
+        let sum = u64::from(small_checksum(&[&summed]));
         join(&[&summed, &sum.to_le_bytes()])
     }
 
@@ -90,7 +90,7 @@ impl Header {
     #[must_use]
     pub fn from_bytes(bytes: &[u8; HEADER_BYTES]) -> Option<Self> {
         let (summed, sum) = bytes.split_last_chunk()?;
-        if u64::from_le_bytes(*sum) != u64::from(checksum(&[summed])) {
+        if u64::from_le_bytes(*sum) != u64::from(small_checksum(&[summed])) {
             return None;
         }
         let (magic, rest) = summed.split_first_chunk()?;

@@ -5,6 +5,7 @@ mod cuts;
 mod damage;
 mod faults;
 mod model;
+mod pieces;
 mod threads;
 
 use pmemset_core::sim::{Hardware, Machine, Medium, SimPlatform, SimSource};
