@@ -27,7 +27,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for 
         while let Some(range) = rest {
             let mut retired = Retired::new();
             let mut books = self.books.write();
-            let result = self.unmap_range(&mut books, range, None, &mut retired);
+            let result = self.unmap_range(&mut books, range, &mut retired);
             drop(Notices::new(self, books, retired));
             rest = match result {
                 // It stays mapped, and its address space is not given back either; what lies above it goes.

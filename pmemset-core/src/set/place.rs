@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, PartEntry, Position, Retired, Segment};
+use super::books::{Books, PartEntry, Retired, Segment};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
@@ -56,13 +56,6 @@ struct Claim {
     spare_bytes: usize,
     /// Address space newly reserved: the window and what is spare, or what was missing of it.
     reserved: Option<Extent>,
-}
-
-/// The first segment of a range that is to be unmapped: where it is in the books, and the addresses of its part.
-#[derive(Debug)]
-pub(super) struct First {
-    pub(super) place: Position,
-    pub(super) part: Extent,
 }
 
 /// Why nothing was placed.
@@ -226,31 +219,33 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
     ///
-    /// `first` is given where the range is known to begin with a segment and to lie in its part. The caller has made sure
-    /// that nobody uses the range. On failure the error says what is gone, and the books what is still mapped.
+    /// The caller has made sure that nobody uses the range. On failure the error says what is gone, and the books what is
+    /// still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<'_, P, S>,
         range: Extent,
-        first: Option<First>,
         retired: &mut Retired,
     ) -> Result<(), RemoveError> {
         // The part at hand, whether it goes as a whole, and whether that has been entered already.
-        let mut current = first.as_ref().map(|first| (first.part, range.covers(first.part), false));
+        let mut current: Option<(Extent, bool, bool)> = None;
         let mut removed: Option<Extent> = None;
-        let mut next = first.map(|first| first.place).or_else(|| books.find_from(range.start()));
-        while let Some(place) = next {
-            let Some((extent, offset, source)) = books.mapping_at(&place) else {
+        let mut rest = Some(range);
+        while let Some(left) = rest
+            && let Some((segment, part, place)) = books.find_from(left.start())
+        {
+            let extent = segment.extent;
+            if !extent.overlaps(left) {
+                break;
+            }
+            let Some((offset, source)) = books.mapping_at(&place) else {
                 debug_assert!(false, "a segment of the table has a source");
                 return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
             };
-            if !extent.overlaps(range) {
-                break;
-            }
             let (part, goes_whole, told) = match current {
                 Some((part, goes_whole, told)) if part.covers(extent) => (part, goes_whole, told),
                 _ => {
-                    let Some(part) = books.part_at(extent.start()) else {
+                    let Some(part) = part else {
                         debug_assert!(false, "a segment of the table is in a part");
                         return Err(RemoveError::Unmap { segment: extent, removed, cause: Errno::FAULT });
                     };
@@ -269,7 +264,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             let announced = (goes_whole && !told).then_some(part);
             let spare_bytes = books.remove(&place, extent.end() == part.end(), announced, retired).unwrap_or(0);
             self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes)));
-            next = range.starting_at(extent.end()).and_then(|rest| books.find_from(rest.start()));
+            rest = range.starting_at(extent.end());
         }
         Ok(())
     }

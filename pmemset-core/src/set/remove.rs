@@ -2,12 +2,11 @@
 
 use core::fmt;
 
-use super::books::{Books, PartEntry, Retired, Segment, SegmentEntry};
+use super::books::{Books, Retired, Segment};
 use super::calls::called;
 use super::handle::{Held, SetRef};
 use super::health::deep_flushed;
 use super::persist::{Failed, deep_flush_segment};
-use super::place::First;
 use super::{Part, Set, Writing};
 use crate::error::{LookupError, RemoveError};
 use crate::set::event::Observer;
@@ -80,9 +79,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             }
             let books = self.books.write();
             // Another thread may have made a whole part longer meanwhile.
-            let now = if part.is_whole() { books.part_at(part.extent().start()) } else { None };
-            match now.and_then(|now| now.extent.starting_at(rest.end())) {
-                None => return self.take_out(books, part, true),
+            let now = now(&books, &part);
+            match now.starting_at(rest.end()) {
+                None => return self.take_out(books, part, now, true),
                 Some(more) => rest = more,
             }
         }
@@ -110,34 +109,24 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         if !core::ptr::eq(part.owner(), self) {
             return Err(Refused { part, error: RemoveError::OtherSet });
         }
-        self.take_out(self.books.write(), part, false)
+        let books = self.books.write();
+        let now = now(&books, &part);
+        self.take_out(books, part, now, false)
     }
 
-    /// Unmaps what `part` pins, if nobody else does, and tells of it; it has been `flushed` or not.
+    /// Unmaps what `part` pins, which is `range` now, if nobody else does, and notifies; it has been `flushed` or not.
     fn take_out<'b, R: SetRef<Set = Self>>(
         &'b self,
         mut books: Writing<'b, 'm, P, S>,
         mut part: Part<R>,
+        range: Extent,
         flushed: bool,
     ) -> Result<(), Refused<R>> {
-        // A handle to one segment pins all of it, and one to a whole part what that has grown by.
-        let (mut range, mut first, mut alone) = (part.extent(), None, None);
-        if part.held() != Held::Range
-            && let Some((segment, whole, place)) = books.find_at(range.start())
-        {
-            range = if part.is_whole() { whole.extent } else { segment.extent };
-            first = Some(First { place, part: whole.extent });
-            alone = (segment.extent == range).then_some((segment, whole));
-        }
         let own = match part.held() {
             Held::Part(_) => Uses { parts: 1, segments: 0 },
             Held::Segment(_) | Held::Range => Uses { parts: 0, segments: 1 },
         };
-        let unused = match alone {
-            Some((segment, whole)) => self.check_unused_segment(segment, whole, own),
-            None => self.check_unused(&books, range, own),
-        };
-        if let Err(error) = unused {
+        if let Err(error) = self.check_unused(&books, range, own) {
             drop(books);
             return Err(Refused { part, error });
         }
@@ -148,18 +137,16 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Held::Range => self.set_uses(&books, range, Held::Range, 0),
         }
         let mut retired = Retired::new();
-        let result = self.unmap_range(&mut books, range, first, &mut retired);
-        let told = if part.is_whole() { None } else { Some(part.extent()) };
+        let result = self.unmap_range(&mut books, range, &mut retired);
+        let told = if part.is_whole() { None } else { Some(range) };
         let gone = removed_by(result, told);
         let left = match result {
             Ok(()) => None,
-            Err(_) => books.entry_from(range.start()).filter(|left| left.extent.overlaps(range)),
+            Err(_) => books.find_from(range.start()).map(|(left, ..)| left).filter(|left| left.extent.overlaps(range)),
         };
         let kept = match (result, left) {
             (Err(error), Some(left)) => {
-                // What the handle was one to, as far as it is there.
-                let still = if part.is_whole() { range } else { part.extent() };
-                let rest = still.starting_at(left.extent.start()).unwrap_or(still);
+                let rest = range.starting_at(left.extent.start()).unwrap_or(range);
                 self.set_uses(&books, rest, part.held(), 1);
                 let held = match part.held() {
                     Held::Part(_) => Held::Part(left.slot),
@@ -182,7 +169,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     fn set_uses(&self, books: &Books<'_, P, S>, range: Extent, held: Held, count: u32) {
         let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some(segment) = books.entry_from(left.start()).filter(|segment| segment.extent.overlaps(left))
+            && let Some((segment, ..)) = books.find_from(left.start())
+            && segment.extent.overlaps(left)
         {
             if let Held::Part(_) = held {
                 return self.pins.set(segment.slot, Pinned::Part, count);
@@ -245,7 +233,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         flushed: bool,
     ) -> Result<(), RemoveError> {
         let mut retired = Retired::new();
-        let result = self.unmap_range(&mut books, range, None, &mut retired);
+        let result = self.unmap_range(&mut books, range, &mut retired);
         self.notify_removed(books, retired, removed_by(result, Some(range)), flushed);
         result
     }
@@ -253,32 +241,21 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// Refuses a range of which anything is in use; `own` uses are the caller's.
     fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<(), RemoveError> {
         let mut rest = Some(range);
-        let mut part: Option<PartEntry> = None;
-        while let Some(left) = rest {
-            let Some(segment) = books.entry_from(left.start()).filter(|segment| segment.extent.overlaps(left)) else {
-                break;
-            };
-            if part.is_none_or(|part| !part.extent.covers(segment.extent)) {
-                part = books.part_at(segment.extent.start());
-            }
+        while let Some(left) = rest
+            && let Some((segment, part, _)) = books.find_from(left.start())
+            && segment.extent.overlaps(left)
+        {
             let Some(part) = part else {
                 debug_assert!(false, "a segment of the table is in a part");
                 return Err(RemoveError::InUse { segment: segment.extent });
             };
-            self.check_unused_segment(segment, part, own)?;
+            if self.pins.count(part.head, Pinned::Part) > own.parts {
+                return Err(RemoveError::Pinned { part: part.extent });
+            }
+            if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
+                return Err(RemoveError::InUse { segment: segment.extent });
+            }
             rest = left.starting_at(segment.extent.end());
-        }
-        Ok(())
-    }
-
-    /// Refuses a segment that is in use, or whose part is; `own` uses are the caller's.
-    #[inline]
-    fn check_unused_segment(&self, segment: SegmentEntry, part: PartEntry, own: Uses) -> Result<(), RemoveError> {
-        if self.pins.count(part.head, Pinned::Part) > own.parts {
-            return Err(RemoveError::Pinned { part: part.extent });
-        }
-        if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
-            return Err(RemoveError::InUse { segment: segment.extent });
         }
         Ok(())
     }
@@ -336,6 +313,12 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 struct Uses {
     parts: u32,
     segments: u32,
+}
+
+/// Returns what a handle is one to now: a whole part may have grown.
+fn now<P: Platform, S: Clone, R: SetRef>(books: &Books<'_, P, S>, part: &Part<R>) -> Extent {
+    let whole = if part.is_whole() { books.part_at(part.extent().start()) } else { None };
+    whole.map_or(part.extent(), |whole| whole.extent)
 }
 
 /// Returns the range to tell of after a removal, all of which is `whole` where it was one of a range.

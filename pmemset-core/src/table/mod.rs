@@ -129,15 +129,9 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     #[inline]
     pub(crate) fn around(&self, key: usize) -> Neighbours<C::Value> {
         let (leaf, rank) = self.place(key);
-        if rank == 0 || rank >= leaf.len {
-            return self.around_edge(key);
-        }
-        let behind = rank.wrapping_sub(1)..;
-        match (self.nodes.keys(leaf).get(behind.clone()), self.nodes.values(leaf).get(behind)) {
-            (Some([key, next, ..]), Some([value, next_value, ..])) => {
-                (Some((*key, *value)), Some((*next, *next_value)))
-            }
-            _ => (None, None),
+        match rank.checked_sub(1) {
+            Some(index) if rank < leaf.len => (self.entry(leaf, index), self.entry(leaf, rank)),
+            _ => self.around_edge(key),
         }
     }
 
@@ -181,28 +175,30 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     }
 
     /// Returns the entry of `key`.
+    #[inline]
     pub(crate) fn find(&self, key: usize) -> Option<Found<C::Value>> {
-        self.found(self.descend(key)).filter(|found| found.key == key)
+        self.find_at_or_before(key).filter(|found| found.key == key)
     }
 
     /// Returns the entry with the highest key that is not above `key`.
+    #[inline(never)]
     pub(crate) fn find_at_or_before(&self, key: usize) -> Option<Found<C::Value>> {
-        let path = self.descend(key);
-        if path.step(0).index > 0 {
-            return self.found(path);
+        let mut path = self.descend(key);
+        if path.step(0).index == 0 {
+            // It is the last one of the leaf before.
+            path = self.path_to(self.seek(Some(&path), Way::Down, 0, 0)?.0);
         }
-        // It is the last one of the leaf before.
-        let (key, _) = self.seek(Some(&path), Way::Down, 0, 0)?;
-        self.found(self.descend(key))
-    }
-
-    /// Returns the entry that a path ends at, if its key is one of the leaf's.
-    #[inline]
-    fn found(&self, path: Path) -> Option<Found<C::Value>> {
         let Step { node: leaf, index: rank } = path.step(0);
         let (key, value) = self.entry(leaf, rank.checked_sub(1)?)?;
         let next = if rank < leaf.len { self.entry(leaf, rank) } else { self.seek(Some(&path), Way::Up, 0, 0) };
         Some(Found { path, key, value, next })
+    }
+
+    /// As [`descend`](Self::descend), where that is rare.
+    #[cold]
+    #[inline(never)]
+    fn path_to(&self, key: usize) -> Path {
+        self.descend(key)
     }
 
     #[inline]

@@ -77,15 +77,8 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Returns the segment that has `address`, or else the next one above it.
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
-        let entry = self.entry_from(address)?;
+        let (entry, ..) = self.find_from(address)?;
         self.segment_in(entry.slot, entry.extent.start())
-    }
-
-    /// Returns the segment that has `address`, or else the next one above it, without its source.
-    pub(crate) fn entry_from(&self, address: usize) -> Option<SegmentEntry> {
-        let (found, next) = self.table.around(address);
-        let (start, tag) = found.filter(|(start, tag)| address < self.end_of(*start, *tag)).or(next)?;
-        Some(SegmentEntry { slot: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? })
     }
 
     /// Returns the segment that has `address`, without its source; `hint` gets its slot early.
@@ -157,17 +150,10 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         })
     }
 
-    /// Returns where the segment that has `address`, or else the next one above it, is in the books.
-    pub(crate) fn find_from(&self, address: usize) -> Option<Position> {
-        let (found, next) = self.table.around(address);
-        let (start, _) = found.filter(|(start, tag)| address < self.end_of(*start, *tag)).or(next)?;
-        self.table.find(start).map(Position)
-    }
-
-    /// Returns the segment at a place: its addresses, its first byte in the source, and the source.
-    pub(crate) fn mapping_at(&self, place: &Position) -> Option<(Extent, u64, &S)> {
+    /// Returns what the segment at a place maps: its first byte in the source, and the source.
+    pub(crate) fn mapping_at(&self, place: &Position) -> Option<(u64, &S)> {
         let slot = self.slot(place.0.value.slot())?;
-        Some((Extent::between(place.0.key, slot.end)?, slot.offset, slot.source.as_ref()?))
+        Some((slot.offset, slot.source.as_ref()?))
     }
 
     /// Loses the source of the segment at `start`, which cannot be, for tests of what happens then.

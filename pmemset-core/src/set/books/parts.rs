@@ -39,12 +39,17 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
     }
 
-    /// Returns the segment that has `address`, its part, and where it is in the books.
-    pub(crate) fn find_at(&self, address: usize) -> Option<(SegmentEntry, PartEntry, Position)> {
-        let found = self.table.find_at_or_before(address)?;
+    /// Returns the segment that has `address`, or else the next one above it, its part, and where it is in the books.
+    #[inline(never)]
+    pub(crate) fn find_from(&self, address: usize) -> Option<(SegmentEntry, Option<PartEntry>, Position)> {
+        let found = self.table.find_at_or_before(address);
+        let found = match found.filter(|found| address < self.end_of(found.key, found.value)) {
+            Some(found) => found,
+            None => self.table.find_at_or_before(self.table.after(address)?.0)?,
+        };
         let (start, tag) = (found.key, found.value);
-        let extent = Extent::between(start, self.end_of(start, tag)).filter(|extent| extent.contains(address))?;
-        let part = self.part_of(start, tag, found.next)?;
+        let extent = Extent::between(start, self.end_of(start, tag))?;
+        let part = self.part_of(start, tag, found.next);
         Some((SegmentEntry { slot: tag.slot(), extent }, part, Position(found)))
     }
 
