@@ -1,10 +1,8 @@
 //! Every short sequence of operations in a tiny world, compared with a list of intervals after each operation.
 
-mod world;
-
 use pmemset_core::Coalescing;
 use pmemset_core::sim::Page;
-use world::{Ground, Op, PAGE, Plan, World};
+use testkit::world::{Ground, Op, PAGE, Plan, World};
 
 const LENGTH: u32 = 4;
 

@@ -1,12 +1,10 @@
 //! Every call of the platform and the source fails once, or fails for good: the set is what it was, and a retry works.
 
-mod world;
-
 use pmemset_core::error::RemoveError;
 use pmemset_core::sim::{Call, Fault, Page};
 use pmemset_core::support::Random;
 use pmemset_core::{Coalescing, Extent};
-use world::{Ground, Op, Outcome, PAGE, Plan, Told, World, random_op};
+use testkit::world::{Ground, Op, Outcome, PAGE, Plan, Told, World, random_op};
 
 const OWN: Plan = Plan { reservation_pages: 0, ahead_pages: 0 };
 const AHEAD: Plan = Plan { reservation_pages: 0, ahead_pages: 3 };

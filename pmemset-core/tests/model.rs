@@ -1,12 +1,10 @@
 //! Random operations on a set, with everything that can be seen of it compared with a list of intervals after each.
 
-mod world;
-
 use std::collections::BTreeMap;
 
 use pmemset_core::sim::Page;
 use pmemset_core::support::Random;
-use world::{Ground, Outcome, Plan, World, random_op};
+use testkit::world::{Ground, Outcome, Plan, World, random_op};
 
 /// How often each outcome was seen.
 type Seen = BTreeMap<String, usize>;

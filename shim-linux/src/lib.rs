@@ -39,12 +39,7 @@
 //! Without `std`, paths are `&str`, `&CStr` or bytes, and nothing is linked but `core`.
 
 #[cfg(test)]
-extern crate self as pmemset_linux;
-#[cfg(test)]
 extern crate std;
-#[cfg(test)]
-#[path = "../tests/common/mod.rs"]
-mod tree;
 
 mod address_space;
 mod auxv;

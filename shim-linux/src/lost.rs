@@ -1,17 +1,13 @@
 //! What the kernel has lost: it tells it once for each open file, which several sources and threads may share.
 
 mod losses;
+mod sync;
 
 use pmemset_core::Errno;
 
 pub(crate) use losses::{File, Opened};
 use losses::{Losses, State};
 use sync::{Condvar, Mutex};
-
-/// What the losses are made of.
-mod sync {
-    pub(super) use rustix_futex_sync::{Condvar, Mutex, MutexGuard};
-}
 
 static LOSSES: Losses = Losses { state: Mutex::new(State::EMPTY), ended: Condvar::new() };
 
@@ -34,5 +30,4 @@ impl Opened {
 }
 
 #[cfg(test)]
-#[path = "lost/tests.rs"]
 mod tests;

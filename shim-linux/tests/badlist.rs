@@ -1,20 +1,16 @@
 //! Lists of bad sectors, complete, cut off and damaged.
 
-mod common;
-#[allow(dead_code, reason = "the other fuzzers run as a program of their own")]
-mod fuzzers;
-
-use common::{BUS, Tree};
 use pmemset_core::support::Random;
 use pmemset_core::{Errno, Span};
-use pmemset_linux::internal::Device;
+use pmemset_linux::internal::{Device, Sysfs};
 use pmemset_linux::nd::{Attribute, NdError};
 use rustix::fs::makedev;
+use testkit::sysfs::{BUS, Tree};
 
 const CUT_OFF: Result<(), NdError> = Err(NdError::TooLong { attribute: Attribute::BadBlocks });
 
 fn list(tree: &Tree) -> (Result<(), NdError>, Vec<Span>) {
-    let region = tree.open().device(Device::Block(makedev(259, 0))).unwrap().region.unwrap();
+    let region = Sysfs::at(tree.open().into()).device(Device::Block(makedev(259, 0))).unwrap().region.unwrap();
     let mut blocks = Vec::new();
     (region.bad_blocks(|block| blocks.push(block)), blocks)
 }
@@ -96,6 +92,6 @@ fn damaged_and_missing_lists_are_errors() {
 fn lists_of_files_agree_with_a_sector_model() {
     for seed in 0..400 {
         println!("cargo xtask fuzz fiemap --seed {seed}");
-        fuzzers::fiemap(&mut Random::new(seed));
+        testkit::fuzzers::fiemap(&mut Random::new(seed));
     }
 }

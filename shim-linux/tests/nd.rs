@@ -1,12 +1,10 @@
 //! Regions and memory modules, read from trees that look like sysfs.
 
-mod common;
-
-use common::{BUS, Tree};
 use pmemset_core::{DeepFlush, DeviceId, Errno};
-use pmemset_linux::internal::{Device, Region};
+use pmemset_linux::internal::{Device, Region, Sysfs};
 use pmemset_linux::nd::{Attribute, NdError, PersistenceDomain};
 use rustix::fs::makedev;
+use testkit::sysfs::{BUS, Tree};
 
 const PMEM0: Device = Device::Block(makedev_const(259, 0));
 
@@ -15,7 +13,7 @@ const fn makedev_const(major: u64, minor: u64) -> u64 {
 }
 
 fn region(tree: &Tree) -> Region {
-    tree.open().device(PMEM0).unwrap().region.unwrap()
+    Sysfs::at(tree.open().into()).device(PMEM0).unwrap().region.unwrap()
 }
 
 #[test]
@@ -67,7 +65,7 @@ fn other_devices_are_on_no_region() {
     tree.device("block", "254:0", "devices/pci0000:00/virtio1/block/vda");
     tree.device("char", "252:0", "devices/platform/ACPI0017:00/root0/decoder0.0/region0/dax_region0/dax0.0");
     tree.device("char", "252:1", &format!("{BUS}/region0/dax0.0/dax0.1"));
-    let sysfs = tree.open();
+    let sysfs = Sysfs::at(tree.open().into());
     assert!(sysfs.device(Device::Block(makedev(254, 0))).unwrap().region.is_none());
     assert!(sysfs.device(Device::Character(makedev(252, 0))).unwrap().region.is_none());
     let region = sysfs.device(Device::Character(makedev(252, 1))).unwrap().region.unwrap();

@@ -1,20 +1,18 @@
 //! Where block devices are on the nd bus, and which device a shutdown record is compared with.
 
-mod common;
-
-use common::{BUS, PMEM0, Tree, table};
 use pmemset_core::error::DeviceError;
 use pmemset_core::{DeviceId, Errno, Span};
-use pmemset_linux::internal::Pieces;
+use pmemset_linux::internal::{Pieces, Sysfs};
 use pmemset_linux::nd::{Attribute, NdError};
 use proptest::prelude::*;
 use rustix::fs::makedev;
+use testkit::sysfs::{BUS, PMEM0, Tree, table};
 
 type Targets<'t> = &'t [(u32, &'t [(u64, u64, &'t str, &'t str)])];
 
 /// Finds the pieces of a device, with these tables of mapped devices.
 fn pieces(tree: &Tree, major: u32, minor: u32, tables: Targets<'_>) -> Result<Pieces, NdError> {
-    tree.open().pieces_with(makedev(major, minor), &mut |number, answer| {
+    Sysfs::at(tree.open().into()).pieces_with(makedev(major, minor), &mut |number, answer| {
         let known = tables.iter().find(|(minor, _)| makedev(253, *minor) == number).ok_or(Errno::ACCES)?;
         let text = table(known.1);
         answer[..text.len()].copy_from_slice(&text);

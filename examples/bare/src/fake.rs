@@ -1,6 +1,6 @@
 //! A kernel and a virtio-pmem disk for tests and fuzzers; the disk can be told to lie.
+#![allow(clippy::new_without_default, reason = "a disk is made to be told to lie")]
 #![allow(unsafe_code, reason = "kernels and devices have unsafe duties")]
-#![allow(dead_code, reason = "not every program that includes this file needs all of it")]
 
 use std::boxed::Box;
 use std::sync::Mutex;
@@ -14,18 +14,18 @@ use crate::pci::Configuration;
 
 /// Physical memory that holds tables; the kernel's own memory ends at [`Ram::END`]. What is mapped is written down.
 #[derive(Debug, Default)]
-pub(crate) struct Ram {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) root: Option<u64>,
-    pub(crate) mapped: Mutex<Vec<(Extent, u64)>>,
+pub struct Ram {
+    pub bytes: Vec<u8>,
+    pub root: Option<u64>,
+    pub mapped: Mutex<Vec<(Extent, u64)>>,
     /// Registers that were mapped, at their physical addresses.
-    pub(crate) registers: Mutex<Vec<Extent>>,
+    pub registers: Mutex<Vec<Extent>>,
 }
 
 impl Ram {
-    pub(crate) const END: u64 = 1 << 30;
+    pub const END: u64 = 1 << 30;
 
-    pub(crate) fn new(bytes: Vec<u8>) -> Self {
+    pub fn new(bytes: Vec<u8>) -> Self {
         Self { bytes, root: Some(0), ..Self::default() }
     }
 }
@@ -64,17 +64,17 @@ unsafe impl Kernel for Ram {
 
 /// What a disk does otherwise than it should.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Lies {
+pub struct Lies {
     /// It never ends its reset.
-    pub(crate) never_resets: bool,
+    pub never_resets: bool,
     /// It does not offer virtio 1.
-    pub(crate) is_old: bool,
+    pub is_old: bool,
     /// It takes back what was agreed on.
-    pub(crate) disagrees: bool,
+    pub disagrees: bool,
     /// It asks to be reset at the end.
-    pub(crate) fails_at_last: bool,
+    pub fails_at_last: bool,
     /// It does not answer requests.
-    pub(crate) is_silent: bool,
+    pub is_silent: bool,
 }
 
 #[derive(Debug)]
@@ -92,15 +92,15 @@ struct Inside {
 
 /// A virtio-pmem disk; its registers are at their physical addresses.
 #[derive(Debug)]
-pub(crate) struct Disk(Mutex<Box<Inside>>);
+pub struct Disk(Mutex<Box<Inside>>);
 
 impl Disk {
     /// Where its registers begin: the common configuration, bells 4 KiB behind, its own configuration 8 KiB behind.
-    pub(crate) const BASE: u64 = 0xfe_0000_0000;
+    pub const BASE: u64 = 0xfe_0000_0000;
     /// Where its memory is, and how much.
-    pub(crate) const MEMORY: (u64, u64) = (0x1_0000_0000, 16 << 20);
+    pub const MEMORY: (u64, u64) = (0x1_0000_0000, 16 << 20);
 
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let mut space = [0; 256];
         space[..4].copy_from_slice(&0x105b_1af4_u32.to_le_bytes());
         let base = Self::BASE.to_le_bytes();
@@ -134,44 +134,44 @@ impl Disk {
         })))
     }
 
-    pub(crate) fn lying(lies: Lies) -> Self {
+    pub fn lying(lies: Lies) -> Self {
         let disk = Self::new();
         disk.0.lock().unwrap().lies = lies;
         disk
     }
 
     /// Changes the configuration space.
-    pub(crate) fn configure(&self, change: impl FnOnce(&mut [u8; 256])) {
+    pub fn configure(&self, change: impl FnOnce(&mut [u8; 256])) {
         change(&mut self.0.lock().unwrap().space);
     }
 
     /// Changes the common configuration.
-    pub(crate) fn register(&self, at: usize, bytes: &[u8]) {
+    pub fn register(&self, at: usize, bytes: &[u8]) {
         self.0.lock().unwrap().registers[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
     /// Says where its memory is.
-    pub(crate) fn memory(&self, start: u64, length_bytes: u64) {
+    pub fn memory(&self, start: u64, length_bytes: u64) {
         let mut inside = self.0.lock().unwrap();
         inside.own[..8].copy_from_slice(&start.to_le_bytes());
         inside.own[8..].copy_from_slice(&length_bytes.to_le_bytes());
     }
 
     /// Answers requests with `status`.
-    pub(crate) fn answers(&self, status: u32) {
+    pub fn answers(&self, status: u32) {
         self.0.lock().unwrap().status = status;
     }
 
-    pub(crate) fn device_status(&self) -> u8 {
+    pub fn device_status(&self) -> u8 {
         self.0.lock().unwrap().registers[20]
     }
 
-    pub(crate) fn flushes(&self) -> u32 {
+    pub fn flushes(&self) -> u32 {
         self.0.lock().unwrap().flushes
     }
 
     /// Returns the addresses that were written to and are no register.
-    pub(crate) fn strays(&self) -> Vec<usize> {
+    pub fn strays(&self) -> Vec<usize> {
         self.0.lock().unwrap().strays.clone()
     }
 }

@@ -64,7 +64,7 @@
 //! }
 //! ```
 
-#[cfg(test)]
+#[cfg(any(test, feature = "_fake"))]
 extern crate std;
 
 pub mod acpi;
@@ -86,8 +86,6 @@ pub use kernel::Kernel;
 pub use nvdimm::{Device, Nvdimm};
 pub use virtio::VirtioPmem;
 
-#[cfg(test)]
-mod fake;
-#[cfg(test)]
-#[path = "../tests/tables/mod.rs"]
-mod tables;
+#[cfg(any(test, feature = "_fake"))]
+#[doc(hidden)]
+pub mod fake;

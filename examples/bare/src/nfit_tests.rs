@@ -1,7 +1,7 @@
 //! Tables as QEMU writes them, and tables that firmware should not write.
 
 use super::*;
-use crate::tables::{capabilities, control, flush_hint, mapping, range, seal, table};
+use testkit::nfit::{capabilities, control, flush_hint, mapping, range, seal, table};
 
 #[test]
 fn order_of_structures_does_not_matter() {

@@ -5,7 +5,7 @@ use pmemset_core::BadBlocks;
 use super::*;
 use crate::fake::Ram;
 use crate::nfit::{self, NOT_ARMED};
-use crate::tables;
+use testkit::nfit as tables;
 
 const BASE: u64 = 0x1_0000_0000;
 

@@ -3,8 +3,6 @@
 #![allow(missing_docs, reason = "a test")]
 
 mod fake;
-#[path = "../../bare/tests/tables/mod.rs"]
-mod tables;
 
 use std::fs::File;
 use std::sync::Arc;
@@ -31,7 +29,7 @@ fn firmware(memory: &File, nfit_bytes: Option<u32>) {
     index.extend(40_u32.to_le_bytes());
     index.resize(36, 0);
     index.extend(0xe_2000_u32.to_le_bytes());
-    let mut nfit = tables::table(&[tables::range(1, RAM_BYTES, DIMM_BYTES)]);
+    let mut nfit = testkit::nfit::table(&[testkit::nfit::range(1, RAM_BYTES, DIMM_BYTES)]);
     if let Some(length) = nfit_bytes {
         nfit[4..8].copy_from_slice(&length.to_le_bytes());
     }

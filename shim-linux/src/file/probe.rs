@@ -117,7 +117,7 @@ mod tests {
     use pmemset_core::error::BadBlocksError;
 
     use super::*;
-    use crate::tree::{BUS, Tree, table};
+    use testkit::sysfs::{BUS, Tree, table};
 
     #[test]
     fn only_a_positive_statement_spares_the_flush() {
@@ -134,7 +134,7 @@ mod tests {
     const MAPPED: Dev = 253 << 8;
 
     fn judged(tree: &Tree) -> Result<PersistenceDomain, Doubt> {
-        let region = tree.open().device(Device::Block(PMEM0)).unwrap().region;
+        let region = Sysfs::at(tree.open().into()).device(Device::Block(PMEM0)).unwrap().region;
         judge(region.as_ref(), || unreachable!("it is on a region"))
     }
 
@@ -163,7 +163,7 @@ mod tests {
             let tree = tree.with_mapped(0, 4096);
             let parts = [(0, 2048, "linear", "259:0 0"), (2048, 2048, "linear", "259:1 0")];
             let answer = table(&parts);
-            let sysfs = tree.open();
+            let sysfs = Sysfs::at(tree.open().into());
             assert!(sysfs.device(Device::Block(MAPPED)).unwrap().region.is_none());
             let mut read = |_: Dev, into: &mut crate::nd::block_device::Table| {
                 into.iter_mut().zip(&answer).for_each(|(to, from)| *to = *from);
@@ -186,8 +186,9 @@ mod tests {
         assert_eq!(judge(None, || None), Err(Doubt::NoRegion), "nobody can be asked");
         // Why bad blocks cannot be told there.
         let tree = vouching().with_mapped(0, 4096);
-        let why = |cause| tree.open().pieces_with(MAPPED, &mut |_, _| Err(cause)).unwrap_err().untold();
+        let why =
+            |cause| Sysfs::at(tree.open().into()).pieces_with(MAPPED, &mut |_, _| Err(cause)).unwrap_err().untold();
         assert_eq!(why(Errno::ACCES), BadBlocksError::NoBounds(Errno::ACCES));
-        assert_eq!(tree.open().pieces(1 << 8).unwrap_err().untold(), BadBlocksError::NoRegion);
+        assert_eq!(Sysfs::at(tree.open().into()).pieces(1 << 8).unwrap_err().untold(), BadBlocksError::NoRegion);
     }
 }

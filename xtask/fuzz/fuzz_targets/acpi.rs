@@ -1,4 +1,4 @@
 #![no_main]
 //! `cargo fuzz run --fuzz-dir xtask/fuzz acpi`.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pmemset_fuzz::run("acpi", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzzers::run("acpi", bytes));

@@ -1,4 +1,4 @@
 #![no_main]
 //! `cargo fuzz run --fuzz-dir xtask/fuzz blocks`.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pmemset_fuzz::run("blocks", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzzers::run("blocks", bytes));

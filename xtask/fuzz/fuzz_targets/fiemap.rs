@@ -1,4 +1,4 @@
 #![no_main]
 //! `cargo fuzz run --fuzz-dir xtask/fuzz fiemap`.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pmemset_fuzz::run("fiemap", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzzers::run("fiemap", bytes));

@@ -1,4 +1,4 @@
 #![no_main]
 //! `cargo fuzz run --fuzz-dir xtask/fuzz set`.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pmemset_fuzz::run("set", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzzers::run("set", bytes));

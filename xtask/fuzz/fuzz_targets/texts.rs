@@ -1,4 +1,4 @@
 #![no_main]
 //! `cargo fuzz run --fuzz-dir xtask/fuzz texts`.
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| pmemset_fuzz::run("texts", bytes));
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| testkit::fuzzers::run("texts", bytes));

@@ -5,7 +5,7 @@ mod threads;
 pub(crate) use self::threads::threads;
 
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::support::counting::FEATURES;
@@ -13,26 +13,23 @@ use crate::support::processes::{cargo, find_program, root, run as run_quietly};
 use crate::support::progress;
 use crate::support::tally::{Outcome, Tally};
 
-/// A fuzzer: its name, its package, and what it tries.
-type Fuzzer = (&'static str, &'static str, &'static str);
+/// A fuzzer: its name, and what it tries.
+type Fuzzer = (&'static str, &'static str);
 
 const FUZZERS: &[Fuzzer] = &[
-    ("set", "pmemset-core", "operations on a set, some with a failing call, against an interval model"),
-    ("cuts", "pmemset-core", "power cuts in programs that flush and fence as they should"),
-    ("records", "pmemset-core", "shutdown records from any bytes"),
-    ("blocks", "pmemset-core", "lists of bad blocks against one bit per byte"),
-    ("texts", "pmemset-linux", "texts of sysfs"),
-    ("tables", "pmemset-linux", "tables of the device mapper"),
-    ("fiemap", "pmemset-linux", "extents of files and lists of bad sectors"),
-    ("nfit", "bare", "NVDIMM firmware tables against what was written into them"),
-    ("acpi", "bare", "memory with ACPI's root and tables in it, and what they name mapped"),
-    ("virtio", "bare", "virtio-pmem disks whose configuration and registers lie"),
-    ("canary", "pmemset-core", "power cuts in programs without some fences: has to fail"),
-    ("nfit-canary", "bare", "the tables, believing only the last module of a range: has to fail"),
+    ("set", "operations on a set, some with a failing call, against an interval model"),
+    ("cuts", "power cuts in programs that flush and fence as they should"),
+    ("records", "shutdown records from any bytes"),
+    ("blocks", "lists of bad blocks against one bit per byte"),
+    ("texts", "texts of sysfs"),
+    ("tables", "tables of the device mapper"),
+    ("fiemap", "extents of files and lists of bad sectors"),
+    ("nfit", "NVDIMM firmware tables against what was written into them"),
+    ("acpi", "memory with ACPI's root and tables in it, and what they name mapped"),
+    ("virtio", "virtio-pmem disks whose configuration and registers lie"),
+    ("canary", "power cuts in programs without some fences: has to fail"),
+    ("nfit-canary", "the tables, believing only the last module of a range: has to fail"),
 ];
-
-/// Packages whose folder has another name.
-const PACKAGES: [(&str, &str); 2] = [("pmemset-linux", "shim-linux"), ("bare", "examples/bare")];
 
 /// What the names of fuzzers end with that have to fail.
 const CANARY: &str = "canary";
@@ -52,7 +49,7 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let Some(name) = &args.name else {
-        for (name, _, what) in FUZZERS {
+        for (name, what) in FUZZERS {
             println!("{name:14}{what}");
         }
         return Ok(true);
@@ -63,7 +60,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     if name == "threads" {
         return Ok(threads().failed == 0);
     }
-    let fuzzer = FUZZERS.iter().find(|(known, ..)| known == name);
+    let fuzzer = FUZZERS.iter().find(|(known, _)| known == name);
     let fuzzer = fuzzer.ok_or_else(|| format!("there is no fuzzer {name}: `cargo xtask fuzz` lists them"))?;
     watched(&mut command(fuzzer, args.seed, args.seconds))
 }
@@ -79,9 +76,9 @@ fn watched(command: &mut Command) -> Outcome {
     Ok(status.success())
 }
 
-fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>) -> Command {
+fn command(&(name, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>) -> Command {
     let mut command = cargo();
-    command.args(["test", "--package", package, "--test", "fuzz", "--", name]);
+    command.args(["run", "--package", "testkit", "--features", "fuzzers", "--bin", "fuzz", "--", name]);
     for (option, value) in [("--seed", seed), ("--seconds", seconds)] {
         if let Some(value) = value {
             command.args([option, &value.to_string()]);
@@ -90,40 +87,29 @@ fn command(&(name, package, _): &Fuzzer, seed: Option<u64>, seconds: Option<u64>
     command
 }
 
-/// Builds the fuzzers with what the tests of the workspace are built of, and returns each package's program.
-fn programs() -> Result<Vec<(String, PathBuf)>, String> {
+/// Builds the fuzzers with what the workspace is built of, and returns their program.
+fn program() -> Result<PathBuf, String> {
     let mut build = cargo();
-    build.args(["test", "--no-run", "--locked", "--workspace", "--features", FEATURES, "--test", "fuzz"]);
-    let said = run_quietly(build.arg("--message-format=json"))?;
-    let value = |line: &str, key: &str| {
-        let (_, rest) = line.split_once(&format!("\"{key}\":\""))?;
-        rest.split('"').next().map(str::to_owned)
-    };
-    let found =
-        said.lines().filter_map(|line| Some((value(line, "manifest_path")?, value(line, "executable")?.into())));
-    Ok(found.collect())
+    build.args(["build", "--locked", "--workspace", "--features", &format!("{FEATURES},testkit/fuzzers")]);
+    let said = run_quietly(build.args(["--bin", "fuzz", "--message-format=json"]))?;
+    let program = said.lines().rev().find_map(|line| line.split_once("\"executable\":\"")?.1.split('"').next());
+    program.map(PathBuf::from).ok_or_else(|| "cargo names no program".into())
 }
 
 /// Runs every fuzzer for two seconds, always with the same seeds first; the canary has to be caught.
 pub(crate) fn short() -> Tally {
     let mut tally = Tally::default();
-    let programs = match progress::during("building the fuzzers", programs) {
-        Ok(programs) => programs,
+    let program = match progress::during("building the fuzzers", program) {
+        Ok(program) => program,
         Err(reason) => {
             tally.check("the fuzzers build", Err(reason));
             return tally;
         }
     };
-    for (fuzzer, package, _) in FUZZERS {
+    for (fuzzer, _) in FUZZERS {
         let name = format!("fuzz {fuzzer}");
-        let folder = PACKAGES.iter().find(|known| known.0 == *package).map_or(*package, |known| known.1);
-        let manifest = root().join(folder).join("Cargo.toml");
-        let Some((_, program)) = programs.iter().find(|(path, _)| manifest == Path::new(path)) else {
-            tally.check(&name, Err(format!("{package} has no fuzzers")));
-            continue;
-        };
-        let mut command = Command::new(program);
-        command.args([fuzzer, "--seed", "1", "--seconds", "2"]).current_dir(root().join(folder));
+        let mut command = Command::new(&program);
+        command.args([fuzzer, "--seed", "1", "--seconds", "2"]).current_dir(root());
         let output = progress::during(&name, || command.env("RUST_BACKTRACE", "0").output());
         let caught = |text: &[u8]| String::from_utf8_lossy(text).contains("canary: seed ");
         let result = match output {
@@ -152,7 +138,7 @@ pub(crate) fn guided() -> Tally {
         tally.skip("targets of cargo-fuzz find nothing", "no cargo-fuzz (cargo install cargo-fuzz)");
         return tally;
     }
-    for (name, ..) in
+    for (name, _) in
         FUZZERS.iter().filter(|fuzzer| root().join(format!("{FOLDER}/fuzz_targets/{}.rs", fuzzer.0)).is_file())
     {
         let mut command = cargo();

@@ -4,8 +4,6 @@ mod bench;
 mod disassembly;
 mod loss;
 mod state;
-#[path = "../../../examples/bare/tests/tables/mod.rs"]
-mod tables;
 
 use std::fs;
 use std::path::{Path, PathBuf};

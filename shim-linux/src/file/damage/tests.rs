@@ -8,7 +8,7 @@ use std::{format, println, vec};
 
 use super::*;
 use crate::nd::ioctl::Extents;
-use crate::tree::{PMEM0, Tree};
+use testkit::sysfs::{PMEM0, Tree};
 
 const PAGE: u64 = 4096;
 
@@ -109,7 +109,7 @@ fn pages_on_bad_sectors_are_named() {
     };
     let list = |range: Span| {
         let mut blocks = [range; 4];
-        match bad_blocks_in(&tree.open(), fd(&file), device, range, &mut blocks) {
+        match bad_blocks_in(&Sysfs::at(tree.open().into()), fd(&file), device, range, &mut blocks) {
             BadBlocks::Listed { count, more: false } => blocks[..count].to_vec(),
             BadBlocks::None => vec![],
             other => panic!("{other:?}"),
@@ -123,7 +123,7 @@ fn pages_on_bad_sectors_are_named() {
     let cleared = clear(
         fd(&file),
         span(0, 8),
-        |range, blocks| bad_blocks_in(&tree.open(), fd(&file), device, range, blocks),
+        |range, blocks| bad_blocks_in(&Sysfs::at(tree.open().into()), fd(&file), device, range, blocks),
         || Ok(()),
     );
     assert_eq!(cleared, Err(ClearError::StillBad), "they can be read, so they are not overwritten");

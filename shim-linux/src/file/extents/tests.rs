@@ -5,7 +5,8 @@ use std::vec::Vec;
 use std::{format, vec};
 
 use super::*;
-use crate::tree::{BUS, PMEM0, Tree};
+use crate::nd::sysfs::Sysfs;
+use testkit::sysfs::{BUS, PMEM0, Tree};
 
 const SECTOR: u64 = 512;
 
@@ -51,7 +52,7 @@ fn sectors(start: u64, end: u64) -> Span {
 
 /// Lists the blocks of a file on partition 259:2, which starts at sector 2048 of its disk.
 fn list(tree: &Tree, file: &mut Fake, range: Span, unit_bytes: u64) -> Result<Vec<(u64, u64)>, BadBlocksError> {
-    let pieces = tree.open().pieces(makedev(259, 2)).unwrap();
+    let pieces = Sysfs::at(tree.open().into()).pieces(makedev(259, 2)).unwrap();
     let mut blocks = [range; 64];
     match bad_blocks(file, &pieces, range, unit_bytes, &mut blocks) {
         BadBlocks::None => Ok(vec![]),

@@ -5,9 +5,9 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::bench::{Bench, expect};
-use super::tables;
 use super::{BAD, GOOD};
 use crate::support::processes::output_of;
+use testkit::nfit as tables;
 
 /// Where the ring, the shutdown records and the flush hints are in the machine's memory.
 pub(super) const RING: u64 = 64 << 20;

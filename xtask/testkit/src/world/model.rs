@@ -10,26 +10,26 @@ use super::{Ground, Op, Outcome, PAGE, Plan, Told, is_free};
 
 /// One mapping; `head` where it begins a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) extent: Extent,
+pub struct Segment {
+    pub extent: Extent,
     /// The end of what the set has reserved behind it.
-    pub(crate) held_to: usize,
-    pub(crate) source: usize,
-    pub(crate) offset: usize,
-    pub(crate) head: bool,
+    pub held_to: usize,
+    pub source: usize,
+    pub offset: usize,
+    pub head: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ModelSource {
-    pub(crate) length_bytes: u64,
-    pub(crate) capacity_bytes: Option<u64>,
-    pub(crate) alignment_bytes: usize,
-    pub(crate) granularity: Granularity,
+pub struct ModelSource {
+    pub length_bytes: u64,
+    pub capacity_bytes: Option<u64>,
+    pub alignment_bytes: usize,
+    pub granularity: Granularity,
 }
 
 /// Where a map call has to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Expected {
+pub enum Expected {
     Nothing,
     /// At this window, behind the previous part.
     Behind(Extent),
@@ -45,12 +45,12 @@ pub(crate) enum Expected {
     Removed,
 }
 
-pub(crate) struct Model {
-    pub(crate) segments: Vec<Segment>,
-    pub(crate) sources: Vec<ModelSource>,
-    pub(crate) occupied: Vec<Extent>,
+pub struct Model {
+    pub segments: Vec<Segment>,
+    pub sources: Vec<ModelSource>,
+    pub occupied: Vec<Extent>,
     /// Address space that the platform has not taken back.
-    pub(crate) leaked: Vec<Extent>,
+    pub leaked: Vec<Extent>,
     /// The start of the part that coalescing extends.
     previous: Option<usize>,
     coalescing: Coalescing,
@@ -62,7 +62,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn new(ground: &Ground, plan: Plan) -> Self {
+    pub fn new(ground: &Ground, plan: Plan) -> Self {
         let page = PAGE as u64;
         let source = |pages, capacity_pages: Option<u64>, alignment_pages| ModelSource {
             length_bytes: pages * page,
@@ -84,7 +84,7 @@ impl Model {
         }
     }
 
-    pub(crate) fn parts(&self) -> Vec<Extent> {
+    pub fn parts(&self) -> Vec<Extent> {
         let mut parts: Vec<Extent> = Vec::new();
         for segment in &self.segments {
             match parts.last_mut().filter(|_| !segment.head) {
@@ -99,35 +99,35 @@ impl Model {
         self.parts().into_iter().find(|part| part.contains(address))
     }
 
-    pub(crate) fn has(&self, address: usize) -> bool {
+    pub fn has(&self, address: usize) -> bool {
         self.part_of(address).is_some()
     }
 
-    pub(crate) fn nth_part(&self, nth: usize) -> Option<Extent> {
+    pub fn nth_part(&self, nth: usize) -> Option<Extent> {
         let parts = self.parts();
         (!parts.is_empty()).then(|| parts[nth % parts.len()])
     }
 
-    pub(crate) fn granularity(&self) -> Option<Granularity> {
+    pub fn granularity(&self) -> Option<Granularity> {
         self.segments.first().map(|segment| self.sources[segment.source].granularity)
     }
 
     /// Returns the address that [`Op::RemoveRange`] means.
-    pub(crate) fn range_start(&self, segment: usize, delta: isize) -> usize {
+    pub fn range_start(&self, segment: usize, delta: isize) -> usize {
         match self.segments.len() {
             0 => PAGE * 100,
             count => self.segments[segment % count].extent.start().wrapping_add_signed(delta),
         }
     }
 
-    pub(crate) fn free_page_behind(&self, machine: &Machine, segment: usize) -> Option<Extent> {
+    pub fn free_page_behind(&self, machine: &Machine, segment: usize) -> Option<Extent> {
         let count = self.segments.len().max(1);
         let page = Extent::new(self.segments.get(segment % count)?.extent.end(), PAGE)?;
         (machine.address_space().covers(page) && is_free(&machine.pages(), page)).then_some(page)
     }
 
     /// Returns what is at every address that is not free.
-    pub(crate) fn pages(&self, machine: &Machine) -> Vec<(Extent, Page)> {
+    pub fn pages(&self, machine: &Machine) -> Vec<(Extent, Page)> {
         let space = machine.address_space();
         let mut runs: Vec<(Extent, Page)> = Vec::new();
         for start in (space.start()..space.end()).step_by(PAGE) {
@@ -151,7 +151,7 @@ impl Model {
     }
 
     /// Takes note of reservations that nobody owns.
-    pub(crate) fn note_leaks(&mut self, machine: &Machine) {
+    pub fn note_leaks(&mut self, machine: &Machine) {
         let known = self.pages(machine);
         for (run, _) in machine.pages().into_iter().filter(|(_, page)| *page == Page::Reserved) {
             for start in (run.start()..run.end()).step_by(PAGE) {
@@ -163,7 +163,7 @@ impl Model {
     }
 
     /// Makes `op` true in the model, checks that `outcome` is the one expected, and returns the events.
-    pub(crate) fn apply(&mut self, op: Op, outcome: Outcome, expected: &Expected, machine: &Machine) -> Vec<Told> {
+    pub fn apply(&mut self, op: Op, outcome: Outcome, expected: &Expected, machine: &Machine) -> Vec<Told> {
         match (op, outcome, expected) {
             (Op::Map { .. }, Outcome::Map(Err(MapError::Map { cause, .. })), Expected::Refused(refused)) => {
                 assert!(matches!(refused, MapError::Map { cause: because, .. } if *because == cause), "{refused}");
@@ -267,7 +267,7 @@ impl Model {
     }
 
     /// Removes every segment that `range` touches; returns the parts that went as a whole.
-    pub(crate) fn strike(&mut self, range: Extent) -> Vec<Told> {
+    pub fn strike(&mut self, range: Extent) -> Vec<Told> {
         let (parts, before) = (self.parts(), core::mem::take(&mut self.segments));
         let mut gap = false;
         for segment in before {

@@ -1,5 +1,4 @@
 //! A set in a tiny simulated machine, beside a model of it that is nothing but a list of intervals.
-#![allow(dead_code, reason = "each test program uses its own share")]
 
 mod model;
 mod place;
@@ -14,18 +13,18 @@ use pmemset_core::{
     Answer, Coalescing, Config, Event, Extent, Granularity, MapConfig, Observer, Part, Reservation, Set, Source,
 };
 
-pub(crate) use model::Model;
+pub use model::Model;
 use place::Place;
 
-pub(crate) const PAGE: usize = 64;
-pub(crate) const CAPACITY: usize = 6;
+pub const PAGE: usize = 64;
+pub const CAPACITY: usize = 6;
 
-pub(crate) type TestSet<'g> = Set<'g, Place<'g>, SimSource, &'g dyn Observer<SimSource>>;
-pub(crate) type TestPart<'s, 'g> = Part<&'s TestSet<'g>>;
+pub type TestSet<'g> = Set<'g, Place<'g>, SimSource, &'g dyn Observer<SimSource>>;
+pub type TestPart<'s, 'g> = Part<&'s TestSet<'g>>;
 
 /// What a world can be asked to do. Numbers that are too large count from the start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Op {
+pub enum Op {
     /// Maps pages of a source; 0 pages are the rest.
     Map { source: usize, offset: usize, pages: usize },
     /// Removes a part by its number in address order.
@@ -46,21 +45,21 @@ pub(crate) enum Op {
 
 /// What a set did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     Done,
     Map(Result<Extent, MapError>),
     Remove(Result<(), RemoveError>),
 }
 
 impl Outcome {
-    pub(crate) fn failed(&self) -> bool {
+    pub fn failed(&self) -> bool {
         matches!(self, Self::Map(Err(_)) | Self::Remove(Err(_)))
     }
 }
 
 /// What an observer was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub enum Told {
     Add(Extent, Extent),
     Remove(Extent),
     Range(Extent),
@@ -68,14 +67,14 @@ pub(crate) enum Told {
 
 /// How a world is made.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
+pub struct Plan {
     /// Pages of the caller's reservation; 0 for none.
-    pub(crate) reservation_pages: usize,
+    pub reservation_pages: usize,
     /// Pages that the set's own reservations have at least.
-    pub(crate) ahead_pages: usize,
+    pub ahead_pages: usize,
 }
 
-pub(crate) fn media() -> Vec<Medium> {
+pub fn media() -> Vec<Medium> {
     let page = PAGE as u64;
     let medium = |pages| Medium::new(pages * page).granularity(Granularity::CacheLine);
     vec![
@@ -87,17 +86,17 @@ pub(crate) fn media() -> Vec<Medium> {
     ]
 }
 
-pub(crate) type Log = Mutex<Vec<Told>>;
+pub type Log = Mutex<Vec<Told>>;
 
 /// Everything that a world borrows; lives longer than its set.
-pub(crate) struct Ground {
-    pub(crate) machine: Machine,
-    pub(crate) log: Log,
-    pub(crate) reservation: Option<Reservation<'static, SimPlatform>>,
+pub struct Ground {
+    pub machine: Machine,
+    pub log: Log,
+    pub reservation: Option<Reservation<'static, SimPlatform>>,
 }
 
 impl Ground {
-    pub(crate) fn new(plan: Plan) -> Self {
+    pub fn new(plan: Plan) -> Self {
         let machine = Machine::new(Hardware::new().page_bytes(PAGE).address_space_bytes(64 * PAGE));
         for medium in media() {
             let _ = machine.add_source(medium);
@@ -105,14 +104,14 @@ impl Ground {
         Self::on(machine, plan)
     }
 
-    pub(crate) fn on(machine: Machine, plan: Plan) -> Self {
+    pub fn on(machine: Machine, plan: Plan) -> Self {
         let window = (plan.reservation_pages > 0).then_some(plan.reservation_pages * PAGE);
         let reservation =
             window.map(|length_bytes| Reservation::with_capacity(machine.platform(), length_bytes, 8).unwrap());
         Self { machine, log: Log::default(), reservation }
     }
 
-    pub(crate) fn observer(&self) -> impl Observer<SimSource> + '_ {
+    pub fn observer(&self) -> impl Observer<SimSource> + '_ {
         from_fn(|event: &Event<'_, SimSource>| {
             let told = match *event {
                 Event::PartAdd { segment, part, .. } => Told::Add(segment, part),
@@ -125,7 +124,7 @@ impl Ground {
         })
     }
 
-    pub(crate) fn set<'g>(&'g self, plan: Plan, observer: &'g dyn Observer<SimSource>) -> TestSet<'g> {
+    pub fn set<'g>(&'g self, plan: Plan, observer: &'g dyn Observer<SimSource>) -> TestSet<'g> {
         let place = match &self.reservation {
             Some(reservation) => Place::Inside(reservation),
             None => Place::Own(self.machine.platform()),
@@ -136,20 +135,20 @@ impl Ground {
 }
 
 /// A set and its model.
-pub(crate) struct World<'s, 'g> {
-    pub(crate) ground: &'s Ground,
-    pub(crate) set: &'s TestSet<'g>,
-    pub(crate) model: Model,
-    pub(crate) pins: Vec<TestPart<'s, 'g>>,
+pub struct World<'s, 'g> {
+    pub ground: &'s Ground,
+    pub set: &'s TestSet<'g>,
+    pub model: Model,
+    pub pins: Vec<TestPart<'s, 'g>>,
 }
 
 impl<'s, 'g> World<'s, 'g> {
-    pub(crate) fn new(ground: &'s Ground, set: &'s TestSet<'g>, plan: Plan) -> Self {
+    pub fn new(ground: &'s Ground, set: &'s TestSet<'g>, plan: Plan) -> Self {
         Self { ground, set, model: Model::new(ground, plan), pins: Vec::new() }
     }
 
     /// Does `op` to the set alone.
-    pub(crate) fn act(&mut self, op: Op) -> Outcome {
+    pub fn act(&mut self, op: Op) -> Outcome {
         let (set, machine) = (self.set, &self.ground.machine);
         match op {
             Op::Map { source, offset, pages } => {
@@ -198,7 +197,7 @@ impl<'s, 'g> World<'s, 'g> {
     }
 
     /// Does `op` to the set and to the model, and compares everything.
-    pub(crate) fn step(&mut self, op: Op) -> Outcome {
+    pub fn step(&mut self, op: Op) -> Outcome {
         let expected = self.model.expect(op, &self.ground.machine);
         let outcome = self.act(op);
         let told = self.model.apply(op, outcome, &expected, &self.ground.machine);
@@ -206,12 +205,12 @@ impl<'s, 'g> World<'s, 'g> {
         outcome
     }
 
-    pub(crate) fn take_log(&self) -> Vec<Told> {
+    pub fn take_log(&self) -> Vec<Told> {
         core::mem::take(&mut *self.ground.log.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Compares the whole state of set, sources and address space with the model.
-    pub(crate) fn check(&self, told: &[Told]) {
+    pub fn check(&self, told: &[Told]) {
         let Self { set, model, ground, .. } = self;
         assert_eq!(self.take_log(), told, "events");
         let parts: Vec<Extent> = set.parts().map(|part| part.extent()).collect();
@@ -245,7 +244,7 @@ impl<'s, 'g> World<'s, 'g> {
 }
 
 /// Returns a random operation; `busy` makes removals as likely as maps.
-pub(crate) fn random_op(random: &mut Random) -> Op {
+pub fn random_op(random: &mut Random) -> Op {
     let coalescings = [Coalescing::None, Coalescing::Opportunistic, Coalescing::Full];
     match random.below(16) {
         0..=5 => Op::Map { source: random.below(5), offset: random.below(7), pages: random.below(4) },
@@ -269,6 +268,6 @@ pub(crate) fn random_op(random: &mut Random) -> Op {
     }
 }
 
-pub(crate) fn is_free(pages: &[(Extent, Page)], window: Extent) -> bool {
+pub fn is_free(pages: &[(Extent, Page)], window: Extent) -> bool {
     pages.iter().all(|(run, _)| !run.overlaps(window))
 }

@@ -8,7 +8,7 @@ use super::{Expected, Model};
 use crate::world::{CAPACITY, Op, Outcome, PAGE, is_free};
 
 impl Model {
-    pub(crate) fn expect(&self, op: Op, machine: &Machine) -> Expected {
+    pub fn expect(&self, op: Op, machine: &Machine) -> Expected {
         match op {
             Op::Map { source, offset, pages } => {
                 match self.expect_map(source % self.sources.len(), offset * PAGE, pages * PAGE, machine) {
@@ -41,7 +41,7 @@ impl Model {
 
     /// Returns what a map has to come to when it succeeds although `failed` has failed: an opportunistic one that could
     /// not have its reservation extended goes elsewhere, be it by chance to the same addresses.
-    pub(crate) fn expect_despite(&self, failed: Option<Call>, outcome: Outcome, expected: Expected) -> Expected {
+    pub fn expect_despite(&self, failed: Option<Call>, outcome: Outcome, expected: Expected) -> Expected {
         match (failed, outcome, expected) {
             (Some(Call::ReserveAt), Outcome::Map(Ok(extent)), Expected::Behind(_)) => {
                 assert_eq!((self.coalescing, self.window), (Coalescing::Opportunistic, None));

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use pmemset_core::support::Random;
 
 /// A fuzzer's name, and what it does with a generator; it fails by panicking.
-pub(crate) type Fuzzer = (&'static str, fn(&mut Random));
+pub type Fuzzer = (&'static str, fn(&mut Random));
 
 /// The seed that is being tried.
 static SEED: AtomicU64 = AtomicU64::new(0);
@@ -18,7 +18,7 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 /// Runs the fuzzer that the arguments name: `NAME [--seed S] [--seconds N] [--watched]`. A seed alone is tried once.
 ///
 /// With `--watched`, standard input belongs to who started this: when it ends, so does the fuzzer, and says where it was.
-pub(crate) fn main(fuzzers: &[Fuzzer]) -> ExitCode {
+pub fn main(fuzzers: &[Fuzzer]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |option: &str| {
         let at = arguments.iter().position(|argument| argument == option)?;

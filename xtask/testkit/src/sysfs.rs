@@ -1,5 +1,5 @@
 //! Trees of files that look like sysfs, made for one test each.
-#![allow(dead_code, reason = "each test program uses its own share")]
+#![allow(clippy::new_without_default, reason = "making one leaves a folder")]
 
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
@@ -8,25 +8,22 @@ use std::path::PathBuf;
 use std::prelude::rust_2024::*;
 use std::{format, vec};
 
-use pmemset_linux::internal::Sysfs;
-use rustix::fs::{Mode, OFlags, open};
-
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// The bus of all trees, seen from a folder two below the root.
-pub(crate) const BUS: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0";
+pub const BUS: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0";
 
 /// The block device on `region0`.
-pub(crate) const PMEM0: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region0/pfn0.1/block/pmem0";
+pub const PMEM0: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region0/pfn0.1/block/pmem0";
 
 /// A folder that is removed with its tree.
-pub(crate) struct Tree {
+pub struct Tree {
     root: PathBuf,
 }
 
 impl Tree {
     /// Makes an empty tree.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         let name = format!("sysfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let root = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&root);
@@ -37,7 +34,7 @@ impl Tree {
     }
 
     /// Writes the attribute `path`.
-    pub(crate) fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+    pub fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
         let path = self.root.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
@@ -45,40 +42,40 @@ impl Tree {
     }
 
     /// Writes the attribute `path` of `region0`.
-    pub(crate) fn region(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+    pub fn region(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
         self.file(&format!("{BUS}/region0/{path}"), text)
     }
 
     /// Takes the attribute `path` out again.
-    pub(crate) fn remove(&self, path: &str) -> &Self {
+    pub fn remove(&self, path: &str) -> &Self {
         fs::remove_file(self.root.join(path)).unwrap();
         self
     }
 
     /// Makes `dev/KIND/NUMBER` a link to the folder `device`.
-    pub(crate) fn device(&self, kind: &str, number: &str, device: &str) -> &Self {
+    pub fn device(&self, kind: &str, number: &str, device: &str) -> &Self {
         fs::create_dir_all(self.root.join(device)).unwrap();
         symlink(format!("../../{device}"), self.root.join("dev").join(kind).join(number)).unwrap();
         self
     }
 
     /// Returns the whole path of `path`.
-    pub(crate) fn at(&self, path: &str) -> PathBuf {
+    pub fn at(&self, path: &str) -> PathBuf {
         self.root.join(path)
     }
 
     /// Returns the text of an attribute.
-    pub(crate) fn text(&self, path: &str) -> Vec<u8> {
+    pub fn text(&self, path: &str) -> Vec<u8> {
         fs::read(self.root.join(path)).unwrap()
     }
 
-    /// Opens the tree as the shim does.
-    pub(crate) fn open(&self) -> Sysfs {
-        Sysfs::at(open(self.root.to_str().unwrap(), OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap())
+    /// Opens the folder, for what takes it for `/sys`.
+    pub fn open(&self) -> fs::File {
+        fs::File::open(&self.root).unwrap()
     }
 
     /// Two memory modules, one of them with a number of two digits, interleaved to `region0` with `pmem0` (259:0) on it.
-    pub(crate) fn two_modules() -> Self {
+    pub fn two_modules() -> Self {
         let tree = Self::new();
         tree.region("persistence_domain", "memory_controller\n")
             .region("deep_flush", "1\n")
@@ -101,7 +98,7 @@ impl Tree {
     }
 
     /// Adds `region1` with one module and `pmem1` (259:1) on it.
-    pub(crate) fn with_second_region(self) -> Self {
+    pub fn with_second_region(self) -> Self {
         let region = format!("{BUS}/region1");
         self.file(&format!("{region}/mappings"), "1\n")
             .file(&format!("{region}/mapping0"), "nmem3,0,536870912,0\n")
@@ -114,7 +111,7 @@ impl Tree {
     }
 
     /// Makes partition 259:2 of `pmem0`, of `count` sectors from `start` on.
-    pub(crate) fn with_partition(self, start: u64, count: u64) -> Self {
+    pub fn with_partition(self, start: u64, count: u64) -> Self {
         let partition = format!("{PMEM0}/pmem0p1");
         self.device("block", "259:2", &partition)
             .file(&format!("{partition}/partition"), "1\n")
@@ -124,7 +121,7 @@ impl Tree {
     }
 
     /// Makes the mapped device 253:`minor`, of `count` sectors.
-    pub(crate) fn with_mapped(self, minor: u32, count: u64) -> Self {
+    pub fn with_mapped(self, minor: u32, count: u64) -> Self {
         let device = format!("devices/virtual/block/dm-{minor}");
         self.device("block", &format!("253:{minor}"), &device)
             .file(&format!("{device}/dm/name"), "linear\n")
@@ -140,7 +137,7 @@ impl Drop for Tree {
 }
 
 /// Writes the kernel's answer to `DM_TABLE_STATUS` with targets of first sector, count, type and parameters.
-pub(crate) fn table(targets: &[(u64, u64, &str, &str)]) -> Vec<u8> {
+pub fn table(targets: &[(u64, u64, &str, &str)]) -> Vec<u8> {
     let mut answer = vec![0_u8; 312];
     answer[16..20].copy_from_slice(&312_u32.to_ne_bytes());
     answer[20..24].copy_from_slice(&u32::try_from(targets.len()).unwrap().to_ne_bytes());

@@ -8,8 +8,9 @@ use pmemset_core::error::DeviceError;
 use pmemset_core::support::Random;
 use pmemset_core::{DeviceId, Extent, Source as _};
 
-use crate::fake::{Disk, Ram};
-use crate::tables;
+use bare::fake::{Disk, Ram};
+
+use crate::nfit as tables;
 
 /// A memory module, as it is written.
 struct Module {
@@ -29,12 +30,12 @@ struct Range {
 }
 
 /// What is written is read; what is damaged is refused, or read as something that can be.
-pub(crate) fn nfit(random: &mut Random) {
+pub fn nfit(random: &mut Random) {
     fuzz(random, |state, more| state | more);
 }
 
 /// The same with a model that believes the last module of a range alone: fails on many seeds.
-pub(crate) fn canary(random: &mut Random) {
+pub fn canary(random: &mut Random) {
     fuzz(random, |_, more| more);
 }
 
@@ -166,7 +167,7 @@ fn damaged(random: &mut Random, whole: &[u8]) {
 
 /// Memory with a root pointer, indices and tables in it, some of it changed: no panic, no endless loop, and a table that is
 /// found is whole. What it names is mapped nowhere but where it says, and never over the kernel's own memory.
-pub(crate) fn acpi(random: &mut Random) {
+pub fn acpi(random: &mut Random) {
     const ROOT: usize = 0;
     let mut bytes = vec![0; 2048];
     let seal = |bytes: &mut [u8], sum: usize| {
@@ -218,7 +219,7 @@ pub(crate) fn acpi(random: &mut Random) {
 }
 
 /// A disk whose registers and configuration space hold anything: it is refused, or it is used where it may be.
-pub(crate) fn virtio(random: &mut Random) {
+pub fn virtio(random: &mut Random) {
     let disk = Disk::new();
     for _ in 0..random.below(4) {
         let (at, value) = (random.below(256), random.word().to_le_bytes()[0]);

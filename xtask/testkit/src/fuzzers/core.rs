@@ -10,7 +10,7 @@ use pmemset_core::{
 use crate::world::{Ground, Op, Plan, World, random_op};
 
 /// Random operations on a set, some of them with a failing call, against the interval model.
-pub(crate) fn set(random: &mut Random) {
+pub fn set(random: &mut Random) {
     let pages = random.below(17);
     let plan = Plan { reservation_pages: if random.one_in(2) { pages } else { 0 }, ahead_pages: random.below(5) };
     let ground = Ground::new(plan);
@@ -47,13 +47,13 @@ fn refused(world: &mut World<'_, '_>, op: Op, nth: u64) {
 }
 
 /// A random program that publishes values behind fences as it should: no acknowledged one is ever lost.
-pub(crate) fn cuts(random: &mut Random) {
+pub fn cuts(random: &mut Random) {
     let failure = publish(random, true);
     assert!(failure.is_none(), "{}", failure.unwrap_or_default());
 }
 
 /// The same program, with fences left out here and there: has to fail on many seeds.
-pub(crate) fn canary(random: &mut Random) {
+pub fn canary(random: &mut Random) {
     let failure = publish(random, false);
     assert!(failure.is_none(), "{}", failure.unwrap_or_default());
 }
@@ -109,7 +109,7 @@ fn publish(random: &Random, with_fences: bool) -> Option<String> {
 }
 
 /// Shutdown records from any bytes, and the judgement on them.
-pub(crate) fn records(random: &mut Random) {
+pub fn records(random: &mut Random) {
     let mut bytes = [0; 536];
     let ids: [&[u8]; 4] = [b"", b"dimm-1", b"dimm-1dimm-2", &[0xff; 511]];
     let stored = random.of(&ids);
@@ -138,7 +138,7 @@ pub(crate) fn records(random: &mut Random) {
 }
 
 /// Lists of bad blocks against one bit per byte.
-pub(crate) fn blocks(random: &mut Random) {
+pub fn blocks(random: &mut Random) {
     const BYTES: usize = 96;
     let span = |random: &mut Random| {
         let start = random.below(BYTES - 1);

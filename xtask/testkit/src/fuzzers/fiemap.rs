@@ -9,7 +9,7 @@ use pmemset_linux::internal::Pieces;
 use pmemset_linux::internal::fuzz::{Answer, bad_blocks};
 use rustix::fs::makedev;
 
-use crate::common::{PMEM0, Tree, table};
+use crate::sysfs::{PMEM0, Tree, table};
 
 const SECTOR: u64 = 512;
 /// `FIEMAP_EXTENT_LAST`.
@@ -35,7 +35,7 @@ fn pieces(bad: &[(u64, u64)], linear: bool) -> Pieces {
     let number = if linear { makedev(253, 0) } else { makedev(259, 2) };
     TREE.with(|tree| {
         tree.file(&format!("{PMEM0}/badblocks"), text);
-        let found = tree.open().pieces_with(number, &mut |_, answer| {
+        let found = super::linux::open(tree).pieces_with(number, &mut |_, answer| {
             answer[..targets.len()].copy_from_slice(&targets);
             Ok(())
         });
@@ -44,7 +44,7 @@ fn pieces(bad: &[(u64, u64)], linear: bool) -> Pieces {
 }
 
 /// What is true is listed, and what cannot be known is never taken for good.
-pub(crate) fn fiemap(random: &mut Random) {
+pub fn fiemap(random: &mut Random) {
     let bad: Vec<(u64, u64)> = (0..random.below(12)).map(|_| (word(random, 420), 1 + word(random, 29))).collect();
     let linear = random.one_in(2);
     let found = pieces(&bad, linear);

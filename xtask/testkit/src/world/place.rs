@@ -6,7 +6,7 @@ use pmemset_core::error::ReserveError;
 use pmemset_core::sim::SimPlatform;
 use pmemset_core::{Errno, Extent, Platform, Reservation};
 
-pub(crate) enum Place<'g> {
+pub enum Place<'g> {
     Own(SimPlatform),
     Inside(&'g Reservation<'static, SimPlatform>),
 }

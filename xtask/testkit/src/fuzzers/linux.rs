@@ -1,14 +1,13 @@
 //! What the fuzzers of the parsers do with the choices of a generator: seeded ones by `cargo xtask fuzz`, bytes by
 //! `cargo fuzz`.
 
-mod fiemap;
-
-pub(crate) use fiemap::fiemap;
 use pmemset_core::Span;
 use pmemset_core::support::Random;
 use pmemset_linux::internal::parse::{self, BadBlockLines, Garbage};
-use pmemset_linux::internal::targets;
+use pmemset_linux::internal::{Sysfs, targets};
 use pmemset_linux::nd::PersistenceDomain;
+
+use crate::sysfs::Tree;
 
 /// Texts that the kernel writes; what comes of them is damaged, or taken together.
 const SEEDS: [&[u8]; 16] = [
@@ -52,7 +51,7 @@ fn spelled(text: &[u8], base: u32) -> Option<u64> {
 }
 
 /// Every parser takes any text; what it accepts is what the text says.
-pub(crate) fn texts(random: &mut Random) {
+pub fn texts(random: &mut Random) {
     let given = damaged(random);
     let text = given.strip_suffix(b"\n").unwrap_or(&given);
     assert_eq!(parse::trim(&given), text);
@@ -133,7 +132,7 @@ fn devices(given: &[u8], text: &[u8]) {
 }
 
 /// Tables of linear targets are read as they are written; damaged ones are refused, or hold targets in a row.
-pub(crate) fn tables(random: &mut Random) {
+pub fn tables(random: &mut Random) {
     let mut answer = vec![0_u8; 312];
     let mut written = Vec::new();
     let (count, mut sector) = (1 + random.below(4), 0);
@@ -175,4 +174,9 @@ pub(crate) fn tables(random: &mut Random) {
     if damage == 0 && !cut {
         assert_eq!((outcome, read), (Ok(()), written));
     }
+}
+
+/// Opens a tree as the shim opens `/sys`.
+pub fn open(tree: &Tree) -> Sysfs {
+    Sysfs::at(tree.open().into())
 }

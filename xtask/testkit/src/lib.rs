@@ -1,0 +1,11 @@
+//! What tests of several packages share: nothing of it is published.
+
+#[cfg(feature = "core")]
+pub mod campaign;
+#[cfg(feature = "fuzzers")]
+pub mod fuzzers;
+pub mod house;
+pub mod nfit;
+pub mod sysfs;
+#[cfg(feature = "core")]
+pub mod world;
