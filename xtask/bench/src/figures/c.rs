@@ -6,9 +6,9 @@ use std::fs::File;
 use std::path::Path;
 
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
-use pmemset_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::Linux;
 
-use super::{PAGE, Subject};
+use super::{Forced, PAGE, Subject};
 use crate::measure::{calls, keep};
 use crate::peers::c::CSet;
 use crate::report::Figure;
@@ -18,7 +18,7 @@ pub(crate) const SUBJECT: Subject = Subject {
     title: "the C interface beside the Rust one",
     unit: "parts",
     about: "Processor time for one call of the shared library libpmemset.so.1 (`pmemset`), beside the same call in Rust; a file of \
-            one page on tmpfs with page granularity.",
+            one page on tmpfs that does not grow, and claims cache-line granularity.",
     run,
 };
 
@@ -38,8 +38,9 @@ fn run(figure: &mut Figure) {
 }
 
 fn rows(figure: &mut Figure, c: &CSet, path: &str) {
-    let source = FileSource::open(path, OpenOptions::new().do_not_grow()).unwrap();
-    let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 64);
+    // As the library does: the environment makes it take the file for one of cache-line granularity.
+    let source = Forced::new(&File::options().read(true).write(true).open(path).unwrap());
+    let set = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 65_536);
     let map = || set.map(&source, &MapConfig::new().length(PAGE)).unwrap().extent().start();
     let in_c = || c.remove(c.map(), PAGE);
     let in_rust = || set.remove_range(map(), PAGE).unwrap();

@@ -14,7 +14,7 @@ struct Functions {
     config_new: unsafe extern "C" fn(*mut Handle) -> i32,
     set_granularity: unsafe extern "C" fn(Handle, i32) -> i32,
     new: unsafe extern "C" fn(*mut Handle, Handle) -> i32,
-    source_from_file: unsafe extern "C" fn(*mut Handle, *const c_char) -> i32,
+    source_from_file: unsafe extern "C" fn(*mut Handle, *const c_char, u64) -> i32,
     map_config_new: unsafe extern "C" fn(*mut Handle) -> i32,
     set_length: unsafe extern "C" fn(Handle, usize),
     map: unsafe extern "C" fn(Handle, Handle, Handle, *mut Descriptor) -> i32,
@@ -61,7 +61,7 @@ impl CSet {
         // SAFETY: as above.
         step("pmemset_new", unsafe { (functions.new)(&mut set, settings) })?;
         // SAFETY: as above.
-        step("pmemset_source_from_file", unsafe { (functions.source_from_file)(&mut source, file.as_ptr()) })?;
+        step("pmemset_xsource_from_file", unsafe { (functions.source_from_file)(&mut source, file.as_ptr(), 4) })?;
         // SAFETY: as above.
         step("pmemset_map_config_new", unsafe { (functions.map_config_new)(&mut config) })?;
         // SAFETY: as above.
@@ -78,7 +78,7 @@ impl CSet {
             // SAFETY: as above.
             new: unsafe { *library.get(b"pmemset_new\0")? },
             // SAFETY: as above.
-            source_from_file: unsafe { *library.get(b"pmemset_source_from_file\0")? },
+            source_from_file: unsafe { *library.get(b"pmemset_xsource_from_file\0")? },
             // SAFETY: as above.
             map_config_new: unsafe { *library.get(b"pmemset_map_config_new\0")? },
             // SAFETY: as above.

@@ -28,7 +28,7 @@ struct Kind {
     /// Length of the machine's memory file, and where in it is what survives.
     memory_bytes: u64,
     persistent: (u64, usize),
-    /// Duties that are kept, and skipped.
+    /// Duties that are kept, at least, and that cannot be checked, at most.
     duties: (u32, u32),
 }
 
@@ -39,7 +39,7 @@ const X86_64: Kind = Kind {
     script: "x86_64.ld",
     memory_bytes: 128 << 20,
     persistent: (64 << 20, 1 << 20),
-    duties: (36, 7),
+    duties: (37, 7),
 };
 
 const CORTEX_M: Kind = Kind {
@@ -49,7 +49,7 @@ const CORTEX_M: Kind = Kind {
     script: "cortex_m.ld",
     memory_bytes: 16 << 20,
     persistent: (0, 8 << 20),
-    duties: (35, 8),
+    duties: (36, 8),
 };
 
 /// Runs the kernels on the library for `target`, where there is one for it.
@@ -118,8 +118,9 @@ impl Kind {
             let line = lines.iter().find_map(|line| line.strip_prefix(&format!("duties {what} ")));
             line.and_then(|number| number.parse::<u32>().ok()).unwrap_or(0)
         };
-        if !good || (counted("kept"), counted("skipped")) != self.duties {
-            return Err(format!("not {:?}:\n{}", self.duties, lines.join("\n")));
+        let (kept, skipped) = self.duties;
+        if !good || counted("kept") < kept || counted("skipped") > skipped {
+            return Err(format!("not {kept} kept and {skipped} skipped:\n{}", lines.join("\n")));
         }
         let (good, lines) = bench.finish("flawed")?;
         let found = lines.iter().any(|line| line.starts_with("broken reservation_is_refused_where_one_is"));
