@@ -175,7 +175,7 @@ fn phases<'r>(figure: &mut Figure, n: usize, each: usize, sets: &[FakeSet<'r, '_
             };
             phase(n, &order, case, put, look, take)
         };
-        let rounds = if figure.quick() { 3 } else { (2_000_000 / n).clamp(3, 21) };
+        let rounds = if figure.quick() { 3 } else { (700_000 / n).clamp(1, 21) };
         figure.row_of(rounds, case, n, vec![timed("pmemset", ours), timed("RwLock<BTreeMap>", theirs)]);
     }
 }
