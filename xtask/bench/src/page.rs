@@ -39,7 +39,7 @@ fn head(page: &mut String, options: Options, figures: &[Figure]) -> core::fmt::R
     let quick = if options.quick { " --quick" } else { "" };
     writeln!(
         page,
-        "Written by `cargo xtask bench{quick} --write`, {}.\n",
+        "Written by `cargo xtask bench{quick}`, {}.\n",
         said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])
     )?;
     writeln!(page, "- Machine: {}", machine())?;
