@@ -37,7 +37,8 @@ const ERASED: u8 = 0xff;
 /// ```
 /// use embedded_storage::nor_flash::NorFlash;
 /// use embedded_storage::{ReadStorage, Storage};
-/// use pmemset_core::{Flash, FlashError, Part, SetRef};
+/// use pmemset_core::error::FlashError;
+/// use pmemset_core::{Flash, Part, SetRef};
 ///
 /// /// Keeps a number, in a part that may be all anything.
 /// fn keep<R: SetRef>(part: Part<R>, number: u32) -> Result<[u8; 4], FlashError> {

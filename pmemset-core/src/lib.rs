@@ -50,11 +50,11 @@ mod table;
 use portable_atomic as atomic;
 
 #[cfg(feature = "embedded-io")]
-pub use cursor::{Cursor, CursorError};
+pub use cursor::Cursor;
 pub use errno::Errno;
 pub use extent::{Extent, Span};
 #[cfg(feature = "embedded-storage")]
-pub use flash::{Flash, FlashError};
+pub use flash::Flash;
 pub use granularity::Granularity;
 pub use health::{BadBlockPolicy, BadBlocks, FailedWriteBack, Health};
 pub use health::{DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Published, ShutdownRecord, Verdict};

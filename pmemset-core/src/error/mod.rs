@@ -17,5 +17,9 @@ pub use remove::RemoveError;
 pub use repair::RepairError;
 pub use reserve::{ReservationError, ReserveError};
 
+#[cfg(feature = "embedded-io")]
+pub use crate::cursor::CursorError;
 pub use crate::extent::EmptyRange;
+#[cfg(feature = "embedded-storage")]
+pub use crate::flash::FlashError;
 pub use crate::health::{BadBlocksError, ClearError, DeviceError, McsafeError};

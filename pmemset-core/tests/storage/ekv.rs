@@ -9,7 +9,7 @@ use ekv::flash::{Flash, PageID};
 use ekv::{Config, Database};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embedded_storage::nor_flash::{NorFlash, ReadNorFlash};
-use pmemset_core::FlashError;
+use pmemset_core::error::FlashError;
 use pmemset_core::sim::Machine;
 
 use super::{PAGE_BYTES, SimFlash, explored, now, with_flash};

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 
 use embedded_storage_async::nor_flash::{ErrorType, MultiwriteNorFlash, NorFlash, ReadNorFlash};
+use pmemset_core::error::FlashError;
 use pmemset_core::sim::{Explored, Failure, Machine};
-use pmemset_core::{CopyFlags, Flash, FlashError};
+use pmemset_core::{CopyFlags, Flash};
 use sequential_storage::cache::Cache;
 use sequential_storage::map::{MapConfig, MapStorage};
 use sequential_storage::queue::{QueueConfig, QueueStorage};

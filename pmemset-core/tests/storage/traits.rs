@@ -3,9 +3,9 @@
 use embedded_io::{Error as _, ErrorKind, Read, ReadExactError, Seek, SeekFrom, Write};
 use embedded_storage::nor_flash::{NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash};
 use embedded_storage::{ReadStorage, Storage};
-use pmemset_core::error::PersistError;
+use pmemset_core::error::{CursorError, FlashError, PersistError};
 use pmemset_core::sim::{Call, Fault, Hardware, Machine, Medium};
-use pmemset_core::{Cursor, CursorError, Flash, FlashError};
+use pmemset_core::{Cursor, Flash};
 use zerocopy::byteorder::little_endian::U32;
 
 use super::{PAGE_BYTES, SimFlash, with_flash, with_part};

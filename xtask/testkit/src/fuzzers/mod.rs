@@ -3,6 +3,7 @@
 mod core;
 mod fiemap;
 mod firmware;
+mod ledger;
 mod linux;
 
 pub use fiemap::fiemap;
@@ -22,6 +23,7 @@ pub const ALL: &[Fuzzer] = &[
     ("nfit", firmware::nfit),
     ("acpi", firmware::acpi),
     ("virtio", firmware::virtio),
+    ("ledger", ledger::ledger),
     ("canary", core::canary),
     ("nfit-canary", firmware::canary),
 ];
