@@ -37,11 +37,7 @@ pub(crate) fn write(folder: &Path, options: Options, figures: &[Figure]) -> Resu
 
 fn head(page: &mut String, options: Options, figures: &[Figure]) -> core::fmt::Result {
     let quick = if options.quick { " --quick" } else { "" };
-    writeln!(
-        page,
-        "Written by `cargo xtask bench{quick}`, {}.\n",
-        said("date", &["-u", "+%Y-%m-%d %H:%M UTC"])
-    )?;
+    writeln!(page, "Written by `cargo xtask bench{quick}`, {}.\n", said("date", &["-u", "+%Y-%m-%d %H:%M UTC"]))?;
     writeln!(page, "- Machine: {}", machine())?;
     writeln!(page, "- System: Linux {}; {}", said("uname", &["-r"]), said("rustc", &["--version"]))?;
     let (samples, disturbed) = figures
