@@ -7,7 +7,7 @@ use super::{PAGE, SimLog, device, hardware, medium, open, open_cutting, options,
 use crate::format::{RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES};
 use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
-use crate::{OpenError, header::HeaderError};
+use crate::{OnDamage, OpenError, header::HeaderError};
 
 const LENGTHS: [usize; 6] = [8, 100, 0, 360, 17, 30];
 
@@ -161,5 +161,19 @@ fn what_a_payload_pretends_is_no_record() {
         drop(log);
         let found = open(&machine, &options).next();
         assert_eq!(found == 4, mistake.is_none(), "{mistake:?}: {found}");
+    }
+}
+
+#[test]
+fn segments_behind_a_missing_one_do_not_come_back() {
+    for mistake in [None, Some(Mistake::StraysLeft)] {
+        let machine = machine_with_log(true);
+        // The head of the first of two segments.
+        flip(&machine, HEAD_BYTES + 10);
+        let log = open(&machine, &options(mistake).on_damage(OnDamage::CutThere));
+        assert_eq!((log.recovered().damaged, log.next()), (Some(1), 1));
+        drop(log);
+        let opened = try_open(&machine, &options(None)).map(|log| log.next());
+        assert_eq!(opened == Ok(1), mistake.is_none(), "{mistake:?}: {opened:?}");
     }
 }
