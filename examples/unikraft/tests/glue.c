@@ -68,10 +68,12 @@ static void every_duty_is_kept(void)
 	struct pmemset_source *src = open_memory(0);
 
 	OK(pmemset_port_contract(NULL, report, counts));
-	EQUAL(counts[PMEMSET_PORT_KEPT], 14);
+	EQUAL(counts[PMEMSET_PORT_KEPT] >= 14, 1);
+	EQUAL(counts[PMEMSET_PORT_SKIPPED], 0);
 	OK(pmemset_port_contract(src, report, counts));
-	EQUAL(counts[PMEMSET_PORT_KEPT] + counts[PMEMSET_PORT_SKIPPED], 43);
+	EQUAL(counts[PMEMSET_PORT_KEPT] >= 36, 1);
 	EQUAL(counts[PMEMSET_PORT_SKIPPED] <= 7, 1);
+	EQUAL(counts[PMEMSET_PORT_BROKEN], 0);
 	OK(pmemset_source_delete(&src));
 	EQUAL(fake_mapped(), 0);
 }
