@@ -3,7 +3,7 @@
 use core::fmt::Debug;
 use core::marker::PhantomData;
 use core::ops::{Bound, RangeBounds};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use openraft::storage::{LogFlushed, RaftLogStorage};
 use openraft::{
@@ -24,17 +24,21 @@ const BATCH_BYTES: usize = 1 << 20;
 /// everything is refused: openraft stops the node, and what was acknowledged is found when it is opened anew.
 pub struct LogStore<C, J> {
     shared: Arc<Shared<J>>,
+    /// Of a reader: how many truncations there had been when it was made.
+    truncations: Option<u64>,
     types: PhantomData<fn() -> C>,
 }
 
 struct Shared<J> {
     journal: J,
     failed: Mutex<Option<String>>,
+    /// How many truncations there have been.
+    truncations: RwLock<u64>,
 }
 
 impl<C, J> Clone for LogStore<C, J> {
     fn clone(&self) -> Self {
-        Self { shared: self.shared.clone(), types: PhantomData }
+        Self { shared: self.shared.clone(), truncations: self.truncations, types: PhantomData }
     }
 }
 
@@ -60,8 +64,8 @@ where
         {
             journal.purge(purged.index + 1)?;
         }
-        let shared = Shared { journal, failed: Mutex::new(None) };
-        Ok(Self { shared: Arc::new(shared), types: PhantomData })
+        let shared = Shared { journal, failed: Mutex::new(None), truncations: RwLock::new(0) };
+        Ok(Self { shared: Arc::new(shared), truncations: None, types: PhantomData })
     }
 
     /// Returns the journal.
@@ -90,11 +94,22 @@ where
     }
 
     /// Returns the entries of `from..until`, of as many as there are, but no more than about `bytes_max`.
+    ///
+    /// A leader never truncates: a reader of before a truncation is that of a leader no longer, whose task openraft has not
+    /// ended yet. What it would send now, in that leader's name, does not follow on what it sent before, so there is nothing.
     fn read(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<C::Entry>, JournalError> {
+        let truncations = self.shared.truncations.read().unwrap_or_else(PoisonError::into_inner);
+        if self.truncations.is_some_and(|before| before != *truncations) {
+            return Ok(Vec::new());
+        }
         let there = self.shared.journal.entries();
         let (mut entries, mut bytes_read) = (Vec::new(), 0);
         for index in from.max(there.start)..until.min(there.end) {
-            let bytes = self.shared.journal.read(index)?;
+            let bytes = match self.shared.journal.read(index) {
+                // It was purged meanwhile.
+                Err(_) if index < self.shared.journal.entries().start => continue,
+                read => read?,
+            };
             entries.push(postcard::from_bytes(&bytes)?);
             bytes_read += bytes.len();
             if bytes_read >= bytes_max {
@@ -163,7 +178,8 @@ where
     }
 
     async fn get_log_reader(&mut self) -> Self {
-        self.clone()
+        let truncations = *self.shared.truncations.read().unwrap_or_else(PoisonError::into_inner);
+        Self { truncations: Some(truncations), ..self.clone() }
     }
 
     async fn save_vote(&mut self, vote: &Vote<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
@@ -218,8 +234,13 @@ where
     }
 
     async fn truncate(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {
-        let truncated = self.change(move |journal| journal.truncate(log_id.index)).await;
-        truncated.map_err(|error| StorageIOError::write_logs(error).into())
+        let shared = self.shared.clone();
+        let truncated = self.change(move |journal| {
+            let mut truncations = shared.truncations.write().unwrap_or_else(PoisonError::into_inner);
+            *truncations += 1;
+            journal.truncate(log_id.index)
+        });
+        truncated.await.map_err(|error| StorageIOError::write_logs(error).into())
     }
 
     async fn purge(&mut self, log_id: LogId<C::NodeId>) -> Result<(), StorageError<C::NodeId>> {

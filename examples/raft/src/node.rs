@@ -64,9 +64,9 @@ pub fn identity(journal: &impl Journal) -> Result<u64, JournalError> {
 pub fn config() -> Config {
     Config {
         cluster_name: "pmemset".to_owned(),
-        heartbeat_interval: 100,
-        election_timeout_min: 600,
-        election_timeout_max: 1200,
+        heartbeat_interval: 200,
+        election_timeout_min: 1000,
+        election_timeout_max: 2000,
         install_snapshot_timeout: 10_000,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(2000),
         max_in_snapshot_log_to_keep: 500,

@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex};
 
 use openraft::error::Fatal;
 use openraft::raft::VoteRequest;
-use openraft::storage::RaftLogStorageExt;
-use openraft::{BasicNode, Vote};
+use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
+use openraft::{BasicNode, RaftLogReader, Vote};
 use pmemset_raft::journal::{Journal, JournalError, Note};
 use pmemset_raft::node::Node;
 use pmemset_raft::{FileJournal, FileSnapshots, LogStore, Types, Write};
 
-use common::{Folder, entry};
+use common::{Folder, entry, log_id};
 
 /// A journal that a test has its hands in.
 struct Tampered {
@@ -167,9 +167,23 @@ async fn everything_is_refused_after_an_error() {
     store.blocking_append([entry(1, 0)]).await.unwrap();
     store.blocking_append([entry(1, 1)]).await.unwrap_err();
     good.good.store(u64::MAX, Ordering::SeqCst);
-    let refused = openraft::storage::RaftLogStorage::save_vote(&mut store, &Vote::new(1, 1)).await;
+    let refused = store.save_vote(&Vote::new(1, 1)).await;
     assert!(refused.unwrap_err().to_string().contains("on fire"));
     assert!(good.kept(Note::Vote).unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_reader_from_before_a_truncation_reads_nothing() {
+    let folder = Folder::new("readers");
+    let mut store = LogStore::<Types, _>::open(Tampered::new(&folder)).unwrap();
+    store.blocking_append((0..4).map(|index| entry(1, index))).await.unwrap();
+    let mut before = store.get_log_reader().await;
+    assert_eq!(before.limited_get_log_entries(2, 4).await.unwrap().len(), 2);
+    store.truncate(log_id(1, 3)).await.unwrap();
+    store.blocking_append([entry(2, 3)]).await.unwrap();
+    assert!(before.limited_get_log_entries(2, 4).await.unwrap().is_empty());
+    let mut after = store.get_log_reader().await;
+    assert_eq!(after.limited_get_log_entries(2, 4).await.unwrap(), [entry(1, 2), entry(2, 3)]);
 }
 
 /// A journal that the test holds as well.

@@ -1,6 +1,7 @@
 //! `cargo xtask cluster`: the replicated store as three processes that are harmed, and its tests.
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::support::counting::counted_by;
@@ -16,9 +17,15 @@ pub(crate) struct Args {
     /// Does the same things to them in the same order; when they fall is another matter.
     #[arg(long)]
     seed: Option<u64>,
+    /// Draws how long a write takes beside the same store on `fdatasync` to this file (SVG), and harms nobody.
+    #[arg(long, conflicts_with = "seed")]
+    picture: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
+    if let Some(path) = &args.picture {
+        return picture(path);
+    }
     let mut tally = Tally::default();
     cluster(&mut tally, args);
     println!("\n{tally}");
@@ -28,7 +35,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
 /// The tests of the store, openraft's suite among them, and a cluster for some minutes.
 pub(crate) fn check(minutes: f64) -> Tally {
     let mut tally = counted_by(cargo("test").args(["--quiet", "--no-fail-fast", "--", "--show-output"]));
-    cluster(&mut tally, &Args { minutes, seed: None });
+    cluster(&mut tally, &Args { minutes, seed: None, picture: None });
     tally
 }
 
@@ -38,7 +45,15 @@ fn cargo(verb: &str) -> Command {
     cargo
 }
 
-fn target() -> std::path::PathBuf {
+fn picture(path: &Path) -> Outcome {
+    run_command(cargo("build").args(["--quiet", "--release", "--bins", "--features", "picture"]))?;
+    let mut program = Command::new(target().join("release/cluster"));
+    // Beside what was built, on a disk.
+    program.arg("--picture").arg(path).arg("--folder").arg(target().join("latency"));
+    progress::during("writes to three clusters", || processes::succeeds(&mut program))
+}
+
+fn target() -> PathBuf {
     root().join("target/raft")
 }
 

@@ -4,6 +4,8 @@
 
 mod clients;
 mod faults;
+#[cfg(feature = "picture")]
+mod latency;
 mod nodes;
 mod random;
 mod spaces;
@@ -24,13 +26,14 @@ struct Arguments {
     minutes: f64,
     seed: u64,
     folder: PathBuf,
+    picture: Option<PathBuf>,
 }
 
 fn arguments() -> Outcome<Arguments> {
     let memory = PathBuf::from("/dev/shm");
     let parent = if memory.is_dir() { memory } else { std::env::temp_dir() };
     let folder = parent.join(format!("pmemset-cluster-{}", std::process::id()));
-    let mut all = Arguments { minutes: 2.0, seed: random::any(), folder };
+    let mut all = Arguments { minutes: 2.0, seed: random::any(), folder, picture: None };
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -39,7 +42,8 @@ fn arguments() -> Outcome<Arguments> {
             "--minutes" => all.minutes = value.parse().map_err(|error| wrong(&error))?,
             "--seed" => all.seed = value.parse().map_err(|error| wrong(&error))?,
             "--folder" => all.folder = PathBuf::from(value),
-            _ => return Err(format!("{word}: there are --minutes, --seed and --folder")),
+            "--picture" => all.picture = Some(PathBuf::from(value)),
+            _ => return Err(format!("{word}: there are --minutes, --seed, --folder and --picture")),
         }
     }
     Ok(all)
@@ -53,6 +57,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
     };
+    if let Some(path) = &arguments.picture {
+        return draw(path, &arguments.folder);
+    }
     if let Some(code) = spaces::enter() {
         return code;
     }
@@ -72,9 +79,26 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
+#[cfg(feature = "picture")]
+fn draw(path: &std::path::Path, folder: &std::path::Path) -> ExitCode {
+    match latency::draw(path, folder) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("{}: {reason}", path.display());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(not(feature = "picture"))]
+fn draw(path: &std::path::Path, _: &std::path::Path) -> ExitCode {
+    eprintln!("{}: built without the feature `picture`", path.display());
+    ExitCode::FAILURE
+}
+
 fn run(arguments: &Arguments) -> Outcome<bool> {
     let mut random = Random::new(arguments.seed);
-    let mut cluster = Cluster::found(&arguments.folder, spaces::Spaces::make())?;
+    let mut cluster = Cluster::found(&arguments.folder, spaces::Spaces::make(), &[])?;
     let clients = Clients::start(&cluster, random.next());
     let time = Duration::from_secs_f64(arguments.minutes * 60.0);
     let harm = faults::all(&mut cluster, &clients, &mut random, time)?;

@@ -61,27 +61,36 @@ pub(crate) struct Cluster {
     directory: Directory,
     folders: Vec<PathBuf>,
     children: Vec<Option<Child>>,
+    /// What nodes are told beside where they are.
+    words: Vec<String>,
 }
 
 impl Cluster {
     /// Starts three new nodes, and makes them one cluster.
-    pub(crate) fn found(folder: &Path, spaces: Spaces) -> Outcome<Self> {
+    pub(crate) fn found(folder: &Path, spaces: Spaces, words: &[&str]) -> Outcome<Self> {
         let folders: Vec<PathBuf> = (0..NODES).map(|number| folder.join(format!("node{number}"))).collect();
         let addresses = (0..NODES).map(|number| spaces.address(number).parse().map_err(|error| format!("{error}")));
         let directory =
             Directory { addresses: addresses.collect::<Outcome<_>>()?, ids: Arc::new(Mutex::new(vec![0; NODES])) };
-        let mut cluster = Self { spaces, directory, folders, children: (0..NODES).map(|_| None).collect() };
+        let mut cluster = Self {
+            spaces,
+            directory,
+            folders,
+            children: (0..NODES).map(|_| None).collect(),
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+        };
         for number in 0..NODES {
             std::fs::create_dir_all(&cluster.folders[number]).map_err(|error| error.to_string())?;
             cluster.start(number)?;
         }
         let addresses = cluster.directory.addresses.iter().map(SocketAddr::to_string);
         let nodes: BTreeMap<u64, String> = cluster.directory.ids().into_iter().zip(addresses).collect();
-        match cluster.directory.ask(0, Request::Found(nodes))? {
-            Response::Done => {}
-            other => return Err(format!("no cluster was founded: {other:?}")),
-        }
-        cluster.wait("a first leader", |cluster| cluster.leader().map(drop))?;
+        cluster.wait("a first leader", |cluster| {
+            if cluster.leader().is_err() {
+                cluster.directory.ask(0, Request::Found(nodes.clone()))?;
+            }
+            cluster.leader().map(drop)
+        })?;
         Ok(cluster)
     }
 
@@ -95,12 +104,15 @@ impl Cluster {
 
     /// Starts a node, unless it runs; it listens when this returns.
     pub(crate) fn start(&mut self, number: usize) -> Outcome<()> {
-        if self.children[number].is_some() {
-            return Ok(());
+        if let Some(child) = &mut self.children[number] {
+            return match child.try_wait() {
+                Ok(None) => Ok(()),
+                other => Err(format!("node {number} has ended by itself: {other:?}")),
+            };
         }
         let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("node");
         let mut command = self.spaces.command(number, &program);
-        command.arg(&self.folders[number]).arg(self.directory.addresses[number].to_string());
+        command.arg(&self.folders[number]).arg(self.directory.addresses[number].to_string()).args(&self.words);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| format!("{}: {error}", program.display()))?;
         let mut line = String::new();
@@ -135,6 +147,10 @@ impl Cluster {
 
     /// Has the nodes `numbers` and the others talk no more to each other; clients reach all.
     pub(crate) fn separate(&self, numbers: &[usize]) -> Outcome<()> {
+        self.wait("all nodes are told to whom to talk", |cluster| cluster.tell(numbers))
+    }
+
+    fn tell(&self, numbers: &[usize]) -> Outcome<()> {
         let ids = self.directory.ids();
         for number in 0..NODES {
             let side = numbers.contains(&number);
@@ -159,29 +175,31 @@ impl Cluster {
         if ids[number] == before[number] {
             return Err(format!("node {number} has lost its memory, and calls itself {} still", ids[number]));
         }
-        let mut stream = self.directory.connect(number).map_err(|error| error.to_string())?;
-        match wire::ask(&mut stream, before[number], Request::Status) {
-            Ok(Response::NotMe(id)) if id == ids[number] => {}
-            other => return Err(format!("asked for {}, which is lost: {other:?}", before[number])),
-        }
+        self.wait("the new node answers for itself only", |cluster| {
+            let asked = cluster.directory.connect(number);
+            let asked = asked.and_then(|mut stream| wire::ask(&mut stream, before[number], Request::Status));
+            match asked {
+                Ok(Response::NotMe(id)) if id == ids[number] => Ok(()),
+                other => Err(format!("asked for {}, which is lost: {other:?}", before[number])),
+            }
+        })?;
         self.wait("the new node votes", |cluster| cluster.take_in(number))
     }
 
-    /// Makes the next step towards the present nodes being those that vote; fails until there is none left.
+    /// Makes the next step towards the present nodes being those that vote; fails until the last is done.
+    ///
+    /// It is done when a majority of the new voters has all that was committed: another may lose its memory then.
     fn take_in(&self, number: usize) -> Outcome<()> {
         let ids = self.directory.ids();
-        let voters: BTreeSet<u64> = ids.iter().copied().collect();
         let leader = self.leader()?;
-        let status = self.directory.status(leader)?;
-        if status.voters == voters && status.nodes == voters {
-            return Ok(());
+        if !self.directory.status(leader)?.nodes.contains(&ids[number]) {
+            let address = self.directory.addresses[number].to_string();
+            return Err(format!("{:?}", self.directory.ask(leader, Request::AddLearner(ids[number], address))?));
         }
-        let request = if status.nodes.contains(&ids[number]) {
-            Request::SetVoters(voters)
-        } else {
-            Request::AddLearner(ids[number], self.directory.addresses[number].to_string())
-        };
-        Err(format!("{:?}", self.directory.ask(leader, request)?))
+        match self.directory.ask(leader, Request::SetVoters(ids.into_iter().collect()))? {
+            Response::Done => Ok(()),
+            other => Err(format!("{other:?}")),
+        }
     }
 
     /// Ends all that was done to the nodes.
@@ -190,7 +208,7 @@ impl Cluster {
             self.spaces.plug(number, true)?;
             self.start(number)?;
         }
-        self.wait("nodes are reached", |cluster| cluster.separate(&[]))
+        self.separate(&[])
     }
 
     /// Waits until all nodes have applied the same, and returns what.

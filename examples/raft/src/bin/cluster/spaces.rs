@@ -42,16 +42,25 @@ fn ip(words: &str) -> Outcome<()> {
     run(Command::new("ip").args(words.split(' '))).map_err(|reason| format!("{reason} (ip {words})"))
 }
 
-/// Whether there are namespaces; if not, why.
-pub(crate) struct Spaces(Outcome<()>);
+/// Whether there are namespaces; if not, why, and the last number of the first node's address.
+pub(crate) struct Spaces(Outcome<()>, usize);
 
 impl Spaces {
     /// Makes a bridge, and a namespace for each of the three nodes.
     pub(crate) fn make() -> Self {
-        Self(match std::env::var(OUTSIDE) {
-            Ok(reason) => Err(reason),
-            Err(_) => build(),
-        })
+        Self(
+            match std::env::var(OUTSIDE) {
+                Ok(reason) => Err(reason),
+                Err(_) => build(),
+            },
+            1,
+        )
+    }
+
+    /// Makes none: the nodes listen here, at addresses of which the first ends with `first`.
+    #[cfg(feature = "picture")]
+    pub(crate) fn none(first: usize) -> Self {
+        Self(Err("not asked for".to_owned()), first)
     }
 
     /// Returns why there are none.
@@ -66,7 +75,7 @@ impl Spaces {
         }
         // Addresses of this run's own, which nobody takes for a connection.
         let id = std::process::id();
-        format!("127.{}.{}.{}:7000", 64 + id % 64, id / 64 % 256, number + 1)
+        format!("127.{}.{}.{}:7000", 64 + id % 64, id / 64 % 256, self.1 + number)
     }
 
     /// Returns the command that runs `program` where node `number` is.
