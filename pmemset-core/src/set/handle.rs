@@ -55,6 +55,8 @@ pub(crate) enum Held {
     Segment(u32),
     /// Each segment that the handle's range touches.
     Range,
+    /// Nothing any more: it has been removed.
+    Nothing,
 }
 
 /// What has been pinned, and where, and the granularity of the set.
@@ -100,6 +102,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Operation
             Held::Part(slot) => self.pins.unpin(slot, Pinned::Part),
             Held::Segment(slot) => self.pins.unpin(slot, Pinned::Segment),
             Held::Range => self.unpin_each(&self.books.read(), extent),
+            Held::Nothing => {}
         }
     }
 

@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::iter::FusedIterator;
-use core::mem::ManuallyDrop;
 
 use super::books::{Books, PartEntry};
 use super::handle::{Held, Hold, Operations, SetRef};
@@ -102,15 +101,6 @@ impl<R: SetRef> Part<R> {
     #[inline]
     pub(super) const fn held(&self) -> Held {
         self.held
-    }
-
-    /// Forgets the handle; its pins are the caller's. An owned share of the set is given back.
-    #[allow(unsafe_code, reason = "a value with a destructor cannot be taken apart")]
-    pub(super) fn forget(self) {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: read once, from a handle that nobody uses or drops any more. (What has a destructor cannot be taken
-        // apart.)
-        drop(unsafe { core::ptr::read(&raw const this.set) });
     }
 
     /// Makes the handle one to `extent`, of which `held` is pinned: what is left of what it was one to.

@@ -56,9 +56,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// [`RemoveError::InUse`] (nothing has changed but that the handle is gone), or [`RemoveError::Unmap`].
     /// [`try_remove`](Self::try_remove) gives the handle back.
     #[cfg_attr(feature = "sim", track_caller)]
-    pub fn remove<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), RemoveError> {
+    pub fn remove<R: SetRef<Set = Self>>(&self, mut part: Part<R>) -> Result<(), RemoveError> {
         called!();
-        self.try_remove(part).map_err(RemoveError::from)
+        self.remove_pinned(&mut part)
     }
 
     /// As [`remove`](Self::remove).
@@ -67,19 +67,21 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// The same; the handle comes back with the reason.
     #[cfg_attr(feature = "sim", track_caller)]
-    pub fn try_remove<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), Refused<R>> {
+    pub fn try_remove<R: SetRef<Set = Self>>(&self, mut part: Part<R>) -> Result<(), Refused<R>> {
         called!();
+        self.remove_pinned(&mut part).map_err(|error| Refused { part, error })
+    }
+
+    fn remove_pinned<R: SetRef<Set = Self>>(&self, part: &mut Part<R>) -> Result<(), RemoveError> {
+        if !core::ptr::eq(part.owner(), self) {
+            return Err(RemoveError::OtherSet);
+        }
         let mut rest = part.extent();
         loop {
-            if !core::ptr::eq(part.owner(), self) {
-                return Err(Refused { part, error: RemoveError::OtherSet });
-            }
-            if let Err(error) = self.deep_flush_pinned(&part, rest) {
-                return Err(Refused { part, error });
-            }
+            self.deep_flush_pinned(part, rest)?;
             let books = self.books.write();
             // Another thread may have made a whole part longer meanwhile.
-            let now = now(&books, &part);
+            let now = now(&books, part);
             match now.starting_at(rest.end()) {
                 None => return self.take_out(books, part, now, true),
                 Some(more) => rest = more,
@@ -96,8 +98,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// [`RemoveError::OtherSet`], [`RemoveError::Pinned`], [`RemoveError::InUse`] (nothing has changed but that the
     /// handle is gone), or [`RemoveError::Unmap`]. [`try_discard`](Self::try_discard) gives the handle back.
-    pub fn discard<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), RemoveError> {
-        self.try_discard(part).map_err(RemoveError::from)
+    pub fn discard<R: SetRef<Set = Self>>(&self, mut part: Part<R>) -> Result<(), RemoveError> {
+        self.discard_pinned(&mut part)
     }
 
     /// As [`discard`](Self::discard).
@@ -105,37 +107,36 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// # Errors
     ///
     /// The same; the handle comes back with the reason.
-    pub fn try_discard<R: SetRef<Set = Self>>(&self, part: Part<R>) -> Result<(), Refused<R>> {
+    pub fn try_discard<R: SetRef<Set = Self>>(&self, mut part: Part<R>) -> Result<(), Refused<R>> {
+        self.discard_pinned(&mut part).map_err(|error| Refused { part, error })
+    }
+
+    fn discard_pinned<R: SetRef<Set = Self>>(&self, part: &mut Part<R>) -> Result<(), RemoveError> {
         if !core::ptr::eq(part.owner(), self) {
-            return Err(Refused { part, error: RemoveError::OtherSet });
+            return Err(RemoveError::OtherSet);
         }
         let books = self.books.write();
-        let now = now(&books, &part);
+        let now = now(&books, part);
         self.take_out(books, part, now, false)
     }
 
     /// Unmaps what `part` pins, which is `range` now, if nobody else does, and notifies; it has been `flushed` or not.
+    ///
+    /// The handle pins what is left afterwards.
     fn take_out<'b, R: SetRef<Set = Self>>(
         &'b self,
         mut books: Writing<'b, 'm, P, S>,
-        mut part: Part<R>,
+        part: &mut Part<R>,
         range: Extent,
         flushed: bool,
-    ) -> Result<(), Refused<R>> {
+    ) -> Result<(), RemoveError> {
         let own = match part.held() {
             Held::Part(_) => Uses { parts: 1, segments: 0 },
-            Held::Segment(_) | Held::Range => Uses { parts: 0, segments: 1 },
+            Held::Segment(_) | Held::Range | Held::Nothing => Uses { parts: 0, segments: 1 },
         };
-        if let Err(error) = self.check_unused(&books, range, own) {
-            drop(books);
-            return Err(Refused { part, error });
-        }
+        self.check_unused(&books, range, own)?;
         // Lowered now: once the books are unlocked, the slots may be those of other segments.
-        match part.held() {
-            Held::Part(slot) => self.pins.set(slot, Pinned::Part, 0),
-            Held::Segment(slot) => self.pins.set(slot, Pinned::Segment, 0),
-            Held::Range => self.set_uses(&books, range, Held::Range, 0),
-        }
+        self.set_uses(&books, range, part.held(), 0);
         let mut retired = Retired::new();
         let result = self.unmap_range(&mut books, range, &mut retired);
         let told = if part.is_whole() { None } else { Some(range) };
@@ -144,37 +145,34 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Ok(()) => None,
             Err(_) => books.find_from(range.start()).map(|(left, ..)| left).filter(|left| left.extent.overlaps(range)),
         };
-        let kept = match (result, left) {
-            (Err(error), Some(left)) => {
-                let rest = range.starting_at(left.extent.start()).unwrap_or(range);
-                self.set_uses(&books, rest, part.held(), 1);
-                let held = match part.held() {
-                    Held::Part(_) => Held::Part(left.slot),
-                    Held::Segment(_) => Held::Segment(left.slot),
-                    Held::Range => Held::Range,
-                };
-                part.shrink(held, rest);
-                Some((part, error))
-            }
-            _ => {
-                part.forget();
-                None
-            }
-        };
+        let (mut held, mut rest) = (Held::Nothing, range);
+        if let Some(left) = left {
+            rest = range.starting_at(left.extent.start()).unwrap_or(range);
+            held = match part.held() {
+                Held::Part(_) => Held::Part(left.slot),
+                Held::Segment(_) => Held::Segment(left.slot),
+                other => other,
+            };
+            self.set_uses(&books, rest, held, 1);
+        }
+        part.shrink(held, rest);
         self.notify_removed(books, retired, gone, flushed);
-        kept.map_or(Ok(()), |(part, error)| Err(Refused { part, error }))
+        result
     }
 
     /// Sets the pins of the only handle to `range`. The caller has the books locked for changes.
     fn set_uses(&self, books: &Books<'_, P, S>, range: Extent, held: Held, count: u32) {
+        match held {
+            Held::Part(slot) => return self.pins.set(slot, Pinned::Part, count),
+            Held::Segment(slot) => return self.pins.set(slot, Pinned::Segment, count),
+            Held::Nothing => return,
+            Held::Range => {}
+        }
         let mut rest = Some(range);
         while let Some(left) = rest
             && let Some((segment, ..)) = books.find_from(left.start())
             && segment.extent.overlaps(left)
         {
-            if let Held::Part(_) = held {
-                return self.pins.set(segment.slot, Pinned::Part, count);
-            }
             self.pins.set(segment.slot, Pinned::Segment, count);
             rest = left.starting_at(segment.extent.end());
         }
