@@ -55,8 +55,15 @@ pub mod internal;
 mod lost;
 pub mod nd;
 mod record_file;
+#[cfg(target_arch = "x86_64")]
 mod return_buffer;
 mod striped_lock;
+
+/// Other processors predict returns as they always do.
+#[cfg(not(target_arch = "x86_64"))]
+mod return_buffer {
+    pub(crate) const fn fill() {}
+}
 
 pub use address_space::{Linux, Process};
 pub use fd::Fd;
