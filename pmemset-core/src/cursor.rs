@@ -2,9 +2,8 @@
 
 use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom, Write};
 
-use crate::code::{self, errors};
-use crate::error::PersistError;
-use crate::{Errno, Part, SetRef};
+use crate::error::CursorError;
+use crate::{Part, SetRef};
 
 /// A position in a part, at which bytes are read and written; what was written is durable when the call returns.
 ///
@@ -39,18 +38,6 @@ use crate::{Errno, Part, SetRef};
 pub struct Cursor<R: SetRef> {
     part: Part<R>,
     position: u64,
-}
-
-errors! {
-    /// Why a stream could not be read, written or moved.
-    pub enum CursorError {
-        /// The position would lie before the first byte. It stays as it was.
-        BeforeStart = code::OFFSET_OUT_OF_RANGE => "the position would lie before the first byte";
-        /// The part ends here. Nothing was stored.
-        Full = Errno::NOSPC.code() => "the part ends here";
-        /// The part said so.
-        Persist(error: PersistError) = error.code() => "{error}";
-    }
 }
 
 impl<R: SetRef> Cursor<R> {
@@ -117,21 +104,5 @@ impl<R: SetRef> Seek for Cursor<R> {
         };
         self.position = position.ok_or(CursorError::BeforeStart)?;
         Ok(self.position)
-    }
-}
-
-impl embedded_io::Error for CursorError {
-    fn kind(&self) -> ErrorKind {
-        match self {
-            Self::BeforeStart => ErrorKind::InvalidInput,
-            Self::Full => ErrorKind::WriteZero,
-            Self::Persist(_) => ErrorKind::Other,
-        }
-    }
-}
-
-impl From<PersistError> for CursorError {
-    fn from(error: PersistError) -> Self {
-        Self::Persist(error)
     }
 }

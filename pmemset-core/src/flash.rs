@@ -1,15 +1,13 @@
 //! A part as flash memory, for what is written for `embedded-storage`.
 
 use embedded_storage::nor_flash::{
-    ErrorType, MultiwriteNorFlash, NorFlash, NorFlashError, NorFlashErrorKind, ReadNorFlash, check_erase, check_read,
-    check_write,
+    ErrorType, MultiwriteNorFlash, NorFlash, ReadNorFlash, check_erase, check_read, check_write,
 };
 use embedded_storage::{ReadStorage, Storage};
 #[cfg(feature = "embedded-storage-async")]
 use embedded_storage_async::nor_flash as waiting;
 
-use crate::code::{self, errors};
-use crate::error::PersistError;
+use crate::error::FlashError;
 use crate::{CopyFlags, Part, SetRef};
 
 /// How many bytes are looked at at once by a write that may only clear bits.
@@ -61,18 +59,6 @@ const ERASED: u8 = 0xff;
 #[derive(Debug)]
 pub struct Flash<R: SetRef, const WORD_BYTES: usize = 4, const ERASE_BYTES: usize = 4096> {
     part: Part<R>,
-}
-
-errors! {
-    /// Why flash memory could not be read, written or erased.
-    pub enum FlashError {
-        /// Offset or length are not multiples of the word or the page. Nothing was stored.
-        NotAligned = code::INVALID_OFFSET_VALUE => "offset or length are not on the flash's words or pages";
-        /// The bytes are not all there. Nothing was stored.
-        OutOfBounds = code::LENGTH_OUT_OF_RANGE => "the flash has not all of these bytes";
-        /// The part said so.
-        Persist(error: PersistError) = error.code() => "{error}";
-    }
 }
 
 impl<R: SetRef, const WORD_BYTES: usize, const ERASE_BYTES: usize> Flash<R, WORD_BYTES, ERASE_BYTES> {
@@ -228,27 +214,3 @@ impl<R: SetRef, const W: usize, const E: usize> waiting::NorFlash for Flash<R, W
 
 #[cfg(feature = "embedded-storage-async")]
 impl<R: SetRef, const W: usize, const E: usize> waiting::MultiwriteNorFlash for Flash<R, W, E> {}
-
-impl NorFlashError for FlashError {
-    fn kind(&self) -> NorFlashErrorKind {
-        match self {
-            Self::NotAligned => NorFlashErrorKind::NotAligned,
-            Self::OutOfBounds | Self::Persist(PersistError::NotMapped { .. } | PersistError::OutOfRange { .. }) => {
-                NorFlashErrorKind::OutOfBounds
-            }
-            Self::Persist(_) => NorFlashErrorKind::Other,
-        }
-    }
-}
-
-impl From<NorFlashErrorKind> for FlashError {
-    fn from(kind: NorFlashErrorKind) -> Self {
-        if kind == NorFlashErrorKind::NotAligned { Self::NotAligned } else { Self::OutOfBounds }
-    }
-}
-
-impl From<PersistError> for FlashError {
-    fn from(error: PersistError) -> Self {
-        Self::Persist(error)
-    }
-}

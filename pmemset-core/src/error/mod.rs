@@ -3,6 +3,10 @@
 //! The [`Display`](core::fmt::Display) of an error says all of it, and none has a
 //! [`source`](core::error::Error::source): printed with its chain, it still says its cause once.
 
+#[cfg(feature = "embedded-io")]
+mod cursor;
+#[cfg(feature = "embedded-storage")]
+mod flash;
 mod lookup;
 mod map;
 mod persist;
@@ -10,6 +14,10 @@ mod remove;
 mod repair;
 mod reserve;
 
+#[cfg(feature = "embedded-io")]
+pub use cursor::CursorError;
+#[cfg(feature = "embedded-storage")]
+pub use flash::FlashError;
 pub use lookup::LookupError;
 pub use map::{MapError, MapFailure, PrepareError};
 pub use persist::{DeepFlushError, PersistError};
@@ -17,9 +25,5 @@ pub use remove::RemoveError;
 pub use repair::RepairError;
 pub use reserve::{ReservationError, ReserveError};
 
-#[cfg(feature = "embedded-io")]
-pub use crate::cursor::CursorError;
 pub use crate::extent::EmptyRange;
-#[cfg(feature = "embedded-storage")]
-pub use crate::flash::FlashError;
 pub use crate::health::{BadBlocksError, ClearError, DeviceError, McsafeError};
