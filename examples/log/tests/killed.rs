@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pmemset_core::support::Random;
 use pmemset_core::{Config, Granularity, Set};
 use pmemset_linux::{FileSource, Linux, OpenOptions};
-use pmemset_log::{Log, Options, Table};
+use pmemset_log::{AppendError, Log, Options, Table};
 
 const KILLS: u64 = 50;
 const PATH: &str = "PMEMSET_LOG_TO_BE_KILLED";
@@ -35,8 +35,17 @@ fn payload(run: u64, thread: u64, index: u64) -> Vec<u8> {
 fn be_killed(path: &Path, run: u64) -> ! {
     let log = open(path);
     let append = |thread| {
+        let mut last = 0;
         for index in 0.. {
-            let sequence = log.append(&payload(run, thread, index)).unwrap();
+            let payload = payload(run, thread, index);
+            let sequence = loop {
+                match log.append(&payload) {
+                    // The other thread, which drops records now and then, was not let run.
+                    Err(AppendError::TooManySegments { .. }) => log.drop_before(last.max(log.first() + 1)).unwrap(),
+                    result => break result.unwrap(),
+                }
+            };
+            last = sequence;
             std::io::stdout().write_all(format!("told {sequence} {thread} {index}\n").as_bytes()).unwrap();
             if thread == 0 && sequence > KEPT {
                 log.drop_before(sequence - KEPT).unwrap();
