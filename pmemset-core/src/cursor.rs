@@ -1,6 +1,6 @@
 //! A part as a stream of bytes with a position, for what is written for `embedded-io`.
 
-use embedded_io::{ErrorKind, ErrorType, Read, Seek, SeekFrom, Write};
+use embedded_io::{ErrorType, Read, Seek, SeekFrom, Write};
 
 use crate::error::CursorError;
 use crate::{Part, SetRef};

@@ -186,9 +186,9 @@ fn every_public_type_of_features<R: crate::SetRef>() {
     use crate::*;
     fn is<T: defmt::Format>() {}
     is::<Flash<R>>();
-    is::<FlashError>();
+    is::<error::FlashError>();
     is::<Cursor<R>>();
-    is::<CursorError>();
+    is::<error::CursorError>();
 }
 
 /// Does not compile where a public type has no `Format`.
