@@ -3,10 +3,10 @@
 #[cfg(feature = "defmt")]
 mod by_hand {
     use defmt::{Format, Formatter, write};
-    use lock_api::RawRwLock;
 
     use crate::arch::Cpu;
     use crate::health::Collector;
+    use crate::lock::RawLock;
     use crate::observer::FromFn;
     use crate::{BadBlocks, DeviceId, LiveRecord, LiveRecordRef, Observer, Source, WithLock};
     use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationSlab};
@@ -134,7 +134,7 @@ mod by_hand {
         }
     }
 
-    impl<P: Platform, L: RawRwLock, const MAX: usize> Format for WithLock<P, L, MAX> {
+    impl<P: Platform, L: RawLock, const MAX: usize> Format for WithLock<P, L, MAX> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "WithLock {{ .. }}");
         }
@@ -146,13 +146,13 @@ mod by_hand {
         }
     }
 
-    impl<S: Source, L: RawRwLock> Format for Checked<S, L> {
+    impl<S: Source, L: RawLock> Format for Checked<S, L> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Checked {{ .. }}");
         }
     }
 
-    impl<L: RawRwLock> Format for LiveRecord<L> {
+    impl<L: RawLock> Format for LiveRecord<L> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "LiveRecord {{ .. }}");
         }
@@ -199,7 +199,7 @@ where
     O: crate::Observer<S>,
     P: crate::Platform,
     S: crate::Source<Space = P::Space> + Clone + defmt::Format,
-    L: lock_api::RawRwLock,
+    L: crate::lock::RawLock,
 {
     use crate::*;
     fn is<T: defmt::Format + ?Sized>() {}

@@ -34,7 +34,6 @@ mod flash;
 mod format;
 mod granularity;
 mod health;
-#[cfg(any(feature = "spin-lock", feature = "critical-section"))]
 pub mod lock;
 mod platform;
 #[doc = include_str!("porting.md")]

@@ -1,4 +1,4 @@
-//! Locks for platforms without threads that sleep: one spins, one masks interrupts.
+//! What a platform's lock is, and two for platforms without threads that sleep: one spins, one masks interrupts.
 #![allow(unsafe_code, reason = "the lock traits are unsafe")]
 
 #[cfg(feature = "spin-lock")]
@@ -7,15 +7,145 @@ pub use spinning::SpinRwLock;
 #[cfg(feature = "critical-section")]
 pub use masked::CriticalSectionRwLock;
 
+/// A lock of a platform's: one writer, or any number of readers.
+///
+/// Every lock of `lock_api`'s kind is one. It is a trait of its own for those that must not be held longer than a call of
+/// this crate, such as `CriticalSectionRwLock`: nobody else can make a guard of them.
+///
+/// # Safety
+///
+/// Between `lock_exclusive` or a `try_lock_exclusive` that said `true`, and `unlock_exclusive`, no other call takes the
+/// lock; while readers have it, no writer does. What was written before an unlock is seen after the next lock.
+pub unsafe trait RawLock {
+    /// A lock that nobody holds.
+    #[allow(clippy::declare_interior_mutable_const, reason = "as in `lock_api`")]
+    const INIT: Self;
+
+    /// Waits until no writer holds the lock, and takes it for reading.
+    fn lock_shared(&self);
+
+    /// Takes the lock for reading, if that can be had at once.
+    fn try_lock_shared(&self) -> bool;
+
+    /// Gives back what was taken for reading.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken it so, and not yet given it back.
+    unsafe fn unlock_shared(&self);
+
+    /// Waits until nobody holds the lock, and takes it for writing.
+    fn lock_exclusive(&self);
+
+    /// Takes the lock for writing, if that can be had at once.
+    fn try_lock_exclusive(&self) -> bool;
+
+    /// Gives back what was taken for writing.
+    ///
+    /// # Safety
+    ///
+    /// The caller has taken it so, and not yet given it back.
+    unsafe fn unlock_exclusive(&self);
+}
+
+// SAFETY: `lock_api` asks for the same.
+unsafe impl<L: lock_api::RawRwLock> RawLock for L {
+    #[allow(clippy::declare_interior_mutable_const, reason = "as in `lock_api`")]
+    const INIT: Self = L::INIT;
+
+    #[inline]
+    fn lock_shared(&self) {
+        lock_api::RawRwLock::lock_shared(self);
+    }
+
+    #[inline]
+    fn try_lock_shared(&self) -> bool {
+        lock_api::RawRwLock::try_lock_shared(self)
+    }
+
+    #[inline]
+    unsafe fn unlock_shared(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { lock_api::RawRwLock::unlock_shared(self) };
+    }
+
+    #[inline]
+    fn lock_exclusive(&self) {
+        lock_api::RawRwLock::lock_exclusive(self);
+    }
+
+    #[inline]
+    fn try_lock_exclusive(&self) -> bool {
+        lock_api::RawRwLock::try_lock_exclusive(self)
+    }
+
+    #[inline]
+    unsafe fn unlock_exclusive(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { lock_api::RawRwLock::unlock_exclusive(self) };
+    }
+}
+
+/// A platform's lock as one of `lock_api`'s, for guards that no call of this crate outlives.
+pub(crate) struct CallLock<L>(L);
+
+impl<L: RawLock> CallLock<L> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "as in `lock_api`")]
+    pub(crate) const INIT: Self = Self(L::INIT);
+}
+
+// SAFETY: as the lock inside.
+unsafe impl<L: RawLock> lock_api::RawRwLock for CallLock<L> {
+    #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
+    const INIT: Self = Self::INIT;
+
+    type GuardMarker = lock_api::GuardNoSend;
+
+    #[inline]
+    fn lock_shared(&self) {
+        self.0.lock_shared();
+    }
+
+    #[inline]
+    fn try_lock_shared(&self) -> bool {
+        self.0.try_lock_shared()
+    }
+
+    #[inline]
+    unsafe fn unlock_shared(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.unlock_shared() };
+    }
+
+    #[inline]
+    fn lock_exclusive(&self) {
+        self.0.lock_exclusive();
+    }
+
+    #[inline]
+    fn try_lock_exclusive(&self) -> bool {
+        self.0.try_lock_exclusive()
+    }
+
+    #[inline]
+    unsafe fn unlock_exclusive(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.unlock_exclusive() };
+    }
+}
+
 /// The holders of a lock while a writer is the only one; otherwise they are its readers.
+#[cfg(any(feature = "spin-lock", feature = "critical-section"))]
 const WRITER: u32 = u32::MAX;
 
 /// Returns the holders with one reader more, if a reader may come in: as many as can be counted.
+#[cfg(any(feature = "spin-lock", feature = "critical-section"))]
 fn one_reader_more(holders: u32) -> Option<u32> {
     holders.checked_add(1).filter(|more| *more != WRITER)
 }
 
 /// Returns the holders with a writer, if one may come in.
+#[cfg(any(feature = "spin-lock", feature = "critical-section"))]
 fn writer_alone(holders: u32) -> Option<u32> {
     (holders == 0).then_some(WRITER)
 }
@@ -133,10 +263,8 @@ mod masked {
     use core::cell::Cell;
     use core::fmt;
 
+    use super::{RawLock, one_reader_more, writer_alone};
     use critical_section::RestoreState;
-    use lock_api::{GuardNoSend, RawRwLock};
-
-    use super::{one_reader_more, writer_alone};
 
     /// How many locks are held, and what to restore when the last one is given back.
     ///
@@ -173,12 +301,14 @@ mod masked {
     /// A call from a handler works: while the lock is held no handler runs. One from inside the section itself (a
     /// fault handler, a non-maskable interrupt) must use the `try` form; it is told that it would block.
     ///
-    /// # Sections of the program's own
+    /// A set may be used inside `critical_section::with`: it takes and gives back its locks in one call. There is no guard
+    /// that could leave the section it was made in, or end one that was entered later:
     ///
-    /// A set may be used inside `critical_section::with`: it takes and gives back its locks in one call. Who takes such
-    /// a lock himself gives it back in the section that it was taken in. A guard that leaves that section still keeps
-    /// others out, but handlers run, and one that wants the lock waits for ever; a guard that is dropped inside a
-    /// section entered after it was taken ends that section too early.
+    /// ```compile_fail,E0277
+    /// use pmemset_core::lock::CriticalSectionRwLock;
+    ///
+    /// let lock = lock_api::RwLock::<CriticalSectionRwLock, u32>::new(0);
+    /// ```
     pub struct CriticalSectionRwLock {
         /// Readers, or `WRITER`; touched inside a critical section only.
         holders: Cell<u32>,
@@ -230,11 +360,9 @@ mod masked {
     }
 
     // SAFETY: holders change inside a critical section only; a writer is one alone.
-    unsafe impl RawRwLock for CriticalSectionRwLock {
+    unsafe impl RawLock for CriticalSectionRwLock {
         #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
         const INIT: Self = Self { holders: Cell::new(0) };
-
-        type GuardMarker = GuardNoSend;
 
         fn lock_shared(&self) {
             while !self.take(one_reader_more) {
@@ -263,13 +391,6 @@ mod masked {
         unsafe fn unlock_exclusive(&self) {
             self.give_back(|_| 0);
         }
-
-        fn is_locked(&self) -> bool {
-            let state = enter();
-            let locked = self.holders().get() != 0;
-            leave(state);
-            locked
-        }
     }
 
     impl Default for CriticalSectionRwLock {
@@ -288,7 +409,7 @@ mod masked {
     mod tests {
         use super::*;
 
-        type Lock<T> = lock_api::RwLock<CriticalSectionRwLock, T>;
+        type Lock<T> = lock_api::RwLock<crate::lock::CallLock<CriticalSectionRwLock>, T>;
 
         std::thread_local! {
             /// Sections that this thread has entered through this file, and not left.
@@ -360,7 +481,7 @@ mod masked {
 mod tests {
     use lock_api::{RawRwLock, RwLock};
 
-    use super::{CriticalSectionRwLock, SpinRwLock};
+    use super::{CallLock, CriticalSectionRwLock, SpinRwLock};
 
     fn one_writer_or_many_readers<L: RawRwLock>() {
         let lock: RwLock<L, u32> = RwLock::new(1);
@@ -401,7 +522,7 @@ mod tests {
     #[test]
     fn the_one_that_masks_keeps_writers_alone() {
         let _alone = super::ALONE.lock().unwrap();
-        one_writer_or_many_readers::<CriticalSectionRwLock>();
-        threads_count_right::<CriticalSectionRwLock>();
+        one_writer_or_many_readers::<CallLock<CriticalSectionRwLock>>();
+        threads_count_right::<CallLock<CriticalSectionRwLock>>();
     }
 }

@@ -1,7 +1,7 @@
 //! The duties of a platform.
 #![allow(unsafe_code, reason = "the checks do with a port what a set does")]
 
-use lock_api::RawRwLock as _;
+use crate::lock::RawLock;
 
 use super::bed::{Reserved, ensure_taken};
 use super::{Breach, Finding, KEPT, ensure};
@@ -42,7 +42,7 @@ pub fn suggested_alignment_is_whole_pages<P: Platform>(platform: &P) -> Finding 
 
 /// [`Platform::Lock`]: one writer, or any number of readers.
 pub fn lock_excludes<P: Platform>(_: &P) -> Finding {
-    let lock = <P::Lock as lock_api::RawRwLock>::INIT;
+    let lock = <P::Lock as RawLock>::INIT;
     ensure(lock.try_lock_exclusive(), Breach::of("a free lock to be taken for writing"))?;
     ensure(!lock.try_lock_shared(), Breach::of("no reader beside a writer"))?;
     ensure(!lock.try_lock_exclusive(), Breach::of("no writer beside a writer"))?;

@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use lock_api::{RawRwLock, RwLock};
+use lock_api::RwLock;
 
 use super::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
+use crate::lock::{CallLock, RawLock};
 
 /// A record that is to be kept, and its place in the order of all records of the source.
 ///
@@ -136,11 +137,11 @@ impl Live {
 /// The live shutdown record of one source.
 ///
 /// `L` is a lock that the platform has, such as its [`Platform::Lock`](crate::Platform::Lock). About 1.2 KiB.
-pub struct LiveRecord<L: RawRwLock> {
-    live: RwLock<L, Live>,
+pub struct LiveRecord<L: RawLock> {
+    live: RwLock<CallLock<L>, Live>,
 }
 
-impl<L: RawRwLock> LiveRecord<L> {
+impl<L: RawLock> LiveRecord<L> {
     /// Returns the live record of a source that has no mapping in this process, from what was kept of the last run.
     #[must_use]
     pub const fn new(record: ShutdownRecord) -> Self {
@@ -154,11 +155,11 @@ impl<L: RawRwLock> LiveRecord<L> {
             opened: None,
             sequence: 0,
         };
-        Self { live: RwLock::const_new(L::INIT, live) }
+        Self { live: RwLock::const_new(CallLock::INIT, live) }
     }
 }
 
-impl<L: RawRwLock + Sync> LiveRecord<L> {
+impl<L: RawLock + Sync> LiveRecord<L> {
     /// Returns the cell as [`Health::shutdown`](crate::Health::shutdown) hands it out.
     #[must_use]
     pub const fn handle(&self) -> LiveRecordRef<'_> {
@@ -166,7 +167,7 @@ impl<L: RawRwLock + Sync> LiveRecord<L> {
     }
 }
 
-impl<L: RawRwLock> fmt::Debug for LiveRecord<L> {
+impl<L: RawLock> fmt::Debug for LiveRecord<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LiveRecord").field("live", &*self.live.read()).finish()
     }
@@ -177,7 +178,7 @@ trait Keep: Sync {
     fn with(&self, act: &mut dyn FnMut(&mut Live));
 }
 
-impl<L: RawRwLock + Sync> Keep for LiveRecord<L> {
+impl<L: RawLock + Sync> Keep for LiveRecord<L> {
     fn with(&self, act: &mut dyn FnMut(&mut Live)) {
         act(&mut self.live.write());
     }

@@ -3,11 +3,10 @@
 
 use core::marker::PhantomData;
 
-use lock_api::RawRwLock;
-
 use super::Platform;
 use crate::arch::{Cpu, StoreKind};
 use crate::error::ReserveError;
+use crate::lock::RawLock;
 use crate::{Errno, Extent};
 
 /// Forwards every method of [`Platform`] to `$platform`.
@@ -108,7 +107,7 @@ pub struct WithLock<P, L, const SEGMENTS_MAX: usize = 65_536> {
     lock: PhantomData<fn() -> L>,
 }
 
-impl<P: Platform, L: RawRwLock, const SEGMENTS_MAX: usize> WithLock<P, L, SEGMENTS_MAX> {
+impl<P: Platform, L: RawLock, const SEGMENTS_MAX: usize> WithLock<P, L, SEGMENTS_MAX> {
     /// Returns `platform` with the lock `L`.
     #[must_use]
     pub const fn new(platform: P) -> Self {
@@ -129,7 +128,7 @@ impl<P: core::fmt::Debug, L, const SEGMENTS_MAX: usize> core::fmt::Debug for Wit
 }
 
 // SAFETY: every call goes to the platform inside, which keeps the promises.
-unsafe impl<P: Platform, L: RawRwLock, const SEGMENTS_MAX: usize> Platform for WithLock<P, L, SEGMENTS_MAX> {
+unsafe impl<P: Platform, L: RawLock, const SEGMENTS_MAX: usize> Platform for WithLock<P, L, SEGMENTS_MAX> {
     type Lock = L;
     type Space = P::Space;
 

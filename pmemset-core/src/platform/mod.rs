@@ -28,7 +28,7 @@ pub unsafe trait Platform: Sync {
     ///
     /// The module `lock` has one that spins and one that masks interrupts, each with a feature; a platform whose
     /// threads can sleep brings one whose waiters do.
-    type Lock: lock_api::RawRwLock;
+    type Lock: crate::lock::RawLock;
 
     /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, the code for larger
     /// ones is not built.

@@ -7,10 +7,11 @@ mod tests;
 
 use core::fmt;
 
-use lock_api::{RawRwLock as _, RwLock};
+use lock_api::RwLock;
 
 use crate::arch::{Cpu, StoreKind};
 use crate::error::{ReservationError, ReserveError};
+use crate::lock::CallLock;
 use crate::table;
 use crate::{Errno, Extent, Platform};
 use holes::{Hole, Holes, WEIGHTS};
@@ -84,7 +85,7 @@ pub struct Reservation<'m, P: Platform> {
     platform: P,
     extent: Extent,
     closed: bool,
-    holes: RwLock<P::Lock, Holes<'m, P>>,
+    holes: RwLock<CallLock<P::Lock>, Holes<'m, P>>,
 }
 
 /// What the constructors do before the books are needed.
@@ -173,7 +174,7 @@ impl<'m, P: Platform> Reservation<'m, P> {
     }
 
     const fn holding(platform: P, extent: Extent, holes: Holes<'m, P>) -> Self {
-        Self { platform, extent, closed: false, holes: RwLock::const_new(P::Lock::INIT, holes) }
+        Self { platform, extent, closed: false, holes: RwLock::const_new(CallLock::INIT, holes) }
     }
 
     /// Returns the addresses (`pmem2_vm_reservation_get_address`, `pmem2_vm_reservation_get_size`).

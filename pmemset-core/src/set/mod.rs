@@ -24,7 +24,6 @@ mod typed;
 
 use core::fmt;
 
-use lock_api::RawRwLock as _;
 use lock_api::{RwLock, RwLockWriteGuard};
 
 pub use books::Slab;
@@ -35,6 +34,7 @@ pub use handle::SetRef;
 pub use part::{Extents, Part, Parts};
 pub use remove::Refused;
 
+use crate::lock::CallLock;
 use crate::table::Array;
 use crate::{Granularity, Platform, Source};
 use books::Books;
@@ -80,11 +80,11 @@ pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer
     platform: P,
     config: Config<O>,
     pins: Pins<Array<'m, Pin>>,
-    books: RwLock<P::Lock, Books<'m, P, S>>,
+    books: RwLock<CallLock<P::Lock>, Books<'m, P, S>>,
 }
 
 /// The books, locked for changes.
-type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, <P as Platform>::Lock, Books<'m, P, S>>;
+type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, CallLock<<P as Platform>::Lock>, Books<'m, P, S>>;
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
     /// Returns an empty set (`pmemset_new`) whose books are in `slab`: a local variable's, a field's, or a static's
@@ -95,7 +95,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let Slab { table, slots, pins } = slab;
         let books = Books::over(table.lend(), Array::Lent(slots), N);
         let pins = Pins::new(Array::Lent(pins));
-        Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
+        Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
     /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no
@@ -105,7 +105,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
         let capacity = capacity.min(P::SEGMENTS_MAX).max(1);
         let (pins, books) = (Pins::new(Array::on_heap(capacity, books::unused_pin)), books::on_heap(capacity));
-        Self { platform, config, pins, books: RwLock::const_new(P::Lock::INIT, books) }
+        Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
     /// Returns the platform.

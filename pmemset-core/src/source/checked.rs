@@ -1,9 +1,8 @@
 //! A source that is checked before it is mapped: its shutdown state, its bad blocks, or both.
 #![allow(unsafe_code, reason = "an adaptor of sources implements an unsafe trait")]
 
-use lock_api::RawRwLock;
-
 use crate::health::{BadBlockPolicy, LiveRecord, LiveRecordRef, ShutdownRecord};
+use crate::lock::RawLock;
 use crate::{Health, Source, forward_health, forward_source};
 
 /// A source with checks: each is off until switched on here, and costs nothing then. What is switched on in the source
@@ -14,19 +13,19 @@ use crate::{Health, Source, forward_health, forward_source};
 ///
 /// ```
 /// use pmemset_core::{BadBlockPolicy, Checked, ShutdownRecord, Source};
-/// # use lock_api::RawRwLock;
-/// # fn attach<S: Source, L: RawRwLock + Send + Sync>(file: S, kept: [u8; 536]) -> Checked<S, L> {
+/// # use pmemset_core::lock::RawLock;
+/// # fn attach<S: Source, L: RawLock + Send + Sync>(file: S, kept: [u8; 536]) -> Checked<S, L> {
 /// Checked::new(file).shutdown_record(ShutdownRecord::from_bytes(&kept)).bad_block_detection(BadBlockPolicy::IfKnown)
 /// # }
 /// ```
 #[derive(Debug)]
-pub struct Checked<S, L: RawRwLock> {
+pub struct Checked<S, L: RawLock> {
     source: S,
     shutdown: Option<LiveRecord<L>>,
     policy: BadBlockPolicy,
 }
 
-impl<S: Source, L: RawRwLock> Checked<S, L> {
+impl<S: Source, L: RawLock> Checked<S, L> {
     /// Returns `source` without any check.
     #[must_use]
     pub const fn new(source: S) -> Self {
@@ -65,7 +64,7 @@ impl<S: Source, L: RawRwLock> Checked<S, L> {
 }
 
 // SAFETY: every call goes to the source inside, which keeps the promises.
-unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
+unsafe impl<S: Source, L: RawLock + Send + Sync> Source for Checked<S, L> {
     type Space = S::Space;
 
     forward_source!(self { Self { source, .. } => source } except health);
@@ -77,7 +76,7 @@ unsafe impl<S: Source, L: RawRwLock + Send + Sync> Source for Checked<S, L> {
 }
 
 /// What was switched on here; everything else is asked of the source inside.
-impl<S: Source, L: RawRwLock + Send + Sync> Health for Checked<S, L> {
+impl<S: Source, L: RawLock + Send + Sync> Health for Checked<S, L> {
     forward_health!(self => self.source.health());
 
     fn shutdown(&self) -> Option<LiveRecordRef<'_>> {

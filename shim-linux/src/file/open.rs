@@ -169,8 +169,6 @@ errors! {
 /// # Errors
 ///
 /// See [`OpenError`]; `Open` of `ENXIO` for a socket, and for a device without a driver.
-///
-/// [`FileSource::from_opened`]: crate::FileSource::from_opened
 pub fn open_any(path: &CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenError> {
     // `fs.protected_regular` refuses `O_CREAT` for the files of others, also where they are there already.
     let opened = match open_or_wait(path, options.truncation(), Mode::empty()) {
