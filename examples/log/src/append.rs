@@ -1,5 +1,6 @@
 //! Records go in: staged one after the other, made durable together.
 
+use lock_api::RawRwLock;
 use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{CopyFlags, MapConfig, Observer, Platform, Source};
 
@@ -11,7 +12,7 @@ use crate::mistake::Mistake;
 /// Length of the longest record in bytes: as much as 4 bytes can count.
 pub const LENGTH_MAX_BYTES: usize = u32::MAX as usize;
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Appends a record, and returns its sequence number; it is durable when this returns.
     ///
     /// Threads that append at the same time share a fence or a synchronisation: who comes first waits for the medium, and

@@ -1,5 +1,6 @@
 //! Records go: the newest by truncation, the oldest to give their storage back.
 
+use lock_api::RawRwLock;
 use pmemset_core::error::RemoveError;
 use pmemset_core::{Observer, Platform, Source, Span};
 
@@ -8,7 +9,7 @@ use crate::format::{SEGMENT_HEAD_BYTES, State};
 use crate::log::{Head, Log, Tail};
 use crate::mistake::Mistake;
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Drops the records before `first`, durably, and gives back segments that hold no others. Appends go on meanwhile.
     ///
     /// `first` may be beyond the newest record: then the log is empty, and the next record has this number.

@@ -1,6 +1,7 @@
 //! A log: what it is made of, and what it says of itself.
 
 use core::fmt;
+use lock_api::RawRwLock;
 
 use lock_api::RwLock;
 use pmemset_core::error::PersistError;
@@ -35,7 +36,7 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 ///
 /// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record that
 /// was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that those before were durable.
-pub struct Log<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
+pub struct Log<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     pub(crate) set: Set<'m, P, S, O>,
     pub(crate) source: S,
     pub(crate) geometry: Geometry,
@@ -78,7 +79,7 @@ pub(crate) const STATE_AT: usize = 512;
 pub(crate) const NOTES_AT: usize = STATE_AT + crate::cell::CELL_BYTES;
 pub(crate) const HEAD_BYTES: usize = 8192;
 
-impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
+impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Returns what opening has found.
     pub const fn recovered(&self) -> &Recovered {
         &self.recovered
@@ -169,7 +170,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Log<'_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug
+    for Log<'_, P, S, O>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Log")
             .field("geometry", &self.geometry)

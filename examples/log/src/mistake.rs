@@ -1,5 +1,6 @@
 //! What tests break on purpose, to see that they notice; nothing of it is left in other builds.
 
+use lock_api::RawRwLock;
 use pmemset_core::{Observer, Platform, Source};
 
 use crate::log::Log;
@@ -45,7 +46,7 @@ pub(crate) enum Mistake {
     CellInPlace,
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Returns whether the log makes this mistake.
     #[cfg(test)]
     pub(crate) fn makes(&self, mistake: Mistake) -> bool {

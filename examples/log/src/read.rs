@@ -1,6 +1,7 @@
 //! Records come out: one by its number, or all of them in order.
 
 use core::fmt;
+use lock_api::RawRwLock;
 
 use pmemset_core::error::PersistError;
 use pmemset_core::{Observer, Platform, Source};
@@ -11,7 +12,7 @@ use crate::log::Log;
 use crate::mistake::Mistake;
 use crate::table::Live;
 
-impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
+impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Reads record `sequence` into the front of `payload`, and returns its length in bytes.
     ///
     /// Its segment is found by halving, its place by at most a sixteenth of the segment's heads of records.
@@ -98,14 +99,14 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'
 }
 
 /// Reads the records of a log in order: see [`Log::cursor`].
-pub struct Cursor<'l, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
+pub struct Cursor<'l, 'm, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     log: &'l Log<'m, P, S, O>,
     sequence: u64,
     /// Where that record begins, if the one before it was read.
     position: Option<u64>,
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Cursor<'_, '_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Cursor<'_, '_, P, S, O> {
     /// Reads the next record into the front of `payload`: its sequence number and its length in bytes; `None` behind the
     /// newest durable one, where it goes on once there are more.
     ///
@@ -137,7 +138,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Cursor<'_
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Cursor<'_, '_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug
+    for Cursor<'_, '_, P, S, O>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cursor").field("sequence", &self.sequence).finish_non_exhaustive()
     }
@@ -155,13 +158,15 @@ pub struct Record {
 
 /// The records of a log in order: see [`Log::iter`]. Ends after an error.
 #[cfg(feature = "alloc")]
-pub struct Iter<'l, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
+pub struct Iter<'l, 'm, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     cursor: Cursor<'l, 'm, P, S, O>,
     ended: bool,
 }
 
 #[cfg(feature = "alloc")]
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator for Iter<'_, '_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator
+    for Iter<'_, '_, P, S, O>
+{
     type Item = Result<Record, ReadError>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -185,7 +190,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator 
 }
 
 #[cfg(feature = "alloc")]
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Iter<'_, '_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug
+    for Iter<'_, '_, P, S, O>
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Iter").field("cursor", &self.cursor).finish_non_exhaustive()
     }

@@ -1,5 +1,6 @@
 //! Opening: making a log where there is none, and finding one, after whatever has happened.
 
+use lock_api::RawRwLock;
 use lock_api::RwLock;
 use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{MapConfig, Observer, Platform, Set, Source};
@@ -56,7 +57,7 @@ struct Walk {
     strays: u64,
 }
 
-impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
+impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Opens the log in `source`, or makes one where the source is empty; what it finds is durable when this returns.
     ///
     /// The set is empty, and has room for one segment more than `table`. Reads all records, and checks them.

@@ -1,5 +1,6 @@
 //! The stream of bytes that the records are in, over segments that may lie anywhere.
 
+use lock_api::RawRwLock;
 use pmemset_core::error::PersistError;
 use pmemset_core::{CopyFlags, Observer, Platform, Source};
 
@@ -11,7 +12,7 @@ use crate::table::Live;
 /// Bytes that are read at a time where only something about them is wanted.
 const CHUNK_BYTES: usize = 512;
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Calls `act` for the addresses of `length_bytes` bytes from `position` on, segment by segment; returns whether all
     /// of them are there.
     fn pieces(

@@ -10,7 +10,7 @@ mod tests;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
 
-use lock_api::RwLock;
+use lock_api::{RawRwLock, RwLock};
 use pmemset_core::error::PersistError;
 use pmemset_core::{Answer, Config, CopyFlags, Event, Extent, Observer, Part, Platform, Set, SetRef, Source};
 
@@ -36,7 +36,7 @@ pub type Replica<P, S> = Part<Arc<Set<'static, P, S>>>;
 /// Each store is made twice, one after the other.
 pub struct Mirror<P, S>
 where
-    P: Platform + Send + 'static,
+    P: Platform<Lock: RawRwLock> + Send + 'static,
     P::Lock: Send + Sync,
     S: Source<Space = P::Space> + Clone + 'static,
 {
@@ -47,7 +47,7 @@ where
 /// What is known of the other side.
 struct State<P, S>
 where
-    P: Platform + Send + 'static,
+    P: Platform<Lock: RawRwLock> + Send + 'static,
     P::Lock: Send + Sync,
     S: Source<Space = P::Space> + Clone + 'static,
 {
@@ -59,7 +59,7 @@ where
 
 impl<P, S> Mirror<P, S>
 where
-    P: Platform + Send + 'static,
+    P: Platform<Lock: RawRwLock> + Send + 'static,
     P::Lock: Send + Sync,
     S: Source<Space = P::Space> + Clone + 'static,
 {
@@ -156,7 +156,7 @@ where
 
 impl<P, S> Observer<S> for Mirror<P, S>
 where
-    P: Platform + Send + 'static,
+    P: Platform<Lock: RawRwLock> + Send + 'static,
     P::Lock: Send + Sync,
     S: Source<Space = P::Space> + Clone + 'static,
 {
@@ -190,7 +190,7 @@ fn makes(mistake: &str) -> bool {
 
 impl<P, S> fmt::Debug for Mirror<P, S>
 where
-    P: Platform + Send + 'static,
+    P: Platform<Lock: RawRwLock> + Send + 'static,
     P::Lock: Send + Sync,
     S: Source<Space = P::Space> + Clone + 'static,
 {

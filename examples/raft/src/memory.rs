@@ -1,6 +1,7 @@
 //! Both kinds of storage on a log in persistent memory.
 
 use core::ops::Range;
+use pmemset_linux::lock_api::RawRwLock;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use crate::journal::{Journal, JournalError, Note, Snapshots};
 /// A Raft log in a log: entry `index` is record `index` + 1, and the notes are its notes.
 #[derive(Debug)]
 pub struct LogJournal<
-    P: Platform + 'static,
+    P: Platform<Lock: RawRwLock> + 'static,
     S: Source<Space = P::Space> + Clone + 'static,
     O: Observer<S> + 'static = (),
 > {
@@ -81,11 +82,13 @@ fn settled(result: Result<(), ChangeError>) -> Result<(), JournalError> {
     }
 }
 
-fn waits<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>>(log: &Log<'_, P, S, O>) -> bool {
+fn waits<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>>(
+    log: &Log<'_, P, S, O>,
+) -> bool {
     log.set().granularity().is_none_or(|granularity| granularity == Granularity::Page)
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> LogJournal<P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> LogJournal<P, S, O> {
     /// Makes a log that was opened a journal.
     #[must_use]
     pub const fn new(log: Log<'static, P, S, O>) -> Self {
@@ -101,7 +104,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> LogJourna
 
 impl<P, S, O> Journal for LogJournal<P, S, O>
 where
-    P: Platform + Send + Sync + 'static,
+    P: Platform<Lock: RawRwLock> + Send + Sync + 'static,
     S: Source<Space = P::Space> + Clone + Send + Sync + 'static,
     O: Observer<S> + Send + Sync + 'static,
     Log<'static, P, S, O>: Send + Sync,
@@ -155,14 +158,14 @@ where
 /// A snapshot as the newest record of a log of its own.
 #[derive(Debug)]
 pub struct LogSnapshots<
-    P: Platform + 'static,
+    P: Platform<Lock: RawRwLock> + 'static,
     S: Source<Space = P::Space> + Clone + 'static,
     O: Observer<S> + 'static = (),
 > {
     log: Log<'static, P, S, O>,
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> LogSnapshots<P, S, O> {
+impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> LogSnapshots<P, S, O> {
     /// Makes a log that was opened a place for snapshots.
     #[must_use]
     pub const fn new(log: Log<'static, P, S, O>) -> Self {
@@ -172,7 +175,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> LogSnapsh
 
 impl<P, S, O> Snapshots for LogSnapshots<P, S, O>
 where
-    P: Platform + Send + Sync + 'static,
+    P: Platform<Lock: RawRwLock> + Send + Sync + 'static,
     S: Source<Space = P::Space> + Clone + Send + Sync + 'static,
     O: Observer<S> + Send + Sync + 'static,
     Log<'static, P, S, O>: Send + Sync,

@@ -41,7 +41,7 @@ pub(crate) fn check() -> Tally {
         build(&mut tally, &name, target, &["--package", "pmemset-core", "--features", features]);
     }
     for target in LINUX {
-        let packages = ["--package", "pmemset-linux", "--package", "pmemset-devdax"];
+        let packages = ["--package", "pmemset-linux", "--package", "pmemset-devdax", "--no-default-features"];
         build(&mut tally, &format!("shims for {target}"), target, &packages);
     }
     controller::check(&mut tally);

@@ -1,8 +1,7 @@
 //! The lock of a set: it spins, or it holds what the C program's `lock` has entered.
 
 use critical_section::RawRestoreState;
-use lock_api::{GuardNoSend, RawRwLock};
-use pmemset_core::lock::{CriticalSectionRwLock, SpinRwLock};
+use pmemset_core::lock::{CriticalSectionRwLock, RawLock, SpinRwLock};
 
 use super::table::table;
 
@@ -30,40 +29,36 @@ macro_rules! either {
 }
 
 // SAFETY: every call goes to one of two locks, always the same.
-unsafe impl RawRwLock for Lock {
+unsafe impl lock_api::RawRwLock for Lock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
-    const INIT: Self = Self { spinning: SpinRwLock::INIT, masking: CriticalSectionRwLock::INIT };
+    const INIT: Self = Self { spinning: RawLock::INIT, masking: RawLock::INIT };
 
-    type GuardMarker = GuardNoSend;
+    type GuardMarker = lock_api::GuardNoSend;
 
     fn lock_shared(&self) {
-        either!(self, lock => lock.lock_shared());
+        either!(self, lock => RawLock::lock_shared(lock));
     }
 
     fn try_lock_shared(&self) -> bool {
-        either!(self, lock => lock.try_lock_shared())
+        either!(self, lock => RawLock::try_lock_shared(lock))
     }
 
     unsafe fn unlock_shared(&self) {
         // SAFETY: the caller's promise is passed on as it is.
-        either!(self, lock => unsafe { lock.unlock_shared() });
+        either!(self, lock => unsafe { RawLock::unlock_shared(lock) });
     }
 
     fn lock_exclusive(&self) {
-        either!(self, lock => lock.lock_exclusive());
+        either!(self, lock => RawLock::lock_exclusive(lock));
     }
 
     fn try_lock_exclusive(&self) -> bool {
-        either!(self, lock => lock.try_lock_exclusive())
+        either!(self, lock => RawLock::try_lock_exclusive(lock))
     }
 
     unsafe fn unlock_exclusive(&self) {
         // SAFETY: the caller's promise is passed on as it is.
-        either!(self, lock => unsafe { lock.unlock_exclusive() });
-    }
-
-    fn is_locked(&self) -> bool {
-        either!(self, lock => lock.is_locked())
+        either!(self, lock => unsafe { RawLock::unlock_exclusive(lock) });
     }
 }
 
