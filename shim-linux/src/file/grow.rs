@@ -381,6 +381,17 @@ mod tests {
     }
 
     #[test]
+    fn only_file_systems_that_store_in_place_are_called_allocated() {
+        let stat = fs::stat("/dev/full").unwrap();
+        let backing = |file_system, may_grow| Length::new(&stat, file_system, may_grow).backing();
+        for in_place in [FileSystem::EXT, FileSystem::XFS, FileSystem::TMPFS] {
+            assert_eq!((backing(in_place, true), backing(in_place, false)), (Backing::Allocated, Backing::AsFound));
+        }
+        let btrfs = FileSystem(0x9123_683e);
+        assert_eq!((backing(btrfs, true), backing(btrfs, false)), (Backing::NotInPlace, Backing::AsFound));
+    }
+
+    #[test]
     fn zeros_that_cannot_be_written_are_an_error() {
         let file = fs::open("/dev/full", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty()).unwrap();
         assert_eq!(write_zeros(file.as_fd(), Span::new(0, 1).unwrap()), Err(io::Errno::NOSPC));
