@@ -9,6 +9,12 @@ macro_rules! codes {
         pub const $name: i32 = $number;)*
 
         /// Returns the name that the C library has for a number: `PMEMSET_E_…`, or `PMEM2_E_…` for reservations.
+        ///
+        /// ```
+        /// use pmemset_core::code;
+        ///
+        /// assert_eq!(code::name(code::DEEP_FLUSH_FAIL), Some("PMEMSET_E_DEEP_FLUSH_FAIL"));
+        /// ```
         #[must_use]
         pub const fn name(code: i32) -> Option<&'static str> {
             match code {
@@ -89,6 +95,14 @@ codes! {
 ///
 /// Those that are one already stay what they are. What is not supported is `EOPNOTSUPP`; everything else of the
 /// library's own is `EINVAL`.
+///
+/// ```
+/// use pmemset_core::{Errno, code};
+///
+/// assert_eq!(code::to_errno(-28), Errno::NOSPC);
+/// assert_eq!(code::to_errno(code::LENGTH_UNALIGNED), Errno::INVAL);
+/// ```
+#[doc(alias = "pmemset_err_to_errno")]
 #[must_use]
 pub const fn to_errno(code: i32) -> Errno {
     match code {
@@ -118,6 +132,13 @@ macro_rules! errors {
 
         impl $name {
             /// Returns libpmemset's number for this error, see [`code`](crate::code), or the platform's, negated.
+            ///
+            /// ```
+            /// use pmemset_core::{code, error::LookupError};
+            ///
+            /// let error = LookupError::NotMapped { address: 0x1000 };
+            /// assert_eq!(code::name(error.code()), Some("PMEMSET_E_CANNOT_FIND_PART_MAP"));
+            /// ```
             #[must_use]
             #[allow(unused_variables, clippy::match_same_arms, reason = "not every number depends on every field")]
             pub const fn code(&self) -> i32 {

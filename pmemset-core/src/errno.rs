@@ -3,6 +3,12 @@
 use core::fmt;
 
 /// A platform's error number, positive as in `errno(3)`.
+///
+/// ```
+/// use pmemset_core::Errno;
+///
+/// assert_eq!(Errno::NOSPC.to_string(), "no space left on device (errno 28)");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Errno(i32);
@@ -51,18 +57,30 @@ errnos! {
 
 impl Errno {
     /// Returns the error with the number `number`, positive as in `errno(3)`.
+    ///
+    /// ```
+    /// assert_eq!(pmemset_core::Errno::from_raw(28), pmemset_core::Errno::NOSPC);
+    /// ```
     #[must_use]
     pub const fn from_raw(number: i32) -> Self {
         Self(number)
     }
 
     /// Returns the number, positive as in `errno(3)`.
+    ///
+    /// ```
+    /// assert_eq!(pmemset_core::Errno::NOSPC.raw(), 28);
+    /// ```
     #[must_use]
     pub const fn raw(self) -> i32 {
         self.0
     }
 
     /// Returns the number as libpmemset returns it: negative.
+    ///
+    /// ```
+    /// assert_eq!(pmemset_core::Errno::NOSPC.code(), -28);
+    /// ```
     #[must_use]
     pub const fn code(self) -> i32 {
         self.0.wrapping_neg()

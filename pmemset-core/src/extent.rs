@@ -16,6 +16,13 @@ macro_rules! range_type {
             #[doc = concat!("Returns the range of `length_bytes` bytes from ", $what, " `start`.")]
             ///
             /// `None` when `length_bytes` is 0 or the end would not fit the type.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert_eq!(Range::new(4096, 0), None);
+            /// assert_eq!(Range::new(4096, 8).unwrap().end(), 4104);
+            /// ```
             #[must_use]
             pub const fn new(start: $int, length_bytes: $int) -> Option<Self> {
                 match start.checked_add(length_bytes) {
@@ -25,6 +32,13 @@ macro_rules! range_type {
             }
 
             /// Returns the range from `start` up to, and without, `end`; `None` unless `start < end`.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert_eq!(Range::between(8, 16), Range::new(8, 8));
+            /// assert_eq!(Range::between(8, 8), None);
+            /// ```
             #[must_use]
             pub const fn between(start: $int, end: $int) -> Option<Self> {
                 if start < end { Some(Self { start, end }) } else { None }
@@ -43,30 +57,64 @@ macro_rules! range_type {
             }
 
             /// Returns the length in bytes, at least 1.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert_eq!(Range::between(8, 24).unwrap().length_bytes(), 16);
+            /// ```
             #[must_use]
             pub const fn length_bytes(self) -> $int {
                 self.end.wrapping_sub(self.start)
             }
 
             #[doc = concat!("Returns whether the ", $what, " lies in the range.")]
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// let range = Range::between(8, 16).unwrap();
+            /// assert!(range.contains(8) && !range.contains(16));
+            /// ```
             #[must_use]
             pub const fn contains(self, at: $int) -> bool {
                 self.start <= at && at < self.end
             }
 
             /// Returns whether every byte of `other` lies in the range.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// let range = Range::between(8, 16).unwrap();
+            /// assert!(range.covers(Range::between(8, 12).unwrap()));
+            /// ```
             #[must_use]
             pub const fn covers(self, other: Self) -> bool {
                 self.start <= other.start && other.end <= self.end
             }
 
             /// Returns whether the two ranges share a byte.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// let range = Range::between(8, 16).unwrap();
+            /// assert!(!range.overlaps(Range::between(16, 24).unwrap()));
+            /// ```
             #[must_use]
             pub const fn overlaps(self, other: Self) -> bool {
                 self.start < other.end && other.start < self.end
             }
 
             /// Returns the bytes that both ranges have; `None` where they share none.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// let range = Range::between(8, 16).unwrap();
+            /// assert_eq!(range.intersect(Range::between(12, 24).unwrap()), Range::between(12, 16));
+            /// ```
             #[must_use]
             pub const fn intersect(self, other: Self) -> Option<Self> {
                 let start = if self.start > other.start { self.start } else { other.start };
@@ -75,12 +123,24 @@ macro_rules! range_type {
             }
 
             /// Returns the piece before `at`; `None` where it would be empty.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert_eq!(Range::between(8, 16).unwrap().ending_at(12), Range::between(8, 12));
+            /// ```
             #[must_use]
             pub const fn ending_at(self, at: $int) -> Option<Self> {
                 Self::between(self.start, if at < self.end { at } else { self.end })
             }
 
             /// Returns the piece from `at` on; `None` where it would be empty.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert_eq!(Range::between(8, 16).unwrap().starting_at(12), Range::between(12, 16));
+            /// ```
             #[must_use]
             pub const fn starting_at(self, at: $int) -> Option<Self> {
                 Self::between(if at > self.start { at } else { self.start }, self.end)
@@ -88,6 +148,14 @@ macro_rules! range_type {
 
             /// Returns the piece of `length_bytes` bytes from `offset` bytes into the range;
             /// `None` where it is empty or not wholly inside.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// let range = Range::between(8, 16).unwrap();
+            /// assert_eq!(range.slice(4, 4), Range::between(12, 16));
+            /// assert_eq!(range.slice(4, 5), None);
+            /// ```
             #[must_use]
             pub const fn slice(self, offset: $int, length_bytes: $int) -> Option<Self> {
                 let Some(start) = self.start.checked_add(offset) else { return None };
@@ -96,6 +164,12 @@ macro_rules! range_type {
             }
 
             /// Returns whether start and end are multiples of `alignment`, a power of two.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert!(Range::between(8, 16).unwrap().is_aligned(8));
+            /// ```
             #[must_use]
             pub const fn is_aligned(self, alignment: $int) -> bool {
                 let mask = alignment.wrapping_sub(1);
@@ -104,6 +178,12 @@ macro_rules! range_type {
 
             /// Returns the smallest range on multiples of `alignment`, a power of two, that covers this one;
             /// `None` where its end would not fit the type.
+            ///
+            /// ```
+            #[doc = concat!("use pmemset_core::", stringify!($name), " as Range;")]
+            ///
+            /// assert_eq!(Range::between(9, 10).unwrap().align_outward(8), Range::between(8, 16));
+            /// ```
             #[must_use]
             pub const fn align_outward(self, alignment: $int) -> Option<Self> {
                 let mask = alignment.wrapping_sub(1);
@@ -153,11 +233,22 @@ macro_rules! range_type {
 
 range_type! {
     /// A range of addresses.
+    ///
+    /// ```
+    /// let page = pmemset_core::Extent::new(0x1000, 4096).unwrap();
+    /// assert_eq!(page.to_string(), "0x1000..0x2000");
+    /// ```
     Extent, usize, "address"
 }
 
 range_type! {
     /// A range of bytes of a source, counted from its first byte; 64 bits wide on every processor.
+    ///
+    /// ```
+    /// let block = pmemset_core::Span::new(512, 256).unwrap();
+    /// assert_eq!(std::ops::Range::from(block), 512..768);
+    /// ```
+    #[doc(alias = "pmemset_badblock")]
     Span, u64, "offset"
 }
 

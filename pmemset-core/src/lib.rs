@@ -1,4 +1,5 @@
 #![cfg_attr(not(any(test, feature = "sim")), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -14,7 +15,14 @@
     test,
     allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "tests cut numbers to make patterns")
 )]
-//! The books of a set of persistent-memory parts: no allocator, no operating system, no panics.
+#![doc = include_str!("../README.md")]
+//! # Where to go from here
+//!
+//! - [`Set`], [`Part`], [`Config`] and [`MapConfig`]: what every program uses. [`Reservation`]: addresses of one's own.
+//!   [`Checked`]: sources that are judged before they are mapped. [`error`]: why something was refused.
+//! - [`porting`]: another operating system, or none, in 100 lines. `contract`: the suite that a port has to pass.
+//! - `sim::guide`: crash tests for a structure of one's own, beginning with one that fails.
+//! - [`from_libpmemset`], [`from_raw_pointers`]: for whoever has a program already; `pmemset_linux::from_memmap2`.
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
@@ -26,10 +34,15 @@ pub mod contract;
 #[cfg(feature = "embedded-io")]
 mod cursor;
 mod errno;
+#[doc(alias("pmemset_errormsg", "pmemset_perror"))]
 pub mod error;
 mod extent;
 #[cfg(feature = "embedded-storage")]
 mod flash;
+#[doc = include_str!("from_libpmemset.md")]
+pub mod from_libpmemset {}
+#[doc = include_str!("from_raw_pointers.md")]
+pub mod from_raw_pointers {}
 #[cfg(any(feature = "defmt", test))]
 mod format;
 mod granularity;

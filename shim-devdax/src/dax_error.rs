@@ -8,6 +8,16 @@ use rustix::fs::FileType;
 errors! {
     /// Why a device cannot be a source.
     // Parts side by side take less code where an error is passed on.
+    ///
+    /// ```
+    /// use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
+    ///
+    /// match DaxSource::open("/dev/dax0.0", DaxOptions::new()) {
+    ///     Err(DaxError::SystemRam) => println!("reconfigure it as devdax first"),
+    ///     Err(error) => println!("{error}"),
+    ///     Ok(device) => println!("{}", device.durability()),
+    /// }
+    /// ```
     #[repr(u32)]
     pub enum DaxError {
         /// There is no such file, or the path holds a NUL byte.

@@ -42,6 +42,12 @@ pub enum Durability {
 
 impl Durability {
     /// Returns the granularity that follows. Without a guarantee it is what makes stores visible to other machines.
+    ///
+    /// ```
+    /// use pmemset_devdax::{Durability, Granularity};
+    ///
+    /// assert_eq!(Durability::CpuCache.granularity(), Granularity::Byte);
+    /// ```
     #[must_use]
     pub const fn granularity(self) -> Granularity {
         match self {

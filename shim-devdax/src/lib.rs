@@ -1,4 +1,5 @@
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -10,28 +11,11 @@
         clippy::panic
     )
 )]
-//! Device DAX as a source of pmemset's parts: `/dev/daxR.N`, without libc.
+#![doc = include_str!("../README.md")]
+//! # Where to go from here
 //!
-//! All names of `pmemset-linux` are here as well, and with them the core's, so that a program needs this one dependency.
-//!
-//! ```no_run
-//! use pmemset_devdax::{Config, DaxOptions, DaxSource, Granularity, Linux, MapConfig, Set};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
-//! let set = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 16);
-//! let mapped = set.map(&device, &MapConfig::new())?.extent();
-//! println!("{} is at {}", device.facts().length_bytes()?, mapped);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Features
-//!
-//! | feature | default | what it adds |
-//! | --- | --- | --- |
-//! | `std` | yes | `std`'s paths and descriptors where a path or a descriptor is taken; `alloc` |
-//! | `alloc` | with `std` | sets on the heap, and sources behind `Arc` |
+//! - [`DaxSource`], [`DaxOptions`], [`DaxDevice`]: devices. [`AnySource`]: a file or a device, as it turns out.
+//! - [`pmemset_linux`]: files. [`pmemset_core`]: sets, parts, configurations, crash tests and ports.
 
 #[cfg(test)]
 extern crate std;

@@ -1,4 +1,5 @@
-//! Copies from and to a device that survive damaged memory, without a signal handler: the kernel copies, through a pipe.
+//! Copies from and to a device that survive damaged memory, without a signal handler: the kernel copies, through a
+//! pipe.
 #![allow(unsafe_code, reason = "maps pages of the device and hands them to the kernel")]
 
 use core::slice;

@@ -14,6 +14,13 @@ use crate::dax_error::DaxError;
 use crate::device::{DaxDevice, Durability, Mode};
 
 /// How a device is opened as a source.
+///
+/// ```no_run
+/// use pmemset_devdax::{DaxOptions, DaxSource};
+///
+/// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[must_use]
 pub struct DaxOptions {
@@ -32,6 +39,14 @@ impl DaxOptions {
     /// other machines; whether they survive a power cut is not known. See [`DaxSource::durability`].
     ///
     /// [`DaxSource::durability`]: crate::DaxSource::durability
+    ///
+    /// ```no_run
+    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    ///
+    /// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new().accept_unproven())?;
+    /// println!("{}", device.durability()); // what speaks against it
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub const fn accept_unproven(self) -> Self {
         Self { accepts_unproven: true }
     }

@@ -25,6 +25,15 @@ use crate::open::{self, DaxOptions};
 /// `F` is [`Fd`] for a device that the source has opened or was given, [`BorrowedFd`] for a descriptor that stays
 /// the caller's. Stores become durable by writing back cache lines, never by `msync(2)`, which the device refuses.
 ///
+/// ```no_run
+/// use pmemset_devdax::{Config, DaxOptions, DaxSource, Granularity, Linux, MapConfig, Set};
+///
+/// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
+/// let set = Set::with_capacity(Linux::new(), Config::new(Granularity::CacheLine), 4);
+/// set.map(&device, &MapConfig::new())?.write(0, b"remember me")?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
 /// # Limits
 ///
 /// - Whoever takes the device from its driver while it is mapped makes accesses raise `SIGBUS`.
@@ -45,6 +54,13 @@ pub struct DaxSource<F = Fd> {
 impl DaxSource<Fd> {
     /// Opens the device `path`.
     ///
+    /// ```no_run
+    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    ///
+    /// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`DaxError`].
@@ -53,6 +69,14 @@ impl DaxSource<Fd> {
     }
 
     /// Takes over a descriptor.
+    ///
+    /// ```no_run
+    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    ///
+    /// let file = std::fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
+    /// let device = DaxSource::from_owned_fd(file.into(), DaxOptions::new())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -64,6 +88,16 @@ impl DaxSource<Fd> {
 
 impl<'fd> DaxSource<BorrowedFd<'fd>> {
     /// Uses the caller's descriptor.
+    ///
+    /// ```no_run
+    /// use std::os::fd::AsFd;
+    ///
+    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    ///
+    /// let file = std::fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
+    /// let device = DaxSource::from_fd(file.as_fd(), DaxOptions::new())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -104,6 +138,14 @@ impl<F: AsFd> DaxSource<F> {
     }
 
     /// Returns what sysfs says about the device.
+    ///
+    /// ```no_run
+    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    ///
+    /// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
+    /// println!("{} bytes in units of {}", device.facts().length_bytes()?, device.facts().alignment_bytes());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn facts(&self) -> &DaxDevice {
         &self.device

@@ -26,13 +26,19 @@ const GIB: usize = 1 << 30;
 /// # Forks and signal handlers
 ///
 /// The locks of sets and sources belong to one process. A child forked (`fork(2)`) while another thread is in a call of
-/// the set may find a lock taken for ever: it hangs at its first call. Fork before there are other threads, or `exec` at
-/// once. A signal handler must not call a set: it hangs when the call that it has interrupted holds the lock.
+/// the set may find a lock taken for ever: it hangs at its first call. Fork before there are other threads, or `exec`
+/// at once. A signal handler must not call a set: it hangs when the call that it has interrupted holds the lock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linux;
 
 impl Linux {
     /// Returns the platform.
+    ///
+    /// ```
+    /// use pmemset_linux::{Linux, Platform};
+    ///
+    /// println!("pages of {} bytes, {}", Linux::new().page_size_bytes(), Linux::new().cpu().method());
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self
@@ -143,10 +149,10 @@ unsafe fn cut_off(held: Extent, surplus: Option<Extent>) -> Result<(), Errno> {
 
 /// Maps one file over windows of reservations.
 ///
-/// When the kernel refuses to map over a placeholder, the placeholder may be gone already, and whatever another thread maps
-/// in that moment may lie in the hole. So what refuses every mapping (a file system that was shut down, a device that has
-/// gone, a seal, a limit) is found out elsewhere: the first mapping is tried outside every reservation, and so is each one
-/// after a refusal, until one has succeeded.
+/// When the kernel refuses to map over a placeholder, the placeholder may be gone already, and whatever another thread
+/// maps in that moment may lie in the hole. So what refuses every mapping (a file system that was shut down, a device
+/// that has gone, a seal, a limit) is found out elsewhere: the first mapping is tried outside every reservation, and so
+/// is each one after a refusal, until one has succeeded.
 #[derive(Debug)]
 pub struct Mapper {
     /// The unit in which the kernel maps the file, in bytes.
@@ -300,8 +306,8 @@ unsafe fn cover(window: Extent) -> Result<(), Errno> {
     placed.map(drop).map_err(errno)
 }
 
-/// Unmaps what a failed call has mapped in `window`; where not even the placeholder can be put there, the addresses stay
-/// taken and inaccessible.
+/// Unmaps what a failed call has mapped in `window`; where not even the placeholder can be put there, the addresses
+/// stay taken and inaccessible.
 ///
 /// # Safety
 ///

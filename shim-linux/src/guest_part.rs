@@ -17,8 +17,8 @@ const PAGE_BYTES: NonZeroUsize = match NonZeroUsize::new(4096) {
 
 /// A part as `vm-memory`'s [`VolatileMemory`]: safe slices of it, and a bitmap that learns what is stored through them.
 ///
-/// Stores are durable after [`persist_dirty`](Self::persist_dirty), and until then may reach the medium in any order. What
-/// a guest stores by itself, through page tables, is told to nobody: mark it, or persist it through the part.
+/// Stores are durable after [`persist_dirty`](Self::persist_dirty), and until then may reach the medium in any order.
+/// What a guest stores by itself, through page tables, is told to nobody: mark it, or persist it through the part.
 ///
 /// # Example
 ///
@@ -109,8 +109,8 @@ impl<R: SetRef> VolatileMemory for GuestPart<R> {
     fn get_slice(&self, offset: usize, count: usize) -> Result<VolatileSlice<'_, BS<'_, AtomicBitmap>>> {
         let end = offset.checked_add(count).ok_or(Error::Overflow { base: offset, offset: count })?;
         let start = self.part.as_ptr(offset, count).map_err(|_| Error::OutOfBounds { addr: end })?;
-        // SAFETY: so many bytes of the part, which is pinned as long as `self` is borrowed; volatile accesses of memory that
-        // is no allocation of the language are no data race.
+        // SAFETY: so many bytes of the part, which is pinned as long as `self` is borrowed; volatile accesses of memory
+        // that is no allocation of the language are no data race.
         Ok(unsafe { VolatileSlice::with_bitmap(start, count, self.dirty.slice_at(offset), None) })
     }
 }

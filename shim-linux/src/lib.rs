@@ -1,4 +1,5 @@
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 #![cfg_attr(
     not(test),
@@ -12,31 +13,14 @@
 )]
 #![cfg_attr(not(feature = "_internal"), allow(dead_code, unreachable_pub, reason = "`pmemset-devdax` uses the rest"))]
 #![cfg_attr(test, allow(clippy::cast_possible_truncation, reason = "tests cut numbers to make patterns"))]
-//! pmemset on Linux without libc: the address space of the process, files as sources, and the nd bus in sysfs.
+#![doc = include_str!("../README.md")]
+//! # Where to go from here
 //!
-//! All names of `pmemset-core` are here as well, so that a program needs this one dependency.
-//!
-//! ```no_run
-//! use pmemset_linux::{Config, FileSource, Granularity, Linux, MapConfig, OpenOptions, Set};
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let file = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;
-//! let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 16);
-//! let part = set.map(&file, &MapConfig::new().length(64 << 10))?;
-//! part.write(0, b"remember me")?;
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! # Features
-//!
-//! | feature | default | what it adds |
-//! | --- | --- | --- |
-//! | `std` | yes | `std`'s paths and descriptors where a path or a descriptor is taken; `alloc` |
-//! | `alloc` | with `std` | sets on the heap, and sources behind `Arc` |
-//! | `vm-memory` | no | `GuestPart`, a part as memory of a virtual machine for the crate `vm-memory`; needs libc |
-//!
-//! Without `std`, paths are `&str`, `&CStr` or bytes, and nothing is linked but `core`.
+//! - [`FileSource`] and [`OpenOptions`]: files. [`Linux`]: the address space of the process. [`RecordFile`]: shutdown
+//!   records. [`nd`]: what sysfs says of persistent memory.
+//! - [`pmemset_core`]: sets, parts, configurations, and the guides to crash tests (`sim::guide`) and to ports
+//!   ([`porting`](pmemset_core::porting)).
+//! - [`from_memmap2`], [`from_libpmemset`](pmemset_core::from_libpmemset): for whoever has a program already.
 
 #[cfg(test)]
 extern crate std;
@@ -47,6 +31,8 @@ mod errno;
 mod errors;
 mod fd;
 mod file;
+#[doc = include_str!("from_memmap2.md")]
+pub mod from_memmap2 {}
 #[cfg(feature = "vm-memory")]
 mod guest_part;
 #[cfg(feature = "_internal")]

@@ -48,9 +48,10 @@ impl fmt::Display for Length {
 /// The file must be on a medium that survives what the record is to notice, and is best on another file system than
 /// the source.
 ///
-/// A record has one keeper at a time: beside the file `NAME` there is an empty one, `lock.NAME`, which the keeper holds a
-/// lock of (`flock(2)`) until it is dropped; do not remove it meanwhile. A child of `fork(2)` has the same lock, and holds
-/// it on until it ends or runs another program. What else lies at `next.NAME` is removed before a record is written there.
+/// A record has one keeper at a time: beside the file `NAME` there is an empty one, `lock.NAME`, which the keeper holds
+/// a lock of (`flock(2)`) until it is dropped; do not remove it meanwhile. A child of `fork(2)` has the same lock, and
+/// holds it on until it ends or runs another program. What else lies at `next.NAME` is removed before a record is
+/// written there.
 ///
 /// ```no_run
 /// use pmemset_core::observer::from_fn;
@@ -94,6 +95,16 @@ const LOCK: &[u8; 5] = b"lock.";
 
 impl RecordFile {
     /// Opens `directory`, in which the file is to be `name`, and becomes the keeper of that record.
+    ///
+    /// ```no_run
+    /// use pmemset_linux::{RecordError, RecordFile};
+    ///
+    /// let record = match RecordFile::new("/var/lib/pool", b"pool.sds") {
+    ///     Err(RecordError::InUse) => return Err("another program has the pool".into()),
+    ///     other => other?,
+    /// };
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -141,6 +152,14 @@ impl RecordFile {
     ///
     /// Starts a new order of records: call it before, and not while, a source that was made from it is in use.
     ///
+    /// ```no_run
+    /// use pmemset_linux::{RecordFile, ShutdownRecord};
+    ///
+    /// let keeper = RecordFile::new("/var/lib/pool", b"pool.sds")?;
+    /// let record: ShutdownRecord = keeper.load()?.unwrap_or_default(); // none: never used
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`RecordError`]. A file that cannot be read is not the same as none.
@@ -168,6 +187,14 @@ impl RecordFile {
     ///
     /// The file has either the old or the new record at any time, also after a power cut. Calls of several threads
     /// wait for each other.
+    ///
+    /// ```no_run
+    /// use pmemset_linux::{RecordFile, ShutdownRecord};
+    ///
+    /// let keeper = RecordFile::new("/var/lib/pool", b"pool.sds")?;
+    /// keeper.keep(&ShutdownRecord::new(), 1)?; // what the event SdsUpdate brings
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -12,10 +12,10 @@ static PROCESSOR: AtomicU8 = AtomicU8::new(UNKNOWN);
 
 /// Gives the processor harmless predictions for the next returns, if it needs them; call it right after a system call.
 ///
-/// A processor predicts where a return goes by a buffer that calls fill. On AMD's Zen 1 to 4 that buffer can be poisoned
-/// (Speculative Return Stack Overflow), and the kernel's guard leaves predictions behind that are the kernel's: following
-/// them costs far more than an ordinary wrong guess. With it, mapping and removing take 0.89 of the time without (a
-/// virtual EPYC, family 25, with "Safe RET"). Other processors have one load and one jump of it.
+/// A processor predicts where a return goes by a buffer that calls fill. On AMD's Zen 1 to 4 that buffer can be
+/// poisoned (Speculative Return Stack Overflow), and the kernel's guard leaves predictions behind that are the
+/// kernel's: following them costs far more than an ordinary wrong guess. With it, mapping and removing take 0.89 of the
+/// time without (a virtual EPYC, family 25, with "Safe RET"). Other processors have one load and one jump of it.
 ///
 /// See `Documentation/admin-guide/hw-vuln/srso.rst` of the kernel, and its `FILL_RETURN_BUFFER`.
 #[inline]
@@ -39,8 +39,8 @@ fn ask() {
 /// Does nothing where the thread has a shadow stack, which must match the stack.
 #[inline]
 fn refill() {
-    // SAFETY: moves the stack pointer down by four words and back up again; without `nostack` the compiler keeps nothing
-    // below it. `rdsspq` is a no-operation where there are no shadow stacks.
+    // SAFETY: moves the stack pointer down by four words and back up again; without `nostack` the compiler keeps
+    // nothing below it. `rdsspq` is a no-operation where there are no shadow stacks.
     unsafe {
         core::arch::asm!(
             "xor {shadow:e}, {shadow:e}",
@@ -70,8 +70,9 @@ fn cpuid(leaf: u32) -> CpuidResult {
     }
 }
 
-/// Returns whether the processor is one of those, by the beginning of its maker's name, its family (in `version`), and what
-/// it says of itself (`SRSO_NO`), as the kernel does. These makers' processors answer 0 of a leaf that they do not have.
+/// Returns whether the processor is one of those, by the beginning of its maker's name, its family (in `version`), and
+/// what it says of itself (`SRSO_NO`), as the kernel does. These makers' processors answer 0 of a leaf that they do not
+/// have.
 const fn is_defective(maker: u32, version: u32, features: u32) -> bool {
     const AMD: u32 = u32::from_le_bytes(*b"Auth");
     const HYGON: u32 = u32::from_le_bytes(*b"Hygo");

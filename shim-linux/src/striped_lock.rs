@@ -26,15 +26,15 @@ struct Stripe(AtomicU32);
 /// A reader-writer lock for books that are read far more often than changed.
 ///
 /// A reader counts itself in the stripe of its thread, in a cache line of its own; a writer says that it is there and
-/// waits until every stripe that was ever used counts none. Waiters sleep in `futex(2)`. Writers go before readers, so a thread must not
-/// take the lock a second time while it holds it. Never panics. 1,088 bytes.
+/// waits until every stripe that was ever used counts none. Waiters sleep in `futex(2)`. Writers go before readers, so
+/// a thread must not take the lock a second time while it holds it. Never panics. 1,088 bytes.
 ///
 /// A guard must be dropped with the thread pointer that it was made with: do not hold one across a switch of user-space
 /// threads that exchanges it (`arch_prctl(2)`, `ARCH_SET_FS`).
 pub struct StripedRwLock {
     writer: RawMutex,
-    /// Bit `i`: readers have used stripe `i`, and so a writer looks at it. [`WRITING`] is set by the holder of `writer`;
-    /// a reader that sees it goes back.
+    /// Bit `i`: readers have used stripe `i`, and so a writer looks at it. [`WRITING`] is set by the holder of
+    /// `writer`; a reader that sees it goes back.
     state: AtomicU32,
     stripes: [Stripe; STRIPES],
 }
@@ -138,8 +138,8 @@ impl StripedRwLock {
     }
 }
 
-// SAFETY: a writer holds the mutex, has set `WRITING`, and has seen every stripe in use at 0 since; a reader has counted
-// itself and seen its stripe in use and `WRITING` unset since, or counted itself while it held the mutex.
+// SAFETY: a writer holds the mutex, has set `WRITING`, and has seen every stripe in use at 0 since; a reader has
+// counted itself and seen its stripe in use and `WRITING` unset since, or counted itself while it held the mutex.
 unsafe impl RawRwLock for StripedRwLock {
     type GuardMarker = GuardNoSend;
 

@@ -15,8 +15,8 @@ pub const LENGTH_MAX_BYTES: usize = u32::MAX as usize;
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Appends a record, and returns its sequence number; it is durable when this returns.
     ///
-    /// Threads that append at the same time share a fence or a synchronisation: who comes first waits for the medium, and
-    /// what the others have staged meanwhile goes with the next one.
+    /// Threads that append at the same time share a fence or a synchronisation: who comes first waits for the medium,
+    /// and what the others have staged meanwhile goes with the next one.
     ///
     /// # Errors
     ///
@@ -70,7 +70,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         Ok(sequence)
     }
 
-    /// Makes everything durable that was staged before, with one fence, and returns the sequence number of the next record.
+    /// Makes everything durable that was staged before, with one fence, and returns the sequence number of the next
+    /// record.
     ///
     /// # Errors
     ///
@@ -108,7 +109,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         (live.end, live.next)
     }
 
-    /// Adds segments up to number `last`: all of them, or none. The caller has the tail locked, so nobody else adds any.
+    /// Adds segments up to number `last`: all of them, or none. The caller has the tail locked, so nobody else adds
+    /// any.
     pub(crate) fn grow(&self, tail: &mut Tail, last: u64) -> Result<(), AppendError> {
         let (behind, oldest, durable, room) = {
             let live = self.live.read();

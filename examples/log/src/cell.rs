@@ -1,7 +1,7 @@
 //! A small value that is replaced durably and as a whole: two slots, written in turn.
 //!
-//! After a power cut the value is the old one or the new one. Slots are 512 bytes apart: where the medium is a disk, what
-//! tears is a sector.
+//! After a power cut the value is the old one or the new one. Slots are 512 bytes apart: where the medium is a disk,
+//! what tears is a sector.
 
 use pmemset_core::error::PersistError;
 use pmemset_core::{Part, SetRef};
@@ -84,7 +84,8 @@ impl Cell {
         Ok(length_bytes)
     }
 
-    /// Replaces the value; durable when it returns. Of a value that is too long, nothing is stored, and it says `false`.
+    /// Replaces the value; durable when it returns. Of a value that is too long, nothing is stored, and it says
+    /// `false`.
     ///
     /// # Errors
     ///

@@ -1,4 +1,5 @@
-//! A header for a part: whose bytes these are, in which layout and version. For anything that is kept in persistent memory.
+//! A header for a part: whose bytes these are, in which layout and version. For anything that is kept in persistent
+//! memory.
 //!
 //! A header is 64 bytes. [`Header::open`] finds it, makes it where there is none yet, makes it anew where a power cut
 //! has torn it while it was made, and refuses what is another's or of another version.
@@ -146,8 +147,8 @@ impl Header {
     }
 }
 
-/// Returns whether `found` is what a power cut can leave of storing `bytes` where there were zeros: nothing tears a unit
-/// of 8 bytes.
+/// Returns whether `found` is what a power cut can leave of storing `bytes` where there were zeros: nothing tears a
+/// unit of 8 bytes.
 fn is_torn(found: &[u8; HEADER_BYTES], bytes: &[u8; HEADER_BYTES]) -> bool {
     let (found, bytes) = (found.as_chunks::<8>().0, bytes.as_chunks::<8>().0);
     found.iter().zip(bytes).all(|(found, whole)| found == whole || *found == [0; 8])

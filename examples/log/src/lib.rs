@@ -1,4 +1,5 @@
 #![cfg_attr(not(test), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(not(test), forbid(unsafe_code))]
 #![cfg_attr(
     not(test),
@@ -10,7 +11,11 @@
         clippy::panic
     )
 )]
-//! A write-ahead log in persistent memory: what [`Log::append`] has returned is found again, whatever was cut off.
+#![doc = include_str!("../README.md")]
+//! # Where to go from here
+//!
+//! - [`Log`]: what is promised, and what is not. [`Options`], [`Table`]: how a log is laid out, and its memory.
+//! - [`Recovered`]: what opening has found. [`OpenError`], [`AppendError`], [`Stop`]: what may go wrong.
 
 #[cfg(feature = "alloc")]
 extern crate alloc;

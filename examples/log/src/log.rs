@@ -21,21 +21,22 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 
 /// A write-ahead log in a source: records of any length, numbered from 1 on.
 ///
-/// All calls take `&self`, from any number of threads. Its memory is a [`Set`] that it owns, with room for one segment more
-/// than the log is to have; observers, room ahead and acceptable states are that set's.
+/// All calls take `&self`, from any number of threads. Its memory is a [`Set`] that it owns, with room for one segment
+/// more than the log is to have; observers, room ahead and acceptable states are that set's.
 ///
 /// # What is promised
 ///
-/// - What [`append`](Self::append) has returned is found after any power cut, and in order. Nothing is found that was not
-///   appended; of records whose `append` had not returned, the first few may be found, or none.
+/// - What [`append`](Self::append) has returned is found after any power cut, and in order. Nothing is found that was
+///   not appended; of records whose `append` had not returned, the first few may be found, or none.
 /// - After an error nothing is lost that was acknowledged. [`AppendError::Full`](crate::AppendError::Full) changes
 ///   nothing; after a failed synchronisation the log has stopped, and says so at each call ([`Stop`]).
 /// - Opening makes durable what it has found.
 ///
 /// # What is not
 ///
-/// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record that
-/// was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that those before were durable.
+/// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
+/// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
+/// those before were durable.
 pub struct Log<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     pub(crate) set: Set<'m, P, S, O>,
     pub(crate) source: S,
@@ -111,8 +112,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         usize::try_from(self.live.read().count).unwrap_or(usize::MAX)
     }
 
-    /// Replaces note `index`, durably and as a whole: after a power cut it is the old one or this one. Of use for what a
-    /// user of the log keeps beside it: a vote, what is committed.
+    /// Replaces note `index`, durably and as a whole: after a power cut it is the old one or this one. Of use for what
+    /// a user of the log keeps beside it: a vote, what is committed.
     ///
     /// # Errors
     ///
@@ -128,8 +129,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         }
     }
 
-    /// Reads note `index` into the front of `note`, and returns its length: 0 where none was stored. What does not fit is cut
-    /// off.
+    /// Reads note `index` into the front of `note`, and returns its length: 0 where none was stored. What does not fit
+    /// is cut off.
     ///
     /// # Errors
     ///
@@ -145,7 +146,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         Ok(self.set.pin(range)?)
     }
 
-    /// Makes `state` the log's, durably. The caller has the head locked, and hands it in; after an error it stops the log.
+    /// Makes `state` the log's, durably. The caller has the head locked, and hands it in; after an error it stops the
+    /// log.
     pub(crate) fn keep(&self, head: &mut Head, state: State) -> Result<(), PersistError> {
         if self.makes(Mistake::CellInPlace) {
             head.state_cell.forget_one();

@@ -107,8 +107,8 @@ pub struct Cursor<'l, 'm, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Spa
 }
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Cursor<'_, '_, P, S, O> {
-    /// Reads the next record into the front of `payload`: its sequence number and its length in bytes; `None` behind the
-    /// newest durable one, where it goes on once there are more.
+    /// Reads the next record into the front of `payload`: its sequence number and its length in bytes; `None` behind
+    /// the newest durable one, where it goes on once there are more.
     ///
     /// # Errors
     ///

@@ -34,8 +34,8 @@ pub struct Recovered {
     pub first: u64,
     /// The sequence number behind that of the newest record.
     pub next: u64,
-    /// Whether what was behind the newest record was erased: records that a power cut has torn, that were truncated, or, with
-    /// [`OnDamage::CutThere`], are damaged.
+    /// Whether what was behind the newest record was erased: records that a power cut has torn, that were truncated,
+    /// or, with [`OnDamage::CutThere`], are damaged.
     pub erased: bool,
     /// The damaged record behind the newest one, with [`OnDamage::CutThere`].
     pub damaged: Option<u64>,
@@ -371,8 +371,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         Ok(())
     }
 
-    /// Stores again, and makes durable, what may have been in a cache only: by a program that was killed before it waited
-    /// for the medium, or whose synchronisation has failed.
+    /// Stores again, and makes durable, what may have been in a cache only: by a program that was killed before it
+    /// waited for the medium, or whose synchronisation has failed.
     fn make_durable(&self, walk: &Walk) -> Result<(), OpenError> {
         if self.makes(Mistake::FoundNotDurable) {
             return Ok(());

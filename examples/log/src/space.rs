@@ -13,8 +13,8 @@ use crate::table::Live;
 const CHUNK_BYTES: usize = 512;
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
-    /// Calls `act` for the addresses of `length_bytes` bytes from `position` on, segment by segment; returns whether all
-    /// of them are there.
+    /// Calls `act` for the addresses of `length_bytes` bytes from `position` on, segment by segment; returns whether
+    /// all of them are there.
     fn pieces(
         &self,
         live: &Live<'_>,
@@ -98,7 +98,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         Ok(there.then(|| digest.finalize()))
     }
 
-    /// Stores the bytes from `position` to `to` again: they may have been in the cache only, and be taken for clean there.
+    /// Stores the bytes from `position` to `to` again: they may have been in the cache only, and be taken for clean
+    /// there.
     pub(crate) fn store_again(&self, live: &Live<'_>, position: u64, to: u64) -> Result<(), PersistError> {
         self.pieces(live, position, to.saturating_sub(position), |address, piece| {
             self.chunks(address, piece, |at, bytes| self.set.write_with(at, bytes, CopyFlags::NOFLUSH))

@@ -27,8 +27,8 @@ impl Entry {
 
 /// Memory for what a log knows of its segments: as many as there are entries, 290 bytes each.
 ///
-/// Of a caller's, or on the heap ([`on_heap`](Self::on_heap)). Slots, and so the length of the source, are bounded by it as
-/// well.
+/// It is the caller's, or on the heap (`Table::on_heap`, feature `alloc`). It bounds the number of slots, and so the
+/// length of the source, as well.
 #[derive(Debug)]
 pub enum Table<'m> {
     /// The caller's.
@@ -207,8 +207,8 @@ impl<'m> Live<'m> {
         }
     }
 
-    /// Returns a place before which, or at which, record `sequence` begins: a segment, how far into its records, and the
-    /// sequence number of the record there. `None`: the start of the log.
+    /// Returns a place before which, or at which, record `sequence` begins: a segment, how far into its records, and
+    /// the sequence number of the record there. `None`: the start of the log.
     pub(crate) fn hint(&self, sequence: u64) -> Option<(u64, u64, u64)> {
         let (mut low, mut high) = (self.oldest, self.behind());
         let mut best = None;

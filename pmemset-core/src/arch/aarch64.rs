@@ -45,8 +45,8 @@ impl Cpu {
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(super) fn dc_cvap(line: usize) {
-    // SAFETY: cleans a line and changes no byte of it; the caller of `write_back` promises that it is mapped. Spelled as
-    // SYS, because assemblers want the name only where the whole program requires ARMv8.2.
+    // SAFETY: cleans a line and changes no byte of it; the caller of `write_back` promises that it is mapped. Spelled
+    // as SYS, because assemblers want the name only where the whole program requires ARMv8.2.
     unsafe { asm!("sys #3, c7, c12, #1, {}", in(reg) line, options(nostack, preserves_flags)) }
 }
 

@@ -37,8 +37,8 @@ impl Cpu {
 #[cfg(target_arch = "riscv64")]
 #[inline(always)]
 pub(super) fn cbo_clean(line: usize) {
-    // SAFETY: cleans a block and changes no byte of it; the caller of `write_back` promises that it is mapped. Spelled by
-    // its fields, because assemblers want the name only where the whole program requires Zicbom.
+    // SAFETY: cleans a block and changes no byte of it; the caller of `write_back` promises that it is mapped. Spelled
+    // by its fields, because assemblers want the name only where the whole program requires Zicbom.
     unsafe { asm!(".insn i 0x0f, 2, x0, {}, 1", in(reg) line, options(nostack, preserves_flags)) }
 }
 

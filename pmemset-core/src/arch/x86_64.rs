@@ -107,7 +107,8 @@ macro_rules! line_instruction {
     ($($name:ident $template:literal)*) => {$(
         #[inline(always)]
         pub(super) fn $name(line: usize) {
-            // SAFETY: writes a line back and changes no byte of it; the caller of `write_back` promises that it is mapped.
+            // SAFETY: writes a line back and changes no byte of it; the caller of `write_back` promises that it is
+            // mapped.
             unsafe { asm!($template, in(reg) line, options(nostack, preserves_flags)) }
         }
     )*};

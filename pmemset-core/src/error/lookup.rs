@@ -5,6 +5,13 @@ use crate::code::{self, errors};
 
 errors! {
     /// Why no part could be found.
+    ///
+    /// ```
+    /// use pmemset_core::error::LookupError;
+    ///
+    /// let error = LookupError::NotMapped { address: 0x1000 };
+    /// assert_eq!(error.to_string(), "no part of the set has the address 0x1000");
+    /// ```
     pub enum LookupError {
         /// No part of the set has this address.
         NotMapped {

@@ -52,6 +52,19 @@ impl From<Errno> for MapFailure {
 errors! {
     /// Why [`Set::map`](crate::Set::map) refused or failed. The set, the source and the address space are what they
     /// were, but for [`WindowLost`](Self::WindowLost).
+    ///
+    /// ```
+    /// use pmemset_core::error::MapError;
+    ///
+    /// fn advice(error: MapError) -> &'static str {
+    ///     match error {
+    ///         MapError::CannotGrow { .. } => "make room on the file system",
+    ///         MapError::GranularityNotSupported { .. } => "ask for Granularity::Page",
+    ///         MapError::FailedBefore { .. } => "open the source anew",
+    ///         _ => "see the message",
+    ///     }
+    /// }
+    /// ```
     pub enum MapError {
         /// The offset is past `i64::MAX`.
         OffsetOutOfRange {
@@ -173,11 +186,13 @@ errors! {
         /// The source belongs to another address space than the set's platform.
         OtherSpace = Errno::INVAL.code() => "the source is of another address space than the set's platform";
         /// A synchronisation or a deep flush of the source has failed before, here or in another set, so that no byte
-        /// of it can be made durable any more: open it anew, and check what is there.
+        /// of it can be made durable any more: open it anew, and store again what was not durable before. Reading does
+        /// not tell: the kernel may show from memory what is not on the medium.
         FailedBefore {
             /// The platform's reason then.
             cause: Errno,
-        } = cause.code() => "the source has lost bytes before ({cause}): open it anew, and check what is there";
+        } = cause.code()
+            => "the source has lost bytes before ({cause}): open it anew, and store again what was not durable before";
         /// The source could not be mapped.
         Map {
             /// Where it was to be mapped.

@@ -7,6 +7,14 @@ use crate::{Errno, Extent};
 errors! {
     /// Why bytes of a set could not be stored, read or made durable. libpmemset's functions have no such errors: they
     /// crash, abort or succeed.
+    ///
+    /// ```
+    /// use pmemset_core::error::PersistError;
+    ///
+    /// fn is_lost(error: PersistError) -> bool {
+    ///     matches!(error, PersistError::Sync { .. } | PersistError::FailedBefore { .. })
+    /// }
+    /// ```
     pub enum PersistError {
         /// The range, or the part where a part was asked, ends before `address`. Nothing was stored or flushed.
         NotMapped {
@@ -32,14 +40,15 @@ errors! {
         } = cause.code() => "the bytes at {segment} could not be made durable: {cause}";
         /// A synchronisation or a deep flush of the segment's source has failed before, here or in another set, so that
         /// it cannot be said which of its bytes are durable: [discard](crate::Set::discard) what is mapped of it, open
-        /// the source anew, and check what is there. Where the call stored bytes, they are stored.
+        /// the source anew, and store again what was not durable before. Reading does not tell: the kernel may show
+        /// from memory what is not on the medium. Where the call stored bytes, they are stored.
         FailedBefore {
             /// The mapping.
             segment: Extent,
             /// The platform's reason then.
             cause: Errno,
         } = cause.code() => "the source of {segment} has lost bytes before ({cause}): \
-            discard its parts, open it anew, and check what is there";
+            discard its parts, open it anew, and store again what was not durable before";
     }
 }
 

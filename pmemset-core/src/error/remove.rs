@@ -7,6 +7,14 @@ use crate::{Errno, Extent};
 
 errors! {
     /// Why a part, or a range, could not be removed.
+    ///
+    /// ```
+    /// use pmemset_core::error::RemoveError;
+    ///
+    /// fn may_try_again(error: RemoveError) -> bool {
+    ///     matches!(error, RemoveError::Pinned { .. } | RemoveError::InUse { .. })
+    /// }
+    /// ```
     pub enum RemoveError {
         /// The part has other handles to it as a whole. Nothing has changed.
         Pinned {
@@ -39,15 +47,16 @@ errors! {
             cause: Errno,
         } = code::DEEP_FLUSH_FAIL => "the bytes at {segment} could not be made durable: {cause}";
         /// A synchronisation or a deep flush of the segment's source has failed before, here or in another set, so that
-        /// its bytes cannot be called durable. Everything is still mapped; [discarding](crate::Set::discard) gives it
-        /// up.
+        /// its bytes cannot be called durable. Everything is still mapped; [discard](crate::Set::discard) it, open the
+        /// source anew, and store again what was not durable before.
         FailedBefore {
             /// The mapping.
             segment: Extent,
             /// The platform's reason then.
             cause: Errno,
         } = code::DEEP_FLUSH_FAIL
-            => "the source of {segment} has lost bytes before ({cause}): discard what is mapped of it";
+            => "the source of {segment} has lost bytes before ({cause}): \
+            discard what is mapped of it, open it anew, and store again what was not durable before";
         /// The platform would not unmap `segment`: it and all above it are still mapped and in the set, everything of
         /// the range below it is removed. [`RemoveRange`](crate::Event::RemoveRange) has said so.
         Unmap {

@@ -7,6 +7,12 @@ use crate::{Errno, Extent};
 
 errors! {
     /// Why a platform has not reserved address space. Nothing is reserved then.
+    ///
+    /// ```
+    /// use pmemset_core::{Errno, error::ReserveError};
+    ///
+    /// assert_eq!(ReserveError::from(Errno::EXIST), ReserveError::Occupied);
+    /// ```
     pub enum ReserveError {
         /// No hole is long enough at this alignment, or the window asked for is not all inside.
         CannotFit = code::CANNOT_FIT_PART_MAP

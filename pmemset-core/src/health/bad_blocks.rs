@@ -28,6 +28,13 @@ impl BadBlocks {
 }
 
 /// When bad blocks keep a source from being mapped; the stricter, the greater.
+///
+/// ```
+/// use pmemset_core::BadBlockPolicy;
+///
+/// assert_eq!(BadBlockPolicy::default(), BadBlockPolicy::Off);
+/// assert!(BadBlockPolicy::Required > BadBlockPolicy::IfKnown);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BadBlockPolicy {

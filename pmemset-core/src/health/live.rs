@@ -65,8 +65,8 @@ impl Live {
         self.sequence
     }
 
-    /// Judges the record and counts one more mapping, or leaves everything as it was. Without states to accept it counts
-    /// nothing, and accepts only the device that the record is of.
+    /// Judges the record and counts one more mapping, or leaves everything as it was. Without states to accept it
+    /// counts nothing, and accepts only the device that the record is of.
     fn stage(&mut self, id: &DeviceId, count: u64, acceptable: Option<PartStates>) -> Result<Verdict, Verdict> {
         let verdict = self.record.judge(self.mapped, id, count);
         let is_another = verdict.id_changed || verdict.stored_count != count;
@@ -79,7 +79,8 @@ impl Live {
             self.unflushed = 0;
             self.opened = Some(verdict);
         }
-        // An accepted state is where counting starts again: neither the old device nor the old count is held against it.
+        // An accepted state is where counting starts again: neither the old device nor the old count is held against
+        // it.
         if is_another {
             self.record.become_that_of(id, count);
         }
@@ -215,8 +216,8 @@ impl LiveRecordRef<'_> {
         self.with(None, |live| live.opened)
     }
 
-    /// Judges the record, and counts a mapping that is about to be made. `None` for `acceptable` counts nothing, and accepts
-    /// only the device that the record is of.
+    /// Judges the record, and counts a mapping that is about to be made. `None` for `acceptable` counts nothing, and
+    /// accepts only the device that the record is of.
     pub(crate) fn stage(
         self,
         id: &DeviceId,

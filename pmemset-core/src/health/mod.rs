@@ -51,6 +51,7 @@ pub trait Health {
     /// # Errors
     ///
     /// See [`ClearError`].
+    #[doc(alias = "pmemset_badblock_clear")]
     fn clear_bad_block(&self, block: Span) -> Result<(), ClearError> {
         let _ = block;
         Err(ClearError::Unsupported)
@@ -62,6 +63,7 @@ pub trait Health {
     /// # Errors
     ///
     /// See [`McsafeError`].
+    #[doc(alias = "pmemset_source_pread_mcsafe")]
     fn read_mcsafe(&self, offset: u64, bytes: &mut [u8]) -> Result<(), McsafeError> {
         let _ = (offset, bytes);
         Err(McsafeError::Unsupported)
@@ -73,6 +75,7 @@ pub trait Health {
     /// # Errors
     ///
     /// See [`McsafeError`].
+    #[doc(alias = "pmemset_source_pwrite_mcsafe")]
     fn write_mcsafe(&self, offset: u64, bytes: &[u8]) -> Result<(), McsafeError> {
         let _ = (offset, bytes);
         Err(McsafeError::Unsupported)

@@ -18,6 +18,7 @@ pub struct DeviceId {
 
 impl DeviceId {
     /// The longest id in bytes; libpmemset's 512 include a NUL.
+    #[doc(alias = "PMEMSET_SDS_DEVICE_ID_LEN")]
     pub const BYTES_MAX: usize = 511;
 
     /// Returns the empty id, which no device has.
@@ -83,6 +84,14 @@ fn put<const L: usize>(bytes: &mut [u8; ShutdownRecord::BYTES], at: usize, field
 ///
 /// A new one is all zeros. The layout in [`to_bytes`](Self::to_bytes) is libpmemset's on LP64, little-endian: records
 /// of the C library are read, and the other way.
+///
+/// ```
+/// use pmemset_core::ShutdownRecord;
+///
+/// let record = ShutdownRecord::new(); // of a source that was never mapped
+/// assert_eq!(ShutdownRecord::from_bytes(&record.to_bytes()).references(), 0);
+/// ```
+#[doc(alias = "pmemset_sds")]
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct ShutdownRecord {
@@ -96,12 +105,18 @@ impl ShutdownRecord {
     pub const BYTES: usize = 536;
 
     /// Returns the record of a source that has never been mapped (`PMEMSET_SDS_INITIALIZE`).
+    #[doc(alias = "PMEMSET_SDS_INITIALIZE")]
     #[must_use]
     pub const fn new() -> Self {
         Self { id: [0; ID_FIELD_BYTES], unsafe_shutdowns: 0, references: 0 }
     }
 
     /// Returns the record in libpmemset's layout; padding is 0.
+    ///
+    /// ```
+    /// let bytes = pmemset_core::ShutdownRecord::new().to_bytes(); // to be kept on another medium
+    /// assert_eq!(bytes.len(), 536);
+    /// ```
     #[must_use]
     pub fn to_bytes(&self) -> [u8; Self::BYTES] {
         let mut bytes = [0; Self::BYTES];
@@ -114,6 +129,11 @@ impl ShutdownRecord {
     /// Returns the record that was written with [`to_bytes`](Self::to_bytes), or by libpmemset.
     ///
     /// Any bytes are a record: nonsense has no device's id, so it is judged to be another device's.
+    ///
+    /// ```
+    /// let record = pmemset_core::ShutdownRecord::from_bytes(&[0; 536]);
+    /// assert!(record.device_id().is_empty());
+    /// ```
     #[must_use]
     pub fn from_bytes(bytes: &[u8; Self::BYTES]) -> Self {
         let count = u64::from_le_bytes(field(bytes, COUNT_AT));
@@ -145,6 +165,15 @@ impl ShutdownRecord {
     /// Judges the record against the device: libpmemset's rules.
     ///
     /// `mapped` is the number of mappings that this process has of the source. Pure, and total: any record has a state.
+    ///
+    /// ```
+    /// use pmemset_core::{DeviceId, PartState, ShutdownRecord};
+    ///
+    /// let mut id = DeviceId::new();
+    /// id.push(b"8089-a2-1234")?;
+    /// assert_eq!(ShutdownRecord::new().judge(0, &id, 3).state, PartState::Ok); // used for the first time
+    /// # Ok::<(), pmemset_core::error::DeviceError>(())
+    /// ```
     #[must_use]
     pub fn judge(&self, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> Verdict {
         // An id has no zero in it, and in the record there is one behind it.
@@ -205,19 +234,25 @@ impl core::fmt::Debug for ShutdownRecord {
 /// What may have happened to the bytes of a part since they were last known to be good (`enum pmemset_part_state`).
 ///
 /// The numbers are libpmemset's; [`severity`](Self::severity) puts the states in order.
+#[doc(alias = "pmemset_part_state")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum PartState {
     /// The memory is on another device, and the record was in use on the old one.
+    #[doc(alias = "PMEMSET_PART_STATE_INDETERMINATE")]
     Indeterminate = 1,
     /// All stores were flushed and the source unmapped; or it is used for the first time.
+    #[doc(alias = "PMEMSET_PART_STATE_OK")]
     Ok = 2,
     /// This process has the source mapped already.
+    #[doc(alias = "PMEMSET_PART_STATE_OK_BUT_ALREADY_OPEN")]
     OkButAlreadyOpen = 4,
     /// The source was not unmapped, and the device has lost nothing: as after the end of a process in the middle.
+    #[doc(alias = "PMEMSET_PART_STATE_OK_BUT_INTERRUPTED")]
     OkButInterrupted = 8,
     /// The source was not unmapped, and the device has lost power in a way that may have lost stores.
+    #[doc(alias = "PMEMSET_PART_STATE_CORRUPTED")]
     Corrupted = 16,
 }
 
@@ -247,6 +282,12 @@ impl PartState {
     }
 
     /// Returns the worse of two states.
+    ///
+    /// ```
+    /// use pmemset_core::PartState;
+    ///
+    /// assert_eq!(PartState::Ok.worse(PartState::Corrupted), PartState::Corrupted);
+    /// ```
     #[must_use]
     pub const fn worse(self, other: Self) -> Self {
         if other.severity() > self.severity() { other } else { self }
@@ -281,6 +322,13 @@ impl PartStates {
     pub const DEFAULT: Self = Self::OK.union(Self::OK_BUT_ALREADY_OPEN);
 
     /// Returns whether `state` is one of them.
+    ///
+    /// ```
+    /// use pmemset_core::{PartState, PartStates};
+    ///
+    /// assert!(PartStates::DEFAULT.accepts(PartState::Ok));
+    /// assert!(!PartStates::DEFAULT.accepts(PartState::OkButInterrupted));
+    /// ```
     #[must_use]
     pub const fn accepts(self, state: PartState) -> bool {
         self.bits() & state as u64 != 0

@@ -77,10 +77,20 @@ fn reserve_exactly(
 /// First fit is O(log capacity) for alignments up to the page size, of 2 MiB and of 1 GiB; for another alignment, holes
 /// that are long enough but lie wrongly cost a step each.
 ///
+/// ```
+#[doc = include_str!("../sim/machine.md")]
+/// let reservation = Reservation::with_capacity(platform, 1 << 20, 16)?;
+/// let set: Set<'_, _, _> = Set::with_capacity(&reservation, Config::new(Granularity::Page), 8);
+/// let part = set.map(source, &MapConfig::new())?;
+/// assert!(reservation.extent().covers(part.extent()));
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
 /// # Dropping
 ///
 /// An empty reservation gives its addresses back, and reports nothing. One in which a set could not unmap a segment
 /// keeps them.
+#[doc(alias("pmem2_vm_reservation", "pmemset_config_set_reservation"))]
 pub struct Reservation<'m, P: Platform> {
     platform: P,
     extent: Extent,
@@ -118,10 +128,19 @@ impl<'m, P: Platform> Reservation<'m, P> {
     /// Reserves `length_bytes` bytes of address space (`pmem2_vm_reservation_new`), aligned for the largest pages that
     /// a mapping of this length can have where address space is not too scarce for that. The books are in `slab`.
     ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let mut slab = ReservationSlab::<16>::new();
+    /// let reservation = Reservation::new(platform, 1 << 20, &mut slab)?;
+    /// assert_eq!(reservation.capacity(), 16);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`ReservationError::LengthUnaligned`]: the length is 0 or not a multiple of the page size.
     /// - [`ReservationError::AddressSpace`]: the platform refused.
+    #[doc(alias = "pmem2_vm_reservation_new")]
     pub fn new<const M: usize>(
         platform: P,
         length_bytes: usize,
@@ -135,6 +154,13 @@ impl<'m, P: Platform> Reservation<'m, P> {
     /// As [`new`](Self::new), with the books on the heap: room for `capacity` segments, no fewer than 1, and no more
     /// than [`Platform::SEGMENTS_MAX`].
     ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let reservation = Reservation::with_capacity(platform, 1 << 20, 16)?;
+    /// assert_eq!(reservation.extent().length_bytes(), 1 << 20);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same.
@@ -146,6 +172,14 @@ impl<'m, P: Platform> Reservation<'m, P> {
 
     /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address). The books are in
     /// `slab`.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let window = machine.address_space().slice(0, 1 << 20).ok_or("too short")?;
+    /// let mut slab = ReservationSlab::<16>::new();
+    /// assert_eq!(Reservation::at(platform, window, &mut slab)?.extent(), window);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -164,6 +198,13 @@ impl<'m, P: Platform> Reservation<'m, P> {
 
     /// As [`at`](Self::at), with the books on the heap; see [`with_capacity`](Self::with_capacity).
     ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let window = machine.address_space().slice(0, 1 << 20).ok_or("too short")?;
+    /// assert_eq!(Reservation::at_with_capacity(platform, window, 16)?.extent(), window);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As for `at`.
@@ -178,6 +219,7 @@ impl<'m, P: Platform> Reservation<'m, P> {
     }
 
     /// Returns the addresses (`pmem2_vm_reservation_get_address`, `pmem2_vm_reservation_get_size`).
+    #[doc(alias("pmem2_vm_reservation_get_address", "pmem2_vm_reservation_get_size"))]
     #[must_use]
     pub const fn extent(&self) -> Extent {
         self.extent
@@ -194,12 +236,20 @@ impl<'m, P: Platform> Reservation<'m, P> {
     ///
     /// A reservation that is closed stays so, and places nothing.
     ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let mut reservation = Reservation::with_capacity(platform, 1 << 20, 16)?;
+    /// reservation.close()?; // the addresses are the platform's again
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`ReservationError::NotEmpty`]: a set has left a segment mapped.
     /// - [`ReservationError::Release`]: the platform refused.
     ///
     /// The reservation is as it was then.
+    #[doc(alias = "pmem2_vm_reservation_delete")]
     pub fn close(&mut self) -> Result<(), ReservationError> {
         if self.closed {
             return Ok(());

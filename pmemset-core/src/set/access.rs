@@ -27,6 +27,13 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Looks the destination up under the read lock; [`Part::write`] does without.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.write(address, b"remember me")?; // durable
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`].
@@ -39,9 +46,19 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// As [`write`](Self::write), in the way that the flags want, and as durably.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.write_with(address, b"one", CopyFlags::NODRAIN)?;
+    /// set.write_with(address + 64, b"two", CopyFlags::NODRAIN)?;
+    /// set.drain(); // both are durable
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[doc(alias = "pmemset_memcpy")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn write_with(&self, dest: usize, bytes: &[u8], flags: CopyFlags) -> Result<(), PersistError> {
         called!();
@@ -53,9 +70,18 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Otherwise like [`write_with`](Self::write_with); emits [`CopyWithin`](Event::CopyWithin) before.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.write(address, b"abc")?;
+    /// set.copy_within(address..address + 3, address + 1, CopyFlags::empty())?; // "aabc"
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[doc(alias = "pmemset_memmove")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn copy_within(&self, source: Range<usize>, dest: usize, flags: CopyFlags) -> Result<(), PersistError> {
         called!();
@@ -70,9 +96,17 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Otherwise like [`write_with`](Self::write_with); emits [`Fill`](Event::Fill) before.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.fill(address, 0, 4096, CopyFlags::empty())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[doc(alias = "pmemset_memset")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn fill(&self, dest: usize, value: u8, length_bytes: usize, flags: CopyFlags) -> Result<(), PersistError> {
         called!();
@@ -81,6 +115,15 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     }
 
     /// Reads the bytes from `source` on.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// let mut bytes = [1; 8];
+    /// set.read(address, &mut bytes)?;
+    /// assert_eq!(bytes, [0; 8]);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -118,6 +161,13 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 impl<R: SetRef> Part<R> {
     /// Stores `bytes` from `offset` on; they are durable when it returns. See [`Set::write`].
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write(100, b"remember me")?; // durable
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they do not all fit in the part.
@@ -129,6 +179,14 @@ impl<R: SetRef> Part<R> {
     }
 
     /// As [`write`](Self::write), in the way that the flags want, and as durably.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, &[7; 4096], CopyFlags::NOFLUSH)?;
+    /// part.persist(0, 4096)?; // now it is durable
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -167,6 +225,13 @@ impl<R: SetRef> Part<R> {
 
     /// Copies the bytes at the offsets `source` to offset `dest` on, which may overlap; see [`Set::copy_within`].
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.copy_within(0..4096, 8192, CopyFlags::empty())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
@@ -181,6 +246,13 @@ impl<R: SetRef> Part<R> {
 
     /// Fills `length_bytes` bytes from `offset` on with `value`, by default durably; see [`Set::fill`].
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.fill(4096, 0xff, 4096, CopyFlags::empty())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
@@ -193,6 +265,16 @@ impl<R: SetRef> Part<R> {
 
     /// Reads the bytes from `offset` on.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write(0, b"abc")?;
+    /// let mut bytes = [0; 3];
+    /// part.read(0, &mut bytes)?;
+    /// assert_eq!(&bytes, b"abc");
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
@@ -203,6 +285,16 @@ impl<R: SetRef> Part<R> {
     }
 
     /// Returns the address of `length_bytes` bytes from `offset` on, valid while the part is pinned.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// let word: *mut u64 = part.as_ptr(0, 8)?.cast();
+    /// // SAFETY: mapped as long as `part` lives, aligned, and nobody else has the source.
+    /// unsafe { word.write(42) };
+    /// part.persist(0, 8)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -13,9 +13,17 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Does not compile while there is a handle that borrows the set.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// set.map(source, &MapConfig::new())?.write(0, b"the last words")?;
+    /// set.close()?; // deep-flushed, unmapped, and told how it went
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`RemoveError`]. What is still mapped then is unmapped without a flush, as when a set is dropped.
+    #[doc(alias = "pmemset_delete")]
     pub fn close(self) -> Result<(), RemoveError> {
         self.remove_range(0, usize::MAX)
     }

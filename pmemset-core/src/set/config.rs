@@ -3,22 +3,41 @@
 use crate::{Granularity, PartStates};
 
 /// Where a new segment goes, seen from the part that was mapped before it.
+///
+/// ```
+/// use pmemset_core::Coalescing;
+///
+/// assert_eq!(Coalescing::default(), Coalescing::None); // each segment a part of its own
+/// ```
+#[doc(alias = "pmemset_coalescing")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Coalescing {
     /// Anywhere; it becomes a part of its own.
+    #[doc(alias = "PMEMSET_COALESCING_NONE")]
     #[default]
     None = 0,
     /// Directly behind the previous part and merged with it, if that can be had; else anywhere.
+    #[doc(alias = "PMEMSET_COALESCING_OPPORTUNISTIC")]
     Opportunistic = 1,
     /// Directly behind the previous part and merged with it, or not at all.
+    #[doc(alias = "PMEMSET_COALESCING_FULL")]
     Full = 2,
 }
 
 /// The configuration of a [`Set`](crate::Set): required granularity, observer, room ahead, acceptable shutdown states.
 ///
 /// `O` is the observer, `()` where there is none.
+///
+/// ```
+/// use pmemset_core::{Config, Granularity, PartStates};
+///
+/// let config = Config::new(Granularity::CacheLine) // no coarser than cache lines
+///     .reserve_ahead(1 << 30) // parts may grow in place
+///     .acceptable_states(PartStates::DEFAULT | PartStates::OK_BUT_INTERRUPTED);
+/// ```
+#[doc(alias("pmemset_config", "pmemset_config_delete"))]
 #[derive(Clone, Copy, Debug)]
 pub struct Config<O = ()> {
     pub(crate) required: Granularity,
@@ -30,6 +49,14 @@ pub struct Config<O = ()> {
 impl Config {
     /// Returns the configuration of a set that accepts sources of `required` granularity or finer
     /// (`pmemset_config_set_required_store_granularity`).
+    ///
+    /// ```
+    /// use pmemset_core::{Config, Granularity};
+    ///
+    /// let any = Config::new(Granularity::Page); // files on every file system
+    /// let pmem = Config::new(Granularity::CacheLine); // persistent memory, mapped as such
+    /// ```
+    #[doc(alias("pmemset_config_new", "pmemset_config_set_required_store_granularity"))]
     #[must_use]
     pub const fn new(required: Granularity) -> Self {
         Self { required, observer: (), reserve_ahead_bytes: 0, acceptable: PartStates::DEFAULT }
@@ -37,6 +64,20 @@ impl Config {
 
     /// Tells `observer` what happens (`pmemset_config_set_event_callback`): an [`Observer`](crate::Observer), a
     /// reference to one, or an `Arc` of one.
+    ///
+    /// ```
+    /// use pmemset_core::{Answer, Config, Event, Granularity, observer};
+    ///
+    /// # fn config<S>() -> Config<impl pmemset_core::Observer<S>> {
+    /// Config::new(Granularity::Page).observer(observer::from_fn(|event: &Event<'_, S>| {
+    ///     if let Event::PartRemove { part } = event {
+    ///         println!("{part} is gone");
+    ///     }
+    ///     Answer::Proceed
+    /// }))
+    /// # }
+    /// ```
+    #[doc(alias = "pmemset_config_set_event_callback")]
     #[must_use]
     pub const fn observer<O>(self, observer: O) -> Config<O> {
         let Self { required, observer: (), reserve_ahead_bytes, acceptable } = self;
@@ -49,6 +90,19 @@ impl<O> Config<O> {
     ///
     /// Costs address space only. Without it, coalescing ends where other mappings of the process begin. Has no effect
     /// in a [`Reservation`](crate::Reservation), which has the addresses already.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(64 << 10));
+    /// let config = Config::new(Granularity::CacheLine).reserve_ahead(1 << 20);
+    /// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), config, 8);
+    /// let first = set.map(source.clone(), &MapConfig::new().length(4096))?;
+    /// let next = MapConfig::new().offset(4096).length(4096).after(first.extent().start());
+    /// assert_eq!(set.map(source, &next)?.extent().start(), first.extent().end());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn reserve_ahead(mut self, length_bytes: usize) -> Self {
         self.reserve_ahead_bytes = length_bytes;
@@ -58,6 +112,15 @@ impl<O> Config<O> {
     /// Accepts sources with a shutdown record in these states only (`pmemset_config_set_acceptable_states`).
     ///
     /// Unless told otherwise, [`PartStates::DEFAULT`]. Counting starts again from a state that was accepted.
+    ///
+    /// ```
+    /// use pmemset_core::{Config, Granularity, PartStates};
+    ///
+    /// // A process that was killed has left its stores in the cache; the machine was not.
+    /// let states = PartStates::DEFAULT | PartStates::OK_BUT_INTERRUPTED;
+    /// let config = Config::new(Granularity::Page).acceptable_states(states);
+    /// ```
+    #[doc(alias = "pmemset_config_set_acceptable_states")]
     #[must_use]
     pub const fn acceptable_states(mut self, states: PartStates) -> Self {
         self.acceptable = states;
@@ -66,6 +129,15 @@ impl<O> Config<O> {
 }
 
 /// What to map of a source, and where: everything, and anywhere, unless told otherwise.
+///
+/// ```
+/// use pmemset_core::MapConfig;
+///
+/// let whole = MapConfig::new();
+/// let second_page = MapConfig::new().offset(4096).length(4096);
+/// assert_eq!((whole.length_bytes(), second_page.length_bytes()), (None, Some(4096)));
+/// ```
+#[doc(alias("pmemset_map_config", "pmemset_map_config_delete"))]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct MapConfig {
     offset: u64,
@@ -75,12 +147,21 @@ pub struct MapConfig {
 
 impl MapConfig {
     /// Returns the configuration that maps a source from its first byte to its last.
+    #[doc(alias = "pmemset_map_config_new")]
     #[must_use]
     pub const fn new() -> Self {
         Self { offset: 0, length_bytes: None, after: None }
     }
 
     /// Starts at byte `offset` of the source (`pmemset_map_config_set_offset`).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new().offset(4096))?; // all but the first page
+    /// assert_eq!(part.extent().length_bytes(), 60 << 10);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "pmemset_map_config_set_offset")]
     #[must_use]
     pub const fn offset(mut self, offset: u64) -> Self {
         self.offset = offset;
@@ -88,6 +169,14 @@ impl MapConfig {
     }
 
     /// Maps `length_bytes` bytes (`pmemset_map_config_set_length`); 0 means the rest of the source after the offset.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new().length(8192))?;
+    /// assert_eq!(part.extent().length_bytes(), 8192);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "pmemset_map_config_set_length")]
     #[must_use]
     pub const fn length(mut self, length_bytes: usize) -> Self {
         self.length_bytes = if length_bytes == 0 { None } else { Some(length_bytes) };
@@ -97,6 +186,20 @@ impl MapConfig {
     /// Maps directly behind the part that has `address`, as its continuation, or not at all.
     ///
     /// For this call it takes the place of what [`Set::set_coalescing`](crate::Set::set_coalescing) says.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::error::MapError;
+    ///
+    /// let part = set.map(source.clone(), &MapConfig::new().length(4096))?;
+    /// let next = MapConfig::new().offset(4096).length(4096).after(part.extent().start());
+    /// match set.map(source, &next) {
+    ///     Ok(next) => assert_eq!(next.part_extent().length_bytes(), 8192),
+    ///     Err(MapError::CannotCoalesce { .. }) => println!("something else is behind the part"),
+    ///     Err(other) => return Err(other.into()),
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn after(mut self, address: usize) -> Self {
         self.after = Some(address);

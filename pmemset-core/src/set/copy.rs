@@ -8,19 +8,35 @@ bitflags::bitflags! {
     ///
     /// Without a flag the bytes are durable when the call returns. [`NOFLUSH`](Self::NOFLUSH) goes before all others,
     /// and streaming before stores through the cache.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, b"one", CopyFlags::NODRAIN)?;
+    /// part.write_with(64, b"two", CopyFlags::NODRAIN | CopyFlags::TEMPORAL)?; // stays in the cache, too
+    /// set.drain(); // both are durable now
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "PMEMSET_F_MEM_VALID_FLAGS")]
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
     pub struct CopyFlags: u32 {
         /// Do not wait: durable after the next [`drain`](crate::Set::drain). Has no effect at page granularity.
+        #[doc(alias = "PMEMSET_F_MEM_NODRAIN")]
         const NODRAIN = 1 << 0;
         /// Store around the cache.
+        #[doc(alias = "PMEMSET_F_MEM_NONTEMPORAL")]
         const NONTEMPORAL = 1 << 1;
         /// Store through the cache, and write back.
+        #[doc(alias = "PMEMSET_F_MEM_TEMPORAL")]
         const TEMPORAL = 1 << 2;
         /// Like [`NONTEMPORAL`](Self::NONTEMPORAL), where that is a gain (not at byte granularity).
+        #[doc(alias = "PMEMSET_F_MEM_WC")]
         const WC = 1 << 3;
         /// Like [`TEMPORAL`](Self::TEMPORAL).
+        #[doc(alias = "PMEMSET_F_MEM_WB")]
         const WB = 1 << 4;
         /// Store through the cache and leave it at that: durable after a [`persist`](crate::Set::persist) of the range.
+        #[doc(alias = "PMEMSET_F_MEM_NOFLUSH")]
         const NOFLUSH = 1 << 5;
     }
 }

@@ -27,9 +27,19 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// Costs O(log capacity), one query of the source, one call that reserves addresses for a new part, and one that
     /// maps.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new().offset(4096).length(8192))?;
+    /// part.write(0, b"the second page")?;
+    /// drop(part); // the set keeps it mapped
+    /// assert_eq!(set.extents().count(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`MapError`]. Nothing has changed then.
+    #[doc(alias = "pmemset_map")]
     pub fn map(&self, source: S, config: &MapConfig) -> Result<Part<&Self>, MapError> {
         let (hold, part) = self.map_held(&source, config)?;
         let handle = Part::new(self, hold);
@@ -38,6 +48,16 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// As [`map`](Self::map); the handle owns a share of the set.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use std::sync::Arc;
+    ///
+    /// let set = Arc::new(set);
+    /// let part = set.map_owned(source, &MapConfig::new())?;
+    /// std::thread::spawn(move || part.write(0, b"from another thread")).join().unwrap()?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -45,6 +45,14 @@ use pins::{Pin, Pins};
 /// `P` is the platform, `S` the kind of handle to a source (`&'static FileSource`, `Arc<dyn Source<Space = …>>`, …),
 /// `O` the observer. A set is `Sync`: map, look up and remove from many threads.
 ///
+/// ```
+#[doc = include_str!("example.md")]
+/// let part = set.map(source, &MapConfig::new().length(4096))?;
+/// part.write(0, b"remember me")?; // durable when it returns
+/// set.remove(part)?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
 /// # Address spaces
 ///
 /// Sources are of the platform's address space: others could map over memory that is not the set's.
@@ -76,6 +84,7 @@ use pins::{Pin, Pins};
 /// The set itself is a value of some 300 bytes that can be moved. Its books are 84 to 92 bytes for each segment that
 /// there is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing
 /// hold the write lock while the source maps or unmaps.
+#[doc(alias = "pmemset")]
 pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,
     config: Config<O>,
@@ -89,6 +98,19 @@ type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, CallLock<<P as Platform>::Lock
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
     /// Returns an empty set (`pmemset_new`) whose books are in `slab`: a local variable's, a field's, or a static's
     /// (see [`static_set!`](crate::static_set)).
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let (platform, source) = (machine.platform(), machine.add_source(Medium::new(4096)));
+    /// use pmemset_core::{Config, Granularity, MapConfig, Set, Slab};
+    ///
+    /// let mut slab = Slab::<_, 8>::new();
+    /// let set = Set::new(platform, Config::new(Granularity::Page), &mut slab);
+    /// assert_eq!(set.capacity(), 8);
+    /// assert!(set.map(source, &MapConfig::new()).is_ok());
+    /// ```
+    #[doc(alias = "pmemset_new")]
     #[must_use]
     pub const fn new<const N: usize>(platform: P, config: Config<O>, slab: &'m mut Slab<S, N>) -> Self {
         const { assert!(N <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
@@ -100,6 +122,14 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no
     /// more than [`Platform::SEGMENTS_MAX`].
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!((set.capacity(), set.segment_count()), (8, 0));
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// assert_eq!(set.segment_count(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[cfg(feature = "alloc")]
     #[must_use]
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
@@ -116,17 +146,45 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// Returns the granularity of the parts in the set; `None` while there are none
     /// (`pmemset_get_store_granularity`).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!(set.granularity(), None);
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// assert_eq!(set.granularity(), Some(Granularity::CacheLine));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "pmemset_get_store_granularity")]
     #[must_use]
     pub fn granularity(&self) -> Option<Granularity> {
         self.books.read().granularity
     }
 
     /// Decides where the next segments go (`pmemset_set_contiguous_part_coalescing`).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::Coalescing;
+    ///
+    /// set.set_coalescing(Coalescing::Full);
+    /// set.map(source.clone(), &MapConfig::new().length(4096))?;
+    /// set.map(source, &MapConfig::new().offset(4096).length(4096))?;
+    /// assert_eq!((set.parts().count(), set.segment_count()), (1, 2)); // one part of two segments
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "pmemset_set_contiguous_part_coalescing")]
     pub fn set_coalescing(&self, coalescing: Coalescing) {
         self.books.write().coalescing = coalescing;
     }
 
     /// Returns the number of segments in the set; a part has one or more.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// set.map(source, &MapConfig::new())?;
+    /// assert_eq!(set.segment_count(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn segment_count(&self) -> usize {
         self.books.read().segments()

@@ -17,6 +17,18 @@ use crate::{Extent, Granularity, Platform, Source};
 /// [`Set::map`] and [`Set::pin`] give a handle to a range, which pins the segments that have a byte of it, and no
 /// others. [`Set::part_at`] gives one to a whole part, which may grow meanwhile by coalescing, and neither shrink nor
 /// go (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see `Set::map_owned`, feature `alloc`).
+///
+/// ```
+#[doc = include_str!("example.md")]
+/// let part = set.map(source, &MapConfig::new().length(4096))?;
+/// part.write(0, b"kept")?;
+/// let address = part.extent().start();
+/// assert!(set.remove_range(address, 4096).is_err()); // in use by `part`
+/// drop(part);
+/// set.remove_range(address, 4096)?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[doc(alias("pmemset_part_map", "pmemset_part_map_drop"))]
 pub struct Part<R: SetRef> {
     set: R,
     held: Held,
@@ -31,6 +43,13 @@ impl<R: SetRef> Part<R> {
     }
 
     /// Returns the addresses as they were when the handle was made; all of them are still mapped.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// assert_eq!(part.extent().length_bytes(), 64 << 10);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[inline]
     #[must_use]
     pub const fn extent(&self) -> Extent {
@@ -39,6 +58,7 @@ impl<R: SetRef> Part<R> {
 
     /// Returns the addresses as they are now (`pmemset_descriptor_part_map`): more than [`extent`](Self::extent) if the
     /// handle is one to a whole part that has grown.
+    #[doc(alias("pmemset_descriptor_part_map", "pmemset_part_descriptor"))]
     #[must_use]
     pub fn current_extent(&self) -> Extent {
         if self.is_whole() { self.part_extent() } else { self.extent }
@@ -87,9 +107,17 @@ impl<R: SetRef> Part<R> {
 
     /// Returns a handle to the part with the next higher addresses (`pmemset_next_part_map`); this handle stays.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source.clone(), &MapConfig::new().length(4096))?;
+    /// assert!(part.next_part()?.is_none());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`LookupError::TooManyHandles`].
+    #[doc(alias = "pmemset_next_part_map")]
     pub fn next_part(&self) -> Result<Option<Self>, LookupError>
     where
         R: Clone,
@@ -126,6 +154,15 @@ impl<R: SetRef> fmt::Debug for Part<R> {
 ///
 /// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
 /// since it was returned does not come again. Ends at a part that has 2^30 handles already. [`Extents`] pins nothing.
+///
+/// ```
+#[doc = include_str!("example.md")]
+/// set.map(source, &MapConfig::new())?;
+/// for part in &set {
+///     part.persist(0, part.extent().length_bytes())?;
+/// }
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[must_use = "iterators do nothing until they are asked"]
 pub struct Parts<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     set: &'s Set<'m, P, S, O>,
@@ -168,6 +205,13 @@ const EXTENTS_AT_A_TIME: usize = 32;
 /// gone.
 ///
 /// Otherwise as [`Parts`].
+///
+/// ```
+#[doc = include_str!("example.md")]
+/// let part = set.map(source, &MapConfig::new())?;
+/// assert_eq!(set.extents().collect::<Vec<_>>(), [part.extent()]);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[must_use = "iterators do nothing until they are asked"]
 pub struct Extents<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     set: &'s Set<'m, P, S, O>,
@@ -207,10 +251,20 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debu
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
     /// Returns a handle to the part that has `address` (`pmemset_part_map_by_address`).
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// let part = set.part_at(address + 100)?;
+    /// assert!(part.is_whole());
+    /// assert!(set.part_at(0).is_err());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`LookupError::NotMapped`]: no part has it.
     /// - [`LookupError::TooManyHandles`].
+    #[doc(alias = "pmemset_part_map_by_address")]
     #[inline]
     pub fn part_at(&self, address: usize) -> Result<Part<&Self>, LookupError> {
         Ok(Part::new(self, self.hold_part_at(address)?))
@@ -232,6 +286,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// Returns a handle to the bytes of `range`: the segments that have one of them stay, others may go.
     ///
     /// Costs a look-up; a range over several segments costs one each, and takes the read lock when it is dropped.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let window = set.map(source, &MapConfig::new())?.extent();
+    /// let header = set.pin(window.slice(0, 4096).ok_or("too short")?)?; // keeps its segment, no more
+    /// header.write(0, b"header")?;
+    /// assert!(header.write(4096, b"behind").is_err());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -264,19 +327,45 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// Returns a handle to the part with the lowest addresses (`pmemset_first_part_map`); `None` in an empty set.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert!(set.first_part()?.is_none());
+    /// set.map(source, &MapConfig::new())?;
+    /// assert!(set.first_part()?.is_some());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`LookupError::TooManyHandles`].
+    #[doc(alias = "pmemset_first_part_map")]
     pub fn first_part(&self) -> Result<Option<Part<&Self>>, LookupError> {
         Ok(self.hold_part(Books::first_part)?.map(|hold| Part::new(self, hold)))
     }
 
     /// Returns all parts in the order of their addresses.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// set.map(source, &MapConfig::new())?;
+    /// let mapped_bytes: usize = set.parts().map(|part| part.extent().length_bytes()).sum();
+    /// assert_eq!(mapped_bytes, 64 << 10);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub const fn parts(&self) -> Parts<'_, 'm, P, S, O> {
         Parts { set: self, from: Some(0) }
     }
 
     /// Returns the addresses of all parts, in order.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// set.map(source, &MapConfig::new())?;
+    /// for extent in set.extents() {
+    ///     println!("{extent}");
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub const fn extents(&self) -> Extents<'_, 'm, P, S, O> {
         Extents { set: self, found: [None; EXTENTS_AT_A_TIME], next: EXTENTS_AT_A_TIME, from: Some(0) }
     }

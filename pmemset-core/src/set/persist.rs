@@ -22,9 +22,18 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Looks the range up under the read lock; [`Part::persist`] does without.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.write_with(address, &[7; 128], CopyFlags::NOFLUSH)?;
+    /// set.persist(address, 128)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[doc(alias = "pmemset_persist")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn persist(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
         called!();
@@ -36,9 +45,19 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// At page granularity they are when the call returns. Emits [`Flush`](Event::Flush) before.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.write_with(address, &[7; 128], CopyFlags::NOFLUSH)?;
+    /// set.flush(address, 128)?; // started
+    /// set.drain(); // and done
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`].
+    #[doc(alias = "pmemset_flush")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn flush(&self, address: usize, length_bytes: usize) -> Result<(), PersistError> {
         called!();
@@ -49,6 +68,15 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// Waits until everything that this processor flushed or streamed before is durable (`pmemset_drain`): a fence.
     ///
     /// Emits [`Drain`](Event::Drain) after. Does not fail, in an empty set either.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, b"one", CopyFlags::NODRAIN)?;
+    /// set.drain();
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "pmemset_drain")]
     #[inline]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn drain(&self) {
@@ -62,6 +90,16 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Emits [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
     /// each range after. Ranges in ascending order cost O(n), others O(n²).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, b"mark", CopyFlags::NOFLUSH)?;
+    /// part.write_with(8192, b"record", CopyFlags::NOFLUSH)?;
+    /// let ranges = [part.extent().slice(0, 4), part.extent().slice(8192, 6)].map(Option::unwrap);
+    /// set.persist_many(&ranges)?; // two lines, one fence
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -108,9 +146,22 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// Makes them durable in the ordinary way first, and works at every granularity. A range over several segments
     /// gets the answer of the one that came off worst: not permitted, done, not needed. Emits no event.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// use pmemset_core::DeepFlush;
+    ///
+    /// match set.deep_flush(address, 4096)? {
+    ///     DeepFlush::Done | DeepFlush::NotNeeded => {}
+    ///     other => println!("durable, and no further: {other:?}"),
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`DeepFlushError`].
+    #[doc(alias = "pmemset_deep_flush")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn deep_flush(&self, address: usize, length_bytes: usize) -> Result<DeepFlush, DeepFlushError> {
         called!();
@@ -199,6 +250,14 @@ impl<R: SetRef> Part<R> {
     ///
     /// Costs what the processor's flush costs: no lock, no look-up.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, &[7; 128], CopyFlags::NOFLUSH)?;
+    /// part.persist(0, 128)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
@@ -214,6 +273,15 @@ impl<R: SetRef> Part<R> {
 
     /// Starts to make `length_bytes` bytes from `offset` on durable; see [`Set::flush`].
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.flush(0, 4096)?;
+    /// part.flush(8192, 4096)?;
+    /// set.drain();
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped) if they are not all in the part.
@@ -225,6 +293,14 @@ impl<R: SetRef> Part<R> {
     }
 
     /// Pushes `length_bytes` bytes from `offset` on as far as software can; see [`Set::deep_flush`].
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write(0, b"very important")?;
+    /// part.deep_flush(0, 14)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

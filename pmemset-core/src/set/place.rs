@@ -219,8 +219,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
     ///
-    /// The caller has made sure that nobody uses the range. On failure the error says what is gone, and the books what is
-    /// still mapped.
+    /// The caller has made sure that nobody uses the range. On failure the error says what is gone, and the books what
+    /// is still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<'_, P, S>,

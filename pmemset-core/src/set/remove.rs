@@ -50,11 +50,20 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// [`RemoveRange`](crate::Event::RemoveRange) where the handle was one to a range, or where only the first segments
     /// could be unmapped.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// set.remove(part)?;
+    /// assert_eq!(set.segment_count(), 0);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`RemoveError::OtherSet`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`], [`RemoveError::Pinned`],
     /// [`RemoveError::InUse`] (nothing has changed but that the handle is gone), or [`RemoveError::Unmap`].
     /// [`try_remove`](Self::try_remove) gives the handle back.
+    #[doc(alias = "pmemset_remove_part_map")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn remove<R: SetRef<Set = Self>>(&self, mut part: Part<R>) -> Result<(), RemoveError> {
         called!();
@@ -62,6 +71,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// As [`remove`](Self::remove).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// let other = set.part_at(part.extent().start())?;
+    /// let refused = set.try_remove(part).unwrap_err();
+    /// println!("{}", refused.error); // in use
+    /// drop(other);
+    /// set.remove(refused.part)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -93,6 +113,14 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// As [`remove`](Self::remove), but without a flush, so it works where a synchronisation or a deep flush of the
     /// source has failed. The sources' shutdown records stay dirty.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, b"not wanted", CopyFlags::NOFLUSH)?;
+    /// set.discard(part)?; // unmapped without a flush
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -185,12 +213,21 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that
     /// went as a whole; until these are told, the removed segments but the first still count against the capacity.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.remove_range(address, 64 << 10)?;
+    /// assert_eq!(set.segment_count(), 0);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`RemoveError::OutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`],
     ///   [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
     /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
     ///   what has gone then, not of the range as it was given.
+    #[doc(alias = "pmemset_remove_range")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         called!();
@@ -212,6 +249,13 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// As [`remove_range`](Self::remove_range), but without a flush, so it works where a synchronisation or a deep
     /// flush of a source has failed. The sources' shutdown records stay dirty.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source, &MapConfig::new())?.extent().start();
+    /// set.discard_range(address, 64 << 10)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -94,8 +94,8 @@ impl<R: SetRef> Part<R> {
         T: FromBytes + KnownLayout + Immutable + Unaligned,
     {
         let start = self.as_ptr(offset, size_of::<T>())?;
-        // SAFETY: in this part, which is pinned as long as `self` is borrowed; the caller promises that nobody stores, and
-        // any bytes at any address are a `T`.
+        // SAFETY: in this part, which is pinned as long as `self` is borrowed; the caller promises that nobody stores,
+        // and any bytes at any address are a `T`.
         Ok(unsafe { &*start.cast() })
     }
 

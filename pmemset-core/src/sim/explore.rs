@@ -13,6 +13,26 @@ use super::walk::Walk;
 use super::{Call, Hardware, Machine, SimReplay};
 
 /// How power cuts are explored.
+///
+/// ```
+/// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
+/// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+/// # fn work(machine: &Machine) {
+/// #     let source = machine.add_source(Medium::new(4096));
+/// #     let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 1);
+/// #     let part = set.map(source, &MapConfig::new()).unwrap();
+/// #     machine.settle();
+/// #     part.write(0, &42_u64.to_le_bytes()).unwrap();
+/// # }
+/// fn check(machine: &Machine) -> Result<(), String> {
+///     match machine.source(0).words(0, 1)[..] {
+///         [0 | 42] => Ok(()), // a word never tears
+///         ref other => Err(format!("{other:?}")),
+///     }
+/// }
+///
+/// Explore::new(Hardware::new()).run(work, check).unwrap().assert_complete();
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Explore {
     pub(super) hardware: Hardware,
@@ -46,6 +66,27 @@ impl Explore {
     }
 
     /// Runs the check up to `runs_max` times; what has to be left out then is told in [`Explored::bounded`].
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # fn work(machine: &Machine) {
+    /// #     let source = machine.add_source(Medium::new(4096));
+    /// #     let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 1);
+    /// #     let part = set.map(source, &MapConfig::new()).unwrap();
+    /// #     machine.settle();
+    /// #     part.write(0, &42_u64.to_le_bytes()).unwrap();
+    /// # }
+    /// fn check(machine: &Machine) -> Result<(), String> {
+    ///     match machine.source(0).words(0, 1)[..] {
+    ///         [0 | 42] => Ok(()), // a word never tears
+    ///         ref other => Err(format!("{other:?}")),
+    ///     }
+    /// }
+    ///
+    /// let explored = Explore::new(Hardware::new()).runs_max(1).run(work, check).unwrap();
+    /// assert!(explored.bounded > 0 && !explored.is_complete());
+    /// ```
     #[must_use]
     pub const fn runs_max(mut self, runs_max: usize) -> Self {
         self.runs_max = runs_max;
@@ -53,6 +94,26 @@ impl Explore {
     }
 
     /// Cuts the power while the check runs, too, `depth` times in a row: for checks that repair what they find.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # fn work(machine: &Machine) {
+    /// #     let source = machine.add_source(Medium::new(4096));
+    /// #     let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 1);
+    /// #     let part = set.map(source, &MapConfig::new()).unwrap();
+    /// #     machine.settle();
+    /// #     part.write(0, &42_u64.to_le_bytes()).unwrap();
+    /// # }
+    /// fn check(machine: &Machine) -> Result<(), String> {
+    ///     match machine.source(0).words(0, 1)[..] {
+    ///         [0 | 42] => Ok(()), // a word never tears
+    ///         ref other => Err(format!("{other:?}")),
+    ///     }
+    /// }
+    ///
+    /// Explore::new(Hardware::new()).depth(1).run(work, check).unwrap();
+    /// ```
     #[must_use]
     pub const fn depth(mut self, depth: usize) -> Self {
         self.depth = depth;
@@ -74,6 +135,27 @@ impl Explore {
     /// through sets and parts, their pointers and slices, or through [`SimSource`](super::SimSource), and depends on
     /// nothing else: not on time, addresses, or the order of a hash table.
     ///
+    /// ```
+    /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # fn work(machine: &Machine) {
+    /// #     let source = machine.add_source(Medium::new(4096));
+    /// #     let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 1);
+    /// #     let part = set.map(source, &MapConfig::new()).unwrap();
+    /// #     machine.settle();
+    /// #     part.write(0, &42_u64.to_le_bytes()).unwrap();
+    /// # }
+    /// fn check(machine: &Machine) -> Result<(), String> {
+    ///     match machine.source(0).words(0, 1)[..] {
+    ///         [0 | 42] => Ok(()), // a word never tears
+    ///         ref other => Err(format!("{other:?}")),
+    ///     }
+    /// }
+    ///
+    /// let explored = Explore::new(Hardware::new()).run(work, check).unwrap();
+    /// println!("{explored}"); // cut points, runs of the check, and what was noticed
+    /// ```
+    ///
     /// # Errors
     ///
     /// The first way that the check did not accept, with as few lost stores as it fails with.
@@ -93,6 +175,28 @@ impl Explore {
     }
 
     /// Does `work` once, and runs `check` the one way that `replay` names.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # fn work(machine: &Machine) {
+    /// #     let source = machine.add_source(Medium::new(4096));
+    /// #     let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 1);
+    /// #     let part = set.map(source, &MapConfig::new()).unwrap();
+    /// #     machine.settle();
+    /// #     part.write(0, &42_u64.to_le_bytes()).unwrap();
+    /// # }
+    /// fn check(machine: &Machine) -> Result<(), String> {
+    ///     match machine.source(0).words(0, 1)[..] {
+    ///         [42] => Ok(()), // a word never tears
+    ///         ref other => Err(format!("{other:?}")),
+    ///     }
+    /// }
+    ///
+    /// let failure = Explore::new(Hardware::new()).run(work, check).unwrap_err();
+    /// let replay = failure.replay.to_string().parse().unwrap(); // as it was printed
+    /// assert_eq!(Explore::new(Hardware::new()).replay(&replay, work, check).unwrap_err(), failure.message);
+    /// ```
     ///
     /// # Errors
     ///

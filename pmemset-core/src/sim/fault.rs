@@ -71,6 +71,13 @@ impl Call {
 }
 
 /// Which calls fail, counted from the moment that it is given to [`Machine::fail`](super::Machine::fail).
+///
+/// ```
+/// use pmemset_core::{Errno, sim::{Call, Fault}};
+///
+/// let full_disk = Fault::nth(0).only(Call::Prepare).errno(Errno::NOSPC).for_good();
+/// assert_eq!((full_disk.after, full_disk.times), (0, u64::MAX));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// The number of calls that come through first.

@@ -149,6 +149,13 @@ impl Hardware {
     }
 
     /// Has pages of `page_bytes` bytes, a power of two from 64 up; small ones make small worlds.
+    ///
+    /// ```
+    /// use pmemset_core::sim::{Hardware, Machine};
+    ///
+    /// let small = Machine::new(Hardware::new().page_bytes(256).address_space_bytes(64 << 10));
+    /// assert_eq!(small.address_space().length_bytes(), 64 << 10);
+    /// ```
     #[must_use]
     pub const fn page_bytes(mut self, page_bytes: usize) -> Self {
         assert!(page_bytes.is_power_of_two() && page_bytes >= 64, "a page is a power of two and holds a line");
@@ -178,6 +185,14 @@ impl Default for Hardware {
 }
 
 /// A simulated machine; clones are the same machine.
+///
+/// ```
+#[doc = include_str!("example.md")]
+/// part.write(0, b"abc")?;
+/// assert_eq!(machine.source(0).bytes(0, 3), b"abc");
+/// assert!(machine.steps() > 0);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Machine {
     inner: Arc<Inner>,
@@ -271,6 +286,12 @@ impl Machine {
     }
 
     /// Adds a source, whose number is the number of sources before it.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!(machine.add_source(Medium::new(4096)).index(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn add_source(&self, medium: Medium) -> SimSource {
         let mut state = self.lock();
@@ -281,6 +302,12 @@ impl Machine {
     }
 
     /// Returns source number `index`.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!(machine.source(0), source);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn source(&self, index: usize) -> SimSource {
         assert!(index < self.lock().sources.len(), "there is no source {index}");
@@ -314,11 +341,29 @@ impl Machine {
     }
 
     /// Makes calls fail as `fault` says, from the next call on.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::error::MapError;
+    ///
+    /// machine.fail(Fault::nth(0).only(Call::Map));
+    /// set.remove(part)?;
+    /// assert!(matches!(set.map(source, &MapConfig::new()), Err(MapError::Map { .. })));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn fail(&self, fault: Fault) {
         self.lock().script.add(fault);
     }
 
     /// Forgets all faults that are still to come.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// machine.fail(Fault::nth(0).for_good());
+    /// machine.repair();
+    /// set.remove(part)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn repair(&self) {
         self.lock().script.clear();
     }
@@ -330,6 +375,14 @@ impl Machine {
     }
 
     /// Returns the number of calls so far that a [`Fault`] made fail.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// machine.fail(Fault::nth(0).only(Call::DeepFlush));
+    /// assert!(part.deep_flush(0, 64).is_err());
+    /// assert_eq!((machine.failed_calls(), machine.last_failed_call()), (1, Some(Call::DeepFlush)));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn failed_calls(&self) -> u64 {
         self.lock().script.failed
@@ -348,6 +401,15 @@ impl Machine {
     }
 
     /// Makes everything stored so far durable, and forgets the cuts before: where exploration begins.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// part.write_with(0, b"abc", CopyFlags::NOFLUSH)?;
+    /// assert_eq!(source.unsure_lines(), [0]);
+    /// machine.settle();
+    /// assert!(source.unsure_lines().is_empty());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn settle(&self) {
         let mut state = self.lock();
         self.observe(&mut state);
@@ -362,6 +424,14 @@ impl Machine {
 
     /// Notes what the work has promised its user by now; the check after a cut sees it in
     /// [`acknowledged`](Self::acknowledged).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// part.write(0, b"abc")?;
+    /// machine.acknowledge(1); // the first record is promised
+    /// assert_eq!(machine.acknowledged(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn acknowledge(&self, value: u64) {
         self.lock().acknowledged = value;
     }
@@ -375,6 +445,13 @@ impl Machine {
 
     /// Keeps `bytes` in a small file outside of all sources, as writing, synchronising and renaming it does: after a
     /// cut it is the old one or this one.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// machine.keep(b"a shutdown record");
+    /// assert_eq!(machine.kept(), b"a shutdown record");
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn keep(&self, bytes: &[u8]) {
         if let Ok(mut state) = self.step(Call::Keep) {
             state.kept = bytes.to_vec();

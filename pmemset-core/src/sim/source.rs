@@ -15,6 +15,14 @@ use crate::health::{DeviceError, DeviceId};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
 
 /// What a source is made of.
+///
+/// ```
+/// use pmemset_core::{Granularity, sim::Medium};
+///
+/// let file = Medium::new(0).granularity(Granularity::Page).growing_to(1 << 20);
+/// let pmem = Medium::new(1 << 20).device(b"module", 7);
+/// let fram = Medium::new(8192).granularity(Granularity::Byte);
+/// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Medium {
     length_bytes: u64,
@@ -165,6 +173,16 @@ impl SimSource {
     }
 
     /// Opens the source anew: the new handle knows nothing of a synchronisation that has failed before.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// machine.fail(Fault::nth(0).only(Call::DeepFlush));
+    /// assert!(part.deep_flush(0, 64).is_err());
+    /// set.discard(part)?;
+    /// assert!(set.map(source.clone(), &MapConfig::new()).is_err()); // bytes may be lost
+    /// assert!(set.map(source.reopen(), &MapConfig::new()).is_ok());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn reopen(&self) -> Self {
         self.machine.lock().sources[self.index].failed = Arc::new(FailedWriteBack::new());
@@ -178,6 +196,13 @@ impl SimSource {
     }
 
     /// Returns `length_bytes` bytes from `offset` on as a program would read them now.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// part.write(100, b"abc")?;
+    /// assert_eq!(source.bytes(100, 3), b"abc");
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn bytes(&self, offset: usize, length_bytes: usize) -> Vec<u8> {
         let mut state = self.machine.lock();
@@ -197,6 +222,15 @@ impl SimSource {
     }
 
     /// Returns the offsets in bytes of the lines that a power cut could lose now.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// part.write_with(64, b"not flushed", CopyFlags::NOFLUSH)?;
+    /// assert_eq!(source.unsure_lines(), [64]);
+    /// part.persist(64, 11)?;
+    /// assert!(source.unsure_lines().is_empty());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn unsure_lines(&self) -> Vec<usize> {
         let mut state = self.machine.lock();

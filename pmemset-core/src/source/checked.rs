@@ -37,6 +37,21 @@ impl<S: Source, L: RawLock> Checked<S, L> {
     ///
     /// The record is counted up and down from here on and reaches the observer with
     /// [`SdsUpdate`](crate::Event::SdsUpdate). `None` judges nothing.
+    ///
+    /// ```
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::lock::SpinRwLock;
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096).device(b"module", 0));
+    /// use pmemset_core::{Checked, PartState, ShutdownRecord};
+    ///
+    /// let pool = &Checked::<_, SpinRwLock>::new(source).shutdown_record(ShutdownRecord::new());
+    /// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// let part = set.map(pool, &MapConfig::new()).unwrap();
+    /// assert_eq!(part.shutdown_verdict().unwrap().state, PartState::Ok);
+    /// ```
+    #[doc(alias = "pmemset_source_set_sds")]
     #[must_use]
     pub fn shutdown_record(mut self, record: impl Into<Option<ShutdownRecord>>) -> Self {
         self.shutdown = record.into().map(LiveRecord::new);
@@ -44,6 +59,21 @@ impl<S: Source, L: RawLock> Checked<S, L> {
     }
 
     /// Looks for bad blocks at each mapping (`pmemset_source_set_badblock_detection`).
+    ///
+    /// ```
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::lock::SpinRwLock;
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096).device(b"module", 0));
+    /// use pmemset_core::{BadBlockPolicy, Checked, Span, error::MapError};
+    ///
+    /// source.damage(Span::new(512, 256).unwrap());
+    /// let pool = &Checked::<_, SpinRwLock>::new(source).bad_block_detection(BadBlockPolicy::Required);
+    /// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// assert!(matches!(set.map(pool, &MapConfig::new()), Err(MapError::BadBlock { .. })));
+    /// ```
+    #[doc(alias = "pmemset_source_set_badblock_detection")]
     #[must_use]
     pub fn bad_block_detection(mut self, policy: BadBlockPolicy) -> Self {
         self.policy = policy;

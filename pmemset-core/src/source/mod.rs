@@ -79,6 +79,7 @@ impl fmt::Display for DeepFlush {
 ///
 /// Windows are given to the source by platforms of its [`space`](Self::space) alone: it can map there, and its
 /// placeholders are those that such a platform reserves.
+#[doc(alias("pmemset_source", "pmemset_source_delete"))]
 pub unsafe trait Source: Send + Sync {
     /// The kind of address space that it maps into: that of the platforms it works with ([`Platform::Space`]).
     ///
@@ -96,6 +97,7 @@ pub unsafe trait Source: Send + Sync {
     fn length_bytes(&self) -> Result<u64, Errno>;
 
     /// Returns the alignment in bytes, a power of two, of offset, length and address of its mappings.
+    #[doc(alias = "pmemset_source_alignment")]
     fn alignment_bytes(&self) -> usize;
 
     /// Returns how stores to its mappings become durable; never finer than what is proven.
@@ -216,8 +218,9 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// You must return the same one always, for every handle and every adapter of one source, and make a new one only
     /// where the source is opened anew. Sets set it, and look at it before every flush and after it. A source whose
-    /// platform tells a failure once must see to it that all others fail, too: other sources of the same medium (two on one
-    /// open file description), and calls that are under way at the same moment, which must not answer before it is noted.
+    /// platform tells a failure once must see to it that all others fail, too: other sources of the same medium (two on
+    /// one open file description), and calls that are under way at the same moment, which must not answer before it is
+    /// noted.
     fn failed_write_back(&self) -> &FailedWriteBack;
 
     /// Returns what can be asked about the state of the medium, and the checks that were switched on; `None` where

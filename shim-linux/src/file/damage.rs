@@ -107,8 +107,8 @@ fn clear_page(fd: BorrowedFd<'_>, at: u64, zeros: &[u8]) -> Result<(), ClearErro
     }
 }
 
-/// Makes sure that bytes up to `end_bytes` are written where the caller says: no limit kills the process, and nobody has
-/// made the descriptor append since it was opened (`fcntl(2)`).
+/// Makes sure that bytes up to `end_bytes` are written where the caller says: no limit kills the process, and nobody
+/// has made the descriptor append since it was opened (`fcntl(2)`).
 fn writes_there(fd: BorrowedFd<'_>, end_bytes: u64) -> Result<(), Errno> {
     if !limit::allows(end_bytes) {
         return Err(Errno::FBIG);

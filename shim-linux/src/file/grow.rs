@@ -23,18 +23,18 @@ pub enum Backing {
     /// The source may not grow, so that its file is left as it is: a store to a hole of it can raise `SIGBUS` when the
     /// file system is full.
     AsFound,
-    /// What is mapped is allocated first, and the file system stores in place: ext2, ext3, ext4, XFS, tmpfs. Extents that
-    /// XFS files share are given storage of their own.
+    /// What is mapped is allocated first, and the file system stores in place: ext2, ext3, ext4, XFS, tmpfs. Extents
+    /// that XFS files share are given storage of their own.
     ///
     /// Until somebody takes it away: whoever punches holes into the file, or shares its extents again (`cp --reflink`),
-    /// makes a store raise `SIGBUS` when the file system is full. What is gone is allocated again by the next mapping if
-    /// the file has less storage then than when it was allocated.
+    /// makes a store raise `SIGBUS` when the file system is full. What is gone is allocated again by the next mapping
+    /// if the file has less storage then than when it was allocated.
     Allocated,
-    /// What is mapped is allocated first, but the file system keeps changed bytes elsewhere (btrfs, bcachefs, F2FS), or it
-    /// is not known that it does not: a store can raise `SIGBUS` when the file system is full.
+    /// What is mapped is allocated first, but the file system keeps changed bytes elsewhere (btrfs, bcachefs, F2FS), or
+    /// it is not known that it does not: a store can raise `SIGBUS` when the file system is full.
     NotInPlace,
-    /// The file system cannot allocate (`fallocate(2)`): new bytes are written as zeros, holes stay holes, and a store to
-    /// one can raise `SIGBUS` when the file system is full.
+    /// The file system cannot allocate (`fallocate(2)`): new bytes are written as zeros, holes stay holes, and a store
+    /// to one can raise `SIGBUS` when the file system is full.
     WrittenWhenNew,
 }
 
@@ -256,10 +256,11 @@ pub(crate) fn size(fd: BorrowedFd<'_>) -> Result<(u64, u64), Errno> {
     Ok((length_bytes, allocated_bytes))
 }
 
-/// Calls `step` until all of `range` is done: for all that is left, and for ever smaller pieces while signals interrupt it.
+/// Calls `step` until all of `range` is done: for all that is left, and for ever smaller pieces while signals interrupt
+/// it.
 ///
-/// `step` returns how many bytes it has done. Some file systems give up all that they have allocated when a signal comes
-/// (tmpfs up to Linux 6.1 at least), so that a large range would start over at every tick of a timer.
+/// `step` returns how many bytes it has done. Some file systems give up all that they have allocated when a signal
+/// comes (tmpfs up to Linux 6.1 at least), so that a large range would start over at every tick of a timer.
 ///
 /// # Errors
 ///

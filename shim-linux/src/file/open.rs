@@ -24,6 +24,14 @@ const MODE_MASK: u32 = 0o777;
 const DEFAULT_MODE: u32 = 0o644;
 
 /// How a file is opened as a source (`pmemset_xsource_from_file`).
+///
+/// ```
+/// use pmemset_linux::{FileSource, OpenOptions};
+///
+/// let made = OpenOptions::new().create_if_needed().create_mode(0o600)?; // for our eyes only
+/// let fixed = OpenOptions::new().do_not_grow(); // mapping more than there is, is an error
+/// # Ok::<(), pmemset_linux::OpenError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[must_use]
 pub struct OpenOptions {
@@ -37,16 +45,41 @@ impl OpenOptions {
     }
 
     /// Creates the file, or truncates an existing one to length 0 in place (`PMEMSET_SOURCE_FILE_CREATE_ALWAYS`).
+    ///
+    /// ```no_run
+    /// use pmemset_linux::{FileSource, OpenOptions};
+    ///
+    /// let empty = FileSource::open("records.bin", OpenOptions::new().create_always())?; // whatever was in it
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "PMEMSET_SOURCE_FILE_CREATE_ALWAYS")]
     pub const fn create_always(self) -> Self {
         Self { flags: self.flags | CREATE_ALWAYS }
     }
 
     /// Creates the file where there is none (`PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED`).
+    ///
+    /// ```no_run
+    /// use pmemset_linux::{FileSource, OpenOptions};
+    ///
+    /// let file = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED")]
     pub const fn create_if_needed(self) -> Self {
         Self { flags: self.flags | CREATE_IF_NEEDED }
     }
 
     /// Never changes the length of the file (`PMEMSET_SOURCE_FILE_DO_NOT_GROW`).
+    ///
+    /// ```no_run
+    /// use pmemset_linux::{FileSource, OpenOptions};
+    ///
+    /// let file = FileSource::open("records.bin", OpenOptions::new().do_not_grow())?;
+    /// assert!(!file.facts()?.may_grow);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[doc(alias = "PMEMSET_SOURCE_FILE_DO_NOT_GROW")]
     pub const fn do_not_grow(self) -> Self {
         Self { flags: self.flags | DO_NOT_GROW }
     }
@@ -55,9 +88,21 @@ impl OpenOptions {
     ///
     /// 0 means 0644, which is also the default. An existing file keeps its own.
     ///
+    /// ```
+    /// use pmemset_linux::OpenOptions;
+    ///
+    /// assert!(OpenOptions::new().create_mode(0o600).is_ok());
+    /// assert!(OpenOptions::new().create_mode(0o7000).is_err());
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`OpenError::InvalidFlags`]: `mode` has bits besides 0777.
+    #[doc(alias(
+        "PMEMSET_SOURCE_FILE_CREATE_MODE",
+        "PMEMSET_SOURCE_FILE_CREATE_ALWAYS_MODE",
+        "PMEMSET_SOURCE_FILE_VALID_MODES"
+    ))]
     pub const fn create_mode(self, mode: u32) -> Result<Self, OpenError> {
         let shifted = (mode as u64) << MODE_SHIFT;
         if mode & !MODE_MASK != 0 {
@@ -69,9 +114,16 @@ impl OpenOptions {
 
     /// Returns the options that libpmemset's `flags` stand for.
     ///
+    /// ```
+    /// use pmemset_linux::OpenOptions;
+    ///
+    /// assert_eq!(OpenOptions::from_raw_flags(1 << 1), Ok(OpenOptions::new().create_if_needed()));
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`OpenError::InvalidFlags`]: a bit is set that has no meaning.
+    #[doc(alias("PMEMSET_SOURCE_FILE_CREATE_VALID_FLAGS", "PMEMSET_SOURCE_FILE_CREATE_MODE_FROM_FLAG"))]
     pub const fn from_raw_flags(flags: u64) -> Result<Self, OpenError> {
         let known = CREATE_ALWAYS | CREATE_IF_NEEDED | DO_NOT_GROW | ((MODE_MASK as u64) << MODE_SHIFT);
         if flags & !known == 0 { Ok(Self { flags }) } else { Err(OpenError::InvalidFlags { flags }) }
@@ -97,6 +149,13 @@ impl OpenOptions {
 }
 
 /// A kind of file system, by its magic number (`statfs(2)`, `linux/magic.h`).
+///
+/// ```
+/// use pmemset_linux::FileSystem;
+///
+/// assert_eq!(FileSystem::XFS.to_string(), "XFS");
+/// assert_eq!(FileSystem(0x9123_683e).to_string(), "file system 0x9123683e");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FileSystem(pub u64);
 
@@ -141,8 +200,8 @@ errors! {
         } = code::INVALID_FILE_TYPE => "only regular files can be mapped, and this is {}", kind_name(kind);
         /// A device DAX: `pmemset-devdax` has a source for it.
         DeviceDax = code::INVALID_FILE_TYPE => "a device DAX is not a file: open it with pmemset-devdax";
-        /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger than a
-        /// page.
+        /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger
+        /// than a page.
         HugePages = code::INVALID_FILE_TYPE => "a file of huge pages is ordinary memory: no part of it would be durable";
         /// The descriptor appends (`O_APPEND`): the kernel writes at the end whatever offset it is told.
         Appends = Errno::INVAL.code() => "the descriptor appends: open it without O_APPEND";

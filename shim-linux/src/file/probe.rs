@@ -80,7 +80,8 @@ impl Probe {
                 Self { reason: Ok(judged.map_or_else(GranularityReason::Doubted, GranularityReason::Domain)), region }
             }
             Err(cause @ (Errno::OPNOTSUPP | Errno::INVAL)) => {
-                // What cannot be mapped at all is known before it grows; a limit that is in the way may not be tomorrow.
+                // What cannot be mapped at all is known before it grows; a limit that is in the way may not be
+                // tomorrow.
                 let reason = match address_space::try_to_map(page_bytes, fd, 0, false) {
                     Ok(()) | Err(Errno::NOMEM | Errno::AGAIN) => Ok(GranularityReason::NoMapSync(cause)),
                     Err(cause) => Err(cause),

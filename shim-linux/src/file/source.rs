@@ -31,13 +31,23 @@ use super::probe::{GranularityReason, Probe};
 /// `F` is [`OwnedFd`] for a file that the source has opened or was given, [`BorrowedFd`] for one that stays the
 /// caller's. No path is kept. One source can be in several sets, and several sources can have one file.
 ///
+/// ```
+/// use pmemset_linux::{Config, FileSource, Granularity, Linux, MapConfig, Set};
+///
+/// let file = FileSource::temporary(std::env::temp_dir())?;
+/// let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+/// set.map(&file, &MapConfig::new().length(8192))?.write(0, b"remember me")?;
+/// assert_eq!(file.facts()?.length_bytes, 8192); // it has grown
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+///
 /// # Limits
 ///
 /// - Whoever truncates the file under its mappings makes accesses behind the new end raise `SIGBUS`.
 /// - The kernel tells once for each open file that bytes are lost: whoever synchronises the same open file besides sets
-///   (`fsync(2)` on the descriptor given to [`from_fd`](Self::from_fd), or one that shares it) has to look at the answer.
-///   Sources of one file in this process tell each other; a call that went well waits for those of the same file that are
-///   under way, in case that the kernel tells one of them.
+///   (`fsync(2)` on the descriptor given to [`from_fd`](Self::from_fd), or one that shares it) has to look at the
+///   answer. Sources of one file in this process tell each other; a call that went well waits for those of the same
+///   file that are under way, in case that the kernel tells one of them.
 /// - A growth is taken back only if no other source of this process relies on it; other processes are not seen.
 ///
 /// # Cost
@@ -56,9 +66,17 @@ pub struct FileSource<F = Fd> {
 impl FileSource<Fd> {
     /// Opens the file `path` (`pmemset_source_from_file`, `pmemset_xsource_from_file`).
     ///
+    /// ```no_run
+    /// use pmemset_linux::{FileSource, OpenOptions};
+    ///
+    /// let file = FileSource::open("/var/lib/records.bin", OpenOptions::new().create_if_needed())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`OpenError`]. Unless [`create_always`](OpenOptions::create_always) was given, the file is what it was.
+    #[doc(alias("pmemset_source_from_file", "pmemset_xsource_from_file"))]
     pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, OpenError> {
         let (fd, stat) = open::open(path, options)?;
         Self::new(fd, &stat, options.may_grow())
@@ -74,16 +92,31 @@ impl FileSource<Fd> {
     ///
     /// It is empty and grows; its storage is given back with the source and its last mapping.
     ///
+    /// ```
+    /// let file = pmemset_linux::FileSource::temporary(std::env::temp_dir())?;
+    /// assert_eq!(file.facts()?.length_bytes, 0);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// - [`OpenError::InvalidPath`]: there is no such directory.
     /// - [`OpenError::CannotCreateTemporary`]: it takes no file; nothing is left behind.
+    #[doc(alias = "pmemset_source_from_temporary")]
     pub fn temporary(directory: impl Arg) -> Result<Self, OpenError> {
         let (fd, stat) = open::temporary(directory)?;
         Self::new(fd, &stat, true)
     }
 
     /// Takes over a descriptor. The file never grows unless [`growing`](Self::growing) says so.
+    ///
+    /// ```no_run
+    /// use pmemset_linux::FileSource;
+    ///
+    /// let file = std::fs::File::options().read(true).write(true).open("records.bin")?;
+    /// let source = FileSource::from_owned_fd(file.into())?; // maps what there is, and leaves the length alone
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -100,9 +133,20 @@ impl<'fd> FileSource<BorrowedFd<'fd>> {
     ///
     /// The file never grows unless [`growing`](Self::growing) says so.
     ///
+    /// ```no_run
+    /// use std::os::fd::AsFd;
+    ///
+    /// use pmemset_linux::FileSource;
+    ///
+    /// let file = std::fs::File::options().read(true).write(true).open("records.bin")?;
+    /// let source = FileSource::from_fd(file.as_fd())?.growing();
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// See [`OpenError`].
+    #[doc(alias = "pmemset_source_from_pmem2")]
     pub fn from_fd(fd: BorrowedFd<'fd>) -> Result<Self, OpenError> {
         let stat = open::check(fd)?;
         Self::new(fd, &stat, false)
@@ -133,6 +177,14 @@ impl<F: AsFd> FileSource<F> {
     }
 
     /// Lets the file grow when more of it is mapped than it has, and allocates what is mapped.
+    ///
+    /// ```
+    /// use pmemset_linux::{FileSource, rustix::fs};
+    ///
+    /// let memory = fs::memfd_create("records", fs::MemfdFlags::CLOEXEC)?;
+    /// assert!(FileSource::from_owned_fd(memory)?.growing().facts()?.may_grow);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn growing(mut self) -> Self {
         self.length.allow_growth();
@@ -140,6 +192,13 @@ impl<F: AsFd> FileSource<F> {
     }
 
     /// Returns what is known of the file, for people to read; one system call.
+    ///
+    /// ```
+    /// let file = pmemset_linux::FileSource::temporary(std::env::temp_dir())?;
+    /// let facts = file.facts()?;
+    /// println!("{}, {} of {} bytes allocated", facts.file_system, facts.allocated_bytes, facts.length_bytes);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -162,6 +221,12 @@ impl<F: AsFd> FileSource<F> {
 
 impl<F> FileSource<F> {
     /// Gives the descriptor back.
+    ///
+    /// ```
+    /// let file = pmemset_linux::FileSource::temporary(std::env::temp_dir())?;
+    /// let descriptor = file.into_inner();
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_inner(self) -> F {
         self.fd
@@ -248,8 +313,8 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         self.length.undo(self.fd.as_fd(), growth);
     }
 
-    /// Punches a hole, and synchronises the file (`fallocate(2)`, `fdatasync(2)`). A file that may not grow is left as it
-    /// is.
+    /// Punches a hole, and synchronises the file (`fallocate(2)`, `fdatasync(2)`). A file that may not grow is left as
+    /// it is.
     fn give_back(&self, range: Span) -> Result<(), Errno> {
         if !self.length.may_grow() {
             return Err(Errno::OPNOTSUPP);
@@ -259,8 +324,8 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         self.opened.synchronise(synchronise).inspect_err(|cause| self.failed.note(*cause))
     }
 
-    /// Fails with `ENXIO` when the file ends before the last byte of the window, and with `EAGAIN` when it has lost storage
-    /// since it was [prepared](Source::prepare).
+    /// Fails with `ENXIO` when the file ends before the last byte of the window, and with `EAGAIN` when it has lost
+    /// storage since it was [prepared](Source::prepare).
     #[inline]
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
         // The kernel's call for 32-bit processors counts in pages, and cuts off the rest.

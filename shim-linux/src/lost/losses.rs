@@ -4,7 +4,8 @@ use pmemset_core::Errno;
 
 use super::sync::{Condvar, Mutex, MutexGuard};
 
-/// Files that are remembered, a power of two; when more have lost bytes than these, every source opened before counts as lost.
+/// Files that are remembered, a power of two; when more have lost bytes than these, every source opened before counts
+/// as lost.
 pub(super) const ROOM: usize = 32;
 /// Synchronisations at the same moment; one more waits for a place.
 pub(super) const AT_ONCE: usize = 32;
@@ -124,8 +125,8 @@ impl Losses {
     /// Notes how the synchronisation in `place` has ended, and wakes who waits for that.
     ///
     /// One that went well comes back when all others of the file have ended that were under way then, and fails if the
-    /// file has lost bytes since it was opened: the kernel may have told one of them what it did not tell this one. Whoever
-    /// begins later finds it noted.
+    /// file has lost bytes since it was opened: the kernel may have told one of them what it did not tell this one.
+    /// Whoever begins later finds it noted.
     #[inline(never)]
     pub(super) fn end(&self, opened: &Opened, place: usize, result: Result<(), Errno>) -> Result<(), Errno> {
         let mut state = self.state.lock();

@@ -115,8 +115,8 @@ struct Search<'s, 't> {
 }
 
 impl Search<'_, '_> {
-    /// Finds where the bytes `range` of the device `number` are, or all of its bytes; they are those from `top` on of the
-    /// device asked for.
+    /// Finds where the bytes `range` of the device `number` are, or all of its bytes; they are those from `top` on of
+    /// the device asked for.
     fn find(&mut self, number: Dev, range: Option<Span>, top: u64, depth: u32) -> Result<(), NdError> {
         let device = self.sysfs.device(Device::Block(number))?;
         let dir = device.dir.as_fd();

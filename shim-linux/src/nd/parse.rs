@@ -1,4 +1,5 @@
-//! Parsers of what sysfs and the device mapper say: pure functions over bytes that never panic and take garbage for an error.
+//! Parsers of what sysfs and the device mapper say: pure functions over bytes that never panic and take garbage for an
+//! error.
 
 use core::fmt;
 

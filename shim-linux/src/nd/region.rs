@@ -24,8 +24,8 @@ const FAMILIES: [&[u8]; 3] = [b"/nfit/", b"/papr/", b"/cxl/"];
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// The memory is on no nd bus that could be asked: soft-reserved or CXL memory, or a mapped device that this program
-    /// may not look through.
+    /// The memory is on no nd bus that could be asked: soft-reserved or CXL memory, or a mapped device that this
+    /// program may not look through.
     NoRegion,
     /// The region is one of volatile memory (`nd_volatile`).
     Volatile,
@@ -145,10 +145,11 @@ impl Region {
         .unwrap_or(PersistenceDomain::Unknown)
     }
 
-    /// Returns how far stores have to get, where nothing speaks against the region: the one rule for files and for device
-    /// DAX.
+    /// Returns how far stores have to get, where nothing speaks against the region: the one rule for files and for
+    /// device DAX.
     ///
-    /// The kernel accepts `MAP_SYNC` on every device DAX, and for files on volatile regions, so that alone proves nothing.
+    /// The kernel accepts `MAP_SYNC` on every device DAX, and for files on volatile regions, so that alone proves
+    /// nothing.
     ///
     /// # Errors
     ///
@@ -194,7 +195,8 @@ impl Region {
 
     /// Writes everything that the memory controllers hold to the medium.
     ///
-    /// `NotNeeded` when the region says so, or has no such attribute; `NotPermitted` when this program may not write it.
+    /// `NotNeeded` when the region says so, or has no such attribute; `NotPermitted` when this program may not write
+    /// it.
     ///
     /// # Errors
     ///

@@ -149,8 +149,8 @@ fn what_a_payload_pretends_is_no_record() {
         let _ = machine.add_source(device(Granularity::CacheLine));
         let options = options(mistake);
         let log = open(&machine, &options);
-        // Records 1 and 2 fill segments 0 and 1; segment 2 will lie where the first one did, with record 3 in its first 32
-        // bytes.
+        // Records 1 and 2 fill segments 0 and 1; segment 2 will lie where the first one did, with record 3 in its first
+        // 32 bytes.
         let forged = RecordHead { sequence: 4, length_bytes: 0, behind: 1, payload_sum: 0 }.to_bytes(2);
         let mut first = vec![0; 416];
         first[32 - RECORD_HEAD_BYTES..32].copy_from_slice(&forged);
