@@ -5,14 +5,15 @@ use pmemset_core::error::RemoveError;
 use pmemset_core::{Observer, Platform, Source, Span};
 
 use crate::error::{ChangeError, OpenError};
-use crate::format::{SEGMENT_HEAD_BYTES, State};
+use crate::format::{NUMBER_MAX, SEGMENT_HEAD_BYTES, State};
 use crate::log::{Head, Log, Tail};
 use crate::mistake::Mistake;
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Drops the records before `first`, durably, and gives back segments that hold no others. Appends go on meanwhile.
     ///
-    /// `first` may be beyond the newest record: then the log is empty, and the next record has this number.
+    /// `first` may be beyond the newest record: then the log is empty, and the next record has this number, which is below
+    /// 2^63.
     ///
     /// # Errors
     ///
@@ -22,6 +23,9 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         self.is_running()?;
         if first <= self.first() {
             return Ok(());
+        }
+        if first > NUMBER_MAX {
+            return Err(ChangeError::NotThere { sequence: first });
         }
         if first > self.next() && self.restart(&mut head, first)? {
             return self.drop_segments();
@@ -145,6 +149,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         {
             let mut live = self.live.write();
             (live.end, live.next) = (position, sequence);
+            live.cuts = live.cuts.wrapping_add(1);
             live.unmark(self.geometry.number(position), self.geometry.within(position));
         }
         (tail.end, tail.next) = (position, sequence);

@@ -11,6 +11,9 @@ pub(crate) const RECORD_HEAD_BYTES: usize = 24;
 /// Records begin on multiples of this: what one record's store may tear is no other's.
 pub(crate) const UNIT_BYTES: usize = 8;
 
+/// The largest number that the oldest record may have, and the last position where it may begin: far from wrapping around.
+pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
+
 const SEGMENT_MAGIC: u32 = 0x5347_4c50;
 
 /// Returns a checksum (CRC-32C) to be fed.
@@ -84,7 +87,8 @@ impl Geometry {
 
     /// Returns where a record begins that comes behind `position`: its head is never cut in two.
     pub(crate) const fn begin(self, position: u64) -> u64 {
-        let position = position.next_multiple_of(UNIT_BYTES as u64);
+        let unit_bytes = UNIT_BYTES as u64;
+        let position = position.wrapping_add(unit_bytes.wrapping_sub(1)) & !unit_bytes.wrapping_sub(1);
         let next = self.start_of(self.number(position).wrapping_add(1));
         if next.wrapping_sub(position) < RECORD_HEAD_BYTES as u64 { next } else { position }
     }
@@ -92,6 +96,16 @@ impl Geometry {
     /// Returns where the record behind one at `position` with a payload of `length_bytes` begins.
     pub(crate) const fn behind(self, position: u64, length_bytes: u32) -> u64 {
         self.begin(position.wrapping_add(RECORD_HEAD_BYTES as u64).wrapping_add(length_bytes as u64))
+    }
+
+    /// Returns whether a log may be in this state: no number of it is so large that counting on could wrap around.
+    pub(crate) fn allows(self, state: &State) -> bool {
+        let cut = state.cut.is_none_or(|(position, sequence)| position >= state.start && sequence >= state.first);
+        (1..=NUMBER_MAX).contains(&state.first)
+            && state.durable >= state.first.wrapping_sub(1)
+            && state.start <= NUMBER_MAX
+            && state.start == self.begin(state.start)
+            && cut
     }
 
     /// Returns where slot `slot` begins in the source.

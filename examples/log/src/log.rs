@@ -36,7 +36,10 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 ///
 /// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
 /// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
-/// those before were durable.
+/// those before were durable. Of a note nothing says so: where its newest value is damaged, the one before it is found.
+///
+/// Nothing keeps two programs from opening the same source at a time: whoever comes second takes what the other has not
+/// finished for torn, and erases it.
 pub struct Log<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     pub(crate) set: Set<'m, P, S, O>,
     pub(crate) source: S,

@@ -102,8 +102,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
 pub struct Cursor<'l, 'm, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     log: &'l Log<'m, P, S, O>,
     sequence: u64,
-    /// Where that record begins, if the one before it was read.
-    position: Option<u64>,
+    /// Where that record begins, if the one before it was read, and how often records had been truncated then.
+    position: Option<(u64, u64)>,
 }
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Cursor<'_, '_, P, S, O> {
@@ -121,10 +121,12 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         if self.sequence >= live.next {
             return Ok(None);
         }
-        // What was read may have been truncated meanwhile, and written anew.
+        // What was read may have been truncated meanwhile, and a payload be there now that looks like the head of a record.
         let known = match self.position {
-            Some(position) => self.log.head_at(&live, position)?.map(|head| (position, head)),
-            None => None,
+            Some((position, cuts)) if cuts == live.cuts => {
+                self.log.head_at(&live, position)?.map(|head| (position, head))
+            }
+            _ => None,
         };
         let (position, head) = match known.filter(|(_, head)| head.sequence == self.sequence) {
             Some(known) => known,
@@ -133,7 +135,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         let length_bytes = self.log.read_payload(&live, position, head, payload)?;
         let read = self.sequence;
         self.sequence = read.wrapping_add(1);
-        self.position = Some(self.log.geometry.behind(position, head.length_bytes));
+        self.position = Some((self.log.geometry.behind(position, head.length_bytes), live.cuts));
         Ok(Some((read, length_bytes)))
     }
 }

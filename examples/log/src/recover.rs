@@ -6,7 +6,7 @@ use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{MapConfig, Observer, Platform, Set, Source};
 
 use crate::cell::{CELL_BYTES, Cell, Content};
-use crate::error::{ChangeError, OpenError};
+use crate::error::{ChangeError, OpenError, ReadError};
 use crate::format::{
     Geometry, RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES, SEGMENT_HEAD_USED_BYTES, STATE_BYTES, SegmentHead,
     State, UNIT_BYTES,
@@ -55,7 +55,13 @@ struct Walk {
     gap: bool,
     /// The number behind that of the newest segment that was found.
     strays: u64,
+    /// Whether a slot begins with what is neither the head of a segment nor zeros.
+    broken: bool,
 }
+
+/// The head of a segment is torn or damaged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Broken;
 
 impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Opens the log in `source`, or makes one where the source is empty; what it finds is durable when this returns.
@@ -124,7 +130,7 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
                 };
                 let refused = OpenError::SegmentBytes { segment_bytes };
                 let segment_bytes = fits(segment_bytes).filter(|bytes| *bytes > SEGMENT_HEAD_BYTES).ok_or(refused)?;
-                let head_bytes = fits(head_bytes).ok_or(refused)?;
+                let head_bytes = fits(head_bytes).filter(|bytes| *bytes >= HEAD_BYTES).ok_or(refused)?;
                 self.geometry = Geometry { head_bytes, segment_bytes };
             }
         }
@@ -143,7 +149,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         let mut bytes = [0; STATE_BYTES];
         let (cell, content) = Cell::open(&part, STATE_AT)?;
         cell.load(&part, &mut bytes)?;
-        let state = State::from_bytes(&bytes).filter(|_| content == Content::Value).ok_or(OpenError::DamagedState)?;
+        let state = State::from_bytes(&bytes).filter(|state| content == Content::Value && self.geometry.allows(state));
+        let state = state.ok_or(OpenError::DamagedState)?;
         (head.state_cell, head.state) = (cell, state);
         for (index, (note, offset)) in head.notes.iter_mut().zip(notes_at()).enumerate() {
             let (cell, content) = Cell::open(&part, offset)?;
@@ -183,16 +190,18 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         Ok(())
     }
 
-    /// Maps each slot of the source, and unmaps it again where `act` does not want to keep it.
+    /// Maps each slot of the source that is not in use, and unmaps it again where `act` does not want to keep it.
     fn each_slot(&self, mut act: impl FnMut(&Self, u32, usize) -> Result<bool, OpenError>) -> Result<(), OpenError> {
         let length_bytes = self.source.length_bytes().map_err(|cause| MapError::Source { cause })?;
         let (mut slot, mut kept) = (0_u32, None);
         while self.geometry.offset(slot).saturating_add(self.geometry.segment_bytes as u64) <= length_bytes {
-            let address = self.map_slot(slot, kept)?;
-            if act(self, slot, address)? {
-                kept = Some(address);
-            } else {
-                self.set.remove_range(address, self.geometry.segment_bytes)?;
+            if !self.live.read().uses_slot(slot) {
+                let address = self.map_slot(slot, kept)?;
+                if act(self, slot, address)? {
+                    kept = Some(address);
+                } else {
+                    self.set.remove_range(address, self.geometry.segment_bytes)?;
+                }
             }
             slot = slot.wrapping_add(1);
         }
@@ -205,14 +214,16 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
             let live = self.live.read();
             (live.oldest, live.room())
         };
-        let mut newest = None;
+        let (mut newest, mut broken) = (None, false);
         let state = self.head.read().state;
         let mut durable = state.durable;
         self.each_slot(|log, slot, address| {
-            let mut bytes = [0; SEGMENT_HEAD_USED_BYTES];
-            log.set.read(address, &mut bytes)?;
-            let head = SegmentHead::from_bytes(&bytes).filter(|head| head.number >= oldest);
-            let Some(SegmentHead { number, durable: then }) = head else { return Ok(false) };
+            let head = log.segment_at(address)?;
+            broken |= head == Err(Broken);
+            let Some(SegmentHead { number, durable: then }) = head.ok().flatten().filter(|head| head.number >= oldest)
+            else {
+                return Ok(false);
+            };
             let mut live = log.live.write();
             if !live.found(number, slot) {
                 return Err(OpenError::TooManySegments { room });
@@ -239,7 +250,7 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         let behind = self.live.read().behind();
         let gap = newest.is_some_and(|newest| newest >= behind);
         let strays = newest.map_or(behind, |newest| newest.wrapping_add(1));
-        let walk = Walk { position: state.start, sequence: state.first, durable, rest: false, gap, strays };
+        let walk = Walk { position: state.start, sequence: state.first, durable, rest: false, gap, strays, broken };
         self.walk(walk, state.cut)
     }
 
@@ -265,6 +276,7 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
             return Ok(walk);
         }
         self.look_behind(&mut walk)?;
+        self.look_into_broken(&mut walk)?;
         Ok(walk)
     }
 
@@ -284,18 +296,52 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
     fn look_behind(&self, walk: &mut Walk) -> Result<(), PersistError> {
         let live = self.live.read();
         let own = self.geometry.number(walk.position);
-        walk.rest = walk.gap || live.behind() > own.wrapping_add(1);
+        walk.rest = walk.gap || walk.broken || live.behind() > own.wrapping_add(1);
         let Some((address, length_bytes)) = self.piece(&live, walk.position, u64::MAX) else { return Ok(()) };
         walk.rest |= self.is_used(address, length_bytes)?;
         if !walk.rest {
             return Ok(());
         }
+        // As long as heads are whole, where the next one is need not be searched: a payload may hold what looks like one.
+        let (mut position, mut sequence) = (walk.position, walk.sequence);
+        while let Some(head) = self.head_at(&live, position)?.filter(|head| head.sequence == sequence) {
+            walk.durable = walk.durable.max(head.durable());
+            position = self.geometry.behind(position, head.length_bytes);
+            sequence = sequence.wrapping_add(1);
+        }
+        let own = self.geometry.number(position);
         for number in own..live.behind() {
-            let from = if number == own { walk.position } else { self.geometry.start_of(number) };
+            let from = if number == own { position } else { self.geometry.start_of(number) };
             let Some((address, length_bytes)) = self.piece(&live, from, u64::MAX) else { continue };
             self.look_for_heads(walk, number, address, length_bytes)?;
         }
         Ok(())
+    }
+
+    /// Returns the head of the segment at `address`, or that there is none.
+    fn segment_at(&self, address: usize) -> Result<Result<Option<SegmentHead>, Broken>, PersistError> {
+        let mut bytes = [0; SEGMENT_HEAD_USED_BYTES];
+        self.set.read(address, &mut bytes)?;
+        Ok(match SegmentHead::from_bytes(&bytes) {
+            None if bytes != [0; SEGMENT_HEAD_USED_BYTES] => Err(Broken),
+            head => Ok(head),
+        })
+    }
+
+    /// Looks for records of the next segment where the head of a segment is broken: it was torn if there are none, since
+    /// it is durable before them.
+    fn look_into_broken(&self, walk: &mut Walk) -> Result<(), OpenError> {
+        if !walk.broken {
+            return Ok(());
+        }
+        let number = self.live.read().behind();
+        self.each_slot(|log, _, address| {
+            if log.segment_at(address)? == Err(Broken) {
+                let length_bytes = log.geometry.segment_bytes.saturating_sub(SEGMENT_HEAD_BYTES);
+                log.look_for_heads(walk, number, address.saturating_add(SEGMENT_HEAD_BYTES), length_bytes)?;
+            }
+            Ok(false)
+        })
     }
 
     /// Looks for heads of later records, at every unit where one could begin.
@@ -350,17 +396,25 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         Ok(())
     }
 
-    /// Erases the heads of segments that come behind one that is missing. A power cut in the middle finds that they are
-    /// to go.
+    /// Erases the heads of segments that come behind one that is missing, and broken ones. A power cut in the middle finds
+    /// that they are to go.
     fn erase_strays(&self, walk: &Walk) -> Result<(), OpenError> {
         let behind = self.live.read().behind();
-        if walk.strays <= behind || self.makes(Mistake::StraysLeft) {
+        if walk.strays <= behind && !walk.broken || self.makes(Mistake::StraysLeft) {
             return Ok(());
         }
         let mut head = self.head.write();
         let (durable, cut) = (walk.sequence.wrapping_sub(1), Some((walk.position, walk.sequence)));
         let state = State { durable, cut, ..head.state };
         self.keep(&mut head, state)?;
+        if walk.broken {
+            self.each_slot(|log, _, address| {
+                if log.segment_at(address)? == Err(Broken) {
+                    log.erase(address, SEGMENT_HEAD_BYTES)?;
+                }
+                Ok(false)
+            })?;
+        }
         for number in behind..walk.strays {
             let Some(slot) = self.live.read().found_in(number) else { continue };
             let address = self.map_slot(slot, None)?;
@@ -383,6 +437,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
             let unsure = sure.wrapping_add(1).max(live.first);
             let from = match self.find(&live, unsure) {
                 Ok((position, _)) => position,
+                Err(ReadError::Failed(error)) => return Err(error.into()),
+                Err(ReadError::Damaged { sequence }) => return Err(OpenError::Damaged { sequence }),
                 Err(_) => walk.position,
             };
             if !self.makes(Mistake::FoundNotStored) {

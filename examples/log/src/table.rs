@@ -25,7 +25,7 @@ impl Entry {
         Self { address: 0, slot: 0, found: false, used: false, zero: false, marks: [(0, 0); MARKS] };
 }
 
-/// Memory for what a log knows of its segments: as many as there are entries, 290 bytes each.
+/// Memory for what a log knows of its segments: as many as there are entries, 272 bytes each.
 ///
 /// It is the caller's, or on the heap (`Table::on_heap`, feature `alloc`). It bounds the number of slots, and so the
 /// length of the source, as well.
@@ -82,12 +82,14 @@ pub(crate) struct Live<'m> {
     /// Where the durable records end, and the sequence number of the next one.
     pub(crate) end: u64,
     pub(crate) next: u64,
+    /// How often records were truncated.
+    pub(crate) cuts: u64,
 }
 
 impl<'m> Live<'m> {
     pub(crate) fn new(mut table: Table<'m>) -> Self {
         table.entries_mut().fill(Entry::EMPTY);
-        Self { table, oldest: 0, count: 0, start: 0, first: 1, end: 0, next: 1 }
+        Self { table, oldest: 0, count: 0, start: 0, first: 1, end: 0, next: 1, cuts: 0 }
     }
 
     /// Notes that slot `slot` holds segment `number`, one of as many from the oldest on as there is room for.
@@ -163,6 +165,11 @@ impl<'m> Live<'m> {
         let zero = self.table.entries().get(place)?.zero;
         self.use_slot(slot);
         Some((slot, zero))
+    }
+
+    pub(crate) fn uses_slot(&self, slot: u32) -> bool {
+        let place = usize::try_from(slot).unwrap_or(usize::MAX);
+        self.table.entries().get(place).is_some_and(|entry| entry.used)
     }
 
     pub(crate) fn use_slot(&mut self, slot: u32) {

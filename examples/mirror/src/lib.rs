@@ -52,9 +52,31 @@ where
     S: Source<Space = P::Space> + Clone + 'static,
 {
     observed: Weak<Mirrored<P, S>>,
-    /// Where the observed part begins.
-    base: Option<usize>,
+    /// The observed part, once there is one; nothing of it after it has been removed.
+    part: Option<Extent>,
+    removed: bool,
     failure: Option<PersistError>,
+}
+
+impl<P, S> State<P, S>
+where
+    P: Platform<Lock: RawRwLock> + Send + 'static,
+    P::Lock: Send + Sync,
+    S: Source<Space = P::Space> + Clone + 'static,
+{
+    /// Takes notice of a part: the first one, or the same when it has grown.
+    fn add(&mut self, part: Extent) {
+        let is_ours = self.part.map_or(!self.removed, |ours| ours.start() == part.start());
+        if is_ours {
+            self.part = Some(part);
+        }
+    }
+
+    fn remove(&mut self, part: Extent) {
+        if self.part.take_if(|ours| part.covers(*ours)).is_some() {
+            self.removed = true;
+        }
+    }
 }
 
 impl<P, S> Mirror<P, S>
@@ -65,11 +87,12 @@ where
 {
     /// Returns the mirror that keeps its copy in `replica`, which nobody else stores to.
     pub fn new(replica: Replica<P, S>) -> Arc<Self> {
-        let state = State { observed: Weak::new(), base: None, failure: None };
+        let state = State { observed: Weak::new(), part: None, removed: false, failure: None };
         Arc::new(Self { replica, state: RwLock::new(state) })
     }
 
-    /// Returns a set with room for `capacity` segments whose first part is mirrored here. For one set only.
+    /// Returns a set with room for `capacity` segments whose first part is mirrored here, until it is removed; other parts
+    /// are not. For one set only.
     ///
     /// The replica is to be as long as that part, and to hold the same bytes: see [`resynchronise`](Self::resynchronise).
     #[must_use]
@@ -127,9 +150,19 @@ where
         Ok(())
     }
 
-    fn repeat(&self, base: usize, event: &Event<'_, S>) -> Result<(), PersistError> {
+    fn repeat(&self, part: Extent, event: &Event<'_, S>) -> Result<(), PersistError> {
+        let base = part.start();
         let offset = |range: &Extent| range.start().wrapping_sub(base);
         match event {
+            // What is not in the mirrored part is nobody's business here.
+            Event::Write { dest, .. }
+            | Event::Fill { dest, .. }
+            | Event::CopyWithin { dest, .. }
+            | Event::Flush { range: dest }
+                if !dest.overlaps(part) =>
+            {
+                Ok(())
+            }
             Event::Drain if makes("does not wait") => Ok(()),
             Event::Flush { .. } if makes("does not look at flushes") => Ok(()),
             Event::CopyWithin { .. } if makes("does not see moves") => Ok(()),
@@ -161,15 +194,17 @@ where
     S: Source<Space = P::Space> + Clone + 'static,
 {
     fn event(&self, event: &Event<'_, S>) -> Answer {
-        if let Event::PartAdd { part, .. } = event {
-            self.state.write().base.get_or_insert(part.start());
+        match event {
+            Event::PartAdd { part, .. } => self.state.write().add(*part),
+            Event::PartRemove { part } => self.state.write().remove(*part),
+            _ => {}
         }
-        let (base, failed) = {
+        let (part, failed) = {
             let state = self.state.read();
-            (state.base, state.failure.is_some())
+            (state.part, state.failure.is_some())
         };
-        if let (Some(base), false) = (base, failed)
-            && let Err(error) = self.repeat(base, event)
+        if let (Some(part), false) = (part, failed)
+            && let Err(error) = self.repeat(part, event)
         {
             self.state.write().failure.get_or_insert(error);
         }

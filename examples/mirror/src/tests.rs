@@ -166,3 +166,27 @@ fn a_replica_that_fails_is_told_and_left_behind() {
     assert_eq!(mirror.confirm(), Err(failure));
     assert_eq!((machine.source(0).bytes(0, 1), machine.source(1).bytes(0, 1)), (vec![3], vec![2]));
 }
+
+/// The first part is mirrored, and no other: neither one beside it, nor one that lies there after it.
+#[test]
+fn other_parts_are_left_alone() {
+    let machine = Machine::new(Hardware::new().page_bytes(PAGE));
+    for _ in 0..4 {
+        let _ = machine.add_source(Medium::new(PAGE as u64).granularity(Granularity::Page));
+    }
+    let mirror: Arc<SimMirror> = Mirror::new(replica(&machine));
+    let set = mirror.observed(machine.platform(), CONFIG, 3);
+    let part = set.map(machine.source(0), &MapConfig::new()).unwrap();
+    let other = set.map(machine.source(2), &MapConfig::new()).unwrap();
+    part.write(0, &[1; 8]).unwrap();
+    other.write(0, &[2; 8]).unwrap();
+    other.fill(8, 2, 8, CopyFlags::empty()).unwrap();
+    other.copy_within(0..8, 16, CopyFlags::empty()).unwrap();
+    other.persist(0, 64).unwrap();
+    assert_eq!(mirror.confirm(), Ok(()));
+    set.remove(part).unwrap();
+    let third = set.map(machine.source(3), &MapConfig::new()).unwrap();
+    third.write(0, &[3; 8]).unwrap();
+    assert_eq!(mirror.confirm(), Ok(()));
+    assert_eq!((machine.source(1).bytes(0, 8), machine.source(1).bytes(8, 56)), (vec![1; 8], vec![0; 56]));
+}

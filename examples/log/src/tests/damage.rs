@@ -4,10 +4,11 @@ use pmemset_core::sim::Machine;
 use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
 use super::{PAGE, SimLog, device, hardware, medium, open, open_cutting, options, records, try_open};
-use crate::format::{RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES};
-use crate::log::HEAD_BYTES;
+use crate::cell::Cell;
+use crate::format::{RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES, State};
+use crate::log::{HEAD_BYTES, STATE_AT};
 use crate::mistake::Mistake;
-use crate::{OnDamage, OpenError, header::HeaderError};
+use crate::{ChangeError, OnDamage, OpenError, header::HeaderError};
 
 const LENGTHS: [usize; 6] = [8, 100, 0, 360, 17, 30];
 
@@ -112,10 +113,11 @@ fn in_a_log_that_was_not_closed_only_the_last_record_can_be_taken_for_torn() {
                 assert!(log.recovered().erased && log.recovered().damaged.is_none());
                 intact(&log, 6);
             }
-            // Nothing behind it says any more that it was there: what is in the second segment cannot be read.
-            Of::Head(4) => intact(&opened.unwrap(), 4),
             Of::Head(sequence) | Of::Record(sequence) => {
                 assert_eq!(opened.map(|_| ()).unwrap_err(), OpenError::Damaged { sequence }, "{offset}");
+                if offset % 8 == 1 {
+                    goes_on_before(&machine, sequence);
+                }
             }
             Of::Nothing => intact(&opened.unwrap(), 7),
         }
@@ -162,6 +164,80 @@ fn what_a_payload_pretends_is_no_record() {
         let found = open(&machine, &options).next();
         assert_eq!(found == 4, mistake.is_none(), "{mistake:?}: {found}");
     }
+}
+
+/// A record that a cut has torn, whose payload says that it had been acknowledged.
+#[test]
+fn what_a_torn_payload_pretends_is_no_evidence() {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(medium(Granularity::CacheLine));
+    let log = open(&machine, &options(None));
+    log.append(&[1; 8]).unwrap();
+    let mut payload = RecordHead { sequence: 3, length_bytes: 0, behind: 1, payload_sum: 0 }.to_bytes(0).to_vec();
+    payload.extend([2; 8]);
+    log.stage(&payload).unwrap();
+    drop(log);
+    // The last byte of the second record, behind 32 bytes for the first.
+    flip(&machine, HEAD_BYTES + SEGMENT_HEAD_BYTES + 32 + RECORD_HEAD_BYTES + payload.len() - 1);
+    let log = open(&machine, &options(None));
+    assert_eq!((log.next(), log.recovered().erased), (2, true));
+}
+
+/// A cursor stands where a payload is now that holds what looks like the record that it is to read.
+#[test]
+fn cursors_read_no_payload_for_a_record() {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(medium(Granularity::CacheLine));
+    let log = open(&machine, &options(None));
+    (1..=3).for_each(|number| assert_eq!(log.append(&[number; 8]).unwrap(), number.into()));
+    let (mut cursor, mut bytes) = (log.cursor(1), [0; 64]);
+    assert_eq!(cursor.read_next(&mut bytes).unwrap(), Some((1, 8)));
+    assert_eq!(cursor.read_next(&mut bytes).unwrap(), Some((2, 8)));
+    log.truncate_after(1).unwrap();
+    // Where the third record was, 32 bytes behind the second one.
+    let mut payload = vec![0; 32 - RECORD_HEAD_BYTES];
+    payload.extend(RecordHead { sequence: 3, length_bytes: 0, behind: 1, payload_sum: 0 }.to_bytes(0));
+    assert_eq!(log.append(&payload).unwrap(), 2);
+    assert_eq!(log.append(&[5; 9]).unwrap(), 3);
+    assert_eq!(cursor.read_next(&mut bytes).unwrap(), Some((3, 9)));
+    assert_eq!(bytes[..9], [5; 9]);
+}
+
+/// Bytes whose checksums are right, and which no log writes.
+#[test]
+fn states_that_cannot_be_are_refused() {
+    for state in [
+        State { start: 0, first: 0, durable: 0, cut: None },
+        State { start: u64::MAX - 7, first: 1, durable: 0, cut: None },
+        State { start: 4, first: 1, durable: 0, cut: None },
+        State { start: 0, first: u64::MAX, durable: u64::MAX, cut: None },
+        State { start: 0, first: 5, durable: 3, cut: None },
+        State { start: 0, first: 5, durable: 4, cut: Some((0, 4)) },
+    ] {
+        let machine = Machine::new(hardware());
+        let _ = machine.add_source(medium(Granularity::CacheLine));
+        drop(open(&machine, &options(None)));
+        let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 1);
+        let part = set.map(machine.source(0).reopen(), &MapConfig::new().length(HEAD_BYTES)).unwrap();
+        let (mut cell, _) = Cell::open(&part, STATE_AT).unwrap();
+        assert!(cell.store(&part, &state.to_bytes()).unwrap());
+        drop(part);
+        set.close().unwrap();
+        assert_eq!(try_open(&machine, &options(None)).map(|_| ()).unwrap_err(), OpenError::DamagedState, "{state:?}");
+    }
+}
+
+#[test]
+fn no_number_is_so_large_that_the_next_one_is_0() {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(medium(Granularity::CacheLine));
+    let log = open(&machine, &options(None));
+    let sequence = u64::MAX >> 1;
+    assert_eq!(log.drop_before(u64::MAX), Err(ChangeError::NotThere { sequence: u64::MAX }));
+    log.drop_before(sequence).unwrap();
+    assert_eq!(log.append(&[1; 8]).unwrap(), sequence);
+    drop(log);
+    assert_eq!(records(&open(&machine, &options(None))), [(sequence, vec![1; 8])]);
 }
 
 #[test]

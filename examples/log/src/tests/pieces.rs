@@ -103,3 +103,10 @@ fn cells_refuse_what_is_too_long() {
         assert_eq!(Cell::open(part, 0).unwrap(), (cell, Content::Value));
     });
 }
+
+/// As the documentation of [`Table`](crate::Table) says.
+#[cfg(target_pointer_width = "64")]
+#[test]
+fn an_entry_of_a_table_takes_272_bytes() {
+    assert_eq!(size_of::<crate::Entry>(), 272);
+}
