@@ -13,7 +13,7 @@ mod wide;
 mod words;
 mod x86_64;
 
-pub(crate) use access::prefetch;
+pub(crate) use access::{prefetch, prefetch_all};
 pub use cpu::{Cpu, Method, StoreKind};
 #[cfg(test)]
 pub(crate) use x86_64::CpuidFacts;

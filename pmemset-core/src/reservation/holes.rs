@@ -2,7 +2,7 @@
 
 use crate::error::ReserveError;
 use crate::extent::align_up;
-use crate::table::{Arrays, Table, Weigh};
+use crate::table::{Arrays, Found, Table, Weigh};
 use crate::{Errno, Extent, Platform};
 
 /// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
@@ -156,7 +156,7 @@ impl<'m, P: Platform> Holes<'m, P> {
     pub(super) fn release(&mut self, piece: Extent) -> Result<(), Errno> {
         let mut at = piece.start();
         while at < piece.end() {
-            let window = self.window_at(at).ok_or(Errno::INVAL)?;
+            let (window, _) = self.window_at(at).ok_or(Errno::INVAL)?;
             let inside = window.start() < piece.start() && piece.end() < window.end();
             if inside && self.windows.is_full() {
                 return Err(Errno::NOMEM);
@@ -165,9 +165,9 @@ impl<'m, P: Platform> Holes<'m, P> {
         }
         let mut rest = Some(piece);
         while let Some(left) = rest
-            && let Some(window) = self.window_at(left.start())
+            && let Some((window, found)) = self.window_at(left.start())
         {
-            self.give_back(window.start());
+            self.give_back(window, &found);
             for kept in [window.ending_at(piece.start()), window.starting_at(piece.end())].into_iter().flatten() {
                 let claimed = self.claim_at(kept);
                 debug_assert!(claimed.is_ok(), "it was claimed a moment ago, and there was room for it");
@@ -177,24 +177,22 @@ impl<'m, P: Platform> Holes<'m, P> {
         Ok(())
     }
 
-    /// Returns the claimed window that has `address`.
-    fn window_at(&self, address: usize) -> Option<Extent> {
-        let (found, next) = self.windows.around(address);
-        let (start, _) = found?;
-        let end = next.map_or(self.tail, |(end, hole)| hole.start(end));
-        Extent::between(start, end).filter(|window| window.contains(address))
+    /// Returns the claimed window that has `address`, and where it is in the table.
+    fn window_at(&self, address: usize) -> Option<(Extent, Found<Hole>)> {
+        let found = self.windows.find_at_or_before(address)?;
+        let end = found.next.map_or(self.tail, |(end, hole)| hole.start(end));
+        let window = Extent::between(found.key, end).filter(|window| window.contains(address))?;
+        Some((window, found))
     }
 
-    /// Frees the claimed window that begins at `start`.
-    fn give_back(&mut self, start: usize) {
-        let Some(found) = self.windows.find(start) else { return };
-        let end = found.next.map_or(self.tail, |(end, hole)| hole.start(end));
-        let hole_start = found.value.start(start);
-        self.windows.remove(&found, found.next.map(|(end, _)| Hole(end.wrapping_sub(hole_start))));
+    /// Frees a claimed window, which is at `found`.
+    fn give_back(&mut self, window: Extent, found: &Found<Hole>) {
+        let hole_start = found.value.start(found.key);
+        self.windows.remove(found, found.next.map(|(end, _)| Hole(end.wrapping_sub(hole_start))));
         if found.next.is_none() {
             self.tail = hole_start;
         }
-        self.claimed_bytes = self.claimed_bytes.wrapping_sub(end.wrapping_sub(start));
+        self.claimed_bytes = self.claimed_bytes.wrapping_sub(window.length_bytes());
     }
 }
 

@@ -445,6 +445,6 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
 /// Returns the granularity of a set that has a part.
 #[inline]
-fn granularity_of<P: Platform, S: Clone>(books: &Books<'_, P, S>) -> Granularity {
+pub(super) fn granularity_of<P: Platform, S: Clone>(books: &Books<'_, P, S>) -> Granularity {
     books.granularity.unwrap_or(Granularity::Page)
 }

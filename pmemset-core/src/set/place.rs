@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, PartEntry, Retired, Segment};
+use super::books::{Books, PartEntry, Retired, Segment, SegmentEntry};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
@@ -232,12 +232,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let mut removed: Option<Extent> = None;
         let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some((segment, part, place)) = books.find_from(left.start())
+            && let Some((SegmentEntry { extent, .. }, part, place)) = books.find_from(left.start())
+            && extent.overlaps(left)
         {
-            let extent = segment.extent;
-            if !extent.overlaps(left) {
-                break;
-            }
             let Some((offset, source)) = books.mapping_at(&place) else {
                 debug_assert!(false, "a segment of the table has a source");
                 return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });

@@ -2,13 +2,14 @@
 
 use core::fmt;
 
-use super::books::{Books, Retired, Segment};
+use super::books::{Books, Retired, Segment, SegmentEntry};
 use super::calls::called;
-use super::handle::{Held, SetRef};
+use super::handle::{Held, Hold, SetRef};
 use super::health::deep_flushed;
+use super::part::granularity_of;
 use super::persist::{Failed, deep_flush_segment};
 use super::{Part, Set, Writing};
-use crate::error::{LookupError, RemoveError};
+use crate::error::RemoveError;
 use crate::set::event::Observer;
 use crate::set::pins::Pinned;
 use crate::{Errno, Extent, Granularity, Platform, Source};
@@ -235,9 +236,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let books = loop {
             self.deep_flush_segments(range)?;
             let books = self.books.write();
-            self.check_unused(&books, range, Uses::default())?;
             // What another thread has mapped into the range meanwhile is flushed too.
-            if !books.has_fresh(range) {
+            if !self.check_unused(&books, range, Uses::default())? {
                 break books;
             }
         };
@@ -280,9 +280,10 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         result
     }
 
-    /// Refuses a range of which anything is in use; `own` uses are the caller's.
-    fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<(), RemoveError> {
-        let mut rest = Some(range);
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has not
+    /// been deep-flushed since it was mapped.
+    fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<bool, RemoveError> {
+        let (mut rest, mut fresh) = (Some(range), false);
         while let Some(left) = rest
             && let Some((segment, part, _)) = books.find_from(left.start())
             && segment.extent.overlaps(left)
@@ -297,31 +298,38 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
                 return Err(RemoveError::InUse { segment: segment.extent });
             }
+            fresh |= books.is_fresh(segment.slot);
             rest = left.starting_at(segment.extent.end());
         }
-        Ok(())
+        Ok(fresh)
     }
 
     /// Deep-flushes every segment that has a byte in the range, as a whole, lowest first.
     fn deep_flush_segments(&self, range: Extent) -> Result<(), RemoveError> {
         let mut rest = Some(range);
-        while let Some(left) = rest {
-            let segment = self.books.read().segment_from(left.start());
-            let Some(segment) = segment.filter(|segment| segment.extent.overlaps(left)) else { break };
-            let extent = segment.extent;
-            rest = left.starting_at(extent.end());
-            // Held, it cannot go; but it may have gone before, and another one be there.
-            let held = match self.pin(extent) {
-                Ok(held) => held,
-                Err(LookupError::TooManyHandles) => return Err(RemoveError::InUse { segment: extent }),
-                Err(LookupError::NotMapped { .. }) => continue,
-            };
-            let segment = self.books.read().segment_from(extent.start());
-            let Some(segment) = segment.filter(|segment| segment.extent == extent) else { continue };
+        while let Some(left) = rest
+            && let Some((segment, hold)) = self.hold_first(left)?
+        {
+            let held = Part::new(self, hold);
             self.deep_flush_whole(&segment, held.granularity())?;
-            self.books.read().flushed(extent.start());
+            if let Held::Segment(slot) = held.held() {
+                self.books.read().flushed(slot);
+            }
+            rest = left.starting_at(segment.extent.end());
         }
         Ok(())
+    }
+
+    /// Pins the lowest segment that `range` touches, so that it cannot go.
+    fn hold_first(&self, range: Extent) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
+        let books = self.books.read();
+        let found = books.find_from(range.start()).filter(|(found, ..)| found.extent.overlaps(range));
+        let Some((SegmentEntry { slot, extent }, ..)) = found else { return Ok(None) };
+        let Some(segment) = books.segment_in(slot, extent.start()) else { return Ok(None) };
+        if !self.pins.pin(slot, Pinned::Segment) {
+            return Err(RemoveError::InUse { segment: extent });
+        }
+        Ok(Some((segment, (Held::Segment(slot), extent, granularity_of(&books)))))
     }
 
     /// Deep-flushes the segments that `range` touches, which `pinned` pins.

@@ -51,6 +51,21 @@ struct Mark {
     index: u8,
 }
 
+impl Mark {
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "there are up to 2,048 nodes of up to 64 entries")]
+    const fn of(Step { node, index }: Step) -> Self {
+        Self { id: node.id as u16, len: node.len as u8, index: index as u8 }
+    }
+
+    /// Returns the step that this is one of on its level.
+    #[inline]
+    fn step(self, level: usize) -> Step {
+        let Self { id, len, index } = self;
+        Step { node: Node { level, id: usize::from(id), len: usize::from(len) }, index: usize::from(index) }
+    }
+}
+
 /// The way from the root to a leaf, by level. In the leaf, `index` is the number of keys not above the one looked for;
 /// elsewhere it is the row taken.
 #[derive(Clone, Copy, Debug, Default)]
@@ -59,15 +74,13 @@ struct Path([Mark; 3]);
 impl Path {
     #[inline]
     fn step(&self, level: usize) -> Step {
-        let Mark { id, len, index } = self.0.get(level).copied().unwrap_or_default();
-        Step { node: Node { level, id: usize::from(id), len: usize::from(len) }, index: usize::from(index) }
+        self.0.get(level).copied().unwrap_or_default().step(level)
     }
 
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "there are up to 2,048 nodes of up to 64 entries")]
-    fn set(&mut self, Step { node, index }: Step) {
-        if let Some(place) = self.0.get_mut(node.level) {
-            *place = Mark { id: node.id as u16, len: node.len as u8, index: index as u8 };
+    fn set(&mut self, step: Step) {
+        if let Some(place) = self.0.get_mut(step.node.level) {
+            *place = Mark::of(step);
         }
     }
 }
@@ -118,21 +131,38 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     /// Returns the entry with the highest key that is not above `key`.
     #[inline]
     pub(crate) fn at_or_before(&self, key: usize) -> Option<(usize, C::Value)> {
-        let (leaf, rank) = self.place(key);
+        let Step { node: leaf, index: rank } = self.place(key).step(0);
         match rank.checked_sub(1) {
             Some(index) => self.entry(leaf, index),
-            None => self.seek(Some(&self.descend(key)), Way::Down, 0, 0),
+            None => self.before_leaf(key),
         }
+    }
+
+    /// As [`at_or_before`](Self::at_or_before), where that is the last entry of the leaf before.
+    #[cold]
+    #[inline(never)]
+    fn before_leaf(&self, key: usize) -> Option<(usize, C::Value)> {
+        self.seek(Some(&self.descend(key)), Way::Down, 0, 0)
     }
 
     /// Returns what [`at_or_before`](Self::at_or_before) and [`after`](Self::after) do, for little more than one.
     #[inline]
     pub(crate) fn around(&self, key: usize) -> Neighbours<C::Value> {
-        let (leaf, rank) = self.place(key);
-        match rank.checked_sub(1) {
-            Some(index) if rank < leaf.len => (self.entry(leaf, index), self.entry(leaf, rank)),
-            _ => self.around_edge(key),
+        let Step { node: leaf, index: rank } = self.place(key).step(0);
+        if rank < leaf.len
+            && let Some([found, next]) = rank.checked_sub(1).and_then(|index| self.pair(leaf, index))
+        {
+            return (Some(found), Some(next));
         }
+        self.around_edge(key)
+    }
+
+    /// Returns an entry of a leaf and the one behind it.
+    #[inline]
+    fn pair(&self, leaf: Node, index: usize) -> Option<[(usize, C::Value); 2]> {
+        let [found, next] = self.nodes.keys(leaf).get(index..)?.first_chunk()?;
+        let [value, next_value] = self.nodes.values(leaf).get(index..)?.first_chunk()?;
+        Some([(*found, *value), (*next, *next_value)])
     }
 
     /// As [`around`](Self::around), where the neighbours are in different leaves, or there is only one.
@@ -174,10 +204,17 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         self.seek(Some(&self.descend(key)), Way::Down, lane, at_least)
     }
 
-    /// Returns the entry of `key`.
-    #[inline]
-    pub(crate) fn find(&self, key: usize) -> Option<Found<C::Value>> {
-        self.find_at_or_before(key).filter(|found| found.key == key)
+    /// Returns the last entry in front of `found` with at least `at_least` of weight `lane`.
+    pub(crate) fn last_before_with(
+        &self,
+        found: &Found<C::Value>,
+        lane: usize,
+        at_least: usize,
+    ) -> Option<(usize, C::Value)> {
+        let mut path = found.path;
+        let Step { node, index } = path.step(0);
+        path.set(Step { node, index: index.wrapping_sub(1) });
+        self.seek(Some(&path), Way::Down, lane, at_least)
     }
 
     /// Returns the entry with the highest key that is not above `key`.
@@ -215,22 +252,15 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         path
     }
 
-    /// Returns the leaf that `key` belongs in; its cache lines have been asked for.
+    /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`: what fits a register.
     #[inline]
-    fn leaf(&self, key: usize) -> Node {
+    fn place(&self, key: usize) -> Mark {
         let mut node = self.root;
         while !Nodes::<C, W>::is_leaf(node) {
             (_, node) = self.nodes.down(node, key);
             self.nodes.prefetch(node);
         }
-        node
-    }
-
-    /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`.
-    #[inline]
-    fn place(&self, key: usize) -> (Node, usize) {
-        let leaf = self.leaf(key);
-        (leaf, self.nodes.leaf_rank(leaf, key))
+        Mark::of(Step { node, index: self.nodes.leaf_rank(node, key) })
     }
 
     #[inline]
@@ -285,7 +315,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     pub(crate) fn walk(&self, key: usize, mut each: impl FnMut(usize, C::Value) -> bool) {
         let mut next = self.at_or_before(key).map_or(Some(key), |(first, _)| Some(first));
         while let Some(from) = next {
-            let (leaf, rank) = self.place(from);
+            let Step { node: leaf, index: rank } = self.place(from).step(0);
             // Of the entry that `from` is, or of the first one where there is none below.
             let first = rank.saturating_sub(1);
             let keys = self.nodes.keys(leaf).get(first..leaf.len).unwrap_or_default();

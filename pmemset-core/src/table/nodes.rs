@@ -9,7 +9,7 @@
 use core::ops::Range;
 
 use super::cells::Cells;
-use crate::arch::prefetch;
+use crate::arch::prefetch_all;
 
 /// Entries of a full leaf, rows of a full inner node.
 pub(super) const FULL: usize = 64;
@@ -23,6 +23,8 @@ pub(super) const NO_KEY: usize = usize::MAX;
 pub(super) const KEYS: usize = 0;
 const CHILDREN: usize = 1;
 const WEIGHTS: usize = 2;
+/// The id of the node under a row; above it in the word is its length.
+const ID_MASK: usize = 0xffff;
 
 /// A word of an inner node. There are more halves than `N` words' worth of room is needed for, so rows are kept in
 /// them.
@@ -139,36 +141,39 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// Returns the keys of a leaf.
     #[inline]
     pub(super) fn keys(&self, leaf: Node) -> &[usize] {
-        leaf_of(self.cells.keys(), Self::cells_at(leaf))
+        leaf_of(self.cells.keys(), leaf)
     }
 
     /// Returns the row to take for `key`, and the node under it.
     #[inline]
     pub(super) fn down(&self, node: Node, key: usize) -> (usize, Node) {
-        // One array, whose length is known, for the keys and the children of a node of full size.
-        let words = self.cells.rows().as_chunks::<HALVES>().0;
-        let start = node.id.wrapping_mul(FULL.wrapping_mul(Self::COLUMNS));
-        let whole = words.get(start..start.wrapping_add(FULL.wrapping_mul(Self::COLUMNS)));
-        let Some(words) = whole.and_then(<[Word]>::first_chunk::<{ FULL * WEIGHTS }>) else {
-            return self.down_small(node, key);
+        // Columns of nodes of full size are arrays, whose length is known.
+        let columns = self.cells.rows().as_chunks::<HALVES>().0.as_chunks::<FULL>().0;
+        let start = (node.id & ID_MASK).wrapping_mul(Self::COLUMNS);
+        let (index, word) = match columns.get(start..start.wrapping_add(Self::COLUMNS)) {
+            Some([keys, children, ..]) => {
+                let index = last_at_most(keys, key, joined).min(node.len.wrapping_sub(1));
+                (index, children.get(index).map_or(0, joined))
+            }
+            _ => self.down_small(node.id, node.len, key),
         };
-        let (keys, children) = words.split_at(FULL * CHILDREN);
-        let index = rank(keys, node.len, key, joined).min(node.len).saturating_sub(1);
-        (index, Self::under(node, children.get(index)))
+        (index, Self::under(node, word))
     }
 
     /// As [`down`](Self::down), where there is one inner node, and room for less than a full one.
     #[cold]
     #[inline(never)]
-    fn down_small(&self, node: Node, key: usize) -> (usize, Node) {
-        let index = rank(self.column(node, KEYS), node.len, key, joined).min(node.len).saturating_sub(1);
-        (index, self.child(node, index))
+    fn down_small(&self, id: usize, len: usize, key: usize) -> (usize, usize) {
+        let node = Node { level: 1, id, len };
+        let keys = self.column(node, KEYS).get(..len).unwrap_or_default();
+        let index = keys.partition_point(|row| joined(row) <= key).saturating_sub(1);
+        (index, self.column(node, CHILDREN).get(index).map_or(0, joined))
     }
 
+    /// Returns the node that a row's word names.
     #[inline]
-    fn under(node: Node, child: Option<&Word>) -> Node {
-        let word = child.map_or(0, joined);
-        Node { level: node.level.saturating_sub(1), id: word & 0xffff, len: word >> 16 }
+    const fn under(node: Node, word: usize) -> Node {
+        Node { level: node.level.saturating_sub(1), id: word & ID_MASK, len: word >> 16 }
     }
 
     /// Returns a column of an inner node.
@@ -193,7 +198,16 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// Returns how many keys of a leaf are at most `key`.
     #[inline]
     pub(super) fn leaf_rank(&self, leaf: Node, key: usize) -> usize {
-        rank(self.keys(leaf), leaf.len, key, |key| *key).min(leaf.len)
+        match whole_leaf(self.cells.keys(), leaf) {
+            Some(keys) => rank(keys, key).min(leaf.len),
+            None => self.leaf_rank_small(leaf.len, key),
+        }
+    }
+
+    /// As [`leaf_rank`](Self::leaf_rank), where there is room for less than a full leaf.
+    #[inline(never)]
+    fn leaf_rank_small(&self, len: usize, key: usize) -> usize {
+        self.cells.keys().get(..len).unwrap_or_default().partition_point(|other| *other <= key)
     }
 
     /// Returns the lowest key of an entry, or the one that no key under a row is below; 0 where there is none.
@@ -220,18 +234,14 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     #[inline]
     pub(super) fn prefetch(&self, leaf: Node) {
         if Self::is_leaf(leaf) {
-            if let Some(keys) = self.keys(leaf).first_chunk::<FULL>() {
-                keys.chunks_exact(const { 64 / size_of::<usize>() }).for_each(prefetch);
-            }
-            if let Some(values) = self.values(leaf).first_chunk::<FULL>() {
-                values.chunks_exact(const { 64 / size_of::<C::Value>() }).for_each(prefetch);
-            }
+            whole_leaf(self.cells.keys(), leaf).into_iter().for_each(prefetch_all);
+            whole_leaf(self.cells.values(), leaf).into_iter().for_each(prefetch_all);
         }
     }
 
     #[inline]
     pub(super) fn values(&self, leaf: Node) -> &[C::Value] {
-        leaf_of(self.cells.values(), Self::cells_at(leaf))
+        leaf_of(self.cells.values(), leaf)
     }
 
     pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: C::Value) {
@@ -243,7 +253,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// Returns the node under a row.
     #[inline]
     pub(super) fn child(&self, node: Node, index: usize) -> Node {
-        Self::under(node, self.column(node, CHILDREN).get(index))
+        Self::under(node, self.column(node, CHILDREN).get(index).map_or(0, joined))
     }
 
     pub(super) fn set_child(&mut self, node: Node, index: usize, child: Node) {
@@ -369,26 +379,37 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     }
 }
 
-/// Returns how many of the keys are at most `key`. Of a node with room for [`FULL`], without a branch that depends on
-/// them, and unused ones counted too: in three steps, each of which looks at three keys at once and leaves a quarter.
+/// Returns how many of a leaf's keys are at most `key`, unused ones counted too.
 #[inline]
-fn rank<T>(keys: &[T], len: usize, key: usize, read: impl Fn(&T) -> usize) -> usize {
-    let Some(keys) = keys.first_chunk::<FULL>() else {
-        return keys.get(..len).unwrap_or_default().partition_point(|k| read(k) <= key);
-    };
+fn rank(keys: &[usize; FULL], key: usize) -> usize {
+    let last = last_at_most(keys, key, |key| *key);
+    last.wrapping_add(usize::from(keys.get(last).is_some_and(|other| *other <= key)))
+}
+
+/// Returns the place of the last of a node's keys that is at most `key`, unused ones among them; 0 where there is none.
+/// Without a branch that depends on them: in three steps, each of which looks at three keys at once and leaves a
+/// quarter.
+#[inline]
+fn last_at_most<T>(keys: &[T; FULL], key: usize, read: impl Fn(&T) -> usize) -> usize {
     let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|k| read(k) <= key));
     let mut at = 0_usize;
     for [first, second, third] in [[16, 32, 48], [4, 8, 12], [1, 2, 3]] {
         let quarters = beyond(at | first).wrapping_add(beyond(at | second)).wrapping_add(beyond(at | third));
         at |= quarters.wrapping_mul(first);
     }
-    at.wrapping_add(beyond(at))
+    at
 }
 
-/// Returns the cells of the leaf that starts at `start`: all, where there is not enough room for a full one.
+/// Returns the cells of a leaf; `None` where there is not enough room for a full one.
 #[inline]
-fn leaf_of<T>(cells: &[T], start: usize) -> &[T] {
-    cells.get(start..start.wrapping_add(FULL)).unwrap_or(cells)
+fn whole_leaf<T>(cells: &[T], leaf: Node) -> Option<&[T; FULL]> {
+    cells.as_chunks().0.get(leaf.id)
+}
+
+/// Returns the cells of a leaf: all, where there is not enough room for a full one.
+#[inline]
+fn leaf_of<T>(cells: &[T], leaf: Node) -> &[T] {
+    whole_leaf(cells, leaf).map_or(cells, <[T; FULL]>::as_slice)
 }
 
 /// Copies `count` elements within `cells`, as if by way of elsewhere; nothing if they are not all inside.

@@ -129,7 +129,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
 impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     fn take(&mut self, key: usize) -> Option<C::Value> {
-        let found = self.find(key)?;
+        let found = self.find_at_or_before(key).filter(|found| found.key == key)?;
         self.remove(&found, None);
         Some(found.value)
     }
@@ -208,7 +208,7 @@ fn step(
             }
         }
         2 => {
-            let found = table.find(key);
+            let found = table.find_at_or_before(key).filter(|found| found.key == key);
             assert_eq!(found.map(|found| (found.key, found.value)), model.get(&key).map(|value| (key, *value)));
             if let Some(found) = found {
                 assert_eq!(found.next, table.after(key));
@@ -240,6 +240,10 @@ fn step(
         assert_eq!(table.first_after_with(Some(key), lane, value), model.range(above).find(fits).map(pair));
         assert_eq!(table.first_after_with(None, lane, value), model.iter().find(fits).map(pair));
         assert_eq!(table.last_at_or_before_with(key, lane, value), model.range(..=key).rev().find(fits).map(pair));
+        if let Some(found) = table.find_at_or_before(key) {
+            let before = model.range(..found.key).rev().find(fits).map(pair);
+            assert_eq!(table.last_before_with(&found, lane, value), before);
+        }
     }
 }
 

@@ -99,27 +99,16 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         self.segment_in(entry.slot, entry.extent.start())
     }
 
-    fn tag_at(&self, start: usize) -> Option<Tag> {
-        self.table.at_or_before(start).filter(|(found, _)| *found == start).map(|(_, tag)| tag)
-    }
-
-    /// Notes that the segment at `start` has been deep-flushed. Takes the read lock only.
-    pub(crate) fn flushed(&self, start: usize) {
-        if let Some(slot) = self.tag_at(start).and_then(|tag| self.slot(tag.slot())) {
+    /// Notes that the segment of a slot, which is pinned, has been deep-flushed. Takes the read lock only.
+    pub(crate) fn flushed(&self, slot: u32) {
+        if let Some(slot) = self.slot(slot) {
             slot.fresh.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Returns whether a segment that `range` touches has not been deep-flushed since it was mapped.
-    pub(crate) fn has_fresh(&self, range: Extent) -> bool {
-        let mut next = self.overlapped(range).and_then(|start| Some((start, self.tag_at(start)?)));
-        while let Some((start, tag)) = next.filter(|(start, _)| *start < range.end()) {
-            if self.slot(tag.slot()).is_some_and(|slot| slot.fresh.load(Ordering::Relaxed)) {
-                return true;
-            }
-            next = self.table.after(start);
-        }
-        false
+    /// Returns whether the segment of a slot has not been deep-flushed since it was mapped.
+    pub(crate) fn is_fresh(&self, slot: u32) -> bool {
+        self.slot(slot).is_some_and(|slot| slot.fresh.load(Ordering::Relaxed))
     }
 
     /// Returns whether no segment touches `extent`.
@@ -159,7 +148,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     /// Loses the source of the segment at `start`, which cannot be, for tests of what happens then.
     #[cfg(test)]
     pub(crate) fn corrupt(&mut self, start: usize) -> Option<S> {
-        let tag = self.tag_at(start)?;
+        let (_, tag) = self.table.at_or_before(start).filter(|(found, _)| *found == start)?;
         self.slots.get_mut(tag.slot() as usize)?.source.take()
     }
 

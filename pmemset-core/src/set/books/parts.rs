@@ -2,6 +2,7 @@
 
 use super::Books;
 use super::slot::{PartEntry, Position, SegmentEntry, Tag};
+use crate::table::Found;
 use crate::{Extent, Platform};
 
 impl<P: Platform, S: Clone> Books<'_, P, S> {
@@ -135,10 +136,10 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     }
 
     /// Returns where the part starts that takes over as previous: the next lower one, else the next higher.
-    pub(super) fn neighbour_of(&self, address: usize) -> Option<usize> {
+    pub(super) fn neighbour_of(&self, found: &Found<Tag>) -> Option<usize> {
         self.table
-            .last_at_or_before_with(address, 0, 1)
-            .or_else(|| self.table.first_after_with(Some(address), 0, 1))
+            .last_before_with(found, 0, 1)
+            .or_else(|| self.table.first_after_with(Some(found.key), 0, 1))
             .map(|(start, _)| start)
     }
 }

@@ -53,10 +53,10 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         let (start, tag) = (found.key, found.value);
         let end = self.end_of(start, tag);
         let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
-        self.table.remove(found, next.map(|(_, follower)| follower.as_head()));
         if self.previous == Some(start) {
-            self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(start));
+            self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(found));
         }
+        self.table.remove(found, next.map(|(_, follower)| follower.as_head()));
         if self.table.len() == 0 {
             self.granularity = None;
         }
