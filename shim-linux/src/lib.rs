@@ -19,8 +19,8 @@
 //! - [`FileSource`] and [`OpenOptions`]: files. [`Linux`]: the address space of the process. [`RecordFile`]: shutdown
 //!   records. [`nd`]: what sysfs says of persistent memory.
 //! - [`pmemset_core`]: sets, parts, configurations, and the guides to crash tests (`sim::guide`) and to ports
-//!   ([`porting`](pmemset_core::porting)).
-//! - [`from_memmap2`], [`from_libpmemset`](pmemset_core::from_libpmemset): for whoever has a program already.
+//!   ([`porting`]).
+//! - [`from_memmap2`], [`from_libpmemset`]: for whoever has a program already.
 
 #[cfg(test)]
 extern crate std;

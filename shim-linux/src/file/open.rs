@@ -221,7 +221,7 @@ errors! {
 
 /// Opens `path`, whatever it is, for reading and writing, and asks what it is (`fstat(2)`).
 ///
-/// For programs that decide by the answer which source it is to be: see [`FileSource::from_opened`].
+/// For programs that decide by the answer which source it is to be: see `FileSource::from_opened`.
 ///
 /// Waits for the holder of a lease on a file (`F_SETLEASE`) as `open(2)` does, and for nothing else.
 ///
