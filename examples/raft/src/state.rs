@@ -20,19 +20,15 @@ type Failure = StorageError<u64>;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Values {
     registers: BTreeMap<u64, u64>,
-    /// For each client, a bit for each of its writes that was applied.
-    applied: BTreeMap<u64, Vec<u64>>,
+    /// For each client, and each 64 of its writes, a bit for each that was applied. A number may be any: a node that an
+    /// entry ended would be ended by it again and again.
+    applied: BTreeMap<(u64, u64), u64>,
 }
 
 impl Values {
     fn apply(&mut self, write: Write) {
         self.registers.insert(write.key, write.value);
-        let bits = self.applied.entry(write.client).or_default();
-        let word = usize::try_from(write.number / 64).unwrap_or(usize::MAX);
-        if bits.len() <= word {
-            bits.resize(word + 1, 0);
-        }
-        bits[word] |= 1 << (write.number % 64);
+        *self.applied.entry((write.client, write.number / 64)).or_default() |= 1 << (write.number % 64);
     }
 
     /// Returns the value of a register.
@@ -50,15 +46,13 @@ impl Values {
     /// Returns whether a client's write was applied.
     #[must_use]
     pub fn has(&self, client: u64, number: u64) -> bool {
-        let word = usize::try_from(number / 64).unwrap_or(usize::MAX);
-        self.applied.get(&client).and_then(|bits| bits.get(word)).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
+        self.applied.get(&(client, number / 64)).is_some_and(|bits| bits >> (number % 64) & 1 == 1)
     }
 
     /// Returns client and number of every write that was applied.
     pub fn applied(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.applied.iter().flat_map(|(client, bits)| {
-            let numbers = 0..bits.len() as u64 * 64;
-            numbers.filter(|number| self.has(*client, *number)).map(|number| (*client, number))
+        self.applied.iter().flat_map(|((client, word), bits)| {
+            (0..64_u64).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| (*client, word * 64 + bit))
         })
     }
 }
@@ -241,5 +235,22 @@ impl RaftStateMachine<Types> for StateStore {
             Ok(Some(Snapshot { meta: stored.meta, snapshot: Box::new(stored.values) }))
         });
         loaded.await.map_err(|error| StorageIOError::read_snapshot(None, error).into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_may_have_any_number() {
+        let mut values = Values::default();
+        let writes = [(1, 0), (1, 63), (1, 64), (1, u64::MAX), (2, 0), (u64::MAX, 1 << 40)];
+        for (client, number) in writes {
+            assert!(!values.has(client, number));
+            values.apply(Write { client, number, key: 3, value: number });
+            assert!(values.has(client, number));
+        }
+        assert!(values.applied().eq(writes));
     }
 }

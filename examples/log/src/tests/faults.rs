@@ -1,5 +1,7 @@
 //! Disks that are full, calls that fail, programs that are killed before they have waited for the medium.
 
+use core::sync::atomic::{AtomicBool, Ordering};
+
 use pmemset_core::Granularity;
 use pmemset_core::error::MapError;
 use pmemset_core::sim::{Call as SimCall, Explore, Explored, Failure, Fault, Machine};
@@ -115,6 +117,46 @@ fn every_call_that_fails_loses_nothing_that_was_acknowledged() {
     }
     println!("{failures} calls have failed");
     assert!(failures > 60, "{failures}");
+}
+
+/// Has a call of an opening fail that has something to make durable and something to erase, and cuts the power at any step;
+/// returns whether there was such a call.
+fn opening_fails(granularity: Granularity, fault: Fault) -> bool {
+    let failed = AtomicBool::new(false);
+    let work = |machine: &Machine| {
+        let _ = machine.add_source(medium(granularity));
+        let log = open(machine, &options(None));
+        log.append(&[4; 8]).unwrap();
+        machine.settle();
+        log.stage(&[5; 8]).unwrap();
+        log.stage(&[0; 500]).unwrap();
+        drop(log);
+        machine.acknowledge(2);
+        machine.fail(fault);
+        if let Ok(log) = try_open(machine, &options(None)) {
+            machine.acknowledge(log.next());
+            if let Ok(sequence) = log.append(&[7; 8]) {
+                machine.acknowledge(sequence + 1);
+            }
+        }
+        failed.fetch_or(machine.failed_calls() > 0, Ordering::Relaxed);
+        machine.repair();
+    };
+    let explored = Explore::new(hardware()).run(work, found_again);
+    explored.unwrap_or_else(|failure| panic!("{granularity:?}, {fault:?}: {failure}")).assert_complete();
+    failed.into_inner()
+}
+
+#[test]
+fn every_call_that_fails_while_opening_loses_nothing_that_was_told() {
+    let mut failures = 0;
+    for granularity in [Granularity::CacheLine, Granularity::Page] {
+        let nth = |nth| [Fault::nth(nth), Fault::nth(nth).for_good()];
+        let tried = (0..).take_while(|at| nth(*at).map(|fault| opening_fails(granularity, fault)) != [false; 2]);
+        failures += tried.count();
+    }
+    println!("{failures} calls have failed");
+    assert!(failures > 20, "{failures}");
 }
 
 /// A program is killed before it has waited for the medium; the next one finds records, says so, and the power goes.

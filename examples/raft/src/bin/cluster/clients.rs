@@ -86,9 +86,10 @@ impl Clients {
         }
     }
 
-    pub(crate) fn stop(self) -> Vec<History> {
+    pub(crate) fn stop(self) -> Outcome<Vec<History>> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.threads.into_iter().filter_map(|thread| thread.join().ok()).collect()
+        let ended = |thread: JoinHandle<History>| thread.join().map_err(|_| "a client has panicked".to_owned());
+        self.threads.into_iter().map(ended).collect()
     }
 }
 

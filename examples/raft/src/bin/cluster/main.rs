@@ -104,7 +104,7 @@ fn run(arguments: &Arguments) -> Outcome<bool> {
     let harm = faults::all(&mut cluster, &clients, &mut random, time)?;
     cluster.heal()?;
     clients.reach_the_healed()?;
-    let histories = clients.stop();
+    let histories = clients.stop()?;
     let values = cluster.settle()?;
     Ok(verdict::judge(&harm, &histories, &values, cluster.spaces()))
 }

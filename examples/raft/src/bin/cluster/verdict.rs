@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pmemset_raft::Values;
-use pmemset_raft::history::{self, Call};
+use pmemset_raft::history::{self, Act, Call};
 
 use crate::Outcome;
 use crate::clients::{History, KEYS};
@@ -29,7 +29,7 @@ pub(crate) fn judge(harm: &Harm, histories: &[History], values: &[Values], space
     check("no write is invented", none_is_invented(histories, values));
     check("all nodes hold the same", all_the_same(values));
     for key in 0..KEYS {
-        let calls: Vec<Call> = of_register(histories, key);
+        let calls: Vec<Call> = of_register(histories, values, key);
         let name = format!("{} calls of register {key} are linearizable", calls.len());
         check(&name, history::check(&calls).map_err(|violation| violation.to_string()));
     }
@@ -41,9 +41,14 @@ pub(crate) fn judge(harm: &Harm, histories: &[History], values: &[Values], space
     good
 }
 
-fn of_register(histories: &[History], key: u64) -> Vec<Call> {
+/// Returns the calls of a register; what the nodes hold in the end is read after all of them.
+fn of_register(histories: &[History], values: &[Values], key: u64) -> Vec<Call> {
     let entries = histories.iter().flat_map(|history| &history.entries);
-    entries.filter(|entry| entry.0 == key).map(|entry| entry.1).collect()
+    let calls: Vec<Call> = entries.filter(|entry| entry.0 == key).map(|entry| entry.1).collect();
+    let end = calls.iter().map(|call| call.end.unwrap_or(call.start)).max().unwrap_or(0);
+    let last = |values: &Values| Call { start: end + 1, end: Some(end + 2), act: Act::Read(values.get(key)) };
+    let last: Vec<Call> = values.iter().map(last).collect();
+    [calls, last].concat()
 }
 
 fn on_a_majority(histories: &[History], values: &[Values]) -> Outcome<()> {
