@@ -325,7 +325,10 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let books = self.books.read();
         let found = books.find_from(range.start()).filter(|(found, ..)| found.extent.overlaps(range));
         let Some((SegmentEntry { slot, extent }, ..)) = found else { return Ok(None) };
-        let Some(segment) = books.segment_in(slot, extent.start()) else { return Ok(None) };
+        let Some(segment) = books.segment_in(slot, extent.start()) else {
+            debug_assert!(false, "a segment of the table has a source");
+            return Err(RemoveError::DeepFlush { segment: extent, cause: Errno::FAULT });
+        };
         if !self.pins.pin(slot, Pinned::Segment) {
             return Err(RemoveError::InUse { segment: extent });
         }

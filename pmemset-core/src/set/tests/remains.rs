@@ -217,19 +217,21 @@ fn an_observer_that_panics_loses_no_slot_and_leaves_the_record_dirty() {
 #[test]
 fn books_that_contradict_themselves_never_end_as_success() {
     const STAYS: &str = "a pinned segment stays";
+    const HAS_SOURCE: &str = "a segment of the table has a source";
     type Call = fn(&TestSet<'_, '_>, Extent) -> Option<i32>;
-    let calls: [(Call, &str); 6] = [
+    let calls: [(Call, &str); 7] = [
         (|set, part| set.persist(part.start(), 8).err().map(|error| error.code()), STAYS),
         (|set, part| set.part_at(part.start()).unwrap().flush(0, 8).err().map(|error| error.code()), STAYS),
         (|set, part| set.deep_flush(part.start(), 8).err().map(|error| error.code()), STAYS),
         (|set, part| set.persist_many(&[part]).err().map(|error| error.code()), STAYS),
         (|set, part| set.remove(set.part_at(part.start()).unwrap()).err().map(|error| error.code()), STAYS),
+        (|set, part| set.remove_range(part.start(), 8).err().map(|error| error.code()), HAS_SOURCE),
         (
             |set, part| {
                 let result = set.unmap_range(&mut set.books.write(), part, &mut Retired::new());
                 result.err().map(|error| error.code())
             },
-            "a segment of the table has a source",
+            HAS_SOURCE,
         ),
     ];
     for (index, (call, says)) in calls.into_iter().enumerate() {
