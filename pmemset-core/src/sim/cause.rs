@@ -6,19 +6,13 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::cut::Base;
+use super::base::Base;
 use super::line::{UNIT_BYTES, Word};
+use super::machine::Machine;
 use super::oracle::{Answers, At};
-use super::replay::Choice;
+use super::replay::{Choice, SimReplay};
 use super::report::{Explored, Failure, Hint, Lost, LostUnit, Place, Unordered};
 use super::walk::{Level, Walk};
-use super::{Machine, SimReplay};
-
-/// Returns the answers that pick again what was picked in `trace`.
-pub(super) fn picks(trace: &[(At, Word)]) -> Answers {
-    let picked = trace.iter().enumerate().filter(|(_, (at, _))| matches!(at, At::Pick(_)));
-    Answers { forced: picked.map(|(place, (_, value))| (place, *value)).collect(), ..Answers::default() }
-}
 
 /// Returns what in `trace` is not the newest that `base` could have.
 fn odd(base: &Base, trace: &[(At, Word)]) -> BTreeMap<At, Word> {
@@ -41,7 +35,7 @@ fn choices(mut base: Base, trace: &[(At, Word)]) -> VecDeque<usize> {
 
 impl<C: Fn(&Machine) -> Result<(), String>> Walk<'_, C> {
     pub(super) fn tell_progress(&mut self) {
-        if let (Some(progress), Some(tell)) = (&mut self.progress, self.explore.progress) {
+        if let (Some(progress), Some(tell)) = (&mut self.progress, self.limits.progress) {
             progress.runs = self.found.runs;
             tell(*progress);
         }

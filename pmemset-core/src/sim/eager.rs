@@ -6,8 +6,10 @@ use core::fmt;
 use std::collections::HashSet;
 
 use super::cut::Cut;
-use super::explore::{Explore, recorded, verdict};
-use super::{Machine, Random};
+use super::explore::Explore;
+use super::machine::Machine;
+use super::random::Random;
+use super::run::{recorded, verdict};
 
 /// What an eager exploration came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -113,8 +115,9 @@ impl<C: Fn(&Machine) -> Result<(), String>> Walk<'_, C> {
             return Ok(());
         }
         self.found.states += 1;
-        let machine = cut.restart(self.explore.hardware, images.into_iter().map(|bytes| (bytes, Default::default())));
-        if depth < self.explore.depth {
+        let machine =
+            cut.restart(self.explore.limits.hardware, images.into_iter().map(|bytes| (bytes, Default::default())));
+        if depth < self.explore.limits.depth {
             let mut outcome = Ok(());
             let deeper = recorded(&machine, |machine| outcome = verdict(self.check, machine));
             outcome?;

@@ -1,16 +1,18 @@
 //! Cutting the power at every step of some work, and checking everything that can be found then.
 
 use alloc::format;
-use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::cut::{Base, Cut};
+use super::base::Base;
+use super::cut::Cut;
+use super::hardware::Hardware;
+use super::machine::Machine;
 use super::oracle::{Answers, Oracle};
+use super::replay::SimReplay;
 use super::report::{Explored, Failure, Progress};
-use super::walk::Walk;
-use super::{Call, Hardware, Machine, SimReplay};
+use super::run::{recorded, verdict};
+use super::walk::{Limits, Walk};
 
 /// How power cuts are explored.
 ///
@@ -35,12 +37,9 @@ use super::{Call, Hardware, Machine, SimReplay};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct Explore {
-    pub(super) hardware: Hardware,
+    pub(super) limits: Limits,
     pub(super) seed: u64,
     pub(super) schedules: u64,
-    pub(super) runs_max: usize,
-    pub(super) depth: usize,
-    pub(super) progress: Option<fn(Progress)>,
 }
 
 impl Explore {
@@ -48,7 +47,7 @@ impl Explore {
     /// itself, one schedule of threads.
     #[must_use]
     pub const fn new(hardware: Hardware) -> Self {
-        Self { hardware, seed: 0, schedules: 1, runs_max: 1 << 20, depth: 0, progress: None }
+        Self { limits: Limits { hardware, runs_max: 1 << 20, depth: 0, progress: None }, seed: 0, schedules: 1 }
     }
 
     /// Takes schedules of threads by `seed`, and the samples of [`eagerly`](Self::eagerly).
@@ -89,7 +88,7 @@ impl Explore {
     /// ```
     #[must_use]
     pub const fn runs_max(mut self, runs_max: usize) -> Self {
-        self.runs_max = runs_max;
+        self.limits.runs_max = runs_max;
         self
     }
 
@@ -116,14 +115,14 @@ impl Explore {
     /// ```
     #[must_use]
     pub const fn depth(mut self, depth: usize) -> Self {
-        self.depth = depth;
+        self.limits.depth = depth;
         self
     }
 
     /// Calls `progress` at every cut point of the work, and every 1,024 runs of the check.
     #[must_use]
     pub const fn progress(mut self, progress: fn(Progress)) -> Self {
-        self.progress = Some(progress);
+        self.limits.progress = Some(progress);
         self
     }
 
@@ -164,7 +163,7 @@ impl Explore {
         W: Fn(&Machine),
         C: Fn(&Machine) -> Result<(), String>,
     {
-        let mut walk = Walk::new(self, &check);
+        let mut walk = Walk::new(self.limits, &check);
         for schedule in 0..self.schedules {
             let machine = self.machine(schedule);
             let cuts = recorded(&machine, &work);
@@ -210,9 +209,9 @@ impl Explore {
         for (depth, choice) in replay.path.iter().enumerate() {
             let other = || format!("the replay is of other work: it has no cut {}", choice.point);
             let cut = cuts.get(choice.point).ok_or_else(other)?;
-            let machine = Base::of(cut).restart(self.hardware, cut);
+            let machine = Base::of(cut).restart(self.limits.hardware, cut);
             let answers = Answers { choices: choice.values.clone(), ..Answers::default() };
-            machine.lock().oracle = Some(Oracle::new(answers, depth == self.depth));
+            machine.lock().oracle = Some(Oracle::new(answers, depth == self.limits.depth));
             if depth + 1 == replay.path.len() {
                 return verdict(&check, &machine);
             }
@@ -222,7 +221,7 @@ impl Explore {
     }
 
     fn machine(&self, schedule: u64) -> Machine {
-        let machine = Machine::new(self.hardware);
+        let machine = Machine::new(self.limits.hardware);
         machine.lock().schedule = self.seed.wrapping_add(schedule);
         machine
     }
@@ -231,21 +230,3 @@ impl Explore {
         recorded(&self.machine(schedule), work)
     }
 }
-
-/// Returns the cuts of `work` on `machine`, the last one at its end.
-pub(super) fn recorded(machine: &Machine, work: impl FnOnce(&Machine)) -> Vec<Cut> {
-    machine.lock().cuts = Some(Vec::new());
-    work(machine);
-    drop(machine.step(Call::End));
-    machine.lock().cuts.take().unwrap_or_default()
-}
-
-pub(super) fn verdict<C: Fn(&Machine) -> Result<(), String>>(check: &C, machine: &Machine) -> Result<(), String> {
-    catch_unwind(AssertUnwindSafe(|| check(machine))).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(format!("the check panicked: {}", text.unwrap_or("no message")))
-    })
-}
-
-/// The cuts of one run, shared with those who look back at them.
-pub(super) type Cuts = Rc<[Cut]>;

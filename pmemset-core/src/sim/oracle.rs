@@ -2,15 +2,11 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
-use core::hash::Hash;
-use core::ops::Range;
-use core::panic::Location;
+use core::hash::{BuildHasher, BuildHasherDefault, Hash};
 use std::collections::HashSet;
+use std::hash::DefaultHasher;
 
-use super::cut::name;
-use super::line::{UNIT_BYTES, Word, word};
-use super::{Machine, State};
-use crate::Extent;
+use super::line::Word;
 
 /// What is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -34,6 +30,14 @@ pub(super) struct Answers {
     pub(super) choices: VecDeque<usize>,
 }
 
+impl Answers {
+    /// Returns the answers that pick again what was picked in `trace`.
+    pub(super) fn picking(trace: &[(At, Word)]) -> Self {
+        let picked = trace.iter().enumerate().filter(|(_, (at, _))| matches!(at, At::Pick(_)));
+        Self { forced: picked.map(|(place, (_, value))| (place, *value)).collect(), ..Self::default() }
+    }
+}
+
 /// Answers, and remembers what was asked.
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
@@ -42,10 +46,10 @@ pub(super) struct Oracle {
     /// How much of the trace had more than one value.
     pub(super) branches: usize,
     /// The units that were read or stored.
-    known: HashSet<(usize, usize)>,
+    pub(super) known: HashSet<(usize, usize)>,
     /// Those that were before the last summary.
-    before_summary: HashSet<(usize, usize)>,
-    summaries: usize,
+    pub(super) before_summary: HashSet<(usize, usize)>,
+    pub(super) summaries: usize,
     pub(super) takes_summaries: bool,
 }
 
@@ -58,7 +62,7 @@ impl Oracle {
         self.trace.len()
     }
 
-    fn choose(&mut self, at: At, values: &[Word]) -> Word {
+    pub(super) fn choose(&mut self, at: At, values: &[Word]) -> Word {
         let Answers { preferred, forced, choices } = &mut self.answers;
         let mut value = values[0];
         if values.len() > 1 {
@@ -72,7 +76,7 @@ impl Oracle {
     }
 
     /// Returns what is read at `offset` of a source, one of `values`; `None` where that was read or stored before.
-    fn read(&mut self, source: usize, offset: usize, values: &[Word]) -> Option<Word> {
+    pub(super) fn read(&mut self, source: usize, offset: usize, values: &[Word]) -> Option<Word> {
         assert!(
             !self.before_summary.contains(&(source, offset)),
             "what was read before a summary is read again: source {source} at {offset:#x}"
@@ -81,106 +85,8 @@ impl Oracle {
     }
 }
 
-impl Machine {
-    /// Decides what is in `range` of a source, as far as nobody has read or stored there since the last power cut.
-    pub(super) fn look(&self, state: &mut State, index: usize, range: Range<usize>) {
-        if state.oracle.is_none() || range.is_empty() {
-            return;
-        }
-        self.observe(state);
-        let State { oracle: Some(oracle), sources, .. } = state else { return };
-        let source = &mut sources[index];
-        for offset in (range.start & !(UNIT_BYTES - 1)..range.end).step_by(UNIT_BYTES) {
-            let value = oracle.read(index, offset, &source.image.values(offset));
-            if let Some(value) = value.filter(|value| source.image.decide(offset, *value)) {
-                source.put(&self.inner.memory, offset, value);
-            }
-        }
-    }
-
-    /// As [`look`](Self::look), for addresses.
-    pub(super) fn look_at(&self, state: &mut State, range: Extent) {
-        if state.oracle.is_some() {
-            for (index, bytes) in state.mapped(range) {
-                self.look(state, index, bytes);
-            }
-        }
-    }
-
-    /// Gets ready for bytes to be stored to `range` of a source: units of which only a part is stored are decided, and
-    /// the others need not be.
-    pub(super) fn before_store(
-        &self,
-        state: &mut State,
-        index: usize,
-        range: Range<usize>,
-        byte: impl Fn(usize) -> u8,
-    ) {
-        if state.oracle.is_none() || range.is_empty() {
-            return;
-        }
-        self.observe(state);
-        for offset in (range.start & !(UNIT_BYTES - 1)..range.end).step_by(UNIT_BYTES) {
-            if offset < range.start || range.end < offset + UNIT_BYTES {
-                self.look(state, index, offset..offset + UNIT_BYTES);
-                continue;
-            }
-            let State { oracle: Some(oracle), sources, .. } = &mut *state else { return };
-            let stored: Vec<u8> = (offset..offset + UNIT_BYTES).map(|at| byte(at - range.start)).collect();
-            oracle.known.insert((index, offset));
-            let source = &mut sources[index];
-            if let Some(other) = source.image.conceal(offset, word(&stored)) {
-                source.put(&self.inner.memory, offset, other);
-            }
-        }
-    }
-
-    /// Says that what the check does from here on depends on `value` alone, beside what it has not read yet: ways that
-    /// come to the same value are followed once.
-    ///
-    /// For checks that read much and want to know little: a sum over a log, the number of whole records in a ring.
-    /// Without it a check that reads *n* words that can each be old or new is run 2ⁿ times. Does nothing in a check
-    /// that may be cut itself.
-    ///
-    /// # Panics
-    ///
-    /// Later, if something is read again that was read before.
-    #[track_caller]
-    pub fn summary(&self, value: &impl Hash) {
-        let line = Location::caller().line();
-        if let Some(oracle) = self.lock().oracle.as_mut().filter(|oracle| oracle.takes_summaries) {
-            oracle.before_summary.clone_from(&oracle.known);
-            oracle.summaries += 1;
-            let _ = oracle.choose(At::Summary(line, oracle.summaries), &[name(value) as Word]);
-        }
-    }
-
-    /// Returns whether what the last power cut has left is decided when it is read: for tests of the exploration.
-    #[doc(hidden)]
-    #[must_use]
-    pub fn decides_when_read(&self) -> bool {
-        self.lock().oracle.is_some()
-    }
-
-    /// Checks something of each of `count` things by itself: of all of them in turn, or, while a crash is explored, of
-    /// any one of them, whichever the exploration wants to see.
-    ///
-    /// A check that looks at many things, each for itself, costs the sum of what they can hold; in a loop it costs the
-    /// product.
-    ///
-    /// # Errors
-    ///
-    /// Those of `check`.
-    pub fn every<E>(&self, count: usize, mut check: impl FnMut(usize) -> Result<(), E>) -> Result<(), E> {
-        let explored = self.lock().oracle.is_some();
-        match count {
-            0 => Ok(()),
-            _ if explored => {
-                let values: Vec<Word> = (0..count as Word).collect();
-                let picked = self.lock().oracle.as_mut().map_or(0, |oracle| oracle.choose(At::Pick(count), &values));
-                check(picked as usize)
-            }
-            _ => (0..count).try_for_each(check),
-        }
-    }
+/// Returns a number for `value`, of 128 bits.
+pub(super) fn name(value: impl Hash) -> u128 {
+    let hasher = BuildHasherDefault::<DefaultHasher>::default();
+    u128::from(hasher.hash_one((0, &value))) << 64 | u128::from(hasher.hash_one((1, &value)))
 }

@@ -1,7 +1,12 @@
 //! The platform of a simulated machine.
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
-use super::{Call, Hint, Machine, Page, SimSpace, State};
+use super::caller::{Origin, caller};
+use super::fault::Call;
+use super::machine::{Machine, SimSpace, State};
+use super::report::Hint;
+use super::space::Page;
+use super::threads::SimLock;
 use crate::arch::{Cpu, StoreKind};
 use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform};
@@ -54,16 +59,24 @@ impl SimPlatform {
         }
     }
 
-    fn hint(state: &mut State, call: Call, hint: impl FnOnce(super::Origin) -> Hint) {
+    fn hint(state: &mut State, call: Call, hint: impl FnOnce(Origin) -> Hint) {
         if state.cuts.is_some() {
-            state.hints.push(hint(super::caller(call)));
+            state.hints.push(hint(caller(call)));
         }
+    }
+}
+
+impl Machine {
+    /// Returns the machine's platform.
+    #[must_use]
+    pub fn platform(&self) -> SimPlatform {
+        SimPlatform::new(self)
     }
 }
 
 // SAFETY: `Space` hands out free pages only, and keeps them until they are released.
 unsafe impl Platform for SimPlatform {
-    type Lock = super::SimLock;
+    type Lock = SimLock;
     type Space = SimSpace;
 
     fn space(&self) -> SimSpace {

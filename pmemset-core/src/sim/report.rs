@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
 
-use super::cut::Cut;
-use super::{Call, SimReplay};
+use super::fault::Call;
+use super::replay::SimReplay;
 use crate::Granularity;
 
 /// A step of the work: a call, and who made it.
@@ -20,18 +20,6 @@ pub struct Place {
     pub call: Call,
     /// Who made it, if it was made through a set or a part.
     pub origin: Option<&'static Location<'static>>,
-}
-
-impl Place {
-    pub(super) fn of(cut: &Cut) -> Self {
-        Self { step: cut.step, call: cut.call, origin: cut.origin }
-    }
-
-    /// Returns who stored what was first seen at `step`, as far as that is known.
-    pub(super) fn of_store(cuts: &[Cut], step: usize) -> Option<Self> {
-        let first = cuts.first()?.step;
-        cuts.get(step.checked_sub(first + 1)?).map(Self::of)
-    }
 }
 
 impl fmt::Display for Place {

@@ -4,153 +4,16 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::line::{UNIT_BYTES, Word};
-use super::medium::Image;
-use super::space::Memory;
-use super::{Call, Hardware, Machine, Page, SimSpace};
+use super::fault::Call;
+use super::line::UNIT_BYTES;
+use super::machine::{Machine, SimSpace, State};
+use super::medium::{Medium, SourceState};
+use super::space::Page;
 use crate::error::{MapFailure, PrepareError};
 use crate::health::LiveRecordRef;
 use crate::health::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::health::{DeviceError, DeviceId};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
-
-/// What a source is made of.
-///
-/// ```
-/// use pmemset_core::{Granularity, sim::Medium};
-///
-/// let file = Medium::new(0).granularity(Granularity::Page).growing_to(1 << 20);
-/// let pmem = Medium::new(1 << 20).device(b"module", 7);
-/// let fram = Medium::new(8192).granularity(Granularity::Byte);
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Medium {
-    length_bytes: u64,
-    capacity_bytes: Option<u64>,
-    granularity: Granularity,
-    alignment_bytes: usize,
-    fixed_address: Option<usize>,
-    deep_flush: DeepFlush,
-    device: Option<&'static [u8]>,
-    unsafe_shutdowns: u64,
-}
-
-impl Medium {
-    /// Returns a medium of `length_bytes` bytes, all 0, of cache-line granularity, that cannot grow.
-    #[must_use]
-    pub const fn new(length_bytes: u64) -> Self {
-        Self {
-            length_bytes,
-            capacity_bytes: None,
-            granularity: Granularity::CacheLine,
-            alignment_bytes: 1,
-            fixed_address: None,
-            deep_flush: DeepFlush::Done,
-            device: None,
-            unsafe_shutdowns: 0,
-        }
-    }
-
-    /// Has another granularity.
-    #[must_use]
-    pub const fn granularity(mut self, granularity: Granularity) -> Self {
-        self.granularity = granularity;
-        self
-    }
-
-    /// Grows up to `capacity_bytes` bytes; beyond them the device is full.
-    #[must_use]
-    pub const fn growing_to(mut self, capacity_bytes: u64) -> Self {
-        self.capacity_bytes = Some(capacity_bytes);
-        self
-    }
-
-    /// Asks for mappings on multiples of `alignment_bytes`.
-    #[must_use]
-    pub const fn alignment(mut self, alignment_bytes: usize) -> Self {
-        self.alignment_bytes = alignment_bytes;
-        self
-    }
-
-    /// Has its first byte at `address`, and can be at no other.
-    #[must_use]
-    pub const fn fixed_at(mut self, address: usize) -> Self {
-        self.fixed_address = Some(address);
-        self
-    }
-
-    /// Is on a memory module with the id `id`, which counts every power cut as an unsafe shutdown, from
-    /// `unsafe_shutdowns` on.
-    #[must_use]
-    pub const fn device(mut self, id: &'static [u8], unsafe_shutdowns: u64) -> Self {
-        self.device = Some(id);
-        self.unsafe_shutdowns = unsafe_shutdowns;
-        self
-    }
-
-    pub(super) const fn of_granularity(&self) -> Granularity {
-        self.granularity
-    }
-
-    /// Returns what the medium is after the power has been cut.
-    pub(super) const fn after_cut(mut self) -> Self {
-        self.unsafe_shutdowns = self.unsafe_shutdowns.saturating_add(1);
-        self
-    }
-
-    /// Answers deep flushes with `answer`.
-    #[must_use]
-    pub const fn deep_flush(mut self, answer: DeepFlush) -> Self {
-        self.deep_flush = answer;
-        self
-    }
-}
-
-/// A source as the machine keeps it; survives its handles.
-#[derive(Clone, Debug)]
-pub(super) struct State {
-    pub(super) medium: Medium,
-    pub(super) image: Image,
-    /// Windows, and the offset of their first byte in the source.
-    pub(super) mappings: Vec<(Extent, usize)>,
-    pub(super) bad: Vec<Span>,
-    /// How often somebody came to rely on the length, and that count at the last growth.
-    relied: u64,
-    grown: u64,
-    /// Of the source as it was opened last.
-    failed: Arc<FailedWriteBack>,
-}
-
-impl State {
-    pub(super) fn new(medium: Medium, hardware: &Hardware) -> Self {
-        let length_bytes = (medium.length_bytes as usize).next_multiple_of(hardware.page_bytes);
-        Self::with_bytes(medium, hardware, [0].repeat(length_bytes))
-    }
-
-    pub(super) fn with_bytes(medium: Medium, hardware: &Hardware, bytes: Vec<u8>) -> Self {
-        let image = Image::new(bytes, medium.granularity, hardware);
-        let failed = Arc::new(FailedWriteBack::new());
-        Self { medium, image, mappings: Vec::new(), bad: Vec::new(), relied: 0, grown: 0, failed }
-    }
-
-    /// Returns the address that the byte at `offset` is mapped at.
-    pub(super) fn address(&self, offset: usize) -> Option<usize> {
-        let mapped = |(window, start): &&(Extent, usize)| (*start..start + window.length_bytes()).contains(&offset);
-        self.mappings.iter().find(mapped).map(|(window, start)| window.start() + (offset - start))
-    }
-
-    /// Puts a unit to where it is mapped.
-    pub(super) fn put(&self, memory: &Memory, offset: usize, unit: Word) {
-        if let Some(at) = self.address(offset).and_then(|address| Extent::new(address, UNIT_BYTES)) {
-            memory.write(at, &unit.to_le_bytes());
-        }
-    }
-
-    fn resize(&mut self, length_bytes: u64, page_bytes: usize) {
-        self.medium.length_bytes = length_bytes;
-        self.image.resize((length_bytes as usize).next_multiple_of(page_bytes));
-    }
-}
 
 /// A handle to a source of a [`Machine`]; clones are the same source.
 #[derive(Clone, Debug)]
@@ -258,7 +121,7 @@ impl SimSource {
     }
 
     /// Stores `bytes` at `offset`, durably in the end; a power cut may come before that.
-    fn overwrite(&self, state: &mut super::State, call: Call, offset: usize, bytes: &[u8]) {
+    fn overwrite(&self, state: &mut State, call: Call, offset: usize, bytes: &[u8]) {
         self.machine.before_store(state, self.index, offset..offset + bytes.len(), |at| bytes[at]);
         let step = state.steps;
         let source = &mut state.sources[self.index];
@@ -278,11 +141,42 @@ impl SimSource {
         state.sources[self.index].image.sync(whole);
     }
 
-    fn check_flush(state: &State, range: Extent, offset: u64) {
+    fn check_flush(state: &SourceState, range: Extent, offset: u64) {
         let inside = state.mappings.iter().any(|(window, start)| {
             window.covers(range) && offset == (*start + (range.start() - window.start())) as u64
         });
         duty!(inside, "{range} is flushed at offset {offset}, which is not in one mapping of the source");
+    }
+}
+
+impl Machine {
+    /// Adds a source, whose number is the number of sources before it.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!(machine.add_source(Medium::new(4096)).index(), 1);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn add_source(&self, medium: Medium) -> SimSource {
+        let mut state = self.lock();
+        let index = state.sources.len();
+        state.sources.push(SourceState::new(medium, &self.inner.hardware));
+        drop(state);
+        SimSource::new(self, index)
+    }
+
+    /// Returns source number `index`.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!(machine.source(0), source);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn source(&self, index: usize) -> SimSource {
+        assert!(index < self.lock().sources.len(), "there is no source {index}");
+        SimSource::new(self, index)
     }
 }
 

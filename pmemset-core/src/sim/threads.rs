@@ -8,7 +8,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 
 use lock_api::RawRwLock;
 
-use super::{Machine, Random};
+use super::random::Random;
 use crate::lock::SpinRwLock;
 
 /// Who runs.
@@ -85,37 +85,26 @@ impl Drop for Ends {
     }
 }
 
-impl Machine {
-    /// Runs threads until all have ended, one at a time: at every step the seed of the exploration decides which goes
-    /// on, so that the power may go between any two steps of different threads. The same seed makes the same happen.
-    ///
-    /// A thread must not wait for another but with the lock of the simulated platform, [`SimLock`].
-    ///
-    /// # Panics
-    ///
-    /// If one of the threads does.
-    pub fn threads<const N: usize>(&self, threads: [&(dyn Fn() + Sync); N]) {
-        let mut random = Random::new(self.lock().schedule);
-        self.lock().schedule = random.word();
-        let turn = Turn { thread: random.below(N), alive: [true].repeat(N), random };
-        let schedule = Arc::new(Schedule { turn: Mutex::new(turn), changed: Condvar::new() });
-        std::thread::scope(|scope| {
-            for (me, thread) in threads.into_iter().enumerate() {
-                let schedule = Arc::clone(&schedule);
-                scope.spawn(move || {
-                    let ends = Ends(Arc::clone(&schedule), me);
-                    schedule.begin(me);
-                    SCHEDULED.set(Some((schedule, me)));
-                    thread();
-                    drop(ends);
-                });
-            }
-        });
-    }
+/// Runs threads until all have ended, one at a time; `random` decides which goes on.
+pub(super) fn run<const N: usize>(mut random: Random, threads: [&(dyn Fn() + Sync); N]) {
+    let turn = Turn { thread: random.below(N), alive: [true].repeat(N), random };
+    let schedule = Arc::new(Schedule { turn: Mutex::new(turn), changed: Condvar::new() });
+    std::thread::scope(|scope| {
+        for (me, thread) in threads.into_iter().enumerate() {
+            let schedule = Arc::clone(&schedule);
+            scope.spawn(move || {
+                let ends = Ends(Arc::clone(&schedule), me);
+                schedule.begin(me);
+                SCHEDULED.set(Some((schedule, me)));
+                thread();
+                drop(ends);
+            });
+        }
+    });
 }
 
-/// The lock of the simulated platform: spins, and lets the threads of a [schedule](Machine::threads) go on while it
-/// waits.
+/// The lock of the simulated platform: spins, and lets the threads of a [schedule](super::Machine::threads) go on while
+/// it waits.
 #[derive(Debug)]
 pub struct SimLock(SpinRwLock);
 

@@ -5,16 +5,28 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use std::collections::{HashMap, HashSet};
 
-use super::Machine;
-use super::cause::picks;
-use super::cut::{Base, Cut};
-use super::explore::{Cuts, Explore, recorded, verdict};
+use super::base::Base;
+use super::cut::Cut;
+use super::hardware::Hardware;
 use super::line::Word;
+use super::machine::Machine;
 use super::oracle::{Answers, At, Oracle};
 use super::report::{Explored, Failure, Place, Progress};
+use super::run::{Cuts, recorded, verdict};
 
 const READS_OTHERWISE: &str = "the check did not read the same again: it depends on something that it does not read, or \
                                its summary leaves something out";
+
+/// What is explored, and how far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) hardware: Hardware,
+    /// Runs of the check, at most.
+    pub(super) runs_max: usize,
+    /// How often the check itself is cut, one cut after the other.
+    pub(super) depth: usize,
+    pub(super) progress: Option<fn(Progress)>,
+}
 
 /// What a check does next, after what it has read so far.
 #[derive(Debug)]
@@ -49,7 +61,7 @@ impl Level {
 }
 
 pub(super) struct Walk<'w, C> {
-    pub(super) explore: &'w Explore,
+    pub(super) limits: Limits,
     check: &'w C,
     pub(super) schedule: u64,
     nodes: Vec<Node>,
@@ -78,9 +90,9 @@ pub(super) struct Run {
 }
 
 impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
-    pub(super) fn new(explore: &'w Explore, check: &'w C) -> Self {
+    pub(super) fn new(limits: Limits, check: &'w C) -> Self {
         Self {
-            explore,
+            limits,
             check,
             schedule: 0,
             nodes: Vec::new(),
@@ -101,8 +113,8 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
         self.schedule = schedule;
         let mut unfinished = Vec::new();
         for point in 0..cuts.len() {
-            let left = self.explore.runs_max.saturating_sub(self.found.runs);
-            let share = if self.explore.depth == 0 { left.div_ceil(cuts.len() - point) } else { left };
+            let left = self.limits.runs_max.saturating_sub(self.found.runs);
+            let share = if self.limits.depth == 0 { left.div_ceil(cuts.len() - point) } else { left };
             self.runs_until = self.found.runs + share;
             self.found.cut_points += 1;
             self.progress = Some(Progress { cut_point: point, cut_points: cuts.len(), runs: 0 });
@@ -111,9 +123,9 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
                 unfinished.push(point);
             }
         }
-        self.runs_until = self.explore.runs_max;
+        self.runs_until = self.limits.runs_max;
         for point in unfinished {
-            let again = self.explore.depth == 0 && self.found.runs < self.runs_until;
+            let again = self.limits.depth == 0 && self.found.runs < self.runs_until;
             let whole = again && self.cut_point(&cuts, point, &mut Vec::new(), true)?;
             self.found.bounded += usize::from(!whole);
         }
@@ -139,7 +151,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
             return Ok(true);
         }
         // Where the check is cut itself, it matters what it has not read as well.
-        let unread = (levels.len() < self.explore.depth).then_some(&base);
+        let unread = (levels.len() < self.limits.depth).then_some(&base);
         let key = cut.name((levels.len(), unread));
         let root = match self.roots.get(&key) {
             Some(root) => *root,
@@ -172,7 +184,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
             let decided = base.decided(old);
             if self.done.insert(cut.name(("decided", &decided))) {
                 self.found.decided_runs += 1;
-                let machine = decided.restart(self.explore.hardware, cut);
+                let machine = decided.restart(self.limits.hardware, cut);
                 if let Err(message) = verdict(self.check, &machine) {
                     return Err(self.unnoticed(levels, message));
                 }
@@ -267,7 +279,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
     }
 
     pub(super) fn run(&self, answers: Answers, cut: &Cut, base: &Base, deeper: bool) -> Run {
-        let machine = base.restart(self.explore.hardware, cut);
+        let machine = base.restart(self.limits.hardware, cut);
         machine.lock().oracle = Some(Oracle::new(answers, !deeper));
         let mut outcome = Ok(());
         let cuts = if deeper {
@@ -283,13 +295,13 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
     /// Runs the check along the way that leads to `node`, and to an end from there.
     fn execute(&mut self, root: usize, node: usize, base: &Base, levels: &mut [Level]) -> Result<(), Failure> {
         let depth = levels.len() - 1;
-        let deeper = levels.len() <= self.explore.depth;
+        let deeper = levels.len() <= self.limits.depth;
         let begun = levels[depth].trace.len();
         self.found.runs += 1;
         if self.found.runs.is_multiple_of(1024) {
             self.tell_progress();
         }
-        let run = self.run(picks(&levels[depth].trace), levels[depth].cut(), base, deeper);
+        let run = self.run(Answers::picking(&levels[depth].trace), levels[depth].cut(), base, deeper);
         self.found.branches_max = self.found.branches_max.max(run.branches);
         if let Err(message) = run.outcome {
             levels[depth].trace = run.trace;
