@@ -10,7 +10,7 @@ mod by_hand {
     use crate::observer::FromFn;
     use crate::{BadBlocks, DeviceId, LiveRecord, LiveRecordRef, Observer, Source, WithLock};
     use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationSlab};
-    use crate::{Extents, Part, Parts, Refused, Set, SetRef, Slab};
+    use crate::{Extents, Part, Parts, Refused, Set, SetRef, Shared, SharedPart, Slab};
 
     impl Format for BadBlocks {
         fn format(&self, f: Formatter<'_>) {
@@ -85,6 +85,12 @@ mod by_hand {
     }
 
     #[cfg(feature = "embedded-storage")]
+    impl<R: SetRef> Format for SharedPart<R> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "SharedPart {{ extent: {}, coherent: {} }}", self.extent(), self.is_coherent());
+        }
+    }
+
     impl<R: SetRef, const W: usize, const E: usize> Format for crate::Flash<R, W, E> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Flash {{ .. }}");
@@ -143,6 +149,12 @@ mod by_hand {
     impl Format for FailedWriteBack {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "FailedWriteBack({})", self.first());
+        }
+    }
+
+    impl<S: Source> Format for Shared<S> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Shared {{ sharing: {} }}", self.sharing());
         }
     }
 
@@ -232,6 +244,10 @@ where
     is::<error::RemoveError>();
     is::<error::RepairError>();
     is::<error::ReserveError>();
+    is::<error::ShareError>();
+    is::<Shared<S>>();
+    is::<Sharing>();
+    is::<SharedPart<&Set<'_, P, S, O>>>();
     is::<Answer>();
     is::<Event<'_, S>>();
     is::<observer::FromFn<O>>();

@@ -9,9 +9,10 @@ use std::panic::catch_unwind;
 use pmemset_core::contract::{self, Finding, Outcome};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::sim::{Hardware, Machine, Medium};
-use pmemset_core::{Checked, Granularity, Platform, Source, Span, WithLock};
+use pmemset_core::{Checked, Granularity, Platform, Shared, Sharing, Source, Span, WithLock};
 use ports::adapter::{Adapter, Knowing, Lapse};
 use ports::board::{Board, Flaw};
+use ports::fabric::{Fabric, Host, Misdeed};
 use ports::liar::Liar;
 use ports::simulated::{Fault, Port};
 
@@ -101,6 +102,7 @@ const FINDERS: &[(Fault, &str)] = &[
     (Fault::SourceAlignment, "alignment_is_a_power_of_two_and_stays"),
     (Fault::GranularityFlips, "granularity_stays"),
     (Fault::Granule, "write_granule_can_be_stored"),
+    (Fault::SharingFlips, "sharing_stays"),
     (Fault::LengthShrinks, "length_is_enough_and_stays"),
     (Fault::GrowsBytesThatAreThere, "prepare_leaves_what_is_there"),
     (Fault::GrowsSilently, "prepare_grows_exactly_or_refuses"),
@@ -150,6 +152,7 @@ const FLAWS: &[(Flaw, &str)] = &[
     (Flaw::UnmapForgets, "bytes_stay_from_mapping_to_mapping"),
     (Flaw::UnmapWritesOnePageMore, "unmapping_changes_no_other_bytes"),
     (Flaw::WriteBackLosesBytes, "write_back_takes_any_range"),
+    (Flaw::InvalidateForgets, "write_back_invalidate_takes_any_range"),
     (Flaw::SyncDoesNothing, "sync_reaches_the_medium"),
     (Flaw::SyncAtTheStart, "sync_changes_no_other_bytes"),
     (Flaw::SyncAtAnotherPage, "sync_reaches_the_medium"),
@@ -276,13 +279,14 @@ fn sync_that_hides_failures_is_found() {
 }
 
 /// What an adapter may forget, and the duty that finds it.
-const LAPSES: [(Lapse, &str); 14] = [
+const LAPSES: [(Lapse, &str); 15] = [
     (Lapse::AnotherSpace, "adapter_is_in_the_same_space"),
     (Lapse::Alignment, "adapter_promises_no_more"),
     (Lapse::Granule, "adapter_promises_no_more"),
     (Lapse::FixedAddress, "adapter_promises_no_more"),
     (Lapse::FinerGranularity, "adapter_promises_no_more"),
     (Lapse::Longer, "adapter_promises_no_more"),
+    (Lapse::Sharing, "adapter_shares_no_more"),
     (Lapse::FailureOfItsOwn, "adapter_shares_the_failed_write_back"),
     (Lapse::Health, "adapter_switches_no_check_off"),
     (Lapse::Record, "adapter_switches_no_check_off"),
@@ -325,4 +329,56 @@ fn adapters_of_the_crate_forget_nothing() {
     assert_eq!(lapses(&knowing, &boxed), [""; 0], "behind a pointer");
     let checked: Checked<_, SpinRwLock> = Checked::new(&knowing);
     assert_eq!(lapses(&knowing, &checked), [""; 0], "checks that are off do not switch those inside off");
+    for (inside, said, broken) in [
+        (Sharing::Private, Sharing::Private, false),
+        (Sharing::Private, Sharing::Incoherent, true),
+        (Sharing::Incoherent, Sharing::Coherent, true),
+        (Sharing::Coherent, Sharing::Incoherent, false),
+        (Sharing::Incoherent, Sharing::Private, false),
+    ] {
+        let inside = Shared::new(&knowing, inside);
+        let mut found = Vec::new();
+        contract::adapter(&inside, &Shared::new(&inside, said), &mut |duty, finding| {
+            found.extend(finding.is_err().then_some(duty));
+        });
+        // What its user says is what it is for; nothing else is.
+        assert_eq!(found, ["adapter_shares_no_more"][..usize::from(broken)], "{said} over {}", inside.sharing());
+    }
+}
+
+/// What a host may do wrong with memory that it shares, and the duty that finds it.
+const MISDEEDS: [(Misdeed, &str); 6] = [
+    (Misdeed::SaysPrivate, "hosts_agree_on_sharing"),
+    (Misdeed::SaysCoherent, "hosts_agree_on_sharing"),
+    (Misdeed::WritesNothingBack, "published_bytes_reach_the_other_host"),
+    (Misdeed::DropsNothing, "published_bytes_reach_the_other_host"),
+    (Misdeed::DropsWhatIsDirty, "refreshing_keeps_what_was_stored_here"),
+    (Misdeed::WritesAllBack, "publishing_writes_no_other_lines"),
+];
+
+/// Returns the duties that two hosts on one memory break, of which the first does something wrong.
+fn misdeeds(misdeed: Option<Misdeed>) -> Vec<&'static str> {
+    let fabric = Fabric::new();
+    let (one, other) = (Host::new(&fabric, misdeed), Host::new(&fabric, None));
+    let mut broken = Vec::new();
+    contract::hosts((&one, &one), (&other, &other), &mut |duty, finding| {
+        if let Err(breach) = finding {
+            println!("{duty}: {breach}");
+            broken.push(duty);
+        }
+    });
+    broken
+}
+
+#[test]
+fn hosts_that_share_are_told_from_those_that_do_not() {
+    assert_eq!(misdeeds(None), [""; 0]);
+    for (misdeed, finder) in MISDEEDS {
+        assert_eq!(misdeeds(Some(misdeed)).first(), Some(&finder), "{misdeed:?}");
+    }
+    let fabric = Fabric::new();
+    let host = Host::new(&fabric, None);
+    contract::hosts((&host, &host), (&host, &host), &mut |duty, _| {
+        assert!(MISDEEDS.iter().any(|(_, finder)| *finder == duty), "no misdeed is planted for {duty}");
+    });
 }

@@ -1,4 +1,4 @@
-//! aarch64: DC CVAP or DC CVAC, DSB ("Arm Architecture Reference Manual for A-profile", D7.5 cache maintenance).
+//! aarch64: DC CVAP or DC CVAC, DC CIVAC, DSB ("Arm Architecture Reference Manual for A-profile", D7.5 cache maintenance).
 #![cfg_attr(
     not(any(test, target_arch = "aarch64")),
     allow(dead_code, reason = "the choice is compiled, and tested, on every processor")
@@ -55,6 +55,14 @@ pub(super) fn dc_cvap(line: usize) {
 pub(super) fn dc_cvac(line: usize) {
     // SAFETY: cleans a line and changes no byte of it; the caller of `write_back` promises that it is mapped.
     unsafe { asm!("dc cvac, {}", in(reg) line, options(nostack, preserves_flags)) }
+}
+
+#[cfg(target_arch = "aarch64")]
+#[inline(always)]
+pub(super) fn dc_civac(line: usize) {
+    // SAFETY: cleans a line and drops it, and changes no byte; the caller of `write_back_invalidate` promises that it is
+    // mapped.
+    unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) }
 }
 
 #[cfg(target_arch = "aarch64")]

@@ -39,6 +39,32 @@ impl Cpu {
         }
     }
 
+    /// Writes back every line that `range` touches where it is dirty, and drops it from the caches, once each;
+    /// [`Cpu::NONE`] does nothing.
+    ///
+    /// CLFLUSHOPT or CLFLUSH on x86-64, DC CIVAC on aarch64, CBO.FLUSH on riscv64, whose CBO.INVAL would lose what this
+    /// processor has stored in the line.
+    ///
+    /// # Safety
+    ///
+    /// `range` is mapped and readable.
+    #[inline]
+    pub unsafe fn write_back_invalidate(&self, range: Extent) {
+        match self.method {
+            #[cfg(target_arch = "x86_64")]
+            Method::Clwb | Method::Clflushopt => for_each_line(range, self.line_bytes, x86_64::clflushopt),
+            #[cfg(target_arch = "x86_64")]
+            Method::Clflush => for_each_line(range, self.line_bytes, x86_64::clflush),
+            #[cfg(target_arch = "aarch64")]
+            Method::DcCvap | Method::DcCvac => for_each_line(range, self.line_bytes, aarch64::dc_civac),
+            #[cfg(target_arch = "riscv64")]
+            Method::CboClean => for_each_line(range, self.line_bytes, riscv64::cbo_flush),
+            _ => {
+                let _ = range;
+            }
+        }
+    }
+
     /// Copies bytes: what [`Platform::copy`](crate::Platform::copy) does where it is not replaced.
     ///
     /// # Safety
@@ -97,6 +123,17 @@ impl Cpu {
         #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
         core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
     }
+
+    /// Orders everything before, loads and dropped lines too, before everything later.
+    ///
+    /// MFENCE on x86-64, where SFENCE lets later loads go first; elsewhere what [`fence`](Self::fence) is.
+    #[inline]
+    pub fn full_fence(&self) {
+        #[cfg(target_arch = "x86_64")]
+        x86_64::mfence();
+        #[cfg(not(target_arch = "x86_64"))]
+        self.fence();
+    }
 }
 
 /// Calls `each` with the first address of every line of `line_bytes` bytes (a power of two) that `range` touches.
@@ -144,6 +181,9 @@ mod tests {
         assert_eq!(Cpu::NONE.method().name(), "none");
         // SAFETY: without an instruction no address is touched.
         unsafe { Cpu::NONE.write_back(Extent::new(0x1000, 64).unwrap()) };
+        // SAFETY: as above.
+        unsafe { Cpu::NONE.write_back_invalidate(Extent::new(0x1000, 64).unwrap()) };
         Cpu::NONE.fence();
+        Cpu::NONE.full_fence();
     }
 }

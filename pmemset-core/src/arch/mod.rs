@@ -1,4 +1,4 @@
-//! The processor: which instruction writes back a cache line, how stores are fenced and streamed.
+//! The processor: which instruction writes back a cache line, which drops it, how stores are fenced and streamed.
 #![allow(unsafe_code, reason = "cache instructions and streaming stores have no safe form")]
 
 mod aarch64;

@@ -1,4 +1,4 @@
-//! riscv64: CBO.CLEAN where Zicbom is announced ("RISC-V Base Cache Management Operation ISA Extensions", version 1.0).
+//! riscv64: CBO.CLEAN and CBO.FLUSH where Zicbom is announced ("RISC-V Base Cache Management Operation ISA Extensions", version 1.0).
 //!
 //! Without Zicbom the processor has no way to write back a line: [`Cpu::NONE`](super::Cpu::NONE), page granularity.
 #![cfg_attr(
@@ -40,6 +40,14 @@ pub(super) fn cbo_clean(line: usize) {
     // SAFETY: cleans a block and changes no byte of it; the caller of `write_back` promises that it is mapped. Spelled
     // by its fields, because assemblers want the name only where the whole program requires Zicbom.
     unsafe { asm!(".insn i 0x0f, 2, x0, {}, 1", in(reg) line, options(nostack, preserves_flags)) }
+}
+
+#[cfg(target_arch = "riscv64")]
+#[inline(always)]
+pub(super) fn cbo_flush(line: usize) {
+    // SAFETY: cleans a block and drops it, and changes no byte; the caller of `write_back_invalidate` promises that it is
+    // mapped. Spelled as above.
+    unsafe { asm!(".insn i 0x0f, 2, x0, {}, 2", in(reg) line, options(nostack, preserves_flags)) }
 }
 
 #[cfg(target_arch = "riscv64")]

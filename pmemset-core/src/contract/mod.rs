@@ -33,6 +33,7 @@ mod on_adapter;
 mod on_durability;
 mod on_health;
 mod on_platform;
+mod on_sharing;
 mod on_source;
 
 use core::fmt;
@@ -41,6 +42,7 @@ pub use self::on_adapter::*;
 pub use self::on_durability::*;
 pub use self::on_health::*;
 pub use self::on_platform::*;
+pub use self::on_sharing::*;
 pub use self::on_source::*;
 use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform, Source};
@@ -172,6 +174,7 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
         granularity_stays(source);
         granularity_suits_the_processor(platform, source);
         write_granule_can_be_stored(platform, source);
+        sharing_stays(source);
         fixed_address_is_aligned(platform, source);
         space_is_the_platforms_and_stays(platform, source);
         length_is_enough_and_stays(platform, source);
@@ -187,6 +190,7 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
         growth_in_use_is_not_undone(platform, source);
         storage_is_given_back_or_kept(platform, source);
         write_back_takes_any_range(platform, source);
+        write_back_invalidate_takes_any_range(platform, source);
         write_back_reaches_the_medium(platform, source);
         sync_takes_any_page(platform, source);
         sync_changes_no_other_bytes(platform, source);
@@ -213,8 +217,28 @@ where
     duties! { report:
         adapter_is_in_the_same_space(inner, outer);
         adapter_promises_no_more(inner, outer);
+        adapter_shares_no_more(inner, outer);
         adapter_shares_the_failed_write_back(inner, outer);
         adapter_switches_no_check_off(inner, outer);
         adapter_knows_its_medium(inner, outer);
+    }
+}
+
+/// Checks every duty of two hosts that share memory, each a platform and a source of its own, and gives `report` its name
+/// and what was found.
+///
+/// Both sources are the same bytes, and say that they are [shared](crate::Sharing). Else as for [`source()`].
+pub fn hosts<P, Q, S, T>(one: (&P, &S), other: (&Q, &T), report: &mut dyn FnMut(&'static str, Finding))
+where
+    P: Platform,
+    Q: Platform,
+    S: Source<Space = P::Space> + ?Sized,
+    T: Source<Space = Q::Space> + ?Sized,
+{
+    duties! { report:
+        hosts_agree_on_sharing(one, other);
+        published_bytes_reach_the_other_host(one, other);
+        refreshing_keeps_what_was_stored_here(one, other);
+        publishing_writes_no_other_lines(one, other);
     }
 }

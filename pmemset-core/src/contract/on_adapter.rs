@@ -4,7 +4,7 @@ use super::bed::length_of;
 use super::{Breach, Finding, KEPT, ensure, skipped};
 use crate::health::{BadBlocks, McsafeError};
 use crate::health::{DeviceError, DeviceId};
-use crate::{Source, Span};
+use crate::{Sharing, Source, Span};
 
 const NO_HEALTH: &str = "nothing is known of the medium of the source inside";
 
@@ -41,6 +41,18 @@ pub fn adapter_promises_no_more<I: Source + ?Sized, O: Source + ?Sized>(inner: &
     ensure(!finer, Breach::of("no granularity finer than that of the source inside"))?;
     let longer = length_of(outer)? > length_of(inner)?;
     ensure(!longer, Breach::of("no more bytes than the source inside has"))?;
+    KEPT
+}
+
+/// [`Source::sharing`]: that of the source inside, or private; coherent memory may be taken for such that is not.
+///
+/// [`Shared`](crate::Shared), with which a user says what no source knows, breaks it on purpose.
+pub fn adapter_shares_no_more<I: Source + ?Sized, O: Source + ?Sized>(inner: &I, outer: &O) -> Finding {
+    let less = match (inner.sharing(), outer.sharing()) {
+        (_, Sharing::Private) | (Sharing::Coherent, _) => true,
+        (inside, outside) => inside == outside,
+    };
+    ensure(less, Breach::of("no more sharing than the source inside says"))?;
     KEPT
 }
 

@@ -26,6 +26,28 @@ pub fn write_back_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Si
     KEPT
 }
 
+/// [`Platform::write_back_invalidate`], [`Platform::full_fence`]: of any range of a mapping, and the bytes stay, also those
+/// that have just been stored, and those beside it.
+pub fn write_back_invalidate_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
+    let bed = Bed::new(platform, source, UNITS)?;
+    bed.paint(44)?;
+    let mapping = bed.map(1, 2)?;
+    for range in odd_pieces(mapping.extent) {
+        mapping.store(45);
+        platform.full_fence();
+        // SAFETY: the range lies in the mapping.
+        unsafe { platform.write_back_invalidate(range) };
+        platform.full_fence();
+        mapping.holds(45)?;
+    }
+    mapping.unmap()?;
+    bed.ensure_units([44, 45, 45, 44])?;
+    KEPT
+}
+
 /// [`Source::granularity`] finer than a page: what is written back and fenced is in the source, as another mapping of
 /// the same bytes shows, without a [`sync`](Source::sync).
 pub fn write_back_reaches_the_medium<P: Platform, S: Source<Space = P::Space> + ?Sized>(

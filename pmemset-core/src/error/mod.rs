@@ -13,6 +13,7 @@ mod persist;
 mod remove;
 mod repair;
 mod reserve;
+mod share;
 
 #[cfg(feature = "embedded-io")]
 pub use cursor::CursorError;
@@ -24,6 +25,7 @@ pub use persist::{DeepFlushError, PersistError};
 pub use remove::RemoveError;
 pub use repair::RepairError;
 pub use reserve::{ReservationError, ReserveError};
+pub use share::ShareError;
 
 pub use crate::extent::EmptyRange;
 pub use crate::health::{BadBlocksError, ClearError, DeviceError, McsafeError};

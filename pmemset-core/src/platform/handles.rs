@@ -50,6 +50,13 @@ macro_rules! forward_platform {
         fn fence(&$self) {
             $platform.fence();
         }
+        unsafe fn write_back_invalidate(&$self, range: Extent) {
+            // SAFETY: the caller's promise is passed on as it is.
+            unsafe { $platform.write_back_invalidate(range) }
+        }
+        fn full_fence(&$self) {
+            $platform.full_fence();
+        }
         unsafe fn copy(&$self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
             // SAFETY: the caller's promise is passed on as it is.
             unsafe { $platform.copy(dest, source, length_bytes, kind) }

@@ -127,6 +127,28 @@ pub unsafe trait Platform: Sync {
         self.cpu().fence();
     }
 
+    /// Writes back every cache line that `range` touches where it is dirty, and drops it from the caches, once each; not
+    /// ordered until [`full_fence`](Self::full_fence).
+    ///
+    /// You must not lose what this host has stored there, nor what is beside `range` in its lines. Asked for only where
+    /// the processor [can write back](Cpu::can_write_back).
+    ///
+    /// # Safety
+    ///
+    /// `range` is mapped and readable.
+    #[inline]
+    unsafe fn write_back_invalidate(&self, range: Extent) {
+        // SAFETY: the caller's promise is the one that the processor's instructions need.
+        unsafe { self.cpu().write_back_invalidate(range) }
+    }
+
+    /// Orders everything before, loads and dropped lines too, before everything later: what is loaded after it comes
+    /// from memory as it was after the lines had been dropped, or later.
+    #[inline]
+    fn full_fence(&self) {
+        self.cpu().full_fence();
+    }
+
     /// Copies bytes, ascending where `dest` is below `source` or the ranges are apart, else descending.
     ///
     /// Words (8 bytes on 64-bit processors, 4 on 32-bit ones) that are aligned in `dest` are stored by one instruction:

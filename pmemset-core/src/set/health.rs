@@ -74,12 +74,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     fn step_by(&self, source: &S, shutdown: LiveRecordRef<'_>, step: Step) -> Answer {
         let mut record = ShutdownRecord::new();
         match shutdown.step(step, &mut record) {
-            Some(sequence) => self.publish(source, &record, sequence),
+            Some(sequence) => self.publish_record(source, &record, sequence),
             None => Answer::Proceed,
         }
     }
 
-    fn publish(&self, source: &S, record: &ShutdownRecord, sequence: u64) -> Answer {
+    fn publish_record(&self, source: &S, record: &ShutdownRecord, sequence: u64) -> Answer {
         self.notify(&Event::SdsUpdate { source, record, sequence })
     }
 
@@ -115,7 +115,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let mut record = ShutdownRecord::new();
         let repaired = shutdown.repair(&id, count, &mut record);
         let (verdict, sequence) = repaired.map_err(|in_use| RepairError::InUse { mapped: in_use.mapped })?;
-        if self.publish(source, &record, sequence) == Answer::Refuse {
+        if self.publish_record(source, &record, sequence) == Answer::Refuse {
             shutdown.undo_repair(sequence);
             return Err(RepairError::RecordNotKept);
         }

@@ -17,6 +17,7 @@ mod pins;
 mod place;
 mod remove;
 mod runs;
+mod shared;
 #[cfg(test)]
 mod tests;
 #[cfg(feature = "zerocopy")]
@@ -33,6 +34,7 @@ pub use event::{Answer, Event, FromFn, Observer, from_fn};
 pub use handle::SetRef;
 pub use part::{Extents, Part, Parts};
 pub use remove::Refused;
+pub use shared::SharedPart;
 
 use crate::lock::CallLock;
 use crate::table::Array;

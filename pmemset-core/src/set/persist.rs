@@ -380,7 +380,7 @@ impl<R: SetRef> Part<R> {
     }
 
     /// Calls `each` with the segments that `range`, which is pinned, touches, and its piece of each.
-    fn over_segments<E: From<PersistError>>(
+    pub(super) fn over_segments<E: From<PersistError>>(
         &self,
         range: Extent,
         mut each: impl FnMut(&Segment<<R::Set as Operations>::Source>, Extent) -> Result<(), E>,

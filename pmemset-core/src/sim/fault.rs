@@ -16,6 +16,10 @@ pub enum Call {
     WriteBack,
     /// [`Platform::fence`](crate::Platform::fence).
     Fence,
+    /// [`Platform::write_back_invalidate`](crate::Platform::write_back_invalidate).
+    WriteBackInvalidate,
+    /// [`Platform::full_fence`](crate::Platform::full_fence).
+    FullFence,
     /// [`Platform::copy`](crate::Platform::copy).
     Copy,
     /// [`Platform::fill`](crate::Platform::fill).
@@ -57,7 +61,17 @@ pub enum Call {
 impl Call {
     /// Returns whether parts and sets make the call for one who stores or flushes.
     pub(super) const fn is_made_by_a_part(self) -> bool {
-        matches!(self, Self::WriteBack | Self::Fence | Self::Copy | Self::Fill | Self::Sync | Self::DeepFlush)
+        matches!(
+            self,
+            Self::WriteBack
+                | Self::Fence
+                | Self::WriteBackInvalidate
+                | Self::FullFence
+                | Self::Copy
+                | Self::Fill
+                | Self::Sync
+                | Self::DeepFlush
+        )
     }
 
     /// Returns whether the call has a way to fail.
@@ -65,7 +79,15 @@ impl Call {
     pub const fn can_fail(self) -> bool {
         !matches!(
             self,
-            Self::WriteBack | Self::Fence | Self::Copy | Self::Fill | Self::UndoGrowth | Self::Keep | Self::End
+            Self::WriteBack
+                | Self::Fence
+                | Self::WriteBackInvalidate
+                | Self::FullFence
+                | Self::Copy
+                | Self::Fill
+                | Self::UndoGrowth
+                | Self::Keep
+                | Self::End
         )
     }
 }

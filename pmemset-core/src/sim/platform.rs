@@ -59,6 +59,17 @@ impl SimPlatform {
         }
     }
 
+    /// Notes that lines are on their way; returns whether that was of use.
+    fn write_back_lines(&self, state: &mut State, range: Extent) -> bool {
+        let pages = range.align_outward(self.page_size_bytes()).expect("a range in the address space");
+        duty!(state.space.all(pages, Page::Mapped), "{range} is written back, and is not all mapped");
+        let mut of_use = false;
+        for (index, bytes) in state.mapped(range) {
+            of_use |= state.sources[index].image.write_back(bytes);
+        }
+        of_use
+    }
+
     fn hint(state: &mut State, call: Call, hint: impl FnOnce(Origin) -> Hint) {
         if state.cuts.is_some() {
             state.hints.push(hint(caller(call)));
@@ -111,16 +122,10 @@ unsafe impl Platform for SimPlatform {
     }
 
     unsafe fn write_back(&self, range: Extent) {
-        if let Ok(mut state) = self.machine.step(Call::WriteBack) {
-            let pages = range.align_outward(self.page_size_bytes()).expect("a range in the address space");
-            duty!(state.space.all(pages, Page::Mapped), "{range} is written back, and is not all mapped");
-            let mut of_use = false;
-            for (index, bytes) in state.mapped(range) {
-                of_use |= state.sources[index].image.write_back(bytes);
-            }
-            if !of_use {
-                Self::hint(&mut state, Call::WriteBack, Hint::FlushedTwice);
-            }
+        if let Ok(mut state) = self.machine.step(Call::WriteBack)
+            && !self.write_back_lines(&mut state, range)
+        {
+            Self::hint(&mut state, Call::WriteBack, Hint::FlushedTwice);
         }
     }
 
@@ -129,6 +134,18 @@ unsafe impl Platform for SimPlatform {
             if !state.sources.iter().any(|source| source.image.waits_for_fence()) {
                 Self::hint(&mut state, Call::Fence, Hint::NothingToFence);
             }
+            state.sources.iter_mut().for_each(|source| source.image.fence());
+        }
+    }
+
+    unsafe fn write_back_invalidate(&self, range: Extent) {
+        if let Ok(mut state) = self.machine.step(Call::WriteBackInvalidate) {
+            self.write_back_lines(&mut state, range);
+        }
+    }
+
+    fn full_fence(&self) {
+        if let Ok(mut state) = self.machine.step(Call::FullFence) {
             state.sources.iter_mut().for_each(|source| source.image.fence());
         }
     }

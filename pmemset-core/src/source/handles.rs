@@ -34,7 +34,7 @@ use super::Source;
 macro_rules! forward_source {
     ($self:ident { $($arms:tt)+ } $(except $($own:ident),+)?) => {
         $crate::forward_source! { @each $self { $($arms)+ } [
-            space length_bytes alignment_bytes granularity fixed_address write_granule_bytes prepare holds
+            space length_bytes alignment_bytes granularity fixed_address write_granule_bytes sharing prepare holds
             undo_growth give_back map unmap sync deep_flush failed_write_back health
         ] [$($($own)+)?] }
     };
@@ -58,6 +58,9 @@ macro_rules! forward_source {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [write_granule_bytes $($rest:ident)*] [write_granule_bytes $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [sharing $($rest:ident)*] [sharing $($own:ident)*]) => {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [prepare $($rest:ident)*] [prepare $($own:ident)*]) => {
@@ -133,6 +136,13 @@ macro_rules! forward_source {
         fn write_granule_bytes(&$self) -> usize {
             match $self {
                 $($pattern => $to.write_granule_bytes()),+
+            }
+        }
+    };
+    (@method sharing $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn sharing(&$self) -> $crate::Sharing {
+            match $self {
+                $($pattern => $to.sharing()),+
             }
         }
     };

@@ -3,10 +3,12 @@
 
 mod checked;
 mod handles;
+mod shared;
 
 use core::fmt;
 
 pub use checked::Checked;
+pub use shared::{Shared, Sharing};
 
 use crate::error::{MapFailure, PrepareError};
 use crate::{Errno, Extent, FailedWriteBack, Granularity, Health, Span};
@@ -121,6 +123,15 @@ pub unsafe trait Source: Send + Sync {
     /// [`Cpu::narrowest_store_bytes`]: crate::arch::Cpu::narrowest_store_bytes
     fn write_granule_bytes(&self) -> usize {
         1
+    }
+
+    /// Returns whether other hosts have the same memory, and whether their caches and this host's agree; always the same.
+    ///
+    /// [`Private`](Sharing::Private) where nobody has said otherwise: then [`publish`](crate::Set::publish) and
+    /// [`refresh`](crate::Set::refresh) are refused. You must not say [`Coherent`](Sharing::Coherent) on a guess: nothing
+    /// is written back and nothing dropped then. [`Shared`] has a source say what its user knows.
+    fn sharing(&self) -> Sharing {
+        Sharing::Private
     }
 
     /// Makes sure that the bytes of `range` exist and are backed, growing the source if it may grow.

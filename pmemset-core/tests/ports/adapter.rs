@@ -4,7 +4,7 @@ use pmemset_core::error::{ClearError, DeviceError, McsafeError};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::sim::{Hardware, Machine, Medium, SimSource, SimSpace};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, Checked, DeviceId, Errno, FailedWriteBack, Granularity, Health, LiveRecordRef,
+    BadBlockPolicy, BadBlocks, Checked, DeviceId, Errno, FailedWriteBack, Granularity, Health, LiveRecordRef, Sharing,
     ShutdownRecord, Source, Span, forward_source,
 };
 
@@ -43,6 +43,7 @@ pub(crate) enum Lapse {
     FixedAddress,
     FinerGranularity,
     Longer,
+    Sharing,
     FailureOfItsOwn,
     Health,
     Record,
@@ -79,7 +80,7 @@ unsafe impl Source for Adapter<'_> {
     type Space = SimSpace;
 
     forward_source!(self { Self { knowing, .. } => knowing } except space, length_bytes, alignment_bytes, granularity,
-        fixed_address, write_granule_bytes, failed_write_back, health);
+        fixed_address, write_granule_bytes, sharing, failed_write_back, health);
 
     fn space(&self) -> SimSpace {
         use pmemset_core::Platform;
@@ -99,6 +100,9 @@ unsafe impl Source for Adapter<'_> {
     }
     fn write_granule_bytes(&self) -> usize {
         if self.forgets(Lapse::Granule) { 1 } else { self.knowing.write_granule_bytes() }
+    }
+    fn sharing(&self) -> Sharing {
+        if self.forgets(Lapse::Sharing) { Sharing::Coherent } else { self.knowing.sharing() }
     }
     fn failed_write_back(&self) -> &FailedWriteBack {
         if self.forgets(Lapse::FailureOfItsOwn) { &self.failed } else { self.knowing.failed_write_back() }

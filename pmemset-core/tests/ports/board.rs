@@ -33,6 +33,7 @@ pub(crate) enum Flaw {
     UnmapForgets,
     UnmapWritesOnePageMore,
     WriteBackLosesBytes,
+    InvalidateForgets,
     SyncDoesNothing,
     SyncAtTheStart,
     SyncAtAnotherPage,
@@ -170,6 +171,15 @@ unsafe impl Platform for Board {
         if self.is(Flaw::WriteBackLosesBytes) {
             // SAFETY: mapped by the caller's promise.
             unsafe { core::ptr::with_exposed_provenance_mut::<u8>(range.start()).write_volatile(0) };
+        }
+    }
+    unsafe fn write_back_invalidate(&self, range: Extent) {
+        if self.is(Flaw::InvalidateForgets) {
+            // As a processor does that drops lines and does not write them back: the words are what they were.
+            for word in (range.start() & !7..range.end()).step_by(8) {
+                // SAFETY: mapped by the caller's promise.
+                unsafe { core::ptr::with_exposed_provenance_mut::<u64>(word).write_volatile(0) };
+            }
         }
     }
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod adapter;
 pub(crate) mod board;
+pub(crate) mod fabric;
 pub(crate) mod liar;
 pub(crate) mod simulated;

@@ -7,7 +7,7 @@ use pmemset_core::error::{DeviceError, MapFailure, McsafeError, PrepareError, Re
 use pmemset_core::sim::{Hardware, Machine, Medium, Page, SimPlatform, SimSource, SimSpace};
 use pmemset_core::{
     BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, Granularity, Growth, Health, LiveRecordRef,
-    Platform, Source, Span, forward_source,
+    Platform, Sharing, Source, Span, forward_source,
 };
 
 /// What a port does wrong.
@@ -31,6 +31,7 @@ pub(crate) enum Fault {
     SourceAlignment,
     GranularityFlips,
     Granule,
+    SharingFlips,
     LengthShrinks,
     GrowsBytesThatAreThere,
     GrowsSilently,
@@ -176,7 +177,7 @@ unsafe impl Source for Port {
 
     forward_source!(
         self { Self { source, .. } => source } except
-            length_bytes, alignment_bytes, granularity, write_granule_bytes, prepare, holds, undo_growth, give_back, map, unmap, sync,
+            length_bytes, alignment_bytes, granularity, write_granule_bytes, sharing, prepare, holds, undo_growth, give_back, map, unmap, sync,
             deep_flush, health
     );
 
@@ -193,6 +194,10 @@ unsafe impl Source for Port {
     }
     fn write_granule_bytes(&self) -> usize {
         if self.is(Fault::Granule) { 0 } else { 1 }
+    }
+    fn sharing(&self) -> Sharing {
+        let flip = self.is(Fault::SharingFlips) && self.asked() & 1 == 1;
+        if flip { Sharing::Incoherent } else { Sharing::Private }
     }
     fn holds(&self, range: Span) -> bool {
         self.is(Fault::HoldsEverything) || self.source.holds(range)

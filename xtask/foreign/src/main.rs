@@ -80,6 +80,27 @@ fn copies_agree(cpu: &Cpu) -> bool {
     short && long && fills
 }
 
+/// Stores to ranges at all offsets, and writes back and drops their lines, which loses nothing.
+fn dropped_lines_are_not_lost(cpu: &Cpu) -> bool {
+    let mut bench = Bench::new();
+    for (offset, length_bytes) in (0..129).flat_map(|offset| (1..129).map(move |length| (offset, length))) {
+        let Some(range) = Extent::new(bench.base().expose_provenance() + offset, length_bytes) else { return false };
+        let value = (offset ^ length_bytes) as u8;
+        bench.model[offset..offset + length_bytes].fill(value);
+        let dest = bench.base().wrapping_add(offset);
+        // SAFETY: the range lies in the array.
+        unsafe { Cpu::NONE.fill(dest, value, length_bytes, StoreKind::Cached) };
+        cpu.full_fence();
+        // SAFETY: the range lies in the array.
+        unsafe { cpu.write_back_invalidate(range) };
+        cpu.full_fence();
+        if bench.bytes != bench.model {
+            return false;
+        }
+    }
+    true
+}
+
 /// Writes back every line of ranges at all offsets, which changes no byte.
 fn write_back_is_harmless(cpu: &Cpu) -> bool {
     let mut bench = Bench::new();
@@ -108,6 +129,7 @@ fn run(arguments: usize) -> bool {
     told("the choice", chosen && line.is_power_of_two() && (16..=2048).contains(&line))
         && told("dc cvac", write_back_is_harmless(&old))
         && (arguments < 2 || told("dc cvap", write_back_is_harmless(&new)))
+        && told("dc civac", dropped_lines_are_not_lost(&new))
         && told("copies with dc cvac", copies_agree(&old))
         && told("copies without a cache", copies_agree(&Cpu::NONE))
         && told("a set", set::works())
@@ -120,6 +142,7 @@ fn run(arguments: usize) -> bool {
     let chosen = (block.method(), block.line_bytes()) == (Method::CboClean, 64) && Cpu::from_zicbom(0) == Cpu::NONE;
     told("the choice", chosen)
         && (arguments < 2 || told("cbo.clean", write_back_is_harmless(&block)))
+        && (arguments < 2 || told("cbo.flush", dropped_lines_are_not_lost(&block)))
         && told("copies without a cache", copies_agree(&Cpu::NONE))
         && told("a set", set::works())
 }

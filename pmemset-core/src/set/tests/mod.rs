@@ -10,6 +10,7 @@ mod persist;
 mod place;
 mod range;
 mod remains;
+mod shared;
 mod shutdown;
 mod space;
 mod world;

@@ -16,6 +16,8 @@ use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Health, Plat
 pub(super) enum Act {
     WriteBack(Extent),
     Fence,
+    Drop(Extent),
+    FullFence,
     Store(Extent, StoreKind),
     Sync(Extent, u64),
     DeepFlush(Extent, u64),
@@ -107,6 +109,15 @@ unsafe impl Platform for World {
     fn fence(&self) {
         self.note(Act::Fence);
         self.cpu.fence();
+    }
+    unsafe fn write_back_invalidate(&self, range: Extent) {
+        self.note(Act::Drop(range));
+        // SAFETY: the caller's promise.
+        unsafe { self.cpu.write_back_invalidate(range) }
+    }
+    fn full_fence(&self) {
+        self.note(Act::FullFence);
+        self.cpu.full_fence();
     }
     unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
         self.note_store(dest, length_bytes, kind);

@@ -1,0 +1,82 @@
+//! Whether other hosts have the memory of a source, and a source of which its user says so.
+#![allow(unsafe_code, reason = "an adaptor of sources implements an unsafe trait")]
+
+use core::fmt;
+
+use crate::{Source, forward_source};
+
+/// Who else loads and stores the memory of a source: only this host, or others too, such as several hosts on one CXL
+/// memory device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum Sharing {
+    /// This host alone, or nobody has said otherwise.
+    Private,
+    /// Other hosts too, and hardware keeps the caches of all of them coherent (CXL 3.0, back-invalidation): barriers are
+    /// enough.
+    Coherent,
+    /// Other hosts too, and each has caches of which the others know nothing.
+    Incoherent,
+}
+
+impl fmt::Display for Sharing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Private => "private",
+            Self::Coherent => "shared, coherent",
+            Self::Incoherent => "shared, not coherent",
+        })
+    }
+}
+
+/// A source whose user knows that other hosts have its memory.
+///
+/// No operating system tells that of a device: whoever has set up the fabric knows it. Everything else is as the source
+/// inside says. The mapping has to be the memory itself, as that of a device DAX is and of a file on fs-dax: of a file that
+/// is mapped by way of a page cache, other hosts see nothing.
+///
+/// ```
+/// # use pmemset_core::sim::{Hardware, Machine, Medium};
+/// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+/// # let machine = Machine::new(Hardware::new());
+/// # let device = machine.add_source(Medium::new(4096));
+/// use pmemset_core::{CopyFlags, Shared, Sharing};
+///
+/// let memory = Shared::new(device, Sharing::Incoherent);
+/// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+/// let part = set.map(&memory, &MapConfig::new())?.into_shared()?;
+/// part.write_with(0, b"for the other host", CopyFlags::NOFLUSH)?;
+/// part.publish(0, 18)?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Shared<S> {
+    source: S,
+    sharing: Sharing,
+}
+
+impl<S: Source> Shared<S> {
+    /// Returns `source`, which is shared as `sharing` says, whatever it says itself.
+    #[must_use]
+    pub const fn new(source: S, sharing: Sharing) -> Self {
+        Self { source, sharing }
+    }
+
+    /// Returns the source inside.
+    #[must_use]
+    pub const fn inner(&self) -> &S {
+        &self.source
+    }
+}
+
+// SAFETY: every call goes to the source inside, which keeps the promises.
+unsafe impl<S: Source> Source for Shared<S> {
+    type Space = S::Space;
+
+    forward_source!(self { Self { source, .. } => source } except sharing);
+
+    fn sharing(&self) -> Sharing {
+        self.sharing
+    }
+}
