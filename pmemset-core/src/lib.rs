@@ -73,7 +73,7 @@ pub use health::{DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Pub
 pub use platform::{Platform, WithLock};
 pub use reservation::{Reservation, ReservationSlab};
 pub use set::{Answer, Coalescing, Config, CopyFlags, Event, MapConfig, Observer};
-pub use set::{Extents, Part, Parts, Refused, Set, SetRef, SharedPart, Slab};
+pub use set::{Extents, Part, Parts, Refused, Segment, Segments, Set, SetRef, SharedPart, Slab};
 pub use source::{Checked, DeepFlush, Growth, Shared, Sharing, Source};
 
 /// Closures as observers.

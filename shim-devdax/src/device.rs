@@ -1,6 +1,5 @@
 //! What sysfs says about a device DAX: recognised by its subsystem, asked through its own attributes.
 
-use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::arch::Cpu;
@@ -99,7 +98,7 @@ impl DaxDevice {
         if subsystem.map_err(DaxError::Attribute)? != b"dax" {
             return Err(DaxError::NotDeviceDax { kind: FileType::CharacterDevice });
         }
-        let alignment_bytes = alignment(&found.dir).map_err(DaxError::Attribute)?;
+        let alignment_bytes = sysfs::dax_alignment(found.dir.as_fd()).map_err(DaxError::Attribute)?;
         let invalid = DaxError::InvalidAlignment { alignment_bytes };
         let alignment_bytes = usize::try_from(alignment_bytes).map_err(|_| invalid)?;
         if !alignment_bytes.is_power_of_two() {
@@ -160,7 +159,8 @@ impl DaxDevice {
             Err(error) => return Err(error),
             Ok(_) => return Err(NdError::Garbage { attribute: Attribute::Mapping1 }),
         }
-        let address = number(&self.dir, attribute, &[c"resource", c"../resource", c"device/resource"])?;
+        let address =
+            sysfs::first_number(self.dir.as_fd(), attribute, &[c"resource", c"../resource", c"device/resource"])?;
         // What the kernel writes when it does not know, or does not want to tell.
         if address == 0 || address == u64::MAX {
             return Err(NdError::Unreadable { attribute, cause: Errno::ACCES });
@@ -188,7 +188,7 @@ impl DaxDevice {
             return Ok(None);
         }
         let paths = [c"../namespace", c"device/namespace"];
-        first(&paths, |path| sysfs::read(self.dir.as_fd(), Attribute::Namespace, path, namespace_name)).map(Some)
+        sysfs::first(&paths, |path| sysfs::read(self.dir.as_fd(), Attribute::Namespace, path, namespace_name)).map(Some)
     }
 
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
@@ -200,7 +200,7 @@ impl DaxDevice {
         if self.region.is_none() {
             return Ok(None);
         }
-        first(&[c"../uuid", c"device/uuid"], |path| sysfs::read(self.dir.as_fd(), Attribute::Uuid, path, uuid))
+        sysfs::first(&[c"../uuid", c"device/uuid"], |path| sysfs::read(self.dir.as_fd(), Attribute::Uuid, path, uuid))
             .map(Some)
     }
 
@@ -237,29 +237,6 @@ impl DaxDevice {
             Ok(domain) => Durability::WriteBack(domain),
         }
     }
-}
-
-/// Returns the first answer of `ask` that is not "absent"; `paths` holds one path at least.
-fn first<T>(paths: &[&CStr], ask: impl Fn(&CStr) -> Result<T, NdError>) -> Result<T, NdError> {
-    let mut last = NdError::Unreadable { attribute: Attribute::Resource, cause: Errno::NOENT };
-    for path in paths {
-        match ask(path) {
-            Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
-            answer => return answer,
-        }
-    }
-    Err(last)
-}
-
-/// Reads the alignment from where kernels have it: the device itself since 5.10, its region before.
-fn alignment(dir: &Fd) -> Result<u64, NdError> {
-    number(dir, Attribute::Align, &[c"align", c"../dax_region/align", c"device/dax_region/align"])
-}
-
-/// Reads a number from the first of the `paths` that is there.
-#[inline(never)]
-fn number(dir: &Fd, attribute: Attribute, paths: &[&CStr]) -> Result<u64, NdError> {
-    first(paths, |path| sysfs::number(dir.as_fd(), attribute, path))
 }
 
 /// Parses `namespaceR.N`.

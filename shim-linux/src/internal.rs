@@ -22,12 +22,17 @@ pub mod fuzz;
 
 /// Attributes and links of sysfs.
 pub mod sysfs {
-    pub use crate::nd::sysfs::{link_name, number, parsed, read};
+    pub use crate::nd::sysfs::{dax_alignment, first, first_number, link_name, number, parsed, read};
 }
 
 /// Parsers of what sysfs and the device mapper say.
 pub mod parse {
     pub use crate::nd::parse::*;
+}
+
+/// Parsers of what `/proc/self` says.
+pub mod proc {
+    pub use crate::facts::parse::*;
 }
 
 /// Opens `path`, seen from the directory `at`; interrupted calls are not repeated.

@@ -17,7 +17,8 @@
 //! # Where to go from here
 //!
 //! - [`FileSource`] and [`OpenOptions`]: files. [`Linux`]: the address space of the process. [`RecordFile`]: shutdown
-//!   records. [`nd`]: what sysfs says of persistent memory.
+//!   records. [`LinuxSet`]: by which pages and on which node a set is mapped. [`nd`]: what sysfs says of persistent
+//!   memory.
 //! - [`pmemset_core`]: sets, parts, configurations, and the guides to crash tests (`sim::guide`) and to ports
 //!   ([`porting`]).
 //! - [`from_memmap2`], [`from_libpmemset`]: for whoever has a program already.
@@ -29,6 +30,7 @@ mod address_space;
 mod auxv;
 mod errno;
 mod errors;
+mod facts;
 mod fd;
 mod file;
 #[doc = include_str!("from_memmap2.md")]
@@ -52,6 +54,7 @@ mod return_buffer {
 }
 
 pub use address_space::{Linux, Process};
+pub use facts::{BindError, Facts, Hindrance, LinuxSet, Memory, Node, Pages, PopulateError, SegmentFacts, Untold};
 pub use fd::Fd;
 pub use file::{Backing, FileFacts, FileSource, FileSystem, GranularityReason, OpenError, OpenOptions};
 #[cfg(feature = "vm-memory")]

@@ -17,6 +17,7 @@ mod pins;
 mod place;
 mod remove;
 mod runs;
+mod segments;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use event::{Answer, Event, FromFn, Observer, from_fn};
 pub use handle::SetRef;
 pub use part::{Extents, Part, Parts};
 pub use remove::Refused;
+pub use segments::{Segment, Segments};
 pub use shared::SharedPart;
 
 use crate::lock::CallLock;

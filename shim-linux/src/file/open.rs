@@ -5,7 +5,7 @@ use core::fmt;
 
 use pmemset_core::Errno;
 use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, Stat};
+use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, Stat, StatFs};
 use rustix::io;
 use rustix::path::Arg;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -179,6 +179,12 @@ impl FileSystem {
     pub const TMPFS: Self = Self(0x0102_1994);
     /// Files of huge pages.
     pub(crate) const HUGETLBFS: Self = Self(0x9584_58f6);
+
+    /// Returns what `statfs(2)` says.
+    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "32 bits, signed or not, by processor")]
+    pub(crate) fn of(facts: &StatFs) -> Self {
+        Self(facts.f_type as u64 & u64::from(u32::MAX))
+    }
 }
 
 errors! {
@@ -323,10 +329,7 @@ pub(crate) fn check(fd: BorrowedFd<'_>) -> Result<Stat, OpenError> {
 ///
 /// - [`OpenError::HugePages`]: the kernel rounds its mappings up to huge pages, over what lies behind the window.
 pub(crate) fn file_system(fd: BorrowedFd<'_>) -> Result<FileSystem, OpenError> {
-    let facts = fs::fstatfs(fd).map_err(|cause| OpenError::Open(errno(cause)))?;
-    #[allow(clippy::cast_sign_loss, clippy::unnecessary_cast, reason = "32 bits, signed or not, by processor")]
-    let magic = facts.f_type as u64 & u64::from(u32::MAX);
-    match FileSystem(magic) {
+    match FileSystem::of(&fs::fstatfs(fd).map_err(|cause| OpenError::Open(errno(cause)))?) {
         FileSystem::HUGETLBFS => Err(OpenError::HugePages),
         other => Ok(other),
     }

@@ -52,8 +52,17 @@ impl Extents {
     ///
     /// The kernel's reason.
     pub(crate) fn read(&mut self, fd: BorrowedFd<'_>, start: u64, length_bytes: u64) -> Result<(), Errno> {
+        self.ask(fd, start, length_bytes, linux_raw_sys::ioctl::FIEMAP_FLAG_SYNC)
+    }
+
+    /// As [`read`](Self::read), and allocates nothing.
+    pub(crate) fn look(&mut self, fd: BorrowedFd<'_>, start: u64, length_bytes: u64) -> Result<(), Errno> {
+        self.ask(fd, start, length_bytes, 0)
+    }
+
+    fn ask(&mut self, fd: BorrowedFd<'_>, start: u64, length_bytes: u64, flags: u32) -> Result<(), Errno> {
         (self.start, self.length_bytes, self.mapped) = (start, length_bytes, 0);
-        (self.flags, self.room) = (linux_raw_sys::ioctl::FIEMAP_FLAG_SYNC, EXTENTS_MAX);
+        (self.flags, self.room) = (flags, EXTENTS_MAX);
         // SAFETY: the number is FIEMAP's, and the structure has as many extents as it says.
         let call = unsafe { Updater::<FIEMAP, Self>::new(self) };
         // SAFETY: FIEMAP writes to the structure alone.

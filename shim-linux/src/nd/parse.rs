@@ -56,7 +56,7 @@ pub fn cut(text: &[u8], separator: u8) -> (&[u8], Option<&[u8]>) {
 }
 
 /// Parses digits of one base, nothing before, between or behind them.
-fn digits(text: &[u8], base: u32) -> Result<u64, Garbage> {
+pub(crate) fn digits(text: &[u8], base: u32) -> Result<u64, Garbage> {
     if text.is_empty() {
         return Err(Garbage);
     }

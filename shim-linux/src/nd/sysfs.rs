@@ -61,6 +61,7 @@ attributes! {
     DevType "devtype"
     DirtyShutdown "dirty_shutdown"
     Disk "disk"
+    Distance "distance"
     Driver "driver"
     Id "id"
     Mapping "mapping"
@@ -80,6 +81,7 @@ attributes! {
     Subsystem "subsystem"
     Table "table"
     TargetNode "target_node"
+    TransparentHugePage "transparent_hugepage"
     Uuid "uuid"
 }
 
@@ -302,6 +304,41 @@ pub fn parsed(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, parse: Pars
 /// See [`NdError`].
 pub fn number(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr) -> Result<u64, NdError> {
     parsed(at, attribute, path, parse::number)
+}
+
+/// Returns the first answer of `ask` that is not "absent"; `paths` holds one path at least.
+///
+/// # Errors
+///
+/// See [`NdError`]; the last one where all are absent.
+pub fn first<T>(paths: &[&CStr], ask: impl Fn(&CStr) -> Result<T, NdError>) -> Result<T, NdError> {
+    let mut last = NdError::Unreadable { attribute: Attribute::Resource, cause: Errno::NOENT };
+    for path in paths {
+        match ask(path) {
+            Err(error @ NdError::Unreadable { cause: Errno::NOENT | Errno::NOTDIR, .. }) => last = error,
+            answer => return answer,
+        }
+    }
+    Err(last)
+}
+
+/// Reads the alignment of a device DAX from where kernels have it: the device itself since 5.10, its region before.
+///
+/// # Errors
+///
+/// See [`NdError`].
+pub fn dax_alignment(dir: BorrowedFd<'_>) -> Result<u64, NdError> {
+    first_number(dir, Attribute::Align, &[c"align", c"../dax_region/align", c"device/dax_region/align"])
+}
+
+/// Reads a number from the first of the `paths` that is there.
+///
+/// # Errors
+///
+/// See [`NdError`].
+#[inline(never)]
+pub fn first_number(dir: BorrowedFd<'_>, attribute: Attribute, paths: &[&CStr]) -> Result<u64, NdError> {
+    first(paths, |path| number(dir, attribute, path))
 }
 
 /// Reads the attribute `path` below `at`, which is a flag.

@@ -154,3 +154,28 @@ fn interrupted_removal_leaves_the_books_as_the_mappings_are() {
         assert_eq!((set.segment_count(), &told.lock().unwrap()[..]), (0, &[("part", rest)][..]));
     }
 }
+
+#[test]
+fn segments_of_a_range_are_those_that_it_touches() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+    let (set, base) = coalesced(&reservation, &source, 1, 4);
+    set.remove_range(base + 3 * PAGE, 1).unwrap();
+    let touched = |from: usize, length_bytes: usize| -> Vec<usize> {
+        let range = Extent::new(base + from, length_bytes).unwrap();
+        let segments = set.segments(range).inspect(|segment| {
+            assert!(core::ptr::eq(segment.source, &source) && segment.offset == 0);
+            assert_eq!(segment.extent.length_bytes(), PAGE);
+        });
+        segments.map(|segment| (segment.extent.start() - base) / PAGE).collect()
+    };
+    assert_eq!(touched(0, 16 * PAGE), [0, 1, 2, 4], "parts and holes are passed over");
+    assert_eq!(touched(PAGE - 1, 2), [0, 1]);
+    assert_eq!(touched(PAGE, PAGE), [1]);
+    assert_eq!(touched(3 * PAGE, PAGE), [0; 0], "a hole");
+    assert_eq!(touched(2 * PAGE + 1, PAGE), [2]);
+    assert_eq!(touched(5 * PAGE, PAGE), [0; 0], "behind all of them");
+    let whole = Extent::between(0, usize::MAX).unwrap();
+    assert_eq!(set.segments(whole).count(), 4);
+}

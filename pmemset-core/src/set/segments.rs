@@ -1,0 +1,73 @@
+//! The segments of a set, one by one: where each lies, and what of which source it is.
+
+use core::fmt;
+use core::iter::FusedIterator;
+
+use super::Set;
+use crate::set::event::Observer;
+use crate::{Extent, Platform, Source};
+
+/// One mapping, made by one map call: see [`Set::segments`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Segment<S> {
+    /// Its addresses.
+    pub extent: Extent,
+    /// Its first byte in the source.
+    pub offset: u64,
+    /// A handle to the source.
+    pub source: S,
+}
+
+/// The segments of a set that a range touches, in the order of their addresses; pins nothing.
+///
+/// Sees the segments above the one that it returned last, as they are when their turn comes; each costs a look-up and a
+/// clone of the handle to its source.
+#[must_use = "iterators do nothing until they are asked"]
+pub struct Segments<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
+    set: &'s Set<'m, P, S, O>,
+    rest: Option<Extent>,
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator for Segments<'_, '_, P, S, O> {
+    type Item = Segment<S>;
+
+    fn next(&mut self) -> Option<Segment<S>> {
+        let rest = self.rest.take()?;
+        let found = self.set.books.read().segment_from(rest.start())?;
+        if !found.extent.overlaps(rest) {
+            return None;
+        }
+        self.rest = rest.starting_at(found.extent.end());
+        Some(Segment { extent: found.extent, offset: found.offset, source: found.source })
+    }
+}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> FusedIterator for Segments<'_, '_, P, S, O> {}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Segments<'_, '_, P, S, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Segments").field("rest", &self.rest).finish_non_exhaustive()
+    }
+}
+
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
+    /// Returns the segments that `range` touches, in the order of their addresses, each as a whole; what is not mapped
+    /// is passed over.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::Coalescing;
+    ///
+    /// set.set_coalescing(Coalescing::Full);
+    /// set.map(source.clone(), &MapConfig::new().length(4096))?;
+    /// set.map(source, &MapConfig::new().offset(8192).length(4096))?;
+    /// let part = set.first_part()?.ok_or("no part")?;
+    /// let offsets: Vec<u64> = set.segments(part.extent()).map(|segment| segment.offset).collect();
+    /// assert_eq!(offsets, [0, 8192]);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub const fn segments(&self, range: Extent) -> Segments<'_, 'm, P, S, O> {
+        Segments { set: self, rest: Some(range) }
+    }
+}

@@ -1,0 +1,123 @@
+//! Binding memory to a NUMA node (`mbind(2)`).
+#![allow(unsafe_code, reason = "a system call on mapped memory")]
+
+use core::fmt;
+
+use linux_raw_sys::errno::{EINVAL, EIO, ENOMEM, ENOSYS};
+use linux_raw_sys::mempolicy::{MPOL_BIND, MPOL_MF_MOVE, MPOL_MF_STRICT};
+use pmemset_core::error::LookupError;
+use pmemset_core::{Errno, Extent};
+use syscalls::{Sysno, syscall};
+
+use super::answers::{Memory, SegmentFacts, Untold};
+
+/// Why memory was not bound to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BindError {
+    /// Some of the range is not mapped.
+    Lookup(LookupError),
+    /// The kernel would accept the call and nothing would come of it: DAX memory is where it is, and pages of the page
+    /// cache go where the thread that reads or stores them first has its policy. Nothing has been done.
+    NoEffect {
+        /// The first address for which it is so.
+        address: usize,
+        /// The memory there.
+        memory: Memory,
+    },
+    /// It is not known whether something would come of it. Nothing has been done.
+    Untold {
+        /// The first address for which it is so.
+        address: usize,
+        /// Why it is not known.
+        reason: Untold,
+    },
+    /// Some of the pages that are in use already stay on other nodes; those that are touched for the first time from now
+    /// on come from this one.
+    Elsewhere,
+    /// There is no such node, or it has no memory, or this process may not use it.
+    NoSuchNode {
+        /// Its number.
+        number: u32,
+    },
+    /// The kernel knows of no nodes.
+    Unsupported,
+    /// The kernel's reason.
+    Failed(Errno),
+}
+
+impl BindError {
+    /// Returns the number of this error.
+    #[must_use]
+    pub const fn code(&self) -> i32 {
+        match self {
+            Self::Lookup(error) => error.code(),
+            Self::NoEffect { .. } | Self::Untold { .. } | Self::Unsupported => Errno::OPNOTSUPP.code(),
+            Self::Elsewhere => Errno::IO.code(),
+            Self::NoSuchNode { .. } => Errno::INVAL.code(),
+            Self::Failed(cause) => cause.code(),
+        }
+    }
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lookup(error) => error.fmt(f),
+            Self::NoEffect { address, memory } => {
+                write!(f, "a node for {address:#x} would change nothing: {memory} does not go where a policy says")
+            }
+            Self::Untold { address, reason } => {
+                write!(f, "whether a node for {address:#x} would change anything is not known: {reason}")
+            }
+            Self::Elsewhere => f.write_str("some pages that are in use stay on other nodes"),
+            Self::NoSuchNode { number } => write!(f, "there is no node {number} with memory that this process may use"),
+            Self::Unsupported => f.write_str("this kernel knows of no nodes"),
+            Self::Failed(cause) => write!(f, "cannot bind to the node: {cause}"),
+        }
+    }
+}
+
+impl core::error::Error for BindError {}
+
+impl From<LookupError> for BindError {
+    fn from(error: LookupError) -> Self {
+        Self::Lookup(error)
+    }
+}
+
+impl SegmentFacts {
+    /// Returns whether something comes of binding the memory to a node.
+    pub(super) fn may_be_bound(&self) -> Result<(), BindError> {
+        let address = self.extent.start();
+        match self.memory {
+            Ok(Memory::Tmpfs) => Ok(()),
+            Ok(memory) => Err(BindError::NoEffect { address, memory }),
+            Err(reason) => Err(BindError::Untold { address, reason }),
+        }
+    }
+}
+
+/// The most nodes that the kernel can be built for.
+const NODES_MAX: usize = 1024;
+const WORD_BITS: usize = usize::BITS as usize;
+
+/// Binds the whole pages `pages`, all of which are mapped and stay so, and moves those that are there already.
+pub(super) fn bind(pages: Extent, number: u32) -> Result<(), BindError> {
+    let mut nodes = [0_usize; NODES_MAX / WORD_BITS];
+    let (word, bit) = (number as usize / WORD_BITS, number % usize::BITS);
+    *nodes.get_mut(word).ok_or(BindError::NoSuchNode { number })? = 1_usize.wrapping_shl(bit);
+    let (start, length_bytes) = (pages.start(), pages.length_bytes());
+    // The kernel takes the number of bits to be one more than it is.
+    let (nodes, bits, flags) = (nodes.as_ptr(), NODES_MAX.wrapping_add(1), MPOL_MF_STRICT | MPOL_MF_MOVE);
+    // SAFETY: the kernel reads so many bits; the caller has pinned the range, whose bytes stay what they are.
+    let bound = unsafe { syscall!(Sysno::mbind, start, length_bytes, MPOL_BIND as u32, nodes, bits, flags) };
+    let Err(cause) = bound else { return Ok(()) };
+    Err(match cause.into_raw().cast_unsigned() {
+        EINVAL => BindError::NoSuchNode { number },
+        EIO => BindError::Elsewhere,
+        ENOSYS => BindError::Unsupported,
+        ENOMEM => BindError::Failed(Errno::NOMEM),
+        _ => BindError::Failed(Errno::from_raw(cause.into_raw())),
+    })
+}
