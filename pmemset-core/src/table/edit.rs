@@ -138,7 +138,10 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         }
     }
 
-    /// Splits the full leaf on the way to `key`, and before it the full nodes above it.
+    /// Makes room in the full leaf on the way to `key`, and before it in the full nodes above it.
+    ///
+    /// What comes in order fills its leaves: the leaf before takes what it has room for, if `key` stays behind that.
+    /// Other nodes are split.
     fn make_room(&mut self, key: usize) {
         if Nodes::<C, W>::ONE_LEAF {
             return;
@@ -152,7 +155,11 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             let path = self.descend(key);
             let Step { node: parent, index } = path.step(level);
             let left = self.nodes.child(parent, index);
-            if left.len == FULL {
+            let before = index.saturating_sub(1);
+            let space = FULL.wrapping_sub(self.nodes.child(parent, before).len);
+            if level == 1 && space != 0 && path.step(0).index > space {
+                self.share(parent, before, FULL);
+            } else if left.len == FULL {
                 let right = self.nodes.take(left.level, HALF);
                 let left = Node { len: HALF, ..left };
                 self.nodes.shift((left, HALF), (right, 0), HALF);
@@ -186,14 +193,9 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             let index = index.saturating_sub(1);
             let behind = index.wrapping_add(1);
             let (left, right) = (self.nodes.child(parent, index), self.nodes.child(parent, behind));
-            let lowest = self.nodes.key(parent, index);
             let total = left.len.wrapping_add(right.len);
             if total >= FULL {
-                let (left, right) = self.share(left, right);
-                self.set_row(parent, index, left);
-                self.set_row(parent, behind, right);
-                self.nodes.set_key(parent, index, lowest);
-                return;
+                return self.share(parent, index, total / 2);
             }
             self.nodes.shift((right, 0), (left, left.len), right.len);
             self.nodes.give_back(right);
@@ -212,22 +214,26 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         }
     }
 
-    /// Gives two neighbours the same number of entries or rows.
-    fn share(&mut self, left: Node, right: Node) -> (Node, Node) {
-        let total = left.len.wrapping_add(right.len);
-        let (new_left, new_right) =
-            (Node { len: total / 2, ..left }, Node { len: total.wrapping_sub(total / 2), ..right });
-        if new_left.len > left.len {
-            let count = new_left.len.wrapping_sub(left.len);
+    /// Moves entries or rows between the nodes under a row and the one behind it, so that the first has `left_len`.
+    fn share(&mut self, parent: Node, index: usize, left_len: usize) {
+        let behind = index.wrapping_add(1);
+        let (left, right) = (self.nodes.child(parent, index), self.nodes.child(parent, behind));
+        let right_len = left.len.wrapping_add(right.len).wrapping_sub(left_len);
+        let (new_left, new_right) = (Node { len: left_len, ..left }, Node { len: right_len, ..right });
+        if left_len > left.len {
+            let count = left_len.wrapping_sub(left.len);
             self.nodes.shift((right, 0), (left, left.len), count);
-            self.nodes.shift((right, count), (right, 0), new_right.len);
+            self.nodes.shift((right, count), (right, 0), right_len);
             self.nodes.blank(new_right, right.len);
         } else {
-            let count = left.len.wrapping_sub(new_left.len);
+            let count = left.len.wrapping_sub(left_len);
             self.nodes.shift((right, 0), (right, count), right.len);
-            self.nodes.shift((left, new_left.len), (right, 0), count);
+            self.nodes.shift((left, left_len), (right, 0), count);
             self.nodes.blank(new_left, left.len);
         }
-        (new_left, new_right)
+        let lowest = self.nodes.key(parent, index);
+        self.set_row(parent, index, new_left);
+        self.nodes.set_key(parent, index, lowest);
+        self.set_row(parent, behind, new_right);
     }
 }

@@ -378,17 +378,30 @@ fn capacity_is_reached_with_every_node_half_empty() {
                 table.take(*key);
             }
             table.audit();
-            let mut key = round;
-            while !table.is_full() {
-                table.insert(key, 1, None).unwrap();
-                key += 8;
+            // Downwards leaves half of each node empty, upwards none of it.
+            let missing = room - table.len();
+            for step in 0..missing {
+                let place = if round % 3 == 0 { step } else { missing - step };
+                table.insert(round + 8 * place, 1, None).unwrap();
             }
+            assert!(table.is_full());
             table.audit();
         }
     }
     for room in [65, 130, 383, 384, 2049, 5000, 65_536] {
         sparse(room);
     }
+}
+
+/// Half-full leaves would take twice the memory, and nearly each removal would merge two.
+#[test]
+fn entries_in_order_fill_their_leaves() {
+    let mut table = sliced::<u32, 1>(2048);
+    for key in 0..10 * FULL {
+        table.insert(key << 12, 1, None).unwrap();
+        assert!(table.root.level == 0 || table.root.len <= 2 + key / FULL, "{} leaves, {key} entries", table.root.len);
+    }
+    table.audit();
 }
 
 #[test]
