@@ -154,6 +154,11 @@ impl<'m, P: Platform> Holes<'m, P> {
     ///
     /// `EINVAL` if not all of it is claimed, `ENOMEM` if there is no room for the second of two.
     pub(super) fn release(&mut self, piece: Extent) -> Result<(), Errno> {
+        // As a rule it is a window as it was claimed.
+        if let Some((window, found)) = self.window_at(piece.start()).filter(|(window, _)| *window == piece) {
+            self.give_back(window, &found);
+            return Ok(());
+        }
         let mut at = piece.start();
         while at < piece.end() {
             let (window, _) = self.window_at(at).ok_or(Errno::INVAL)?;
