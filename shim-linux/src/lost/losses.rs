@@ -49,6 +49,8 @@ struct Sync {
 pub(super) struct State {
     /// Whether a thread waits for a synchronisation to end.
     pub(super) awaited: bool,
+    /// How many are under way.
+    under_way: u32,
     /// The number of the last one that has begun.
     begun: u64,
     /// The number of the last loss of any file.
@@ -62,6 +64,7 @@ pub(super) struct State {
 impl State {
     pub(super) const EMPTY: Self = Self {
         awaited: false,
+        under_way: 0,
         begun: 0,
         lost: 0,
         syncs: [Sync { file: NO_FILE, number: 0 }; AT_ONCE],
@@ -70,10 +73,14 @@ impl State {
 
     /// Fails where the file has lost bytes since it was opened.
     fn check(&self, opened: &Opened) -> Result<(), Errno> {
+        let losses = self.lost.wrapping_sub(opened.since);
+        if losses == 0 {
+            return Ok(());
+        }
         match self.losses.iter().find(|loss| loss.number > opened.since && loss.file == opened.file) {
             Some(loss) => Err(loss.cause),
             // What is no longer remembered may have been anybody's.
-            None if self.lost.wrapping_sub(opened.since) > ROOM as u64 => Err(Errno::IO),
+            None if losses > ROOM as u64 => Err(Errno::IO),
             None => Ok(()),
         }
     }
@@ -89,7 +96,7 @@ impl State {
 
     /// Returns whether a synchronisation of `file` is under way that is not newer than the number `begun`.
     fn is_under_way(&self, file: &File, begun: u64) -> bool {
-        self.syncs.iter().any(|sync| sync.number.wrapping_sub(1) < begun && sync.file == *file)
+        self.under_way != 0 && self.syncs.iter().any(|sync| sync.number.wrapping_sub(1) < begun && sync.file == *file)
     }
 }
 
@@ -116,6 +123,7 @@ impl Losses {
             if let Some((place, sync)) = state.syncs.iter_mut().enumerate().find(|(_, sync)| sync.number == 0) {
                 *sync = Sync { file: *file, number };
                 state.begun = number;
+                state.under_way = state.under_way.wrapping_add(1);
                 return place;
             }
             state = self.wait(state);
@@ -132,6 +140,7 @@ impl Losses {
         let mut state = self.state.lock();
         if let Some(sync) = state.syncs.get_mut(place) {
             sync.number = 0;
+            state.under_way = state.under_way.wrapping_sub(1);
         }
         if core::mem::take(&mut state.awaited) {
             self.ended.notify_all();
