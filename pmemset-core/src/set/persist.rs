@@ -7,7 +7,7 @@ use super::calls::{called, range_of};
 use super::handle::{Operations, SetRef};
 use super::part::Part;
 use super::runs::Runs;
-use crate::error::{DeepFlushError, PersistError};
+use crate::error::{DeepFlushError, LookupError, PersistError};
 use crate::set::event::{Event, Observer};
 use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Platform, Source};
 
@@ -89,7 +89,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// (synchronised) once, also where ranges overlap.
     ///
     /// Emits [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
-    /// each range after. Ranges in ascending order cost O(n), others O(n²).
+    /// each range after. Ranges in ascending order cost O(n), others O(n²); ranges of one segment that follow each other
+    /// are looked up once.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -107,36 +108,37 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn persist_many(&self, ranges: &[Extent]) -> Result<(), PersistError> {
         called!();
+        let mut held = None;
         for range in ranges {
-            self.pin(*range)?;
+            self.hold_on(&mut held, *range)?;
         }
+        let Some(granularity) = held.as_ref().map(Part::granularity) else { return Ok(()) };
         for range in ranges {
             self.notify(&Event::Flush { range: *range });
         }
-        let Some(granularity) = self.granularity() else {
-            return ranges.first().map_or(Ok(()), |range| Err(PersistError::NotMapped { address: range.start() }));
-        };
         let unit_bytes = match granularity {
             Granularity::Page => self.platform.page_size_bytes(),
             _ => self.platform.cpu().line_bytes(),
         };
-        let mut held: Option<Part<&Self>> = None;
         for run in Runs::new(ranges, unit_bytes) {
-            let segments = match held.take().filter(|held| held.extent().covers(run)) {
-                Some(held) => held,
-                None => self.pin_around(run)?,
-            };
-            segments.write_out(run)?;
-            held = Some(segments);
+            self.hold_on(&mut held, run)?;
+            held.as_ref().map_or(Ok(()), |held| held.write_out(run))?;
         }
-        if granularity != Granularity::Page && !ranges.is_empty() {
+        if granularity != Granularity::Page {
             self.platform.fence();
         }
-        if !ranges.is_empty() {
-            self.notify(&Event::Drain);
-        }
+        self.notify(&Event::Drain);
         for range in ranges {
             self.notify(&Event::Persist { range: *range });
+        }
+        Ok(())
+    }
+
+    /// Pins the segments that `range` touches, unless what is `held` is the one that has all of it.
+    #[inline]
+    fn hold_on<'s>(&'s self, held: &mut Option<Part<&'s Self>>, range: Extent) -> Result<(), LookupError> {
+        if held.as_ref().is_none_or(|held| !held.extent().covers(range)) {
+            *held = Some(self.pin_around(range)?);
         }
         Ok(())
     }

@@ -9,27 +9,29 @@ pub(super) struct Runs<'r> {
     unit_bytes: usize,
     /// Everything below is done.
     from: usize,
+    /// The lowest units from there on, where they have been looked for already.
+    ahead: Option<Extent>,
     ascending: bool,
 }
 
 impl<'r> Runs<'r> {
     /// `unit_bytes` is a power of two.
     pub(super) fn new(ranges: &'r [Extent], unit_bytes: usize) -> Self {
-        Self { ranges, unit_bytes, from: 0, ascending: ranges.is_sorted_by_key(|range| range.start()) }
+        Self { ranges, unit_bytes, from: 0, ahead: None, ascending: ranges.is_sorted_by_key(|range| range.start()) }
     }
 
-    /// Returns the lowest units, from `from` on, that one of the ranges touches.
+    /// Returns the lowest units, from `from` on, that one of the ranges touches; of ascending ones each is asked once.
     fn lowest(&mut self, from: usize) -> Option<Extent> {
         let unit_bytes = self.unit_bytes;
         let rest = move |range: &Extent| range.align_outward(unit_bytes).unwrap_or(*range).starting_at(from);
         if !self.ascending {
             return self.ranges.iter().filter_map(rest).min_by_key(|range| range.start());
         }
-        while let Some((first, others)) = self.ranges.split_first() {
+        while let [first, others @ ..] = self.ranges {
+            self.ranges = others;
             if let Some(rest) = rest(first) {
                 return Some(rest);
             }
-            self.ranges = others;
         }
         None
     }
@@ -39,12 +41,15 @@ impl Iterator for Runs<'_> {
     type Item = Extent;
 
     fn next(&mut self) -> Option<Extent> {
-        let mut run = self.lowest(self.from)?;
-        while let Some(more) = self.lowest(run.end()).filter(|more| more.start() == run.end()) {
-            run = Extent::between(run.start(), more.end())?;
+        let mut run = self.ahead.or_else(|| self.lowest(self.from))?;
+        loop {
+            self.from = run.end();
+            self.ahead = self.lowest(self.from);
+            match self.ahead {
+                Some(more) if more.start() == run.end() => run = Extent::between(run.start(), more.end())?,
+                _ => return Some(run),
+            }
         }
-        self.from = run.end();
-        Some(run)
     }
 }
 

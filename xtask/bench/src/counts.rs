@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::process::ExitCode;
 
 use pmemset_bench::{Forced, PAGE, tmpfs_file};
-use pmemset_core::{Config, Granularity, MapConfig, Platform, Reservation, Set, Source};
+use pmemset_core::{Config, Extent, Granularity, MapConfig, Platform, Reservation, Set, Source};
 use pmemset_linux::{FileSource, Linux, OpenOptions, Process};
 use rustix::fs::{Access, access};
 
@@ -20,11 +20,12 @@ const TIMES: usize = 64;
 type Operation = (&'static str, fn(&mut dyn FnMut(&mut dyn FnMut())));
 
 /// What is counted.
-const OPERATIONS: [Operation; 6] = [
+const OPERATIONS: [Operation; 7] = [
     ("map", |count| with_pages(|world| (0..TIMES).for_each(|page| count(&mut || world.map(PARTS + page))))),
     ("look-up", |count| with_pages(|world| (0..TIMES).for_each(|time| count(&mut || world.look_up(time * 15))))),
     ("remove", |count| with_pages(|world| (0..TIMES).for_each(|time| count(&mut || world.remove(time * 15))))),
     ("persist-64", |count| with_lines(|set, at| (0..TIMES).for_each(|_| count(&mut || persist(set, at))))),
+    ("persist-many-64", |count| with_lines(|set, at| (0..TIMES).for_each(|_| count(&mut || persist_many(set, at))))),
     ("copy-64", |count| with_lines(|set, at| (0..TIMES).for_each(|_| count(&mut || copy(set, at, 64))))),
     ("copy-4096", |count| with_lines(|set, at| (0..TIMES).for_each(|_| count(&mut || copy(set, at, 4096))))),
 ];
@@ -105,6 +106,12 @@ fn with_lines(run: impl FnOnce(&LineSet<'_>, usize)) {
 
 fn persist(set: &LineSet<'_>, at: usize) {
     set.persist(black_box(at), black_box(64)).unwrap();
+}
+
+/// So many lines that lie apart.
+fn persist_many(set: &LineSet<'_>, at: usize) {
+    let ranges: [Extent; 64] = core::array::from_fn(|line| Extent::new(at + line * PAGE / 4, 8).unwrap());
+    set.persist_many(black_box(&ranges)).unwrap();
 }
 
 fn copy(set: &LineSet<'_>, at: usize, length_bytes: usize) {
