@@ -1,6 +1,7 @@
 //! Sets, mapping and removal.
 
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use pmemset_core::error::{MapError, RemoveError};
 use pmemset_core::{Coalescing, Extent, Granularity, Health, PartState};
@@ -18,6 +19,14 @@ pub struct Pmemset {
     /// Before `set`: handles go first.
     pub(crate) handles: Handles,
     pub(crate) set: Set,
+    /// Whether maps have ever been told to continue parts; until then, each part is one segment.
+    joins: AtomicBool,
+}
+
+impl Pmemset {
+    pub(crate) const fn new(handles: Handles, set: Set) -> Self {
+        Self { handles, set, joins: AtomicBool::new(false) }
+    }
 }
 
 /// `struct pmemset_part_descriptor`.
@@ -95,7 +104,12 @@ pub unsafe extern "C" fn pmemset_set_contiguous_part_coalescing(set: *const Pmem
     };
     // SAFETY: the caller's pointer.
     match unsafe { set.as_ref() } {
-        Some(set) => set.set.set_coalescing(coalescing),
+        Some(set) => {
+            if coalescing != Coalescing::None {
+                set.joins.store(true, Ordering::SeqCst);
+            }
+            set.set.set_coalescing(coalescing);
+        }
         None => return fail(code::EINVAL, "the set is NULL"),
     }
     0
@@ -124,16 +138,20 @@ pub unsafe extern "C" fn pmemset_map(
         );
     }
     // Counted here, because a record's own verdict is that of the first mapping.
-    let open_already = source.shutdown().and_then(|shutdown| shutdown.part_state()).is_some();
+    let shutdown = source.shutdown();
+    let open_already = shutdown.and_then(|shutdown| shutdown.part_state()).is_some();
     let config = pmemset_core::MapConfig::new().offset(offset as u64).length(length);
     match set.set.map(SourceHandle::clone(&source), &config) {
         Ok(segment) => {
-            if let Some(verdict) = segment.shutdown_verdict() {
+            if shutdown.is_some()
+                && let Some(verdict) = segment.shutdown_verdict()
+            {
                 source.found(if open_already { PartState::OkButAlreadyOpen } else { verdict.state });
             }
             if !desc.is_null() {
+                let part = if set.joins.load(Ordering::SeqCst) { segment.part_extent() } else { segment.extent() };
                 // SAFETY: the caller's pointer.
-                unsafe { desc.write(segment.part_extent().into()) };
+                unsafe { desc.write(part.into()) };
             }
             0
         }

@@ -53,7 +53,7 @@ pub(crate) fn new_set(config: &SetConfig, granularity: Granularity) -> Result<*m
     let place = Place::new(config.place.reservation).map_err(|error| fail(error.code(), error))?;
     heap::new_with(|made| {
         let set = Set::with_capacity(place, config.of_set(granularity, made), CAPACITY);
-        Pmemset { handles: Handles::new(), set }
+        Pmemset::new(Handles::new(), set)
     })
     .ok_or_else(|| fail(code::ENOMEM, "out of memory"))
 }

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use core::ffi::{CStr, c_char, c_int};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
-use lock_api::{Mutex, RwLock};
+use lock_api::Mutex;
 use pmemset_core::{
     BadBlockPolicy, Errno, Granularity, Health, LiveRecord, LiveRecordRef, PartState, ShutdownRecord, Source as _,
     forward_health, forward_source,
@@ -33,7 +33,8 @@ pub struct Source {
     /// Whether its file may grow.
     grows: bool,
     pmem2: AtomicPtr<Pmem2Source>,
-    shutdown: RwLock<StripedRwLock, Option<&'static LiveRecord<StripedRwLock>>>,
+    /// Its shutdown record, once it has one.
+    shutdown: AtomicPtr<LiveRecord<StripedRwLock>>,
     /// Where the state goes that each map call finds.
     state: AtomicPtr<c_int>,
     detects_bad_blocks: AtomicBool,
@@ -49,7 +50,7 @@ impl Source {
             source,
             grows,
             pmem2: AtomicPtr::new(pmem2),
-            shutdown: RwLock::new(None),
+            shutdown: AtomicPtr::new(core::ptr::null_mut()),
             state: AtomicPtr::new(core::ptr::null_mut()),
             detects_bad_blocks: AtomicBool::new(false),
             told: AtomicU64::new(0),
@@ -87,11 +88,8 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some(cell) = self.shutdown.get_mut().take() {
-            let mut cell = core::ptr::from_ref(cell).cast_mut();
-            // SAFETY: made by `heap::new_with`, and the last who has it goes.
-            unsafe { heap::delete(&raw mut cell) };
-        }
+        // SAFETY: NULL, or made by `heap::new_with`; and the last who has it goes.
+        unsafe { heap::delete(self.shutdown.get_mut()) };
     }
 }
 
@@ -132,7 +130,8 @@ impl Health for Source {
     forward_health!(self => self.source.health());
 
     fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
-        self.shutdown.read().map(LiveRecord::handle)
+        // SAFETY: NULL, or a record that the source keeps until it goes itself.
+        unsafe { self.shutdown.load(Ordering::Acquire).as_ref() }.map(LiveRecord::handle)
     }
     fn bad_block_policy(&self) -> BadBlockPolicy {
         let detects = self.detects_bad_blocks.load(Ordering::Relaxed);
@@ -286,7 +285,7 @@ pub unsafe extern "C" fn pmemset_source_delete(src: *mut *const Source) -> c_int
 /// Gives the source a shutdown record, and the place where each map call tells its state.
 pub(crate) fn attach(source: &Arc<Source>, record: ShutdownRecord, state: *mut c_int) -> c_int {
     let _attaching = source.attaching.lock();
-    if source.shutdown.read().is_some() {
+    if !source.shutdown.load(Ordering::Acquire).is_null() {
         return fail(code::SDS_ALREADY_SET, "the source has a shutdown record already");
     }
     // C's share and this one.
@@ -297,7 +296,6 @@ pub(crate) fn attach(source: &Arc<Source>, record: ShutdownRecord, state: *mut c
         return fail(code::ENOMEM, "out of memory");
     };
     source.state.store(state, Ordering::Release);
-    // SAFETY: the source keeps it until it goes itself.
-    *source.shutdown.write() = Some(unsafe { &*cell });
+    source.shutdown.store(cell, Ordering::Release);
     0
 }

@@ -107,7 +107,7 @@ fn make<const N: usize>(config: &SetConfig, granularity: Granularity) -> Option<
     let handles = Handles::new(memory.wrapping_add(handles).cast(), count);
     let inside = Set::new(Port, config.of_set(granularity, set), slab);
     // SAFETY: inside the memory.
-    unsafe { set.write(Pmemset { handles, set: inside }) };
+    unsafe { set.write(Pmemset::new(handles, inside)) };
     Some(set)
 }
 
