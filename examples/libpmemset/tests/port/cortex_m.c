@@ -4,66 +4,19 @@
  * in words of four bytes, durable at once; a timer whose handler uses the set
  * that the program is changing, with interrupts masked in between.
  */
-#include "kernel.h"
+#include <stddef.h>
+#include <stdint.h>
 
 #define FRAM 0x21000000U
 #define LENGTH 0x800000U
+#define WINDOW FRAM
 #define UNIT 1024U
 #define UNITS (LENGTH / UNIT)
 
-static unsigned char taken[UNITS];
+#include "semihosting.h"
+#include "window.h"
 
 _Noreturn void kernel(void);
-
-/* ---- the debugger: semihosting ------------------------------------------- */
-
-static uint32_t
-ask_debugger(uint32_t operation, const void *argument)
-{
-	register uint32_t number __asm__("r0") = operation;
-	register const void *value __asm__("r1") = argument;
-
-	__asm__ volatile("bkpt 0xab" : "+r"(number) : "r"(value) : "memory");
-	return number;
-}
-
-void
-say(const char *text)
-{
-	static uint32_t file;
-	uint32_t length = 0;
-
-	if (!file) {
-		const uint32_t open[] = { (uint32_t)":tt", 4, 3 };
-
-		file = ask_debugger(0x01, open);
-	}
-	while (text[length])
-		length++;
-	if (length) {
-		const uint32_t write[] = { file, (uint32_t)text, length };
-
-		ask_debugger(0x05, write);
-	}
-}
-
-_Noreturn void
-finish(int good)
-{
-	ask_debugger(0x18, (const void *)(uintptr_t)(good ? 0x20026 : 0x20023));
-	for (;;)
-		;
-}
-
-const char *
-orders(void)
-{
-	static char text[80];
-	uint32_t line[] = { (uint32_t)text, sizeof text };
-
-	ask_debugger(0x15, line);
-	return text;
-}
 
 /* ---- the start ------------------------------------------------------------- */
 
@@ -149,59 +102,11 @@ const struct {
 /* ---- the port ------------------------------------------------------------------ */
 
 static int
-turn(uint32_t start, size_t length, unsigned char before)
-{
-	uint32_t first = (start - FRAM) / UNIT, count = length / UNIT, i;
-
-	if (start < FRAM || first >= UNITS || count > UNITS - first)
-		return 0;
-	for (i = first; i < first + count; i++)
-		if (taken[i] != before)
-			return 0;
-	for (i = first; i < first + count; i++)
-		taken[i] = !before;
-	return 1;
-}
-
-static int
-reserve(size_t length, size_t alignment, void **addr)
-{
-	uint32_t start;
-
-	for (start = FRAM; start < FRAM + LENGTH; start += alignment)
-		if (turn(start, length, 0)) {
-			*addr = (void *)start;
-			return 0;
-		}
-	return -12;
-}
-
-static int
-reserve_at(void *addr, size_t length)
-{
-	return turn((uint32_t)addr, length, 0) ? 0 : -17;
-}
-
-static int
-release(void *addr, size_t length)
-{
-	return turn((uint32_t)addr, length, 1) ? 0 : -22;
-}
-
-static int
 map(const struct pmemset_port_source *src, void *addr, size_t length,
 		uint64_t offset)
 {
 	(void)src, (void)length;
 	return (uint32_t)addr == FRAM + offset ? 0 : -6;
-}
-
-static int
-nothing(const struct pmemset_port_source *src, void *addr, size_t length,
-		uint64_t offset)
-{
-	(void)src, (void)addr, (void)length, (void)offset;
-	return 0;
 }
 
 static uintptr_t

@@ -39,7 +39,17 @@ const X86_64: Kind = Kind {
     script: "x86_64.ld",
     memory_bytes: 128 << 20,
     persistent: (64 << 20, 1 << 20),
-    duties: (37, 7),
+    duties: (39, 7),
+};
+
+const AARCH64: Kind = Kind {
+    target: "aarch64-unknown-none-softfloat",
+    flags: &["--target=aarch64-unknown-none-elf", "-mgeneral-regs-only"],
+    sources: &["aarch64.S", "aarch64.c"],
+    script: "aarch64.ld",
+    memory_bytes: 128 << 20,
+    persistent: (64 << 20, 1 << 20),
+    duties: (39, 7),
 };
 
 const CORTEX_M: Kind = Kind {
@@ -54,9 +64,9 @@ const CORTEX_M: Kind = Kind {
 
 /// Runs the kernels on the library for `target`, where there is one for it.
 pub(super) fn check(tally: &mut Tally, target: &str, port: &Port) {
-    let Some(kind) = [X86_64, CORTEX_M].into_iter().find(|kind| kind.target == target) else { return };
+    let Some(kind) = [X86_64, AARCH64, CORTEX_M].into_iter().find(|kind| kind.target == target) else { return };
     let name = |what: &str| format!("a kernel in C on {target} {what}");
-    let package = if target == CORTEX_M.target { "qemu-system-arm" } else { "qemu-system-x86" };
+    let package = if target == X86_64.target { "qemu-system-x86" } else { "qemu-system-arm" };
     if let Err(reason) = packages::install(&[package]) {
         return tally.skip(&name("runs"), &reason);
     }
@@ -156,6 +166,13 @@ impl<'k> Bench<'k> {
             qemu.args(["-append", orders, "-object", &object, "-machine", "memory-backend=memory"]);
             return Vm::start(&mut qemu);
         }
+        if self.kind.target == AARCH64.target {
+            let mut qemu = Command::new("qemu-system-aarch64");
+            qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-cpu", "max"]);
+            qemu.args(["-semihosting-config", "enable=on,target=native", "-object", &object]);
+            qemu.args(["-machine", "virt,accel=tcg,memory-backend=memory", "-m", &format!("{}M", bytes >> 20)]);
+            return Vm::start(qemu.arg("-kernel").arg(self.kernel).args(["-append", orders]));
+        }
         let program = self.plugged.as_ref().map_or(Path::new("qemu-system-x86_64"), |((qemu, _), _)| &qemu.program);
         let mut qemu = Command::new(program);
         qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"]);
@@ -176,7 +193,7 @@ impl<'k> Bench<'k> {
     fn finish(&self, orders: &str) -> Result<(bool, Vec<String>), String> {
         let (status, lines) = self.start(orders)?.finish()?;
         // QEMU's exit device makes 33 of success.
-        Ok((status == Some(if self.kind.target == CORTEX_M.target { 0 } else { 33 }), lines))
+        Ok((status == Some(if self.kind.target == X86_64.target { 33 } else { 0 }), lines))
     }
 
     /// Cuts the power again and again; returns what was lost, `None` where it is nothing.
