@@ -115,6 +115,7 @@ const FINDERS: &[(Fault, &str)] = &[
     (Fault::IgnoresOffset, "offset_selects_the_bytes"),
     (Fault::LosesBytes, "bytes_stay_from_mapping_to_mapping"),
     (Fault::UnmapLeavesHole, "unmapping_puts_the_placeholder_back"),
+    (Fault::ReleaseLeavesMappings, "mappings_go_with_their_addresses"),
     (Fault::SyncOnlyWhole, "sync_takes_any_page"),
     (Fault::DeepFlushAligned, "deep_flush_takes_any_range"),
     (Fault::DeviceWithoutId, "device_stays"),

@@ -173,7 +173,7 @@ fn failed_call_after_random_operations() {
 
 #[test]
 fn set_that_cannot_unmap_keeps_its_address_space() {
-    for plan in [OWN, CALLERS] {
+    for (plan, call) in [(OWN, Call::Release), (CALLERS, Call::Unmap)] {
         let ground = Ground::new(plan);
         let machine = ground.machine.clone();
         {
@@ -183,7 +183,7 @@ fn set_that_cannot_unmap_keeps_its_address_space() {
             for op in [FULL, MAP, MORE, LAST] {
                 world.step(op);
             }
-            machine.fail(Fault::nth(1).only(Call::Unmap).for_good());
+            machine.fail(Fault::nth(1).only(call).for_good());
         }
         drop(ground);
         let mapped = |run: &&(Extent, Page)| run.1 == Page::Mapped;

@@ -310,7 +310,7 @@ fn after_continues_the_part_of_an_address_or_nothing() {
 
 #[test]
 fn close_flushes_unmaps_and_reports() {
-    for fault in [None, Some(Call::DeepFlush), Some(Call::Unmap)] {
+    for fault in [None, Some(Call::DeepFlush), Some(Call::Release)] {
         let machine = Machine::new(Hardware::new().page_bytes(PAGE));
         let source = machine.add_source(Medium::new((ROOM * PAGE) as u64).granularity(Granularity::CacheLine));
         let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), CAPACITY);

@@ -224,6 +224,11 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
         unsafe { put_placeholder(window) }
     }
 
+    #[inline]
+    fn goes_with_addresses(&self) -> bool {
+        true
+    }
+
     /// Refuses with `EOPNOTSUPP`: the device has no `msync(2)`, and its granularity is never that of pages.
     fn sync(&self, _range: Extent, _offset: u64) -> Result<(), Errno> {
         Err(Errno::OPNOTSUPP)

@@ -109,8 +109,14 @@ unsafe impl Platform for Linux {
         Err(ReserveError::Occupied)
     }
 
+    /// `munmap(2)` takes out placeholders and mappings alike.
+    #[inline]
+    fn release_unmaps(&self) -> bool {
+        true
+    }
+
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        // SAFETY: the caller holds the reservation, and nothing is mapped in it.
+        // SAFETY: the caller holds the reservation, and nobody uses what is mapped in it.
         unsafe { unmap(window) }
     }
 }
@@ -129,7 +135,9 @@ fn place(address: usize, length_bytes: usize, flags: MapFlags) -> Result<Extent,
 
 unsafe fn unmap(window: Extent) -> Result<(), Errno> {
     // SAFETY: the caller owns the window, and nobody uses it.
-    unsafe { mm::munmap(pointer(window.start()), window.length_bytes()) }.map_err(errno)
+    let unmapped = unsafe { mm::munmap(pointer(window.start()), window.length_bytes()) };
+    return_buffer::fill();
+    unmapped.map_err(errno)
 }
 
 /// Unmaps a surplus of `held`; all of it if that fails.

@@ -71,7 +71,37 @@ fn what_a_plain_call_maps_is_mapped() {
     });
 }
 
-/// The same where every new mapping is locked, and placeholders count.
+/// Small parts took 2 MiB of address space each while they were reserved, and a table of pages each once touched.
+#[test]
+fn a_small_part_takes_its_own_addresses_and_gives_them_back_at_once() {
+    alone("a_small_part_takes_its_own_addresses_and_gives_them_back_at_once", || {
+        let file = memfd_create("small", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&file, 4 * PAGE as u64).unwrap();
+        let source = FileSource::from_fd(file.as_fd()).unwrap();
+        for ahead_bytes in [0, 8 * PAGE] {
+            let config = Config::new(Granularity::Page).reserve_ahead(ahead_bytes);
+            let set: Set<Linux, &FileSource<_>, _> = Set::with_capacity(Linux, config, 8);
+            let before = mappings();
+            let map = |page: usize| {
+                let config = MapConfig::new().offset((page * PAGE) as u64).length(PAGE);
+                set.map(&source, &config).unwrap().extent()
+            };
+            let parts = [map(0), map(2), map(1)];
+            assert_eq!(total_bytes(&mappings()), total_bytes(&before) + 3 * ahead_bytes.max(PAGE));
+            if ahead_bytes == 0 {
+                assert!(!parts.iter().all(|part| part.start().is_multiple_of(2 << 20)), "{parts:?}");
+            }
+            for part in parts {
+                set.remove_range(part.start(), 1).unwrap();
+                Linux.reserve_at(part).unwrap();
+                release(part);
+            }
+            assert_eq!(mappings(), before);
+        }
+    });
+}
+
+/// What a plain call maps, where every new mapping is locked, and placeholders count.
 #[test]
 fn what_a_plain_call_maps_is_mapped_when_all_memory_is_locked() {
     const LENGTH: usize = 4 << 20;

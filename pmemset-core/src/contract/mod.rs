@@ -185,6 +185,7 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
         bytes_stay_from_mapping_to_mapping(platform, source);
         offset_selects_the_bytes(platform, source);
         mapping_leaves_its_neighbours(platform, source);
+        mappings_go_with_their_addresses(platform, source);
         unmapping_changes_no_other_bytes(platform, source);
         mapping_past_the_end_fails_and_keeps_the_placeholder(platform, source);
         growth_in_use_is_not_undone(platform, source);

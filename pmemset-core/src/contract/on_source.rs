@@ -1,7 +1,7 @@
 //! The duties of a source.
 #![allow(unsafe_code, reason = "the checks do with a port what a set does")]
 
-use super::bed::{Bed, UNITS, ensure_length, ensure_taken, length_of, unit_bytes};
+use super::bed::{Bed, Reserved, UNITS, ensure_length, ensure_taken, length_of, unit_bytes};
 use super::{Breach, Finding, KEPT, ensure, skipped};
 use crate::error::PrepareError;
 use crate::{Granularity, Platform, Source, Span};
@@ -295,6 +295,29 @@ pub fn unmapping_puts_the_placeholder_back<P: Platform, S: Source<Space = P::Spa
         ensure_taken(platform, bed.reserved.extent)?;
     }
     bed.reserved.release()?;
+    KEPT
+}
+
+/// [`Source::goes_with_addresses`], [`Platform::release_unmaps`]: where both say so, what was mapped is gone when its
+/// addresses are released: they are free, and the bytes stay and can be mapped again. Kept where one does not.
+pub fn mappings_go_with_their_addresses<P: Platform, S: Source<Space = P::Space> + ?Sized>(
+    platform: &P,
+    source: &S,
+) -> Finding {
+    if !platform.release_unmaps() || !source.goes_with_addresses() {
+        return KEPT;
+    }
+    let bed = Bed::new(platform, source, UNITS)?;
+    bed.map(0, 2)?.store(26);
+    for unit in [0, 1] {
+        core::mem::forget(bed.map(unit, 1)?);
+    }
+    let window = bed.reserved.extent;
+    bed.reserved.release()?;
+    let again = Reserved::at(platform, window)?;
+    ensure_taken(platform, window)?;
+    again.release()?;
+    Bed::new(platform, source, 2)?.map(0, 2)?.holds(26)?;
     KEPT
 }
 

@@ -39,6 +39,9 @@ macro_rules! forward_platform {
         fn may_reserve_at(&$self, window: Extent) -> Result<(), ReserveError> {
             $platform.may_reserve_at(window)
         }
+        fn release_unmaps(&$self) -> bool {
+            $platform.release_unmaps()
+        }
         unsafe fn release(&$self, window: Extent) -> Result<(), Errno> {
             // SAFETY: the caller's promise is passed on as it is.
             unsafe { $platform.release(window) }

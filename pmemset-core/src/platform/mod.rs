@@ -98,16 +98,26 @@ pub unsafe trait Platform: Sync {
         Ok(())
     }
 
+    /// Returns whether [`release`](Self::release) takes out what is mapped in the window, too, as `munmap(2)` does.
+    ///
+    /// A segment whose addresses go with it then goes in one call, if its source [agrees](crate::Source::goes_with_addresses).
+    #[inline]
+    fn release_unmaps(&self) -> bool {
+        false
+    }
+
     /// Gives back `window`: any piece of what was reserved; the rest stays as it is. A platform that cannot take a
     /// piece refuses it.
     ///
     /// # Errors
     ///
-    /// The platform's reason; all of `window` then stays reserved.
+    /// The platform's reason; all of `window` then stays reserved, and mapped what was mapped in it.
     ///
     /// # Safety
     ///
-    /// The caller has reserved all of `window`, in one call or several, and no source is mapped in it.
+    /// The caller has reserved all of `window`, in one call or several, and no source is mapped in it. Where it
+    /// [unmaps](Self::release_unmaps), whole mappings may be there of sources that [go with their
+    /// addresses](crate::Source::goes_with_addresses), which nobody uses any more.
     unsafe fn release(&self, window: Extent) -> Result<(), Errno>;
 
     /// Writes back every cache line that `range` touches, once each; not ordered until [`fence`](Self::fence).

@@ -132,11 +132,11 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         source: &S,
     ) -> Result<(u32, Extent, Extent), NotPlaced> {
         let claim = match self.plan(books, request)? {
-            Plan::Anywhere => self.claim_anywhere(request)?,
+            Plan::Anywhere => self.claim_anywhere(request, books.coalescing)?,
             Plan::Behind { window, spare_bytes, must } => match self.claim_behind(window, spare_bytes) {
                 Some(claim) => claim,
                 None if must => return Err(MapError::CannotCoalesce { at: window.start() }.into()),
-                None => self.claim_anywhere(request)?,
+                None => self.claim_anywhere(request, books.coalescing)?,
             },
         };
         // SAFETY: the claim is address space that this set holds and that has no mapping in it.
@@ -188,7 +188,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         Some((slot, part))
     }
 
-    fn claim_anywhere(&self, request: &Request) -> Result<Claim, MapError> {
+    fn claim_anywhere(&self, request: &Request, coalescing: Coalescing) -> Result<Claim, MapError> {
         let length_bytes = request.length_bytes;
         let reserved = match request.fixed {
             Some(window) => self.platform.reserve_at(window).map(|()| window),
@@ -196,7 +196,11 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                 let ahead_bytes = self.platform.room_ahead_bytes(self.config.reserve_ahead_bytes);
                 let generous = align_up(ahead_bytes, self.platform.page_size_bytes());
                 let reserve_bytes = length_bytes.max(generous.unwrap_or(0));
-                let wish = self.platform.alignment_for(length_bytes);
+                // What is shorter than a large page, and will stay so, has nothing of its alignment.
+                let wish = match self.platform.alignment_for(length_bytes) {
+                    large if large > reserve_bytes && coalescing == Coalescing::None => 0,
+                    wish => wish,
+                };
                 reserve(&self.platform, reserve_bytes, request.alignment_bytes, wish)
             }
         }
@@ -235,7 +239,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             && let Some((SegmentEntry { extent, .. }, part, place)) = books.find_from(left.start())
             && extent.overlaps(left)
         {
-            let Some((offset, source)) = books.mapping_at(&place) else {
+            let Some((offset, source, spare_bytes)) = books.mapping_at(&place) else {
                 debug_assert!(false, "a segment of the table has a source");
                 return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
             };
@@ -249,8 +253,15 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                     (part.extent, books.goes_whole(part.extent, range), false)
                 }
             };
-            // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
-            if let Err(cause) = unsafe { source.unmap(extent, offset) } {
+            let held = Extent::between(extent.start(), extent.end().saturating_add(spare_bytes));
+            let together = held.filter(|_| self.platform.release_unmaps() && source.goes_with_addresses());
+            let unmapped = match together {
+                // SAFETY: the set has reserved it, and mapped the segment there, which nobody uses any more.
+                Some(held) => unsafe { self.platform.release(held) },
+                // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
+                None => unsafe { source.unmap(extent, offset) },
+            };
+            if let Err(cause) = unmapped {
                 if goes_whole && told {
                     books.not_whole(retired);
                 }
@@ -259,8 +270,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             current = Some((part, goes_whole, true));
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
             let announced = (goes_whole && !told).then_some(part);
-            let spare_bytes = books.remove(&place, extent.end() == part.end(), announced, retired).unwrap_or(0);
-            self.release(Extent::between(extent.start(), extent.end().saturating_add(spare_bytes)));
+            books.remove(&place, extent.end() == part.end(), announced, retired);
+            self.release(held.filter(|_| together.is_none()));
             rest = range.starting_at(extent.end());
         }
         Ok(())

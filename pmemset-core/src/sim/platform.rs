@@ -110,11 +110,22 @@ unsafe impl Platform for SimPlatform {
         Ok(self.machine.step(Call::ReserveAt)?.space.reserve_at(window)?)
     }
 
+    fn release_unmaps(&self) -> bool {
+        true
+    }
+
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
         let mut state = self.machine.step(Call::Release)?;
+        let State { sources, space, .. } = &mut *state;
+        for mappings in sources.iter_mut().map(|source| &mut source.mappings) {
+            for (gone, _) in mappings.extract_if(.., |(mapping, _)| window.covers(*mapping)) {
+                self.machine.inner.memory.clear(gone);
+                space.set(gone, Page::Reserved);
+            }
+        }
         duty!(
             state.space.all(window, Page::Reserved),
-            "{window} is released, and is not a reservation without mappings"
+            "{window} is released, and is no reservation with whole mappings"
         );
         duty!(self.machine.inner.memory.is_clear(window), "somebody has stored to {window}, where nothing is mapped");
         state.space.set(window, Page::Free);

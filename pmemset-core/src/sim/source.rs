@@ -288,6 +288,10 @@ unsafe impl Source for SimSource {
         Ok(())
     }
 
+    fn goes_with_addresses(&self) -> bool {
+        true
+    }
+
     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> {
         let page_bytes = self.machine.inner.hardware.page_bytes;
         let mut state = self.machine.step(Call::Sync).inspect_err(|errno| {

@@ -35,7 +35,7 @@ macro_rules! forward_source {
     ($self:ident { $($arms:tt)+ } $(except $($own:ident),+)?) => {
         $crate::forward_source! { @each $self { $($arms)+ } [
             space length_bytes alignment_bytes granularity fixed_address write_granule_bytes sharing prepare holds
-            undo_growth give_back map unmap sync deep_flush failed_write_back health
+            undo_growth give_back map unmap goes_with_addresses sync deep_flush failed_write_back health
         ] [$($($own)+)?] }
     };
     (@each $self:ident $arms:tt [] []) => {};
@@ -79,6 +79,9 @@ macro_rules! forward_source {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [unmap $($rest:ident)*] [unmap $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [goes_with_addresses $($rest:ident)*] [goes_with_addresses $($own:ident)*]) => {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [sync $($rest:ident)*] [sync $($own:ident)*]) => {
@@ -187,6 +190,13 @@ macro_rules! forward_source {
             match $self {
                 // SAFETY: the caller's promise is passed on as it is.
                 $($pattern => unsafe { $to.unmap(window, offset) }),+
+            }
+        }
+    };
+    (@method goes_with_addresses $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn goes_with_addresses(&$self) -> bool {
+            match $self {
+                $($pattern => $to.goes_with_addresses()),+
             }
         }
     };

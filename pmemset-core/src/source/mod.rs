@@ -204,6 +204,13 @@ pub unsafe trait Source: Send + Sync {
     /// `window` was mapped by one call of [`map`](Self::map) with this `offset`, and nobody uses it any more.
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno>;
 
+    /// Returns whether a mapping is gone, and nothing is left to be done, when a platform of this space releases its
+    /// addresses and [unmaps](crate::Platform::release_unmaps) what is there: [`unmap`](Self::unmap) is not called then.
+    #[inline]
+    fn goes_with_addresses(&self) -> bool {
+        false
+    }
+
     /// Makes the bytes of `range` durable at page granularity; `range` is on page boundaries, `offset` is its first
     /// byte in the source. Interrupted calls are repeated; after a failed one there is none any more, in any set: see
     /// [`failed_write_back`](Self::failed_write_back).

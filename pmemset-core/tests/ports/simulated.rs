@@ -44,6 +44,7 @@ pub(crate) enum Fault {
     IgnoresOffset,
     LosesBytes,
     UnmapLeavesHole,
+    ReleaseLeavesMappings,
     SyncOnlyWhole,
     DeepFlushAligned,
     MapsBehindTheEnd,
@@ -125,6 +126,9 @@ unsafe impl Platform for Port {
             other => other,
         }
     }
+    fn release_unmaps(&self) -> bool {
+        self.is(Fault::ReleaseLeavesMappings)
+    }
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
         let run = self.machine.pages().iter().find(|(run, _)| run.covers(window)).map_or(window, |(run, _)| *run);
         let window = match self.fault {
@@ -136,7 +140,8 @@ unsafe impl Platform for Port {
                 | Fault::ReservesTwice
                 | Fault::TailReleasesAll
                 | Fault::PieceReleasesTail
-                | Fault::UnmapLeavesHole,
+                | Fault::UnmapLeavesHole
+                | Fault::ReleaseLeavesMappings,
             ) if !self.is_reserved(window) => return Ok(()),
             Some(Fault::TailReleasesAll) => Extent::between(run.start(), window.end()).unwrap_or(window),
             Some(Fault::PieceReleasesTail) => Extent::between(window.start(), run.end()).unwrap_or(window),

@@ -53,7 +53,8 @@ use super::probe::{GranularityReason, Probe};
 /// # Cost
 ///
 /// Mapping takes two system calls (`mmap` and the `fstat` that makes sure of the length), once the length is known and
-/// the bytes are allocated; removing takes two (`msync` and `mmap`).
+/// the bytes are allocated, and an `mmap` before where the set finds room; removing takes two (`msync`, and `mmap` in a
+/// caller's reservation, else `munmap`).
 pub struct FileSource<F = Fd> {
     fd: F,
     length: Length,
@@ -352,6 +353,11 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
     unsafe fn unmap(&self, window: Extent, _offset: u64) -> Result<(), Errno> {
         // SAFETY: the caller holds the reservation, and nobody uses the mapping any more.
         unsafe { put_placeholder(window) }
+    }
+
+    #[inline]
+    fn goes_with_addresses(&self) -> bool {
+        true
     }
 
     #[inline]

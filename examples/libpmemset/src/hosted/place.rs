@@ -183,6 +183,9 @@ unsafe impl Platform for Place {
     fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         each!(self, to => to.may_reserve_at(window))
     }
+    fn release_unmaps(&self) -> bool {
+        each!(self, to => to.release_unmaps())
+    }
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
         // SAFETY: the caller's promise is passed on as it is.
         each!(self, to => unsafe { to.release(window) })

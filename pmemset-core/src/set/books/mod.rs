@@ -139,10 +139,11 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         })
     }
 
-    /// Returns what the segment at a place maps: its first byte in the source, and the source.
-    pub(crate) fn mapping_at(&self, place: &Position) -> Option<(u64, &S)> {
+    /// Returns what the segment at a place maps: its first byte in the source, and the source; and how many bytes are
+    /// reserved behind it.
+    pub(crate) fn mapping_at(&self, place: &Position) -> Option<(u64, &S, usize)> {
         let slot = self.slot(place.0.value.slot())?;
-        Some((slot.offset, slot.source.as_ref()?))
+        Some((slot.offset, slot.source.as_ref()?, slot.spare))
     }
 
     /// Loses the source of the segment at `start`, which cannot be, for tests of what happens then.

@@ -40,15 +40,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     /// Takes a segment out and puts it at the end of `retired`; `part` is given at the first segment of a part that
     /// goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows that the
     /// segment `ends` its part.
-    ///
-    /// Returns how many bytes are reserved behind it.
-    pub(crate) fn remove(
-        &mut self,
-        place: &Position,
-        ends: bool,
-        part: Option<Extent>,
-        retired: &mut Retired,
-    ) -> Option<usize> {
+    pub(crate) fn remove(&mut self, place: &Position, ends: bool, part: Option<Extent>, retired: &mut Retired) {
         let found = &place.0;
         let (start, tag) = (found.key, found.value);
         let end = self.end_of(start, tag);
@@ -60,14 +52,15 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         if self.table.len() == 0 {
             self.granularity = None;
         }
-        self.retire(tag.slot(), part.unwrap_or(Extent::between(start, end)?), part.is_some(), retired)
+        if let Some(told) = part.or(Extent::between(start, end)) {
+            self.retire(tag.slot(), told, part.is_some(), retired);
+        }
     }
 
     /// Chains a slot that has left the table; in it, `offset` and `end` now are what is to be told.
-    /// Returns how many bytes are reserved behind the segment.
-    fn retire(&mut self, index: u32, told: Extent, whole: bool, retired: &mut Retired) -> Option<usize> {
-        let slot = self.slots.get_mut(index as usize)?;
-        let spare_bytes = core::mem::replace(&mut slot.spare, 0);
+    fn retire(&mut self, index: u32, told: Extent, whole: bool, retired: &mut Retired) {
+        let Some(slot) = self.slots.get_mut(index as usize) else { return };
+        slot.spare = 0;
         slot.offset = if whole { told.start() as u64 } else { NOT_WHOLE };
         slot.end = told.end();
         let link = (index as usize).wrapping_add(1);
@@ -79,7 +72,6 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         if whole {
             retired.whole = link;
         }
-        Some(spare_bytes)
     }
 
     /// Takes back the last announcement that a part has gone as a whole.

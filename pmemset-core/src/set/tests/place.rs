@@ -51,15 +51,20 @@ fn failed_map_takes_back_the_extension() {
 #[test]
 fn an_alignment_that_is_only_wished_for_refuses_nothing() {
     let platform = Fake::default();
-    let source = FakeSource::new(&platform, 1 << 20);
+    const LARGE: usize = 2 << 20;
+    let source = FakeSource::new(&platform, LARGE as u64);
     let needy = FakeSource { alignment_bytes: KIB64, ..FakeSource::new(&platform, 1 << 20) };
     let set = set_on(&platform);
-    platform.wish_bytes.store(2 << 20, Ordering::Relaxed);
-    assert!(set.map(&source, &bytes(PAGE)).unwrap().extent().is_aligned(PAGE));
-    let aligned = set.map(&source, &bytes(KIB64)).unwrap().extent().start();
-    assert_eq!(aligned % (2 << 20), 0, "where it can be had");
+    platform.wish_bytes.store(LARGE, Ordering::Relaxed);
+    let start = |length: usize| set.map(&source, &bytes(length)).unwrap().extent().start();
+    assert_eq!(start(PAGE) % PAGE, 0);
+    assert_eq!(start(LARGE) % LARGE, 0, "where it can be had");
+    assert_ne!(start(LARGE - PAGE) % LARGE, 0, "what has no large page costs no more than its length");
+    set.set_coalescing(Coalescing::Opportunistic);
+    assert_eq!(start(PAGE) % LARGE, 0, "unless it may become longer");
+    set.set_coalescing(Coalescing::None);
     platform.refuse_above_bytes.store(PAGE, Ordering::Relaxed);
-    assert_eq!(set.map(&source, &bytes(KIB64)).unwrap().extent().length_bytes(), KIB64);
+    assert_eq!(set.map(&source, &bytes(LARGE)).unwrap().extent().length_bytes(), LARGE);
     assert_eq!(Reservation::with_capacity(&platform, KIB64, 4).unwrap().extent().length_bytes(), KIB64);
     // What the source needs is not given up.
     assert_eq!(set.map(&needy, &bytes(KIB64)).unwrap_err(), MapError::AddressSpace { cause: Errno::NOMEM });

@@ -49,6 +49,9 @@ unsafe impl Platform for Place<'_> {
     fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         either!(self, platform => platform.may_reserve_at(window))
     }
+    fn release_unmaps(&self) -> bool {
+        either!(self, platform => platform.release_unmaps())
+    }
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
         // SAFETY: the caller's promise is passed on as it is.
         either!(self, platform => unsafe { platform.release(window) })
