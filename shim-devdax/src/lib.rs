@@ -15,15 +15,18 @@
 //! # Where to go from here
 //!
 //! - [`DaxSource`], [`DaxOptions`], [`DaxDevice`]: devices. [`AnySource`]: a file or a device, as it turns out.
+//!   [`doctor`]: what a set gets here, why not more, and which command mends it.
 //! - [`pmemset_linux`]: files. [`pmemset_core`]: sets, parts, configurations, crash tests and ports.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod any;
 mod clear;
 mod dax_error;
 mod device;
+#[cfg(feature = "std")]
+pub mod doctor;
 mod mcsafe;
 mod open;
 mod source;

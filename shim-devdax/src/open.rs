@@ -3,6 +3,7 @@
 use core::ffi::CStr;
 
 use pmemset_core::Errno;
+use pmemset_core::arch::Cpu;
 use pmemset_linux::Fd;
 use pmemset_linux::internal::{Sysfs, errno, open_at};
 use rustix::fd::BorrowedFd;
@@ -84,6 +85,16 @@ pub(crate) fn usable(sysfs: &Sysfs, number: Dev) -> Result<DaxDevice, DaxError> 
         Mode::SystemRam => Err(DaxError::SystemRam),
         Mode::NoDriver => Err(DaxError::NoDriver),
     }
+}
+
+/// Finds the character device `number`, which programs can map, and says how stores to it become durable.
+pub(crate) fn judged(sysfs: &Sysfs, number: Dev, cpu: &Cpu) -> Result<(DaxDevice, Durability), DaxError> {
+    let device = usable(sysfs, number)?;
+    if device.length_bytes().map_err(DaxError::Attribute)? == 0 {
+        return Err(DaxError::InvalidAlignment { alignment_bytes: device.alignment_bytes() as u64 });
+    }
+    let durability = device.durability(cpu);
+    Ok((device, durability))
 }
 
 /// Says why `path` could not be opened.

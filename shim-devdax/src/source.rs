@@ -122,11 +122,7 @@ impl<F: AsFd> DaxSource<F> {
 
     /// Makes a source of `fd`, which sysfs describes as the character device `number`.
     pub(crate) fn new(fd: F, number: Dev, sysfs: &Sysfs) -> Result<Self, DaxError> {
-        let device = open::usable(sysfs, number)?;
-        if device.length_bytes().map_err(DaxError::Attribute)? == 0 {
-            return Err(DaxError::InvalidAlignment { alignment_bytes: device.alignment_bytes() as u64 });
-        }
-        let durability = device.durability(Linux.cpu());
+        let (device, durability) = open::judged(sysfs, number, Linux.cpu())?;
         let mapper = Mapper::new(device.alignment_bytes());
         Ok(Self { fd, device, durability, mapper, failed: FailedWriteBack::new() })
     }

@@ -20,6 +20,31 @@ pub use crate::nd::sysfs::{PATH_MAX_BYTES, PathText, Sysfs};
 
 pub mod fuzz;
 
+/// The doctor of other machines than this one, and what is to be told of device DAX.
+#[cfg(feature = "std")]
+pub mod doctor {
+    use rustix::fs::Dev;
+
+    pub use crate::doctor::attributes::Folder;
+    pub use crate::doctor::limits::add as add_limits;
+    pub use crate::doctor::machine::{Kernel, Machine, Probed};
+    pub use crate::doctor::mounts::{Mount, entry};
+    pub use crate::doctor::namespaces::add_region;
+    pub use crate::doctor::paths::examine;
+    pub use crate::doctor::text::Size;
+    pub use crate::doctor::whole::examine_all_with;
+
+    use super::Sysfs;
+    use crate::GranularityReason;
+    use crate::file::probe::Probe;
+
+    /// Returns what a file on the block device `device` gets, for which the kernel accepts `MAP_SYNC`.
+    #[must_use]
+    pub fn accepted(sysfs: Option<&Sysfs>, device: Dev) -> Option<GranularityReason> {
+        Probe::accepted(sysfs, device).reason.ok()
+    }
+}
+
 /// Attributes and links of sysfs.
 pub mod sysfs {
     pub use crate::nd::sysfs::{dax_alignment, first, first_number, link_name, number, parsed, read};

@@ -19,15 +19,18 @@
 //! - [`FileSource`] and [`OpenOptions`]: files. [`Linux`]: the address space of the process. [`RecordFile`]: shutdown
 //!   records. [`LinuxSet`]: by which pages and on which node a set is mapped. [`nd`]: what sysfs says of persistent
 //!   memory.
+//! - [`doctor`]: what a set gets here, why not more, and which command mends it.
 //! - [`pmemset_core`]: sets, parts, configurations, and the guides to crash tests (`sim::guide`) and to ports
 //!   ([`porting`]).
 //! - [`from_memmap2`], [`from_libpmemset`]: for whoever has a program already.
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod address_space;
 mod auxv;
+#[cfg(feature = "std")]
+pub mod doctor;
 mod errno;
 mod errors;
 mod facts;

@@ -3,6 +3,8 @@
 mod any;
 mod damage;
 mod devices;
+#[cfg(feature = "std")]
+mod doctor;
 mod sources;
 pub(crate) mod tree;
 

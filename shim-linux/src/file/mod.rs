@@ -5,7 +5,7 @@ pub(crate) mod extents;
 pub(crate) mod grow;
 mod limit;
 pub(crate) mod open;
-mod probe;
+pub(crate) mod probe;
 pub(crate) mod source;
 
 pub use grow::Backing;

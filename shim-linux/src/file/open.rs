@@ -336,7 +336,7 @@ pub(crate) fn file_system(fd: BorrowedFd<'_>) -> Result<FileSystem, OpenError> {
 }
 
 /// Returns whether the character device `number` is a device DAX: what its link in sysfs says.
-fn is_dax(number: Dev) -> bool {
+pub(crate) fn is_dax(number: Dev) -> bool {
     let mut target = [0_u8; sysfs::PATH_MAX_BYTES];
     let mut path = PathText::new();
     let Some(path) = path.text(b"/sys/dev/char/").device(number).text(b"/subsystem").as_c_str() else { return false };
@@ -345,19 +345,36 @@ fn is_dax(number: Dev) -> bool {
 
 /// Makes an unnamed file in the directory `path`.
 pub(crate) fn temporary(path: impl Arg) -> Result<(Fd, Stat), OpenError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = path.into_with_c_str(|path| Fd::open(CWD, path, flags, Mode::empty()));
-    let directory = opened.map_err(|cause| match cause {
-        io::Errno::NOENT | io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
-        other => OpenError::CannotCreateTemporary(errno(other)),
-    })?;
-    // `EXCL`: nobody gives it a name later.
-    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    let made = match io::retry_on_intr(|| Fd::open(directory.as_fd(), c".", flags, Mode::RUSR | Mode::WUSR)) {
+    let directory = directory(path)?;
+    asked(match unnamed(directory.as_fd()) {
         // `EISDIR`: a kernel before 3.11, which reads the flag as `O_DIRECTORY`.
         Err(io::Errno::OPNOTSUPP | io::Errno::ISDIR | io::Errno::INVAL) => create_and_unlink(directory.as_fd()),
         other => other,
-    };
+    })
+}
+
+/// Makes an unnamed file in the directory `path`, or none, where the file system gives each a name first.
+#[cfg(feature = "std")]
+pub(crate) fn never_named(path: impl Arg) -> Result<(Fd, Stat), OpenError> {
+    asked(unnamed(directory(path)?.as_fd()))
+}
+
+fn directory(path: impl Arg) -> Result<Fd, OpenError> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = path.into_with_c_str(|path| Fd::open(CWD, path, flags, Mode::empty()));
+    opened.map_err(|cause| match cause {
+        io::Errno::NOENT | io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
+        other => OpenError::CannotCreateTemporary(errno(other)),
+    })
+}
+
+fn unnamed(directory: BorrowedFd<'_>) -> io::Result<Fd> {
+    // `EXCL`: nobody gives it a name later.
+    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    io::retry_on_intr(|| Fd::open(directory, c".", flags, Mode::RUSR | Mode::WUSR))
+}
+
+fn asked(made: io::Result<Fd>) -> Result<(Fd, Stat), OpenError> {
     let fd = made.map_err(|cause| OpenError::CannotCreateTemporary(errno(cause)))?;
     let stat = fs::fstat(&fd).map_err(|cause| OpenError::CannotCreateTemporary(errno(cause)))?;
     Ok((fd, stat))

@@ -71,14 +71,7 @@ impl Probe {
     pub(crate) fn new(fd: BorrowedFd<'_>, device: Dev) -> Self {
         let page_bytes = auxv::page_size_bytes();
         match address_space::try_to_map(page_bytes, fd, 0, true) {
-            Ok(()) => {
-                let sysfs = Sysfs::system();
-                let found = sysfs.as_ref().ok().and_then(|sysfs| sysfs.device(Device::Block(device)).ok());
-                let region = found.and_then(|device| device.region);
-                let pieces = || sysfs.as_ref().ok().and_then(|sysfs| sysfs.pieces(device).ok());
-                let judged = judge(region.as_ref(), pieces);
-                Self { reason: Ok(judged.map_or_else(GranularityReason::Doubted, GranularityReason::Domain)), region }
-            }
+            Ok(()) => Self::accepted(Sysfs::system().as_ref().ok(), device),
             Err(cause @ (Errno::OPNOTSUPP | Errno::INVAL)) => {
                 // What cannot be mapped at all is known before it grows; a limit that is in the way may not be
                 // tomorrow.
@@ -90,6 +83,14 @@ impl Probe {
             }
             Err(cause) => Self { reason: Err(cause), region: None },
         }
+    }
+
+    /// Judges the memory below the device `device`, for which the kernel accepts `MAP_SYNC`.
+    pub(crate) fn accepted(sysfs: Option<&Sysfs>, device: Dev) -> Self {
+        let region = sysfs.and_then(|sysfs| sysfs.device(Device::Block(device)).ok()).and_then(|device| device.region);
+        let pieces = || sysfs.and_then(|sysfs| sysfs.pieces(device).ok());
+        let judged = judge(region.as_ref(), pieces);
+        Self { reason: Ok(judged.map_or_else(GranularityReason::Doubted, GranularityReason::Domain)), region }
     }
 
     pub(crate) const fn maps_sync(&self) -> bool {

@@ -109,6 +109,13 @@ impl FileSource<Fd> {
         Self::new(fd, &stat, true)
     }
 
+    /// Makes an unnamed file in `directory` as [`temporary`](Self::temporary) does, where none has a name for a moment.
+    #[cfg(feature = "std")]
+    pub(crate) fn never_named(directory: impl Arg) -> Result<Self, OpenError> {
+        let (fd, stat) = open::never_named(directory)?;
+        Self::new(fd, &stat, true)
+    }
+
     /// Takes over a descriptor. The file never grows unless [`growing`](Self::growing) says so.
     ///
     /// ```no_run

@@ -78,11 +78,7 @@ impl Sysfs {
     /// - [`NdError::Garbage`] of `table`: some of it is mapped in another way than linearly.
     /// - See [`NdError`].
     pub fn pieces(&self, number: Dev) -> Result<Pieces, NdError> {
-        self.pieces_with(number, &mut |number, answer| {
-            let flags = OFlags::RDWR | OFlags::CLOEXEC;
-            let control = Fd::open(CWD, c"/dev/mapper/control", flags, Mode::empty()).map_err(errno)?;
-            mapper_table(control.as_fd(), number, answer)
-        })
+        self.pieces_with(number, &mut table_of)
     }
 
     /// As [`pieces`](Self::pieces), with tables of mapped devices from elsewhere.
@@ -99,6 +95,13 @@ impl Sysfs {
         search.find(number, None, 0, 0)?;
         Ok(Pieces(search.found))
     }
+}
+
+/// Asks the kernel for the table of the mapped device `number`.
+pub(crate) fn table_of(number: Dev, answer: &mut Table) -> Result<(), Errno> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC;
+    let control = Fd::open(CWD, c"/dev/mapper/control", flags, Mode::empty()).map_err(errno)?;
+    mapper_table(control.as_fd(), number, answer)
 }
 
 /// Returns all bytes of the device with the directory `dir`.

@@ -101,6 +101,24 @@ impl Sysfs {
     }
 }
 
+#[cfg(feature = "std")]
+impl Sysfs {
+    /// Opens `regionR` of the nd bus, R being `id`.
+    ///
+    /// # Errors
+    ///
+    /// As [`device`](Self::device).
+    pub(crate) fn region(&self, id: u32) -> Result<Region, NdError> {
+        let attribute = Attribute::Region;
+        let mut path = PathText::new();
+        let name = path.text(b"bus/nd/devices/region").number(id).of(attribute)?;
+        let mut buffer = [0; sysfs::PATH_MAX_BYTES];
+        let link = sysfs::link(self.root(), attribute, name, &mut buffer)?;
+        let found = parse::region(link).filter(|found| found.id == id).ok_or(NdError::Garbage { attribute })?;
+        Ok(Region { dir: sysfs::open_directory(self.root(), attribute, name)?, id, bus: found.bus })
+    }
+}
+
 /// A device, and the region that it is on.
 #[derive(Debug)]
 pub struct NdDevice {

@@ -224,7 +224,8 @@ pub(crate) fn open_directory(at: BorrowedFd<'_>, attribute: Attribute, path: &CS
 /// Opens the attribute `path` below `at`.
 #[inline(never)]
 pub(crate) fn open(at: BorrowedFd<'_>, attribute: Attribute, path: &CStr, flags: OFlags) -> Result<Fd, NdError> {
-    Fd::open(at, path, flags | OFlags::CLOEXEC, Mode::empty())
+    // `NONBLOCK`: what turns out to be a pipe is not waited for.
+    Fd::open(at, path, flags | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())
         .map_err(|cause| NdError::Unreadable { attribute, cause: errno(cause) })
 }
 

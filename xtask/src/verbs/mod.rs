@@ -7,6 +7,7 @@ pub(crate) mod ci;
 pub(crate) mod cluster;
 pub(crate) mod counts;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod fresh;
 pub(crate) mod fuzz;
 pub(crate) mod lab;
@@ -25,6 +26,8 @@ pub(crate) enum Verb {
     C(c::Args),
     /// Maps a set over a file, stores records, and has a second process find them again.
     Demo(demo::Args),
+    /// Says what persistent memory there is, what a set would get of it, and which command makes that better.
+    Doctor(doctor::Args),
     /// Runs every test; ends with `N passed, N failed, N skipped`.
     Test(test::Args),
     /// Checks all that has to pass before a change lands, the tests among it.
@@ -59,6 +62,7 @@ impl Verb {
         match self {
             Self::C(args) => c::run(args),
             Self::Demo(args) => demo::run(args),
+            Self::Doctor(args) => doctor::run(args),
             Self::Test(args) => test::run(args),
             Self::Ci(args) => ci::run(args),
             Self::Cluster(args) => cluster::run(args),

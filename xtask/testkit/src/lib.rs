@@ -5,6 +5,8 @@ pub mod campaign;
 #[cfg(feature = "fuzzers")]
 pub mod fuzzers;
 pub mod house;
+#[cfg(feature = "machines")]
+pub mod machines;
 pub mod nfit;
 pub mod sysfs;
 #[cfg(feature = "core")]

@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs;
 use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::prelude::rust_2024::*;
 use std::{format, vec};
 
@@ -16,28 +16,64 @@ pub const BUS: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0";
 /// The block device on `region0`.
 pub const PMEM0: &str = "devices/LNXSYSTM:00/LNXSYBUS:00/ACPI0012:00/ndbus0/region0/pfn0.1/block/pmem0";
 
-/// A folder that is removed with its tree.
+/// A folder of a test's own, which goes with this value.
+pub struct Folder {
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Makes an empty one.
+    pub fn new() -> Self {
+        let name = format!("sysfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        Self { path }
+    }
+
+    /// Returns its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns the whole path of `path`.
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.path.join(path)
+    }
+
+    /// Writes the file `path`, and makes the folders that it is in.
+    pub fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
+        let path = self.at(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// A tree of attributes.
 pub struct Tree {
-    root: PathBuf,
+    root: Folder,
 }
 
 impl Tree {
     /// Makes an empty tree.
     pub fn new() -> Self {
-        let name = format!("sysfs-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let root = std::env::temp_dir().join(name);
-        let _ = fs::remove_dir_all(&root);
+        let root = Folder::new();
         for folder in ["dev/block", "dev/char", BUS] {
-            fs::create_dir_all(root.join(folder)).unwrap();
+            fs::create_dir_all(root.at(folder)).unwrap();
         }
         Self { root }
     }
 
     /// Writes the attribute `path`.
     pub fn file(&self, path: &str, text: impl AsRef<[u8]>) -> &Self {
-        let path = self.root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
+        self.root.file(path, text);
         self
     }
 
@@ -48,30 +84,30 @@ impl Tree {
 
     /// Takes the attribute `path` out again.
     pub fn remove(&self, path: &str) -> &Self {
-        fs::remove_file(self.root.join(path)).unwrap();
+        fs::remove_file(self.root.at(path)).unwrap();
         self
     }
 
     /// Makes `dev/KIND/NUMBER` a link to the folder `device`.
     pub fn device(&self, kind: &str, number: &str, device: &str) -> &Self {
-        fs::create_dir_all(self.root.join(device)).unwrap();
-        symlink(format!("../../{device}"), self.root.join("dev").join(kind).join(number)).unwrap();
+        fs::create_dir_all(self.root.at(device)).unwrap();
+        symlink(format!("../../{device}"), self.root.at("dev").join(kind).join(number)).unwrap();
         self
     }
 
     /// Returns the whole path of `path`.
     pub fn at(&self, path: &str) -> PathBuf {
-        self.root.join(path)
+        self.root.at(path)
     }
 
     /// Returns the text of an attribute.
     pub fn text(&self, path: &str) -> Vec<u8> {
-        fs::read(self.root.join(path)).unwrap()
+        fs::read(self.root.at(path)).unwrap()
     }
 
     /// Opens the folder, for what takes it for `/sys`.
     pub fn open(&self) -> fs::File {
-        fs::File::open(&self.root).unwrap()
+        fs::File::open(self.root.path()).unwrap()
     }
 
     /// Two memory modules, one of them with a number of two digits, interleaved to `region0` with `pmem0` (259:0) on it.
@@ -127,12 +163,6 @@ impl Tree {
             .file(&format!("{device}/dm/name"), "linear\n")
             .file(&format!("{device}/size"), format!("{count}\n"));
         self
-    }
-}
-
-impl Drop for Tree {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.root);
     }
 }
 

@@ -1,0 +1,170 @@
+//! A path: a file, a directory, a disk; and what it stands on.
+
+use std::format;
+use std::fs;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::Path;
+use std::string::{String, ToString as _};
+use std::vec::Vec;
+
+use pmemset_core::{BadBlocks, DeviceId, Errno, Health as _, Span};
+use rustix::fd::{AsFd as _, AsRawFd as _};
+use rustix::fs::{Dev, FileType, Mode, OFlags};
+
+use crate::file::open;
+use crate::file::{FileSource, GranularityReason, OpenError, OpenOptions};
+
+use super::machine::Machine;
+use super::mounts::{self, Mount};
+use super::report::{Kind, Report, Subject, Value};
+use super::text::Size;
+use super::{limits, namespaces};
+
+/// The most bad blocks that are counted of one file.
+const BLOCKS_MAX: usize = 64;
+
+/// Examines `path`, its file system, the regions and namespaces below, and the machine's limits.
+#[must_use]
+pub fn examine(machine: &Machine, path: &Path) -> Report {
+    let mut report = Report::default();
+    add(machine, path, &mut report);
+    limits::add(machine, &mut report);
+    report
+}
+
+/// Appends `path` and what it stands on.
+fn add(machine: &Machine, path: &Path, report: &mut Report) {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let cause = error.raw_os_error().map_or(Errno::INVAL, Errno::from_raw);
+            return report.push(refused(path, &OpenError::InvalidPath(cause)));
+        }
+    };
+    let kind = metadata.file_type();
+    if kind.is_block_device() {
+        let disk = metadata.rdev();
+        let all = mounts::all(machine).unwrap_or_default();
+        all.iter().filter(|mount| mount.device() == disk).for_each(|mount| {
+            report.push(mounts::subject(machine, mount, Some(mount.point.as_ref())));
+        });
+        if !stands_on(machine, disk, report) {
+            let mut subject = Subject::new(Kind::Other, path.display().to_string());
+            subject.note("type", "a disk that is on no nd bus");
+            report.push(subject);
+        }
+        return;
+    }
+    if kind.is_dir() {
+        match mount_of(machine, path) {
+            Ok(mount) => report.push(mounts::subject(machine, &mount, Some(path))),
+            Err(reason) => {
+                let mut subject = Subject::new(Kind::Mount, path.display().to_string());
+                subject.note("mount point", Value::Unknown(reason));
+                report.push(subject);
+            }
+        }
+    } else if kind.is_file() {
+        report.push(file(path));
+        if let Ok(mount) = mount_of(machine, path) {
+            report.push(mounts::subject(machine, &mount, None));
+        }
+    } else {
+        // Opening other devices may do something: a watchdog starts, a tape is wound.
+        let error = if open::is_dax(metadata.rdev()) {
+            OpenError::DeviceDax
+        } else {
+            OpenError::InvalidFileType { kind: FileType::from_raw_mode(metadata.mode()) }
+        };
+        return report.push(refused(path, &error));
+    }
+    stands_on(machine, metadata.dev(), report);
+}
+
+/// Says that a set refuses `path`.
+fn refused(path: &Path, error: &OpenError) -> Subject {
+    let mut subject = Subject::new(Kind::Other, path.display().to_string());
+    subject.gets(None, error);
+    let mend = match *error {
+        OpenError::Open(Errno::ACCES) => Some(format!("chmod u+rw {}", mounts::word(&path.display().to_string()))),
+        _ => None,
+    };
+    subject.error("a set does not open it", format!("{error}"), mend);
+    subject
+}
+
+/// Appends the regions and namespaces below the block device `number`; returns whether there are any.
+fn stands_on(machine: &Machine, number: Dev, report: &mut Report) -> bool {
+    let Ok(Some(pieces)) = machine.pieces(number) else { return false };
+    for piece in pieces.as_slice() {
+        namespaces::add_region(machine, piece.region.id(), report);
+    }
+    true
+}
+
+/// Finds the mount that `path` is on (`proc_pid_fdinfo(5)`).
+fn mount_of(machine: &Machine, path: &Path) -> Result<Mount, String> {
+    let fd =
+        rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).map_err(|error| format!("{error}"))?;
+    let info = machine.proc().text(&format!("self/fdinfo/{}", fd.as_fd().as_raw_fd()))?;
+    let id = info.lines().find_map(|line| line.strip_prefix("mnt_id:")).and_then(|id| id.trim().parse().ok());
+    let id: u64 = id.ok_or("the kernel does not say which mount it is")?;
+    mounts::all(machine)?.into_iter().find(|mount| mount.id == id).ok_or_else(|| "its mount is not listed".into())
+}
+
+/// Examines a regular file by opening it as a source, as a set would.
+fn file(path: &Path) -> Subject {
+    let source = match FileSource::open(path, OpenOptions::new()) {
+        Ok(source) => source,
+        Err(error) => return refused(path, &error),
+    };
+    let mut subject = Subject::new(Kind::File, path.display().to_string());
+    let facts = match source.facts() {
+        Ok(facts) => facts,
+        Err(cause) => {
+            subject.error("the file cannot be asked about", format!("{cause}"), None);
+            return subject;
+        }
+    };
+    match facts.granularity {
+        Ok(reason) => {
+            subject.gets(Some(reason.granularity()), reason);
+            subject.note("MAP_SYNC", !matches!(reason, GranularityReason::NoMapSync(_)));
+        }
+        Err(cause) => {
+            subject.gets(None, format!("the file cannot be mapped: {cause}"));
+            subject.error("the file cannot be mapped", format!("{cause}"), None);
+        }
+    }
+    subject.note("length", Value::Bytes(facts.length_bytes));
+    subject.note("allocated", Value::Bytes(facts.allocated_bytes));
+    subject.note("backing", format!("{}", facts.backing));
+    let counted = source.device(&mut DeviceId::new());
+    subject.note("unsafe shutdowns", counted.map(Value::Count));
+    damage(&source, facts.length_bytes, &mut subject);
+    subject
+}
+
+/// Says which bytes of the file are bad.
+fn damage(source: &FileSource, length_bytes: u64, subject: &mut Subject) {
+    let Some(all) = Span::new(0, length_bytes) else { return };
+    let mut blocks = [all; BLOCKS_MAX];
+    let value = match source.bad_blocks(all, &mut blocks) {
+        BadBlocks::None => "none".into(),
+        BadBlocks::Listed { count, more } => {
+            let places: Vec<String> = blocks.iter().take(count).take(3).map(|block| format!("{block}")).collect();
+            let bytes = blocks.iter().take(count).fold(0_u64, |sum, block| sum.saturating_add(block.length_bytes()));
+            subject.error(
+                format!("{} of the file are bad, {} and so on", Size(bytes), places.join(", ")),
+                "reading them raises SIGBUS; Source::clear_bad_block overwrites whole pages and makes them good, with zeros \
+                 in them",
+                None,
+            );
+            let least = if more { " at least" } else { "" };
+            format!("{count}{least}, {} together", Size(bytes)).into()
+        }
+        BadBlocks::Unknown(reason) => Value::Unknown(format!("{reason}")),
+        _ => Value::Unknown("an answer that is not known here".into()),
+    };
+    subject.note("bad blocks", value);
+}
