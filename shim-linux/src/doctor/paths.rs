@@ -7,10 +7,12 @@ use std::path::Path;
 use std::string::{String, ToString as _};
 use std::vec::Vec;
 
-use pmemset_core::{BadBlocks, DeviceId, Errno, Health as _, Span};
+use pmemset_core::{BadBlocks, Config, DeviceId, Errno, Granularity, Health as _, MapConfig, Set, Span};
 use rustix::fd::{AsFd as _, AsRawFd as _};
 use rustix::fs::{Dev, FileType, Mode, OFlags};
 
+use crate::address_space::Linux;
+use crate::facts::{LinuxSet as _, Memory};
 use crate::file::open;
 use crate::file::{FileSource, GranularityReason, OpenError, OpenOptions};
 
@@ -139,10 +141,36 @@ fn file(path: &Path) -> Subject {
     subject.note("length", Value::Bytes(facts.length_bytes));
     subject.note("allocated", Value::Bytes(facts.allocated_bytes));
     subject.note("backing", format!("{}", facts.backing));
+    mapping(path, &mut subject);
     let counted = source.device(&mut DeviceId::new());
     subject.note("unsafe shutdowns", counted.map(Value::Count));
     damage(&source, facts.length_bytes, &mut subject);
     subject
+}
+
+/// Maps all of the file, which may not grow here, and says by which pages it would be mapped, and on which node it is.
+/// Nothing is touched.
+fn mapping(path: &Path, subject: &mut Subject) {
+    let mapped = || {
+        let source = FileSource::open(path, OpenOptions::new().do_not_grow()).map_err(|error| format!("{error}"))?;
+        let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 1);
+        let part = set.map(&source, &MapConfig::new()).map_err(|error| format!("{error}"))?;
+        set.facts(part.extent()).next().ok_or_else(|| String::from("it has no segment"))
+    };
+    let facts = match mapped() {
+        Ok(facts) => facts,
+        Err(reason) => return subject.note("huge pages", Value::Unknown(reason)),
+    };
+    subject.note("NUMA node", facts.node.map(|node| Value::Count(u64::from(node.number))));
+    match facts.hindrance {
+        None => subject.note("huge pages", "nothing keeps them away"),
+        Some(hindrance) => {
+            subject.note("huge pages", format!("no: {hindrance}"));
+            if facts.memory == Ok(Memory::FsDax) {
+                subject.hint("no page of 2 MiB maps all of the file", format!("{hindrance}"), None);
+            }
+        }
+    }
 }
 
 /// Says which bytes of the file are bad.
