@@ -3,7 +3,7 @@
  * What the C programs share: each is a list of named cases, run one after
  * another in a directory given as the only argument. The last line is
  * `N passed, N failed`. A case that ends with a descriptor more or less than
- * it began with has failed.
+ * it began with, or with another handler of a fault, has failed.
  */
 #ifndef CHECK_H
 #define CHECK_H
@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -190,10 +191,26 @@ check_descriptors(void)
 	return sum;
 }
 
+/* The handlers of signals that a fault raises are the program's. */
+static inline int
+check_handlers(void)
+{
+	static const int signals[] = { SIGSEGV, SIGBUS, SIGABRT, SIGILL };
+	struct sigaction action;
+	size_t i;
+
+	for (i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		if (sigaction(signals[i], NULL, &action) != 0 ||
+				action.sa_handler != SIG_DFL)
+			return 0;
+	return 1;
+}
+
 static inline int
 check_main(int argc, char **argv, const struct check_case *cases, size_t count)
 {
 	size_t i, failed = 0;
+	int handlers = check_handlers(); /* a sanitiser has its own */
 
 	if (argc != 2 || chdir(argv[1]) != 0) {
 		fprintf(stderr, "usage: %s DIRECTORY\n", argv[0]);
@@ -208,6 +225,10 @@ check_main(int argc, char **argv, const struct check_case *cases, size_t count)
 		if (check_descriptors() != before) {
 			broken++;
 			printf("  other descriptors are open than before\n");
+		}
+		if (handlers && !check_handlers()) {
+			broken++;
+			printf("  a handler is another than before\n");
 		}
 		printf("%s %s\n", broken ? "FAILED" : "ok", cases[i].name);
 		failed += broken != 0;

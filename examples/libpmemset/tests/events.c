@@ -87,6 +87,14 @@ flush_drain_persist(void)
 	EQUAL(told(&seen, PMEMSET_EVENT_DRAIN, NULL), 1);
 	EQUAL(told(&seen, PMEMSET_EVENT_FLUSH, NULL), 0);
 
+	/* One drain for two flushes. */
+	seen.count = 0;
+	OK(pmemset_flush(set, desc.addr, SEGMENT));
+	OK(pmemset_flush(set, (char *)desc.addr + MIB, SEGMENT / 2));
+	OK(pmemset_drain(set));
+	EQUAL(told(&seen, PMEMSET_EVENT_FLUSH, NULL), 2);
+	EQUAL(told(&seen, PMEMSET_EVENT_DRAIN, NULL), 1);
+
 	seen.count = 0;
 	OK(pmemset_persist(set, (char *)desc.addr + 100, desc.size - 100));
 	EQUAL(told(&seen, PMEMSET_EVENT_FLUSH, &event), 1);

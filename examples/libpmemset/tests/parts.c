@@ -96,6 +96,13 @@ lengths_and_offsets_that_are_refused(void)
 	FAILS(check_map(set, src, 0, SIZE_MAX, NULL), SIZE_MAX > UINT32_MAX ?
 			PMEMSET_E_CANNOT_GROW_SOURCE_FILE :
 			PMEMSET_E_LENGTH_UNALIGNED);
+#if SIZE_MAX > UINT32_MAX
+	/* Offset and length wrap around; and more than a process can map. */
+	FAILS(check_map(set, src, SEGMENT, SIZE_MAX - SEGMENT + 1, NULL),
+			PMEMSET_E_CANNOT_GROW_SOURCE_FILE);
+	CHECK(check_map(set, src, 0, (size_t)1 << 47, NULL) != 0);
+	CHECK(pmemset_errormsg()[0] != '\0');
+#endif
 	OK(check_map(set, src, 0, 2 * SEGMENT, NULL));
 	EQUAL(check_parts(set, &bytes), 3);
 	check_close(&set, &src);
@@ -224,6 +231,88 @@ previous_part_after_a_removal(void)
 	check_close(&set, &src);
 }
 
+/* Whichever of two parts goes: the other is the first then, and grows. */
+static void
+survivor_grows_with_a_reference_held(void)
+{
+	size_t bytes, goes;
+
+	for (goes = 0; goes < 2; goes++) {
+		struct pmemset *set = check_set();
+		struct pmemset_source *src = check_source(MIB);
+		struct pmemset_part_descriptor desc;
+		struct pmemset_part_map *part[2], *first;
+		int result;
+
+		OK(check_map(set, src, 0, SEGMENT, NULL));
+		OK(check_map(set, src, 0, SEGMENT, NULL));
+		pmemset_first_part_map(set, &part[0]);
+		pmemset_next_part_map(set, part[0], &part[1]);
+		desc = pmemset_descriptor_part_map(part[1 - goes]);
+		OK(pmemset_remove_part_map(set, &part[goes]));
+		pmemset_first_part_map(set, &first);
+		CHECK(pmemset_descriptor_part_map(first).addr == desc.addr);
+		pmemset_part_map_drop(&first);
+		OK(pmemset_set_contiguous_part_coalescing(set,
+				PMEMSET_COALESCING_FULL));
+		result = check_map(set, src, 0, SEGMENT, &desc);
+		CHECK(COALESCED(result));
+		EQUAL(check_parts(set, &bytes), 1);
+		EQUAL(pmemset_descriptor_part_map(part[1 - goes]).size,
+				result == 0 ? 2 * SEGMENT : SEGMENT);
+		check_close(&set, &src); /* with the reference held */
+	}
+}
+
+static void
+temporary_file_grows_with_its_parts(void)
+{
+	struct pmemset *set = check_set();
+	struct pmemset_source *src = NULL;
+	struct pmemset_part_descriptor desc[4];
+	struct pmemset_part_map *part = NULL;
+	size_t i, bytes;
+
+	OK(pmemset_source_from_temporary(&src, "."));
+	for (i = 0; i < 4; i++)
+		OK(check_map(set, src, 0, i ? SEGMENT : 2 * SEGMENT, &desc[i]));
+	EQUAL(check_parts(set, &bytes), 4);
+	EQUAL(bytes, 5 * SEGMENT);
+	for (i = 1; i < 3; i++) {
+		OK(pmemset_part_map_by_address(set, &part, desc[i].addr));
+		OK(pmemset_remove_part_map(set, &part));
+	}
+	EQUAL(check_parts(set, &bytes), 2);
+	check_close(&set, &src);
+}
+
+/* Source, configurations and set go in this order, with four handles out. */
+static void
+set_goes_last_with_handles_out(void)
+{
+	struct pmemset_config *cfg = check_config();
+	struct pmemset_map_config *map_cfg = NULL;
+	struct pmemset *set = NULL;
+	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_map *part[4];
+	size_t i;
+
+	OK(pmemset_map_config_new(&map_cfg));
+	OK(pmemset_new(&set, cfg));
+	OK(pmemset_map(set, src, map_cfg, NULL));
+	OK(pmemset_map(set, src, map_cfg, NULL));
+	for (i = 0; i < 4; i += 2) {
+		pmemset_first_part_map(set, &part[i]);
+		pmemset_next_part_map(set, part[i], &part[i + 1]);
+		CHECK(part[i] != NULL && part[i + 1] != NULL);
+	}
+	OK(pmemset_source_delete(&src));
+	OK(pmemset_config_delete(&cfg));
+	OK(pmemset_map_config_delete(&map_cfg));
+	OK(pmemset_delete(&set));
+	CHECK(!src && !cfg && !map_cfg && !set);
+}
+
 static void
 hundred_parts_from_the_middle(void)
 {
@@ -335,6 +424,9 @@ static const struct check_case cases[] = {
 	CHECK_CASE(opportunistic_coalescing),
 	CHECK_CASE(removal_waits_for_handles),
 	CHECK_CASE(previous_part_after_a_removal),
+	CHECK_CASE(survivor_grows_with_a_reference_held),
+	CHECK_CASE(temporary_file_grows_with_its_parts),
+	CHECK_CASE(set_goes_last_with_handles_out),
 	CHECK_CASE(hundred_parts_from_the_middle),
 	CHECK_CASE(range_over_two_parts),
 	CHECK_CASE(range_inside_a_coalesced_part),

@@ -58,6 +58,80 @@ source_of_libpmem2(void)
 	OK(pmem2_source_delete(&theirs));
 }
 
+static struct pmem2_source *told; /* the source of the last PART_ADD */
+
+static int
+keep_source(struct pmemset *set, struct pmemset_event_context *ctx, void *arg)
+{
+	(void)set, (void)arg;
+	if (ctx->type == PMEMSET_EVENT_PART_ADD)
+		told = ctx->data.part_add.src;
+	return 0;
+}
+
+/* Their descriptor is closed while the part is mapped; ours was deleted before. */
+static void
+their_descriptor_closes_under_a_part(void)
+{
+	struct pmemset_config *cfg = check_config();
+	struct pmemset *set = NULL;
+	struct pmemset_source *src = NULL;
+	struct pmem2_source *theirs = NULL;
+	struct pmemset_part_descriptor desc;
+	int fd = open(check_file(SEGMENT), O_RDWR);
+
+	pmemset_config_set_event_callback(cfg, keep_source, NULL);
+	OK(pmemset_new(&set, cfg));
+	OK(pmemset_config_delete(&cfg));
+	OK(pmem2_source_from_fd(&theirs, fd));
+	OK(pmemset_source_from_pmem2(&src, theirs));
+	OK(pmemset_map(set, src, NULL, &desc));
+	CHECK(told == theirs);
+	OK(pmemset_source_delete(&src));
+	close(fd);
+	pmemset_memset(set, desc.addr, 7, SEGMENT, 0);
+	OK(pmemset_persist(set, desc.addr, SEGMENT));
+	OK(pmemset_delete(&set));
+	OK(pmem2_source_delete(&theirs));
+}
+
+/* What libpmem2 maps and what is copied past damage are the same bytes. */
+static void
+copies_past_damage_and_their_maps_agree(void)
+{
+	int kind;
+
+	for (kind = 0; kind < 2; kind++) {
+		struct pmemset_source *src = NULL;
+		struct pmem2_source *theirs = NULL;
+		struct pmem2_config *cfg = NULL;
+		struct pmem2_map *map = NULL;
+		const char *file = check_file(SEGMENT);
+		int fd = open(file, O_RDWR);
+		char bytes[14] = "";
+
+		OK(pmem2_source_from_fd(&theirs, fd));
+		OK(kind ? pmemset_source_from_pmem2(&src, theirs)
+				: pmemset_source_from_file(&src, file));
+		OK(pmem2_config_new(&cfg));
+		OK(pmem2_config_set_required_store_granularity(cfg,
+				PMEM2_GRANULARITY_PAGE));
+		OK(pmem2_map_new(&map, cfg, theirs));
+		pmem2_get_memcpy_fn(map)(pmem2_map_get_address(map),
+				"stored there", 13, 0);
+		OK(pmemset_source_pread_mcsafe(src, bytes, 13, 0));
+		CHECK(memcmp(bytes, "stored there", 13) == 0);
+		OK(pmemset_source_pwrite_mcsafe(src, "written here!", 14, 0));
+		CHECK(memcmp(pmem2_map_get_address(map), "written here!", 14)
+				== 0);
+		OK(pmem2_map_delete(&map));
+		OK(pmem2_config_delete(&cfg));
+		OK(pmem2_source_delete(&theirs));
+		OK(pmemset_source_delete(&src));
+		close(fd);
+	}
+}
+
 static void
 reservation_is_filled(void)
 {
@@ -66,6 +140,7 @@ reservation_is_filled(void)
 	struct pmemset *set = set_inside(res);
 	struct pmemset_source *src = check_source(MIB);
 	struct pmemset_part_descriptor desc;
+	struct pmemset_part_map *part[3];
 	size_t i, bytes;
 
 	for (i = 0; i < 3; i++) {
@@ -80,6 +155,12 @@ reservation_is_filled(void)
 	OK(check_map(set, src, 0, SEGMENT, &desc));
 	CHECK((char *)desc.addr == base + SEGMENT);
 	unchanged(res, base, 3 * SEGMENT);
+	for (i = 0; i < 3; i++)
+		OK(pmemset_part_map_by_address(set, &part[i],
+				base + i * SEGMENT));
+	for (i = 0; i < 3; i++)
+		OK(pmemset_remove_part_map(set, &part[i]));
+	EQUAL(check_parts(set, &bytes), 0);
 	check_close(&set, &src);
 	unchanged(res, base, 3 * SEGMENT);
 	OK(pmem2_vm_reservation_delete(&res));
@@ -121,6 +202,7 @@ too_small_or_in_pieces(void)
 	char *base = pmem2_vm_reservation_get_address(res);
 	struct pmemset *set = set_inside(res);
 	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_map *part[3];
 	size_t i, bytes;
 
 	FAILS(check_map(set, src, 0, 7 * SEGMENT, NULL),
@@ -130,6 +212,9 @@ too_small_or_in_pieces(void)
 		OK(check_map(set, src, 0, SEGMENT, NULL));
 	for (i = 0; i < 6; i += 2)
 		OK(pmemset_remove_range(set, base + i * SEGMENT, 1));
+	for (i = 0; i < 3; i++) /* referred to until the set goes */
+		OK(pmemset_part_map_by_address(set, &part[i],
+				base + (2 * i + 1) * SEGMENT));
 	FAILS(check_map(set, src, 0, 2 * SEGMENT, NULL),
 			PMEMSET_E_CANNOT_FIT_PART_MAP);
 	unchanged(res, base, 6 * SEGMENT);
@@ -245,6 +330,8 @@ own_maps_of_the_caller_are_left_alone(void)
 
 static const struct check_case cases[] = {
 	CHECK_CASE(source_of_libpmem2),
+	CHECK_CASE(their_descriptor_closes_under_a_part),
+	CHECK_CASE(copies_past_damage_and_their_maps_agree),
 	CHECK_CASE(reservation_is_filled),
 	CHECK_CASE(coalesced_in_a_reservation),
 	CHECK_CASE(too_small_or_in_pieces),

@@ -88,8 +88,36 @@ message_belongs_to_the_thread(void)
 	CHECK(strncmp(before, pmemset_errormsg(), sizeof before - 1) == 0);
 }
 
+static void *
+say_nothing(void *unused)
+{
+	pmemset_perror("nothing %s", "yet");
+	return unused;
+}
+
+static void
+perror_without_a_message(void)
+{
+	pthread_t thread;
+	char text[64] = "";
+	int fd = open("nothing", O_CREAT | O_TRUNC | O_RDWR, 0600);
+	int kept = dup(2);
+
+	fflush(stderr);
+	dup2(fd, 2);
+	OK(pthread_create(&thread, NULL, say_nothing, NULL));
+	OK(pthread_join(thread, NULL));
+	fflush(stderr);
+	dup2(kept, 2);
+	close(kept);
+	CHECK(pread(fd, text, sizeof text - 1, 0) > 0);
+	close(fd);
+	CHECK(strcmp(text, "nothing yet: \n") == 0);
+}
+
 static const struct check_case cases[] = {
 	CHECK_CASE(map_look_up_remove),
 	CHECK_CASE(message_belongs_to_the_thread),
+	CHECK_CASE(perror_without_a_message),
 };
 CHECK_MAIN(cases)

@@ -1,5 +1,6 @@
 //! `cargo xtask c`: libpmemset for C programs, built, checked, and installed where a prefix is given.
 
+mod behaviour;
 mod kernels;
 mod library;
 mod narrow;
@@ -79,6 +80,7 @@ pub(crate) fn check() -> Tally {
         return tally;
     }
     tally.run("the headers declare what the Rust code defines", prototypes::check);
+    tally.run("each behaviour of the C library has a case, or the tables say why not", behaviour::check);
     tally.run("each error is one that a program expects, or the list says why not", errors_are_met);
     let prefix = folder().join("prefix");
     let _ = fs::remove_dir_all(&prefix);
