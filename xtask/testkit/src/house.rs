@@ -8,10 +8,23 @@ use std::fs;
 use std::path::Path;
 
 /// Who imports whom, by module path (`set::books`).
-pub type Graph = BTreeMap<String, BTreeSet<String>>;
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+/// Reads the library whose package is in `package`, and fails where files import each other in a circle, or rooms do; or
+/// where fewer files, imports and rooms are seen than there are at least.
+pub fn no_circle(package: &str, [files_min, imports_min, rooms_min]: [usize; 3]) {
+    let graph = House::of(&Path::new(package).join("src")).graph();
+    let (files, imports) = (graph.len(), graph.values().map(BTreeSet::len).sum::<usize>());
+    let rooms = rooms(&graph);
+    println!("{files} files, {} rooms, {imports} imports", rooms.len());
+    let seen = files >= files_min && imports >= imports_min && rooms.len() >= rooms_min;
+    assert!(seen, "{files} files, {imports} imports, {rooms:?}");
+    assert_eq!(circle(&rooms), None, "rooms");
+    assert_eq!(circle(&graph), None, "files");
+}
 
 /// The modules of a library.
-pub struct House {
+struct House {
     /// The text of each module.
     modules: BTreeMap<String, String>,
     /// What a module passes on: name, path.
@@ -20,7 +33,7 @@ pub struct House {
 
 impl House {
     /// Reads the house below the folder `source`.
-    pub fn of(source: &Path) -> Self {
+    fn of(source: &Path) -> Self {
         let mut modules = BTreeMap::new();
         read(source, source, &mut modules);
         let mut house = Self { modules, passed_on: BTreeMap::new() };
@@ -64,7 +77,7 @@ impl House {
     }
 
     /// Draws who imports whom.
-    pub fn graph(&self) -> Graph {
+    fn graph(&self) -> Graph {
         let mut graph = Graph::new();
         for (module, text) in &self.modules {
             let own = uses(text).into_iter().filter(|(public, _)| !public).map(|(_, path)| path);
@@ -192,7 +205,7 @@ fn paths(text: &str) -> Vec<String> {
 }
 
 /// Returns a circle, if there is one.
-pub fn circle(graph: &Graph) -> Option<Vec<String>> {
+fn circle(graph: &Graph) -> Option<Vec<String>> {
     fn visit(graph: &Graph, at: &str, path: &mut Vec<String>, done: &mut BTreeSet<String>) -> Option<Vec<String>> {
         if let Some(start) = path.iter().position(|on| on == at) {
             return Some(path[start..].iter().cloned().chain([at.to_owned()]).collect());
@@ -210,7 +223,7 @@ pub fn circle(graph: &Graph) -> Option<Vec<String>> {
 }
 
 /// Returns who imports whom among the modules of the root.
-pub fn rooms(graph: &Graph) -> Graph {
+fn rooms(graph: &Graph) -> Graph {
     let room = |module: &str| module.split("::").next().unwrap().to_owned();
     let mut rooms = Graph::new();
     for (module, others) in graph.iter().filter(|(module, _)| !module.is_empty()) {
