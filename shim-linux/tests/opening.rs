@@ -4,10 +4,12 @@ mod machine;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, Permissions};
+use std::io::{BufRead as _, BufReader};
 use std::os::fd::AsFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use machine::{Folder, alone, descriptors, is_root, skip};
 use pmemset_core::error::McsafeError;
@@ -160,6 +162,48 @@ fn create_always_truncates_in_place_and_create_if_needed_keeps() {
     fs::write(&path, [7; 10]).unwrap();
     FileSource::open(folder.join("link"), KEEP.create_always()).unwrap();
     assert!(size() == 0 && folder.join("link").is_symlink());
+}
+
+/// Set for a process that locks the file it is told, and keeps it until it is killed.
+const LOCKS: &str = "PMEMSET_TEST_LOCKS";
+
+#[test]
+fn a_file_that_another_process_has_for_itself_is_refused_until_that_has_ended() {
+    let name = "a_file_that_another_process_has_for_itself_is_refused_until_that_has_ended";
+    if let Some(path) = std::env::var_os(LOCKS) {
+        let _kept = FileSource::open(&path, KEEP.exclusive()).unwrap();
+        println!("locked");
+        let _ = std::io::stdin().read_line(&mut String::new());
+        return;
+    }
+    let folder = Folder::on_disk("exclusive");
+    let path = folder.join("file");
+    fs::write(&path, [7; 10_000]).unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .env(LOCKS, &path)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.into_iter().any(|line| line.ends_with("locked")));
+    for options in [KEEP, KEEP.create_if_needed(), KEEP.create_always(), KEEP.do_not_grow()] {
+        assert_eq!(refused(&path, options.exclusive()), OpenError::InUse);
+        assert_eq!(fs::metadata(&path).unwrap().len(), 10_000, "truncated under its owner");
+    }
+    assert_eq!(OpenError::InUse.code(), Errno::AGAIN.code());
+    // Who does not ask is not refused: the lock is advisory.
+    assert!(FileSource::open(&path, KEEP).is_ok());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let ours = FileSource::open(&path, KEEP.create_always().exclusive()).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().len(), 0);
+    let shared = ours.as_fd().try_clone_to_owned().unwrap();
+    drop(ours);
+    assert_eq!(refused(&path, KEEP.exclusive()), OpenError::InUse, "the last descriptor has it");
+    drop(shared);
+    assert!(FileSource::open(&path, KEEP.exclusive()).is_ok());
 }
 
 #[test]

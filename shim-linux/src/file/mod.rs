@@ -7,6 +7,7 @@ mod limit;
 pub(crate) mod open;
 pub(crate) mod probe;
 pub(crate) mod source;
+mod temporary;
 
 pub use grow::Backing;
 pub use open::{FileSystem, OpenError, OpenOptions};

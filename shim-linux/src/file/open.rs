@@ -1,14 +1,13 @@
-//! Opening files: libpmemset's flags, what is refused, and unnamed files.
+//! Opening files: libpmemset's flags, the lock of whoever wants a file for itself, and what is refused.
 
 use core::ffi::CStr;
 use core::fmt;
 
 use pmemset_core::Errno;
-use rustix::fd::{AsFd, BorrowedFd};
-use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode, OFlags, Stat, StatFs};
+use rustix::fd::BorrowedFd;
+use rustix::fs::{self, AtFlags, CWD, Dev, FileType, FlockOperation, Mode, OFlags, Stat, StatFs};
 use rustix::io;
 use rustix::path::Arg;
-use rustix::rand::{GetRandomFlags, getrandom};
 
 use crate::errno::errno;
 use crate::errors::{code, errors, kind_name};
@@ -36,12 +35,13 @@ const DEFAULT_MODE: u32 = 0o644;
 #[must_use]
 pub struct OpenOptions {
     flags: u64,
+    exclusive: bool,
 }
 
 impl OpenOptions {
     /// Returns the options that open an existing file, which grows when more of it is mapped than it has.
     pub const fn new() -> Self {
-        Self { flags: 0 }
+        Self { flags: 0, exclusive: false }
     }
 
     /// Creates the file, or truncates an existing one to length 0 in place (`PMEMSET_SOURCE_FILE_CREATE_ALWAYS`).
@@ -54,7 +54,7 @@ impl OpenOptions {
     /// ```
     #[doc(alias = "PMEMSET_SOURCE_FILE_CREATE_ALWAYS")]
     pub const fn create_always(self) -> Self {
-        Self { flags: self.flags | CREATE_ALWAYS }
+        Self { flags: self.flags | CREATE_ALWAYS, ..self }
     }
 
     /// Creates the file where there is none (`PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED`).
@@ -67,7 +67,7 @@ impl OpenOptions {
     /// ```
     #[doc(alias = "PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED")]
     pub const fn create_if_needed(self) -> Self {
-        Self { flags: self.flags | CREATE_IF_NEEDED }
+        Self { flags: self.flags | CREATE_IF_NEEDED, ..self }
     }
 
     /// Never changes the length of the file (`PMEMSET_SOURCE_FILE_DO_NOT_GROW`).
@@ -81,7 +81,7 @@ impl OpenOptions {
     /// ```
     #[doc(alias = "PMEMSET_SOURCE_FILE_DO_NOT_GROW")]
     pub const fn do_not_grow(self) -> Self {
-        Self { flags: self.flags | DO_NOT_GROW }
+        Self { flags: self.flags | DO_NOT_GROW, ..self }
     }
 
     /// Gives a new file these permissions, less the process's umask (`PMEMSET_SOURCE_FILE_CREATE_MODE`).
@@ -109,7 +109,31 @@ impl OpenOptions {
             return Err(OpenError::InvalidFlags { flags: shifted });
         }
         let others = self.flags & !((MODE_MASK as u64) << MODE_SHIFT);
-        Ok(Self { flags: others | shifted })
+        Ok(Self { flags: others | shifted, ..self })
+    }
+
+    /// Takes an exclusive lock of the file (`flock(2)`, `LOCK_EX`), or refuses to open it: for what two programs would
+    /// destroy by storing to it at a time, such as a log.
+    ///
+    /// The lock is advisory: it keeps out whoever asks for one, in other processes and in this one. It belongs to the open
+    /// file, and goes with the last descriptor and mapping of it, however the process ends; a child of `fork(2)` shares
+    /// it. `flock(2)` with [`AsFd`] changes it. A file that [`create_always`](Self::create_always) would truncate is left
+    /// as it is where the lock is another's. Over NFS the lock is the server's, or of this machine only (`nfs(5)`).
+    ///
+    /// ```
+    /// use pmemset_linux::{FileSource, OpenError, OpenOptions};
+    ///
+    /// let path = std::env::temp_dir().join(format!("exclusive-{}", std::process::id()));
+    /// let options = OpenOptions::new().create_if_needed().exclusive();
+    /// let ours = FileSource::open(&path, options)?;
+    /// assert_eq!(FileSource::open(&path, options).err(), Some(OpenError::InUse));
+    /// drop(ours);
+    /// assert!(FileSource::open(&path, options).is_ok());
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub const fn exclusive(self) -> Self {
+        Self { exclusive: true, ..self }
     }
 
     /// Returns the options that libpmemset's `flags` stand for.
@@ -126,7 +150,7 @@ impl OpenOptions {
     #[doc(alias("PMEMSET_SOURCE_FILE_CREATE_VALID_FLAGS", "PMEMSET_SOURCE_FILE_CREATE_MODE_FROM_FLAG"))]
     pub const fn from_raw_flags(flags: u64) -> Result<Self, OpenError> {
         let known = CREATE_ALWAYS | CREATE_IF_NEEDED | DO_NOT_GROW | ((MODE_MASK as u64) << MODE_SHIFT);
-        if flags & !known == 0 { Ok(Self { flags }) } else { Err(OpenError::InvalidFlags { flags }) }
+        if flags & !known == 0 { Ok(Self { flags, ..Self::new() }) } else { Err(OpenError::InvalidFlags { flags }) }
     }
 
     pub(crate) const fn may_grow(self) -> bool {
@@ -137,9 +161,13 @@ impl OpenOptions {
         self.flags & (CREATE_ALWAYS | CREATE_IF_NEEDED) != 0
     }
 
-    /// Returns the flag for a file that is there.
+    const fn truncates(self) -> bool {
+        self.flags & CREATE_ALWAYS != 0
+    }
+
+    /// Returns the flag for a file that is there: what is to be locked is not truncated before.
     fn truncation(self) -> OFlags {
-        if self.flags & CREATE_ALWAYS != 0 { OFlags::TRUNC } else { OFlags::empty() }
+        if self.truncates() && !self.exclusive { OFlags::TRUNC } else { OFlags::empty() }
     }
 
     fn mode(self) -> Mode {
@@ -217,6 +245,8 @@ errors! {
         /// The descriptor is not open for writing.
         NotWritable = code::FILE_DESCRIPTOR_NOT_WRITABLE
             => "the descriptor is not open for writing: open it for reading and writing";
+        /// The file is locked by another program, or by another source of this one (`flock(2)`).
+        InUse = Errno::AGAIN.code() => "another program has locked the file, or another source of this one";
         /// The file could not be opened or asked about.
         Open(cause: Errno) = cause.code() => "cannot open the file: {cause}";
         /// The directory takes no unnamed file.
@@ -247,8 +277,24 @@ pub fn open_any(path: &CStr, options: OpenOptions) -> Result<(Fd, Stat), OpenErr
         io::Errno::ISDIR => OpenError::InvalidFileType { kind: FileType::Directory },
         other => OpenError::Open(errno(other)),
     })?;
+    if options.exclusive {
+        lock(&fd, options)?;
+    }
     let stat = fs::fstat(&fd).map_err(|cause| OpenError::Open(errno(cause)))?;
     Ok((fd, stat))
+}
+
+/// Takes the exclusive lock of an open file, and truncates it then where that is asked for.
+fn lock(fd: &Fd, options: OpenOptions) -> Result<(), OpenError> {
+    let locked = io::retry_on_intr(|| fs::flock(fd, FlockOperation::NonBlockingLockExclusive));
+    let truncated = locked.and_then(|()| {
+        let truncates = options.truncates() && file_type(&fs::fstat(fd)?) == FileType::RegularFile;
+        if truncates { io::retry_on_intr(|| fs::ftruncate(fd, 0)) } else { Ok(()) }
+    });
+    truncated.map_err(|cause| match cause {
+        io::Errno::WOULDBLOCK => OpenError::InUse,
+        other => OpenError::Open(errno(other)),
+    })
 }
 
 fn open_or_wait(path: &CStr, flags: OFlags, mode: Mode) -> io::Result<Fd> {
@@ -343,67 +389,6 @@ pub(crate) fn is_dax(number: Dev) -> bool {
     sysfs::link(CWD, Attribute::Subsystem, path, &mut target).is_ok_and(|target| target.ends_with(b"/dax"))
 }
 
-/// Makes an unnamed file in the directory `path`.
-pub(crate) fn temporary(path: impl Arg) -> Result<(Fd, Stat), OpenError> {
-    let directory = directory(path)?;
-    asked(match unnamed(directory.as_fd()) {
-        // `EISDIR`: a kernel before 3.11, which reads the flag as `O_DIRECTORY`.
-        Err(io::Errno::OPNOTSUPP | io::Errno::ISDIR | io::Errno::INVAL) => create_and_unlink(directory.as_fd()),
-        other => other,
-    })
-}
-
-/// Makes an unnamed file in the directory `path`, or none, where the file system gives each a name first.
-#[cfg(feature = "std")]
-pub(crate) fn never_named(path: impl Arg) -> Result<(Fd, Stat), OpenError> {
-    asked(unnamed(directory(path)?.as_fd()))
-}
-
-fn directory(path: impl Arg) -> Result<Fd, OpenError> {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let opened = path.into_with_c_str(|path| Fd::open(CWD, path, flags, Mode::empty()));
-    opened.map_err(|cause| match cause {
-        io::Errno::NOENT | io::Errno::INVAL => OpenError::InvalidPath(errno(cause)),
-        other => OpenError::CannotCreateTemporary(errno(other)),
-    })
-}
-
-fn unnamed(directory: BorrowedFd<'_>) -> io::Result<Fd> {
-    // `EXCL`: nobody gives it a name later.
-    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    io::retry_on_intr(|| Fd::open(directory, c".", flags, Mode::RUSR | Mode::WUSR))
-}
-
-fn asked(made: io::Result<Fd>) -> Result<(Fd, Stat), OpenError> {
-    let fd = made.map_err(|cause| OpenError::CannotCreateTemporary(errno(cause)))?;
-    let stat = fs::fstat(&fd).map_err(|cause| OpenError::CannotCreateTemporary(errno(cause)))?;
-    Ok((fd, stat))
-}
-
-/// Makes a file with a name that nobody can guess, and takes the name away.
-fn create_and_unlink(directory: BorrowedFd<'_>) -> io::Result<Fd> {
-    const ATTEMPTS: usize = 16;
-    const DIGITS: [u8; 16] = *b"0123456789abcdef";
-    const PREFIX: &[u8] = b".pmemset.";
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    for _ in 0..ATTEMPTS {
-        let mut random = [0_u8; 16];
-        io::retry_on_intr(|| getrandom(&mut random[..], GetRandomFlags::empty()))?;
-        let mut name = PathText::new();
-        let digits = random.map(|byte| *DIGITS.get(usize::from(byte & 15)).unwrap_or(&b'0'));
-        let name = name.text(PREFIX).text(&digits).as_c_str().ok_or(io::Errno::NAMETOOLONG)?;
-        match Fd::open(directory, name, flags, Mode::RUSR | Mode::WUSR) {
-            Ok(fd) => {
-                fs::unlinkat(directory, name, AtFlags::empty())?;
-                return Ok(fd);
-            }
-            Err(io::Errno::EXIST | io::Errno::INTR) => {}
-            Err(cause) => return Err(cause),
-        }
-    }
-    Err(io::Errno::EXIST)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -421,19 +406,5 @@ mod tests {
         assert!(OpenOptions::new().create_mode(0o1000).is_err());
         assert_eq!(OpenOptions::new().create_mode(0).unwrap().mode().bits(), 0o644);
         assert!(!all.may_grow() && OpenOptions::new().may_grow());
-    }
-
-    #[test]
-    fn a_file_system_without_unnamed_files_gets_a_named_one_without_its_name() {
-        let directory = std::env::temp_dir().join(std::format!("pmemset-unlinked-{}", std::process::id()));
-        std::fs::create_dir(&directory).unwrap();
-        let folder = fs::open(&directory, OFlags::PATH | OFlags::DIRECTORY, Mode::empty()).unwrap();
-        let file = create_and_unlink(folder.as_fd()).unwrap();
-        let stat = fs::fstat(&file).unwrap();
-        assert_eq!(stat.st_nlink, 0);
-        assert_eq!(stat.st_mode & 0o777, 0o600);
-        assert!(io::fcntl_getfd(&file).unwrap().contains(io::FdFlags::CLOEXEC));
-        assert_eq!(std::fs::read_dir(&directory).unwrap().count(), 0);
-        std::fs::remove_dir(&directory).unwrap();
     }
 }

@@ -25,6 +25,7 @@ use super::damage;
 use super::grow::{self, Backing, Length};
 use super::open::{self, FileSystem, OpenError, OpenOptions};
 use super::probe::{GranularityReason, Probe};
+use super::temporary;
 
 /// A regular file as the source of parts (`pmemset_source`).
 ///
@@ -105,14 +106,14 @@ impl FileSource<Fd> {
     /// - [`OpenError::CannotCreateTemporary`]: it takes no file; nothing is left behind.
     #[doc(alias = "pmemset_source_from_temporary")]
     pub fn temporary(directory: impl Arg) -> Result<Self, OpenError> {
-        let (fd, stat) = open::temporary(directory)?;
+        let (fd, stat) = temporary::temporary(directory)?;
         Self::new(fd, &stat, true)
     }
 
     /// Makes an unnamed file in `directory` as [`temporary`](Self::temporary) does, where none has a name for a moment.
     #[cfg(feature = "std")]
     pub(crate) fn never_named(directory: impl Arg) -> Result<Self, OpenError> {
-        let (fd, stat) = open::never_named(directory)?;
+        let (fd, stat) = temporary::never_named(directory)?;
         Self::new(fd, &stat, true)
     }
 
