@@ -1,26 +1,27 @@
-//! A small value that is replaced durably and as a whole: two slots, written in turn.
+//! A small value that is replaced durably and as a whole: two copies, stored one after the other.
 //!
-//! After a power cut the value is the old one or the new one. Slots are 512 bytes apart: where the medium is a disk,
-//! what tears is a sector.
+//! After a power cut the value is the old one or the new one. Once it has been acknowledged both copies are of it, so
+//! damage to one of them loses nothing, and damage to both is told: never is the value of before found. Lay the copies
+//! where they do not fail together: in different pages, 512 bytes apart at least, as what tears on a disk is a sector.
 
 use pmemset_core::error::PersistError;
-use pmemset_core::{Part, SetRef};
+use pmemset_core::{CopyFlags, Part, SetRef};
 
 use crate::format::{join, small_checksum};
 
-/// Length of a cell in bytes: two slots.
-pub const CELL_BYTES: usize = 1024;
+/// Length of one copy of a cell in bytes.
+pub const COPY_BYTES: usize = 512;
 /// Length of the longest value in bytes.
 pub const VALUE_BYTES: usize = 496;
 
-const SLOT_BYTES: usize = 512;
 const HEAD_BYTES: usize = 16;
 
 /// What is known of a cell in a part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cell {
-    offset: usize,
-    /// The number of the value, from 1 on; its parity is its slot. 0 while there is none.
+    /// Where the copies are; the first one is stored to first. The second is whole, if there is a value.
+    copies: [usize; 2],
+    /// The number of the value, from 1 on. 0 while there is none.
     generation: u64,
     length_bytes: usize,
 }
@@ -32,43 +33,46 @@ pub enum Content {
     Nothing,
     /// A value.
     Value,
-    /// It has been stored to, and neither slot is whole.
+    /// It has been stored to, and neither copy is whole.
     Damaged,
 }
 
 impl Cell {
     /// A cell at no place.
-    pub(crate) const NOWHERE: Self = Self { offset: usize::MAX, generation: 0, length_bytes: 0 };
+    pub(crate) const NOWHERE: Self = Self { copies: [usize::MAX; 2], generation: 0, length_bytes: 0 };
 
-    /// Looks at the cell at `offset` of `part`.
+    /// Looks at the cell whose copies are at the offsets `copies` of `part`, which are to be named in this order always.
     ///
     /// # Errors
     ///
     /// The part ends before the cell does.
-    pub fn open<R: SetRef>(part: &Part<R>, offset: usize) -> Result<(Self, Content), PersistError> {
-        let mut cell = Self { offset, generation: 0, length_bytes: 0 };
-        let mut first_used = false;
-        for slot in [0, 1] {
-            let mut head = [0; HEAD_BYTES];
-            part.read(cell.at(slot), &mut head)?;
-            first_used |= slot == 0 && head != [0; HEAD_BYTES];
-            let (generation, length_bytes) = number_and_length(&head);
-            if generation > cell.generation && generation % 2 == slot && length_bytes <= VALUE_BYTES {
-                let mut value = [0; VALUE_BYTES];
-                let value = value.get_mut(..length_bytes).unwrap_or_default();
-                part.read(cell.at(slot).saturating_add(HEAD_BYTES), value)?;
-                if sum(generation, value).to_le_bytes()[..] == head[..4] {
-                    (cell.generation, cell.length_bytes) = (generation, length_bytes);
-                }
-            }
-        }
-        // The first value goes to the second slot: a first slot that was stored to means that the second had been.
-        let content = match (cell.generation, first_used) {
+    pub fn open<R: SetRef>(part: &Part<R>, copies: [usize; 2]) -> Result<(Self, Content), PersistError> {
+        let [first, second] = copies;
+        let (one, _) = Self::copy_at(part, first)?;
+        let (other, second_used) = Self::copy_at(part, second)?;
+        // What a cut has kept from being stored twice, and what is damaged, is stored again first.
+        let ((generation, length_bytes), copies) =
+            if one.0 > other.0 { (one, [second, first]) } else { (other, [first, second]) };
+        let content = match (generation, second_used) {
+            // A value goes to the second copy when the first is durable.
             (0, true) => Content::Damaged,
             (0, false) => Content::Nothing,
             _ => Content::Value,
         };
-        Ok((cell, content))
+        Ok((Self { copies, generation, length_bytes }, content))
+    }
+
+    /// Returns the number and the length of the value that the copy at `offset` has, 0 where it is not whole; and whether
+    /// it was ever stored to.
+    fn copy_at<R: SetRef>(part: &Part<R>, offset: usize) -> Result<((u64, usize), bool), PersistError> {
+        let mut head = [0; HEAD_BYTES];
+        part.read(offset, &mut head)?;
+        let (generation, length_bytes) = number_and_length(&head);
+        let mut value = [0; VALUE_BYTES];
+        let Some(value) = value.get_mut(..length_bytes) else { return Ok(((0, 0), true)) };
+        part.read(offset.saturating_add(HEAD_BYTES), value)?;
+        let whole = generation > 0 && sum(generation, value).to_le_bytes()[..] == head[..4];
+        Ok((if whole { (generation, length_bytes) } else { (0, 0) }, head != [0; HEAD_BYTES]))
     }
 
     /// Reads the value into the front of `value`, and returns its length: 0 if there is none.
@@ -79,33 +83,47 @@ impl Cell {
     pub fn load<R: SetRef>(&self, part: &Part<R>, value: &mut [u8]) -> Result<usize, PersistError> {
         let length_bytes = self.length_bytes.min(value.len());
         if let Some(value) = value.get_mut(..length_bytes) {
-            part.read(self.at(self.generation).saturating_add(HEAD_BYTES), value)?;
+            part.read(self.copies[1].saturating_add(HEAD_BYTES), value)?;
         }
         Ok(length_bytes)
     }
 
-    /// Replaces the value; durable when it returns. Of a value that is too long, nothing is stored, and it says
-    /// `false`.
+    /// Replaces the value; durable, in both copies, when it returns. Of a value that is too long, nothing is stored, and it
+    /// says `false`.
+    ///
+    /// Costs two fences, or two synchronisations.
     ///
     /// # Errors
     ///
     /// See [`PersistError`]; the value is the old one or the new one then, and the cell is not to be stored to again.
     pub fn store<R: SetRef>(&mut self, part: &Part<R>, value: &[u8]) -> Result<bool, PersistError> {
+        self.store_with(part, value, CopyFlags::empty())
+    }
+
+    /// As [`store`](Self::store); the first copy is stored with `flags`.
+    fn store_with<R: SetRef>(&mut self, part: &Part<R>, value: &[u8], flags: CopyFlags) -> Result<bool, PersistError> {
         if value.len() > VALUE_BYTES {
             return Ok(false);
         }
         let generation = self.generation.wrapping_add(1);
         #[allow(clippy::cast_possible_truncation, reason = "at most 496")]
         let length = (value.len() as u32).to_le_bytes();
-        let bytes: [u8; SLOT_BYTES] =
+        let bytes: [u8; COPY_BYTES] =
             join(&[&sum(generation, value).to_le_bytes(), &length, &generation.to_le_bytes(), value]);
         let used = bytes.get(..HEAD_BYTES.saturating_add(value.len())).unwrap_or(&bytes);
-        part.write(self.at(generation), used)?;
+        part.write_with(self.copies[0], used, flags)?;
+        part.write(self.copies[1], used)?;
         (self.generation, self.length_bytes) = (generation, value.len());
         Ok(true)
     }
 
-    /// Stores what is there again, durably: what was read may have been in the cache only.
+    /// Stores both copies with one fence, which a cut can tear both. A mistake.
+    pub(crate) fn store_at_once<R: SetRef>(&mut self, part: &Part<R>, value: &[u8]) -> Result<bool, PersistError> {
+        self.store_with(part, value, CopyFlags::NOFLUSH)
+    }
+
+    /// Stores what is there again, durably and in both copies: what was read may have been in the cache only, one copy may
+    /// be damaged, or of the value before.
     ///
     /// # Errors
     ///
@@ -114,19 +132,11 @@ impl Cell {
         if self.generation == 0 {
             return Ok(());
         }
-        let mut bytes = [0; SLOT_BYTES];
+        let mut bytes = [0; COPY_BYTES];
         let bytes = bytes.get_mut(..self.length_bytes.saturating_add(HEAD_BYTES)).unwrap_or_default();
-        part.read(self.at(self.generation), bytes)?;
-        part.write(self.at(self.generation), bytes)
-    }
-
-    /// Takes the value for one that does not count: the next one is written over it. A mistake.
-    pub(crate) const fn forget_one(&mut self) {
-        self.generation = self.generation.wrapping_add(1);
-    }
-
-    const fn at(&self, generation: u64) -> usize {
-        if generation.is_multiple_of(2) { self.offset } else { self.offset.saturating_add(SLOT_BYTES) }
+        part.read(self.copies[1], bytes)?;
+        // The whole one last: its units hold what they held before.
+        self.copies.iter().try_for_each(|copy| part.write(*copy, bytes))
     }
 }
 

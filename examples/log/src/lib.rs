@@ -31,10 +31,13 @@ mod mistake;
 mod options;
 mod read;
 mod recover;
+mod recovered;
+mod settle;
 mod space;
 mod table;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 pub use append::LENGTH_MAX_BYTES;
 pub use error::{AppendError, ChangeError, OpenError, ReadError, Stop};
@@ -43,5 +46,5 @@ pub use options::{OnDamage, Options};
 pub use read::Cursor;
 #[cfg(feature = "alloc")]
 pub use read::{Iter, Record};
-pub use recover::Recovered;
+pub use recovered::Recovered;
 pub use table::{Entry, Table};

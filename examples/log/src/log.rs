@@ -7,11 +7,11 @@ use lock_api::RwLock;
 use pmemset_core::error::PersistError;
 use pmemset_core::{Extent, Observer, Part, Platform, Set, Source};
 
-use crate::cell::Cell;
+use crate::cell::{COPY_BYTES, Cell};
 use crate::error::{ChangeError, Stop};
 use crate::format::{Geometry, State};
 use crate::mistake::Mistake;
-use crate::recover::Recovered;
+use crate::recovered::Recovered;
 use crate::table::Live;
 
 /// Number of notes that a log has: see [`Log::store_note`].
@@ -36,10 +36,11 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 ///
 /// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
 /// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
-/// those before were durable. Of a note nothing says so: where its newest value is damaged, the one before it is found.
+/// those before were durable. Notes and the log's own state are there twice: damage to one copy loses nothing, and damage
+/// to both refuses the log, unless the cell was stored to for the first time just then.
 ///
-/// Nothing keeps two programs from opening the same source at a time: whoever comes second takes what the other has not
-/// finished for torn, and erases it.
+/// The log keeps no second program from opening the same source at a time: that takes what the other has not finished for
+/// torn, and erases it. Have the source refuse it, as `OpenOptions::exclusive` of `pmemset-linux` does.
 pub struct Log<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     pub(crate) set: Set<'m, P, S, O>,
     pub(crate) source: S,
@@ -78,10 +79,16 @@ impl Tail {
     }
 }
 
-/// Where things are in the head.
-pub(crate) const STATE_AT: usize = 512;
-pub(crate) const NOTES_AT: usize = STATE_AT + crate::cell::CELL_BYTES;
+/// Length of the head: two pages of 4 KiB, which are what bad blocks are cleared by.
 pub(crate) const HEAD_BYTES: usize = 8192;
+/// Where the copies of the state are in the head: one in each page.
+pub(crate) const STATE_AT: [usize; 2] = [COPY_BYTES, HEAD_BYTES / 2 + COPY_BYTES];
+
+/// Returns where the copies of note `index` are in the head: behind those of the state.
+pub(crate) const fn note_at(index: usize) -> [usize; 2] {
+    let behind = index.saturating_add(1).saturating_mul(COPY_BYTES);
+    [STATE_AT[0].saturating_add(behind), STATE_AT[1].saturating_add(behind)]
+}
 
 impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Returns what opening has found.
@@ -115,8 +122,9 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         usize::try_from(self.live.read().count).unwrap_or(usize::MAX)
     }
 
-    /// Replaces note `index`, durably and as a whole: after a power cut it is the old one or this one. Of use for what
-    /// a user of the log keeps beside it: a vote, what is committed.
+    /// Replaces note `index`, durably and as a whole: after a power cut it is the old one or this one, and once this has
+    /// returned never the old one, whatever is damaged. Of use for what a user of the log keeps beside it: a vote, what is
+    /// committed. Costs two fences, or two synchronisations.
     ///
     /// # Errors
     ///
@@ -152,10 +160,12 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
     /// Makes `state` the log's, durably. The caller has the head locked, and hands it in; after an error it stops the
     /// log.
     pub(crate) fn keep(&self, head: &mut Head, state: State) -> Result<(), PersistError> {
-        if self.makes(Mistake::CellInPlace) {
-            head.state_cell.forget_one();
+        let part = self.pin(self.head_at)?;
+        if self.makes(Mistake::CopiesAtOnce) {
+            head.state_cell.store_at_once(&part, &state.to_bytes())?;
+        } else {
+            head.state_cell.store(&part, &state.to_bytes())?;
         }
-        head.state_cell.store(&self.pin(self.head_at)?, &state.to_bytes())?;
         head.state = state;
         Ok(())
     }

@@ -42,8 +42,8 @@ pub(crate) enum Mistake {
     FoundNotStored,
     /// A record says that itself was durable when it was written.
     ClaimsTooMuch,
-    /// A value of a cell is written over the one that counts.
-    CellInPlace,
+    /// The copies of a cell are stored with one fence.
+    CopiesAtOnce,
 }
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {

@@ -26,7 +26,8 @@ impl Folder {
 
     fn open(&self) -> FileLog {
         let path = self.0.join("log");
-        let source = FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_if_needed());
+        let source =
+            FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_if_needed().exclusive());
         let config = Config::new(Granularity::Page).reserve_ahead(1 << 20);
         let set = Set::with_capacity(Linux::new(), config, 65);
         Log::open(set, Arc::new(source.unwrap()), &Options::new().segment_bytes(SEGMENT), Table::on_heap(64)).unwrap()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pmemset_core::support::Random;
 use pmemset_core::{Config, Granularity, Set};
-use pmemset_linux::{FileSource, Linux, OpenOptions};
+use pmemset_linux::{FileSource, Linux, OpenError, OpenOptions};
 use pmemset_log::{AppendError, Log, Options, Table};
 
 const KILLS: u64 = 50;
@@ -17,7 +17,8 @@ const PATH: &str = "PMEMSET_LOG_TO_BE_KILLED";
 const KEPT: u64 = 40;
 
 fn open(path: &Path) -> Log<'static, Linux, Arc<FileSource>> {
-    let source = FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_if_needed());
+    let source =
+        FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_if_needed().exclusive());
     let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page).reserve_ahead(1 << 20), 33);
     let opened = Log::open(set, Arc::new(source.unwrap()), &Options::new().segment_bytes(4096), Table::on_heap(32));
     opened.unwrap_or_else(|error| panic!("{error}"))
@@ -95,7 +96,13 @@ fn a_program_that_is_killed_fifty_times_loses_nothing_that_it_was_told() {
         };
         // Any moment after so many were told, and while it goes on.
         while patience > 0 {
-            take(lines.next().unwrap_or_else(|| panic!("it has ended by itself: {:?}", child.wait())));
+            let line = lines.next().unwrap_or_else(|| panic!("it has ended by itself: {:?}", child.wait()));
+            if line.starts_with("told") {
+                // It has the log to itself, as long as it lives.
+                let second = FileSource::open(&file.0, OpenOptions::new().exclusive()).err();
+                assert_eq!(second, Some(OpenError::InUse), "two programs have one log");
+            }
+            take(line);
             patience -= 1;
         }
         child.kill().unwrap();

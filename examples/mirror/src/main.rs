@@ -48,7 +48,7 @@ fn mirror(folder: &Path) -> Result<(usize, bool), Error> {
 }
 
 fn store_and_compare(paths: &[PathBuf; 2]) -> Result<(usize, bool), Error> {
-    let open = |path: &Path| FileSource::open(path, OpenOptions::new().create_always());
+    let open = |path: &Path| FileSource::open(path, OpenOptions::new().create_always().exclusive());
     let (primary, replica) = (Arc::new(open(&paths[0])?), Arc::new(open(&paths[1])?));
     let (config, map) = (Config::new(Granularity::Page), MapConfig::new().length(PART_BYTES));
     let replicas = Arc::new(Set::with_capacity(Linux::new(), config, 1));

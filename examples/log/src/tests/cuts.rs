@@ -143,7 +143,7 @@ const MISTAKES: [(Mistake, Life); 14] = [
     (Mistake::CutNotErased, TRUNCATES),
     (Mistake::DropUnannounced, DROPS),
     (Mistake::ClaimsTooMuch, GROUP),
-    (Mistake::CellInPlace, TRUNCATES),
+    (Mistake::CopiesAtOnce, TRUNCATES),
     (Mistake::AcknowledgedEarly, GROWS),
 ];
 

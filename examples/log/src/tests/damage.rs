@@ -6,7 +6,7 @@ use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 use super::{PAGE, SimLog, device, hardware, medium, open, open_cutting, options, records, try_open};
 use crate::cell::Cell;
 use crate::format::{RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES, State};
-use crate::log::{HEAD_BYTES, STATE_AT};
+use crate::log::{HEAD_BYTES, STATE_AT, note_at};
 use crate::mistake::Mistake;
 use crate::{ChangeError, OnDamage, OpenError, header::HeaderError};
 
@@ -124,6 +124,38 @@ fn in_a_log_that_was_not_closed_only_the_last_record_can_be_taken_for_torn() {
     }
 }
 
+/// A vote that was acknowledged is found, whichever of its bytes is damaged; never the one before it.
+#[test]
+fn an_older_note_or_state_never_comes_back() {
+    let copies = |index: Option<usize>| index.map_or(STATE_AT, note_at);
+    for index in [None, Some(0), Some(3)] {
+        for byte in 0..40 {
+            for spoiled in [vec![0], vec![1], vec![0, 1]] {
+                let machine = machine_with_log(false);
+                let log = open(&machine, &options(None));
+                (1..=3).for_each(|value| log.store_note(index.unwrap_or(0), &[value; 24]).unwrap());
+                log.drop_before(3).unwrap();
+                drop(log);
+                spoiled.iter().for_each(|copy| flip(&machine, copies(index)[*copy] + byte));
+                let opened = try_open(&machine, &options(None));
+                if spoiled.len() == 2 {
+                    let refused = index.map_or(OpenError::DamagedState, |index| OpenError::DamagedNote { index });
+                    assert_eq!(opened.map(|_| ()).unwrap_err(), refused, "{index:?}, byte {byte}");
+                    continue;
+                }
+                let (log, mut note) = (opened.unwrap(), [0; 24]);
+                assert_eq!(log.load_note(index.unwrap_or(0), &mut note), Ok(24));
+                assert_eq!((note, log.first()), ([3; 24], 3), "{index:?}, byte {byte}, {spoiled:?}");
+                // Opening has mended it: damage to the other copy finds the same.
+                drop(log);
+                flip(&machine, copies(index)[1 - spoiled[0]] + byte);
+                let log = open(&machine, &options(None));
+                assert_eq!((log.load_note(index.unwrap_or(0), &mut note), note, log.first()), (Ok(24), [3; 24], 3));
+            }
+        }
+    }
+}
+
 #[test]
 fn what_is_another_s_or_of_another_version_is_refused_and_left_as_it_is() {
     let machine = Machine::new(hardware());
@@ -132,7 +164,7 @@ fn what_is_another_s_or_of_another_version_is_refused_and_left_as_it_is() {
     let header = machine.source(0).bytes(0, 64);
     let another = crate::header::Header::from_bytes(header[..].try_into().unwrap()).unwrap();
     for (bytes, refused) in [
-        (crate::header::Header { version: 2, ..another }.to_bytes(), HeaderError::Version { found: 2 }),
+        (crate::header::Header { version: 1, ..another }.to_bytes(), HeaderError::Version { found: 1 }),
         (crate::header::Header { magic: *b"another!", ..another }.to_bytes(), HeaderError::NotOurs),
         ([7; 64], HeaderError::NotOurs),
     ] {
