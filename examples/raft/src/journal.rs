@@ -34,12 +34,13 @@ pub trait Journal: Send + Sync + 'static {
     /// The storage's, or that there would be a hole.
     fn append(&self, first: u64, entries: &[Vec<u8>]) -> Result<(), JournalError>;
 
-    /// Returns entry `index`, one of those that there are.
+    /// Returns the entries `indices`, of which there may be fewer: none that are purged meanwhile, and no more once they are
+    /// `bytes_max` long. What finding an entry costs is paid once.
     ///
     /// # Errors
     ///
     /// The storage's.
-    fn read(&self, index: u64) -> Result<Vec<u8>, JournalError>;
+    fn read(&self, indices: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, JournalError>;
 
     /// Drops the entries from `index` on.
     ///

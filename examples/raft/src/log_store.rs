@@ -103,20 +103,12 @@ where
             return Ok(Vec::new());
         }
         let there = self.shared.journal.entries();
-        let (mut entries, mut bytes_read) = (Vec::new(), 0);
-        for index in from.max(there.start)..until.min(there.end) {
-            let bytes = match self.shared.journal.read(index) {
-                // It was purged meanwhile.
-                Err(_) if index < self.shared.journal.entries().start => continue,
-                read => read?,
-            };
-            entries.push(postcard::from_bytes(&bytes)?);
-            bytes_read += bytes.len();
-            if bytes_read >= bytes_max {
-                break;
-            }
+        let (from, until) = (from.max(there.start), until.min(there.end));
+        if from >= until {
+            return Ok(Vec::new());
         }
-        Ok(entries)
+        let read = self.shared.journal.read(from..until, bytes_max)?;
+        Ok(read.iter().map(|bytes| postcard::from_bytes(bytes)).collect::<Result<_, _>>()?)
     }
 
     fn kept<T: DeserializeOwned>(&self, note: Note) -> Result<Option<T>, JournalError> {

@@ -54,7 +54,9 @@ fn open_file(
     segments: usize,
 ) -> Result<Log<'static, Linux, Arc<FileSource>>, JournalError> {
     let made = !path.exists();
-    let source = FileSource::open(path.as_os_str().as_encoded_bytes(), OpenOptions::new().create_if_needed())?;
+    // A second process in this place would vote in this one's name, and take its records for torn.
+    let options = OpenOptions::new().create_if_needed().exclusive();
+    let source = FileSource::open(path.as_os_str().as_encoded_bytes(), options)?;
     if made && let Some(folder) = path.parent() {
         // The name of a new file is durable when its folder is.
         std::fs::File::open(folder)?.sync_all()?;
@@ -129,10 +131,17 @@ where
         Ok(())
     }
 
-    fn read(&self, index: u64) -> Result<Vec<u8>, JournalError> {
-        let mut entry = vec![0; self.log.length_of(index + 1)?];
-        self.log.read(index + 1, &mut entry)?;
-        Ok(entry)
+    fn read(&self, indices: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, JournalError> {
+        let (mut entries, mut bytes_read) = (Vec::new(), 0);
+        for record in self.log.iter(indices.start + 1) {
+            let record = record?;
+            if record.sequence > indices.end || bytes_read >= bytes_max {
+                break;
+            }
+            bytes_read += record.payload.len();
+            entries.push(record.payload);
+        }
+        Ok(entries)
     }
 
     fn truncate(&self, index: u64) -> Result<(), JournalError> {

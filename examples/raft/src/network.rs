@@ -16,7 +16,7 @@ use openraft::{AnyError, BasicNode, OptionalSend, Snapshot, Vote};
 use tokio::net::TcpStream;
 
 use crate::Types;
-use crate::wire::{self, Message, Request, Response};
+use crate::wire::{self, Greeting, Message, Request, Response};
 
 /// How long a peer that cannot be reached is left alone.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -42,14 +42,15 @@ impl CutOff {
 #[derive(Clone, Debug)]
 pub struct Peers {
     me: u64,
+    greeting: Greeting,
     cut_off: CutOff,
 }
 
 impl Peers {
-    /// Makes them for node `me`.
+    /// Makes them for node `me` of a cluster.
     #[must_use]
-    pub const fn new(me: u64, cut_off: CutOff) -> Self {
-        Self { me, cut_off }
+    pub const fn new(me: u64, greeting: Greeting, cut_off: CutOff) -> Self {
+        Self { me, greeting, cut_off }
     }
 }
 
@@ -57,6 +58,7 @@ impl Peers {
 #[derive(Debug)]
 pub struct Connection {
     me: u64,
+    greeting: Greeting,
     cut_off: CutOff,
     peer: u64,
     address: String,
@@ -67,7 +69,8 @@ impl RaftNetworkFactory<Types> for Peers {
     type Network = Connection;
 
     async fn new_client(&mut self, peer: u64, node: &BasicNode) -> Connection {
-        Connection { me: self.me, cut_off: self.cut_off.clone(), peer, address: node.addr.clone(), stream: None }
+        let (me, greeting, cut_off) = (self.me, self.greeting, self.cut_off.clone());
+        Connection { me, greeting, cut_off, peer, address: node.addr.clone(), stream: None }
     }
 }
 
@@ -84,9 +87,8 @@ impl Connection {
         let asked = async {
             let mut stream = match stream {
                 Some(stream) => stream,
-                None => TcpStream::connect(&self.address).await?,
+                None => self.greeting.reach(&self.address).await?,
             };
-            stream.set_nodelay(true)?;
             wire::send(&mut stream, &message).await?;
             io::Result::Ok((wire::receive(&mut stream).await?, stream))
         };

@@ -12,13 +12,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::journal::{Journal, JournalError, Note, Snapshots};
 use crate::network::{CutOff, Peers};
-use crate::wire::{self, Message, Request, Response, Status};
+use crate::wire::{self, Greeting, Message, Request, Response, Status};
 use crate::{FileJournal, FileSnapshots, LogStore, StateStore, Types, Values};
 
 /// A node of a cluster.
 #[derive(Clone)]
 pub struct Node {
     id: u64,
+    greeting: Greeting,
     raft: Raft<Types>,
     state: StateStore,
     cut_off: CutOff,
@@ -75,14 +76,14 @@ pub fn config() -> Config {
 }
 
 impl Node {
-    /// Starts the node whose memory is in `folder`, or a new one.
+    /// Starts the node of a cluster whose memory is in `folder`, or a new one.
     ///
     /// # Errors
     ///
     /// The storage's; the snapshot is another node's, or is missing.
-    pub async fn start(folder: &Path) -> Result<Self, JournalError> {
+    pub async fn start(greeting: Greeting, folder: &Path) -> Result<Self, JournalError> {
         let journal = FileJournal::open(&folder.join("log"))?;
-        Self::on(journal, FileSnapshots::open(&folder.join("snapshot"))?).await
+        Self::on(greeting, journal, FileSnapshots::open(&folder.join("snapshot"))?).await
     }
 
     /// Starts a node on other storage.
@@ -90,7 +91,11 @@ impl Node {
     /// # Errors
     ///
     /// As those of [`start`](Self::start).
-    pub async fn on(journal: impl Journal, snapshots: impl Snapshots) -> Result<Self, JournalError> {
+    pub async fn on(
+        greeting: Greeting,
+        journal: impl Journal,
+        snapshots: impl Snapshots,
+    ) -> Result<Self, JournalError> {
         let id = identity(&journal)?;
         let log = LogStore::<Types, _>::open(journal)?;
         let state = StateStore::open(id, snapshots)?;
@@ -100,8 +105,8 @@ impl Node {
         }
         let config = Arc::new(config().validate()?);
         let cut_off = CutOff::default();
-        let raft = Raft::new(id, config, Peers::new(id, cut_off.clone()), log, state.clone()).await?;
-        Ok(Self { id, raft, state, cut_off })
+        let raft = Raft::new(id, config, Peers::new(id, greeting, cut_off.clone()), log, state.clone()).await?;
+        Ok(Self { id, greeting, raft, state, cut_off })
     }
 
     /// Returns who it is.
@@ -136,7 +141,7 @@ impl Node {
         }
     }
 
-    /// Answers whoever connects, for ever.
+    /// Answers whoever connects with the greeting of the cluster, for ever.
     ///
     /// # Errors
     ///
@@ -151,6 +156,7 @@ impl Node {
 
     async fn answer_all(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
+        self.greeting.expect(&mut stream).await?;
         loop {
             let Message { from, to, request } = wire::receive(&mut stream).await?;
             if self.cut_off.has(from) {

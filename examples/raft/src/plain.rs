@@ -90,10 +90,15 @@ impl Journal for PlainJournal {
         Ok(self.file.sync_data()?)
     }
 
-    fn read(&self, index: u64) -> Result<Vec<u8>, JournalError> {
-        let state = self.state();
-        let entry = state.entries.get(&index).ok_or_else(|| format!("there is no entry {index}"))?;
-        Ok(entry.1.clone())
+    fn read(&self, indices: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, JournalError> {
+        let (state, mut bytes_read) = (self.state(), 0);
+        let entries = state.entries.range(indices).map(|(_, (_, entry))| entry.clone());
+        let fit = entries.take_while(|entry| {
+            let fits = bytes_read < bytes_max;
+            bytes_read += entry.len();
+            fits
+        });
+        Ok(fit.collect())
     }
 
     fn truncate(&self, index: u64) -> Result<(), JournalError> {

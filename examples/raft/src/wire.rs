@@ -1,8 +1,9 @@
 //! What nodes and clients say to each other: a length of 4 bytes, little-endian, and a message of that length.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{Error, ErrorKind, Read, Result, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, VoteRequest, VoteResponse};
 use openraft::{BasicNode, SnapshotMeta, Vote};
@@ -14,6 +15,53 @@ use crate::{Types, Values, Write};
 
 /// Longest message in bytes.
 const LENGTH_MAX_BYTES: usize = 256 << 20;
+
+/// What every connection begins with: which cluster it is meant for. Nothing that comes without it is read, or answered.
+///
+/// It keeps clusters apart, and other programs out. It is no secret: whoever can connect and wants to can do all that a node
+/// can, so nodes listen on loopback, or on a network of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Greeting([u8; 32]);
+
+impl Greeting {
+    /// Returns that of a cluster; of a name, the first 24 bytes count.
+    #[must_use]
+    pub fn of(cluster: &str) -> Self {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(b"pmemraft");
+        bytes[8..].iter_mut().zip(cluster.bytes()).for_each(|(place, byte)| *place = byte);
+        Self(bytes)
+    }
+
+    /// Connects to a node of this cluster, and waits up to `patience` for it and for each of its answers.
+    ///
+    /// # Errors
+    ///
+    /// The connection's.
+    pub fn connect(&self, address: &SocketAddr, patience: Duration) -> Result<TcpStream> {
+        let mut stream = TcpStream::connect_timeout(address, patience)?;
+        stream.set_read_timeout(Some(patience))?;
+        stream.set_write_timeout(Some(patience))?;
+        stream.set_nodelay(true)?;
+        stream.write_all(&self.0)?;
+        Ok(stream)
+    }
+
+    /// As [`connect`](Self::connect), for a peer: who asks does not wait longer than it wants.
+    pub(crate) async fn reach(&self, address: &str) -> Result<tokio::net::TcpStream> {
+        let mut stream = tokio::net::TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        stream.write_all(&self.0).await?;
+        Ok(stream)
+    }
+
+    /// Makes sure that who has connected means this cluster.
+    pub(crate) async fn expect(&self, stream: &mut tokio::net::TcpStream) -> Result<()> {
+        let mut bytes = [0; 32];
+        stream.read_exact(&mut bytes).await?;
+        if bytes == self.0 { Ok(()) } else { Err(wrong("meant for another cluster")) }
+    }
+}
 
 /// A question, and for whom it is: a node answers what is for itself only.
 #[derive(Debug, Serialize, Deserialize)]

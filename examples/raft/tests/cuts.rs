@@ -60,8 +60,8 @@ impl Journal for SimJournal {
         self.journal.append(first, entries)
     }
 
-    fn read(&self, index: u64) -> Result<Vec<u8>, JournalError> {
-        self.journal.read(index)
+    fn read(&self, indices: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.journal.read(indices, bytes_max)
     }
 
     fn truncate(&self, index: u64) -> Result<(), JournalError> {

@@ -13,6 +13,7 @@ use openraft::storage::{RaftLogStorage, RaftLogStorageExt};
 use openraft::{BasicNode, RaftLogReader, Vote};
 use pmemset_raft::journal::{Journal, JournalError, Note};
 use pmemset_raft::node::Node;
+use pmemset_raft::wire::Greeting;
 use pmemset_raft::{FileJournal, FileSnapshots, LogStore, Types, Write};
 
 use common::{Folder, entry, log_id};
@@ -55,8 +56,8 @@ impl Journal for Tampered {
         self.journal.append(first, entries)
     }
 
-    fn read(&self, index: u64) -> Result<Vec<u8>, JournalError> {
-        self.journal.read(index)
+    fn read(&self, indices: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.journal.read(indices, bytes_max)
     }
 
     fn truncate(&self, index: u64) -> Result<(), JournalError> {
@@ -78,7 +79,7 @@ impl Journal for Tampered {
 
 async fn start(folder: &Folder, journal: Tampered) -> Node {
     let snapshots = FileSnapshots::open(&folder.path().join("snapshot")).unwrap();
-    Node::on(journal, snapshots).await.unwrap()
+    Node::on(Greeting::of("errors"), journal, snapshots).await.unwrap()
 }
 
 #[tokio::test]
@@ -202,8 +203,8 @@ impl Journal for Shared {
         self.0.append(first, entries)
     }
 
-    fn read(&self, index: u64) -> Result<Vec<u8>, JournalError> {
-        self.0.read(index)
+    fn read(&self, indices: Range<u64>, bytes_max: usize) -> Result<Vec<Vec<u8>>, JournalError> {
+        self.0.read(indices, bytes_max)
     }
 
     fn truncate(&self, index: u64) -> Result<(), JournalError> {

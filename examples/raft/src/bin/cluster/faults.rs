@@ -63,7 +63,10 @@ pub(crate) fn all(cluster: &mut Cluster, clients: &Clients, random: &mut Random,
         let (written, read) = clients.counts();
         let seconds = begin.elapsed().as_secs();
         println!("        {seconds:4} s: {written} writes acknowledged, {read} reads; {}", fault.name());
-        make(fault, cluster, random).map_err(|reason| format!("{}: {reason}", fault.name()))?;
+        let made = make(fault, cluster, random);
+        // Now and then the next harm comes while the cluster is busy with the last one.
+        let served = made.and_then(|()| if random.below(4) == 0 { Ok(()) } else { clients.reach_the_healed() });
+        served.map_err(|reason| format!("{}: {reason}", fault.name()))?;
         *harm.entry(fault.name()).or_default() += 1;
     }
     Ok(harm)

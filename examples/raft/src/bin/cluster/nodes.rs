@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pmemset_raft::Values;
-use pmemset_raft::wire::{self, Request, Response, Status};
+use pmemset_raft::wire::{self, Greeting, Request, Response, Status};
 
 use crate::Outcome;
 use crate::spaces::Spaces;
@@ -20,6 +20,11 @@ pub(crate) const NODES: usize = 3;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(300);
 /// How long an answer is waited for.
 const ANSWER: Duration = Duration::from_secs(3);
+
+/// A name of this run's own: a node that another one has left behind does not answer.
+fn cluster_name() -> String {
+    format!("run {}", std::process::id())
+}
 
 /// Who is where: clients look it up.
 #[derive(Clone)]
@@ -34,11 +39,7 @@ impl Directory {
     }
 
     pub(crate) fn connect(&self, number: usize) -> std::io::Result<TcpStream> {
-        let stream = TcpStream::connect_timeout(&self.addresses[number], ANSWER)?;
-        stream.set_read_timeout(Some(ANSWER))?;
-        stream.set_write_timeout(Some(ANSWER))?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+        Greeting::of(&cluster_name()).connect(&self.addresses[number], ANSWER)
     }
 
     /// Asks node `number` once.
@@ -112,7 +113,8 @@ impl Cluster {
         }
         let program = std::env::current_exe().map_err(|error| error.to_string())?.with_file_name("node");
         let mut command = self.spaces.command(number, &program);
-        command.arg(&self.folders[number]).arg(self.directory.addresses[number].to_string()).args(&self.words);
+        command.arg(&self.folders[number]).arg(self.directory.addresses[number].to_string()).arg(cluster_name());
+        command.args(self.spaces.missing().is_none().then_some("exposed")).args(&self.words);
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child = child.map_err(|error| format!("{}: {error}", program.display()))?;
         let mut line = String::new();

@@ -6,13 +6,14 @@ use pmemset_raft::Values;
 use pmemset_raft::history::{self, Act, Call};
 
 use crate::Outcome;
-use crate::clients::{History, KEYS};
+use crate::clients::{History, KEYS, SERVED};
 use crate::faults::Harm;
 use crate::nodes::NODES;
 use crate::spaces::Spaces;
 
 /// Prints a line for each check, and returns whether all is well.
 pub(crate) fn judge(harm: &Harm, histories: &[History], values: &[Values], spaces: &Spaces) -> bool {
+    let harms = harm.values().sum();
     let harm: Vec<String> = harm.iter().map(|(name, count)| format!("{name} {count} times")).collect();
     println!("        {}", harm.join(", "));
     say_latency(histories);
@@ -24,8 +25,12 @@ pub(crate) fn judge(harm: &Harm, histories: &[History], values: &[Values], space
             println!("FAILED  {name}: {reason}");
         }
     };
-    let acknowledged = histories.iter().flat_map(|history| &history.writes).filter(|(_, done)| *done).count();
-    check(&format!("{acknowledged} acknowledged writes are on a majority"), on_a_majority(histories, values));
+    let (written, read) = served(histories);
+    check(
+        &format!("{written} writes and {read} reads were served over {harms} harms"),
+        is_enough(written, read, harms),
+    );
+    check(&format!("{written} acknowledged writes are on a majority"), on_a_majority(histories, values));
     check("no write is invented", none_is_invented(histories, values));
     check("all nodes hold the same", all_the_same(values));
     for key in 0..KEYS {
@@ -39,6 +44,20 @@ pub(crate) fn judge(harm: &Harm, histories: &[History], values: &[Values], space
         );
     }
     good
+}
+
+/// Returns how many writes were acknowledged, and how many reads answered.
+fn served(histories: &[History]) -> (u64, u64) {
+    let calls = || histories.iter().flat_map(|history| &history.entries).filter(|(_, call)| call.end.is_some());
+    let writes = calls().filter(|(_, call)| matches!(call.act, Act::Write(_))).count() as u64;
+    (writes, calls().count() as u64 - writes)
+}
+
+/// A cluster that serves next to nothing breaks no promise, and shows none kept.
+fn is_enough(written: u64, read: u64, harms: u64) -> Outcome<()> {
+    let least = SERVED + harms * SERVED / 2;
+    let enough = harms > 0 && written >= least && read >= least;
+    enough.then_some(()).ok_or_else(|| format!("at least {least} of each would tell something"))
 }
 
 /// Returns the calls of a register; what the nodes hold in the end is read after all of them.
@@ -90,4 +109,16 @@ fn say_latency(histories: &[History]) {
     all.sort();
     let at = |part: usize| all.get(all.len() * part / 100).copied().unwrap_or_default();
     println!("        a write took {:.1?} at the median, {:.1?} for 99 of 100", at(50), at(99));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_serves_next_to_nothing_has_not_passed() {
+        assert!(is_enough(0, 0, 0).is_err() && is_enough(1000, 1000, 0).is_err());
+        assert!(is_enough(12, 12, 8).is_err() && is_enough(2000, 12, 8).is_err() && is_enough(12, 2000, 8).is_err());
+        assert_eq!(is_enough(SERVED * 5, SERVED * 5, 8), Ok(()));
+    }
 }
