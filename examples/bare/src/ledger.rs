@@ -183,5 +183,4 @@ impl<R: SetRef> Ledger<R> {
 }
 
 #[cfg(test)]
-#[path = "ledger_tests.rs"]
 mod tests;

@@ -319,5 +319,4 @@ fn details(table: &[u8], nfit: &mut Nfit) -> Result<(), NfitError> {
 }
 
 #[cfg(test)]
-#[path = "nfit_tests.rs"]
 mod tests;

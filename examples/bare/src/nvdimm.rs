@@ -137,5 +137,4 @@ impl<K: Kernel + Send> Health for Nvdimm<K> {
 }
 
 #[cfg(test)]
-#[path = "nvdimm_tests.rs"]
 mod tests;

@@ -235,5 +235,4 @@ unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, 
 }
 
 #[cfg(test)]
-#[path = "virtio_tests.rs"]
 mod tests;

@@ -100,7 +100,7 @@ fn join(module: &str, name: &str) -> String {
 fn read(root: &Path, folder: &Path, modules: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
         let name = entry.file_stem().unwrap().to_str().unwrap();
-        if name == "tests" || name.ends_with("_tests") {
+        if name == "tests" {
             continue;
         }
         if entry.is_dir() {
