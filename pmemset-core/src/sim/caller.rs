@@ -14,6 +14,11 @@ pub(crate) fn called_by(caller: &'static core::panic::Location<'static>) {
     CALLER.set(Some(caller));
 }
 
+/// Forgets who did: another program begins.
+pub(super) fn called_by_nobody() {
+    CALLER.set(None);
+}
+
 /// Returns who makes `call`.
 pub(super) fn caller(call: Call) -> Origin {
     CALLER.get().filter(|_| call.is_made_by_a_part())

@@ -218,6 +218,11 @@ impl Image {
         true
     }
 
+    /// Has `value` at `offset`, as memory that another host stores to may have it at any time.
+    pub(super) fn show(&mut self, offset: usize, value: Word) {
+        self.now[offset..offset + UNIT_BYTES].copy_from_slice(&value.to_le_bytes());
+    }
+
     /// Has bytes at `offset` that `word`, which is about to be stored, differs from in each: bytes that mean nothing
     /// because nobody has read or stored there; returns them.
     pub(super) fn conceal(&mut self, offset: usize, word: Word) -> Option<Word> {

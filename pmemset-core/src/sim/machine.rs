@@ -14,6 +14,7 @@ use super::oracle::Oracle;
 use super::random::Random;
 use super::report::Hint;
 use super::space::{Memory, Page, Space};
+use super::tape::{Act, Tape};
 use super::threads;
 use crate::lock::SpinRwLock;
 use crate::{Errno, Extent};
@@ -58,6 +59,8 @@ pub(super) struct State {
     pub(super) cuts: Option<Vec<Cut>>,
     /// What decides what a power cut has left when it is read, while somebody explores.
     pub(super) oracle: Option<Oracle>,
+    /// What is written down of one of several hosts, while somebody explores those.
+    pub(super) tape: Option<Tape>,
     /// What was done for nothing since the last [`Machine::settle`].
     pub(super) hints: Vec<Hint>,
     /// The seed of the interleaving of threads.
@@ -112,6 +115,7 @@ impl Machine {
             kept: Vec::new(),
             cuts: None,
             oracle: None,
+            tape: None,
             hints: Vec::new(),
             schedule: 0,
         };
@@ -243,7 +247,11 @@ impl Machine {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn acknowledge(&self, value: u64) {
-        self.lock().acknowledged = value;
+        let mut state = self.lock();
+        state.acknowledged = value;
+        if let Some(tape) = &mut state.tape {
+            tape.note(Act::Acknowledge(value));
+        }
     }
 
     /// Returns the last value given to [`acknowledge`](Self::acknowledge), by now or before the cut; 0 if there was

@@ -7,7 +7,7 @@ use super::hardware::Hardware;
 use super::image::Image;
 use super::line::{UNIT_BYTES, Word};
 use super::space::Memory;
-use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Span};
+use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Sharing, Span};
 
 /// What a source is made of.
 ///
@@ -28,6 +28,7 @@ pub struct Medium {
     pub(super) deep_flush: DeepFlush,
     pub(super) device: Option<&'static [u8]>,
     pub(super) unsafe_shutdowns: u64,
+    pub(super) sharing: Sharing,
 }
 
 impl Medium {
@@ -43,6 +44,7 @@ impl Medium {
             deep_flush: DeepFlush::Done,
             device: None,
             unsafe_shutdowns: 0,
+            sharing: Sharing::Private,
         }
     }
 
@@ -80,6 +82,13 @@ impl Medium {
     pub const fn device(mut self, id: &'static [u8], unsafe_shutdowns: u64) -> Self {
         self.device = Some(id);
         self.unsafe_shutdowns = unsafe_shutdowns;
+        self
+    }
+
+    /// Is shared by several hosts, as `sharing` says: see [`Hosts`](super::Hosts).
+    #[must_use]
+    pub const fn sharing(mut self, sharing: Sharing) -> Self {
+        self.sharing = sharing;
         self
     }
 

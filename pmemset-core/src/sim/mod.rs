@@ -83,6 +83,7 @@ mod fault;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 mod hardware;
+mod hosts;
 mod image;
 mod line;
 mod machine;
@@ -97,6 +98,7 @@ mod report;
 mod run;
 mod source;
 mod space;
+mod tape;
 mod threads;
 mod walk;
 
@@ -105,6 +107,7 @@ pub use self::eager::Eagerly;
 pub use self::explore::Explore;
 pub use self::fault::{Call, Fault};
 pub use self::hardware::Hardware;
+pub use self::hosts::{Host, Hosts, HostsExplored, HostsFailure};
 pub use self::machine::{Machine, SimSpace};
 pub use self::medium::Medium;
 pub use self::platform::SimPlatform;

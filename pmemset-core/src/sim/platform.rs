@@ -1,11 +1,14 @@
 //! The platform of a simulated machine.
 #![allow(unsafe_code, reason = "an implementation of an unsafe trait")]
 
+use alloc::vec::Vec;
+
 use super::caller::{Origin, caller};
 use super::fault::Call;
 use super::machine::{Machine, SimSpace, State};
 use super::report::Hint;
 use super::space::Page;
+use super::tape::{Act, At};
 use super::threads::SimLock;
 use crate::arch::{Cpu, StoreKind};
 use crate::error::ReserveError;
@@ -45,7 +48,8 @@ impl SimPlatform {
                 let skipped = state.sources[index].address(bytes.start).map_or(0, |at| at - dest.start());
                 // Bytes that are stored as they were make a page dirty, too.
                 state.sources[index].image.dirty(bytes.clone());
-                self.machine.before_store(&mut state, index, bytes, |at| byte(skipped + at));
+                let streamed = kind == StoreKind::Streaming;
+                self.machine.before_store(&mut state, index, bytes, |at| byte(skipped + at), streamed);
             }
         }
         store();
@@ -68,6 +72,18 @@ impl SimPlatform {
             of_use |= state.sources[index].image.write_back(bytes);
         }
         of_use
+    }
+
+    /// Writes down what one of several hosts does to the lines that `range` touches.
+    fn note(&self, state: &mut State, range: Extent, act: impl Fn(Vec<At>) -> Act) {
+        let line_bytes = self.cpu.line_bytes();
+        let lines = |(index, bytes): (usize, core::ops::Range<usize>)| {
+            (bytes.start & !(line_bytes - 1)..bytes.end).step_by(line_bytes).map(move |line| (index, line))
+        };
+        let lines = state.mapped(range).into_iter().flat_map(lines).collect();
+        if let Some(tape) = &mut state.tape {
+            tape.note(act(lines));
+        }
     }
 
     fn hint(state: &mut State, call: Call, hint: impl FnOnce(Origin) -> Hint) {
@@ -133,15 +149,17 @@ unsafe impl Platform for SimPlatform {
     }
 
     unsafe fn write_back(&self, range: Extent) {
-        if let Ok(mut state) = self.machine.step(Call::WriteBack)
-            && !self.write_back_lines(&mut state, range)
-        {
-            Self::hint(&mut state, Call::WriteBack, Hint::FlushedTwice);
+        if let Ok(mut state) = self.machine.step(Call::WriteBack) {
+            self.note(&mut state, range, Act::WriteBack);
+            if !self.write_back_lines(&mut state, range) {
+                Self::hint(&mut state, Call::WriteBack, Hint::FlushedTwice);
+            }
         }
     }
 
     fn fence(&self) {
         if let Ok(mut state) = self.machine.step(Call::Fence) {
+            state.tape.iter_mut().for_each(|tape| tape.note(Act::Fence));
             if !state.sources.iter().any(|source| source.image.waits_for_fence()) {
                 Self::hint(&mut state, Call::Fence, Hint::NothingToFence);
             }
@@ -151,31 +169,35 @@ unsafe impl Platform for SimPlatform {
 
     unsafe fn write_back_invalidate(&self, range: Extent) {
         if let Ok(mut state) = self.machine.step(Call::WriteBackInvalidate) {
+            self.note(&mut state, range, Act::Drop);
             self.write_back_lines(&mut state, range);
         }
     }
 
     fn full_fence(&self) {
         if let Ok(mut state) = self.machine.step(Call::FullFence) {
+            state.tape.iter_mut().for_each(|tape| tape.note(Act::FullFence));
             state.sources.iter_mut().for_each(|source| source.image.fence());
         }
     }
 
     unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
         if let Some(range) = Extent::new(source.addr(), length_bytes) {
-            self.lend(range);
+            self.machine.look_at(&mut self.machine.lock(), range);
         }
         // SAFETY: the caller promises both ranges.
         unsafe { Cpu::NONE.read(dest, source, length_bytes) }
     }
 
     fn lend(&self, range: Extent) {
-        self.machine.look_at(&mut self.machine.lock(), range);
+        let mut state = self.machine.lock();
+        duty!(state.tape.is_none(), "{range} is lent, and shared: read it, since it may be another one each time");
+        self.machine.look_at(&mut state, range);
     }
 
     unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
         if let Some(range) = Extent::new(source.addr(), length_bytes) {
-            self.lend(range);
+            self.machine.look_at(&mut self.machine.lock(), range);
         }
         // SAFETY: the caller promises the source, and `at` is below its length.
         let byte = |at| unsafe { source.wrapping_add(at).read() };

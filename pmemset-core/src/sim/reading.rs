@@ -1,18 +1,24 @@
 //! Reading and storing where a power cut has left something undecided.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::hash::Hash;
 use core::ops::Range;
 use core::panic::Location;
+use std::panic::resume_unwind;
 
 use super::line::{UNIT_BYTES, Word, word};
 use super::machine::{Machine, State};
 use super::oracle::{At, name};
+use super::tape::{Act, Stop};
 use crate::Extent;
 
 impl Machine {
     /// Decides what is in `range` of a source, as far as nobody has read or stored there since the last power cut.
     pub(super) fn look(&self, state: &mut State, index: usize, range: Range<usize>) {
+        if state.tape.is_some() {
+            return self.load(state, index, range);
+        }
         if state.oracle.is_none() || range.is_empty() {
             return;
         }
@@ -27,9 +33,49 @@ impl Machine {
         }
     }
 
+    /// Loads what the script of one of several hosts says, or ends the program where it says no more.
+    fn load(&self, state: &mut State, index: usize, range: Range<usize>) {
+        self.observe(state);
+        let State { tape: Some(tape), sources, .. } = state else { return };
+        for offset in (range.start & !(UNIT_BYTES - 1)..range.end).step_by(UNIT_BYTES) {
+            let Some(value) = tape.load((index, offset)) else {
+                if std::thread::panicking() {
+                    return;
+                }
+                resume_unwind(Box::new(Stop))
+            };
+            sources[index].image.show(offset, value);
+            sources[index].put(&self.inner.memory, offset, value);
+        }
+    }
+
+    /// Writes down what one of several hosts stores: whole units, the rest of which it has loaded.
+    fn note_store(
+        &self,
+        state: &mut State,
+        index: usize,
+        range: Range<usize>,
+        byte: impl Fn(usize) -> u8,
+        streamed: bool,
+    ) {
+        let mut units = Vec::new();
+        for offset in (range.start & !(UNIT_BYTES - 1)..range.end).step_by(UNIT_BYTES) {
+            if offset < range.start || range.end < offset + UNIT_BYTES {
+                self.load(state, index, offset..offset + UNIT_BYTES);
+            }
+            let old = &state.sources[index].image.now[offset..offset + UNIT_BYTES];
+            let new = old.iter().zip(offset..);
+            let new = new.map(|(old, at)| if range.contains(&at) { byte(at - range.start) } else { *old });
+            units.push(((index, offset), word(&new.collect::<Vec<u8>>())));
+        }
+        if let Some(tape) = &mut state.tape {
+            tape.note(Act::Store { units, streamed });
+        }
+    }
+
     /// As [`look`](Self::look), for addresses.
     pub(super) fn look_at(&self, state: &mut State, range: Extent) {
-        if state.oracle.is_some() {
+        if state.oracle.is_some() || state.tape.is_some() {
             for (index, bytes) in state.mapped(range) {
                 self.look(state, index, bytes);
             }
@@ -44,7 +90,11 @@ impl Machine {
         index: usize,
         range: Range<usize>,
         byte: impl Fn(usize) -> u8,
+        streamed: bool,
     ) {
+        if state.tape.is_some() {
+            return self.note_store(state, index, range, byte, streamed);
+        }
         if state.oracle.is_none() || range.is_empty() {
             return;
         }

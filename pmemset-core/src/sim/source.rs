@@ -13,7 +13,7 @@ use crate::error::{MapFailure, PrepareError};
 use crate::health::LiveRecordRef;
 use crate::health::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::health::{DeviceError, DeviceId};
-use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Source, Span};
+use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Sharing, Source, Span};
 
 /// A handle to a source of a [`Machine`]; clones are the same source.
 #[derive(Clone, Debug)]
@@ -122,7 +122,7 @@ impl SimSource {
 
     /// Stores `bytes` at `offset`, durably in the end; a power cut may come before that.
     fn overwrite(&self, state: &mut State, call: Call, offset: usize, bytes: &[u8]) {
-        self.machine.before_store(state, self.index, offset..offset + bytes.len(), |at| bytes[at]);
+        self.machine.before_store(state, self.index, offset..offset + bytes.len(), |at| bytes[at], false);
         let step = state.steps;
         let source = &mut state.sources[self.index];
         let memory = &self.machine.inner.memory;
@@ -204,6 +204,10 @@ unsafe impl Source for SimSource {
         self.machine.lock().sources[self.index].medium.fixed_address
     }
 
+    fn sharing(&self) -> Sharing {
+        self.machine.lock().sources[self.index].medium.sharing
+    }
+
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {
         let mut state = self.machine.step(Call::Prepare).map_err(PrepareError::CannotGrow)?;
         let source = &mut state.sources[self.index];
@@ -242,7 +246,7 @@ unsafe impl Source for SimSource {
         duty!(bytes.end <= source.image.now.len(), "{range} is given back, and ends behind the source");
         let mapped = |(window, at): &(Extent, usize)| *at < bytes.end && bytes.start < *at + window.length_bytes();
         duty!(!source.mappings.iter().any(mapped), "{range} is given back, and is mapped");
-        self.machine.before_store(&mut state, self.index, bytes.clone(), |_| 0);
+        self.machine.before_store(&mut state, self.index, bytes.clone(), |_| 0, false);
         let step = state.steps;
         state.sources[self.index].image.erase(bytes, step);
         Ok(())
