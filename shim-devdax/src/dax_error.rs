@@ -20,7 +20,10 @@ errors! {
     /// ```
     #[repr(u32)]
     pub enum DaxError {
-        /// There is no such file, or the path holds a NUL byte.
+        /// There is no such file, or the path holds a NUL byte. `daxctl list` names the devices that there are. Memory
+        /// that the firmware has set apart is ordinary memory of the system, and no device, where the kernel was started
+        /// with `efi=nosoftreserve` or built without `CONFIG_EFI_SOFT_RESERVE`; of a namespace, `ndctl create-namespace
+        /// --mode=devdax` makes one.
         InvalidPath(cause: Errno) = code::INVALID_SOURCE_PATH => "no device has this path: {cause}";
         /// It is a file of another kind, or a character device of another subsystem than `dax`.
         NotDeviceDax {
@@ -35,10 +38,14 @@ errors! {
             => "the descriptor is not open for writing: open it for reading and writing";
         /// The device could not be opened or asked about.
         Open(cause: Errno) = cause.code() => "cannot open the device: {cause}";
-        /// The device is part of the system's ordinary memory.
+        /// The device is part of the system's ordinary memory: its driver is `kmem`.
+        ///
+        /// `daxctl reconfigure-device --mode=devdax --force daxR.N` takes the memory away from the system, if nothing
+        /// there is in use that cannot be moved, and gives it to programs. Where that is refused, it can be done at the
+        /// next start, before the memory is onlined (`memhp_default_state=offline`).
         SystemRam = Errno::NXIO.code()
             => "the device is in system-ram mode, its memory is the system's: `daxctl reconfigure-device --mode=devdax`";
-        /// No driver has the device.
+        /// No driver has the device: soft-reserved memory may wait for one (`daxctl enable-device daxR.N`).
         NoDriver = Errno::NXIO.code() => "no driver has the device: `daxctl enable-device`";
         /// An attribute of the device does not say what it should.
         Attribute(error: NdError) = error.errno().code() => "{error}";

@@ -3,7 +3,8 @@
 use core::fmt;
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::{Errno, Granularity};
+use pmemset_core::error::DeviceError;
+use pmemset_core::{DeviceId, Errno, Granularity};
 use pmemset_linux::Fd;
 use pmemset_linux::internal::parse::{self, Garbage};
 use pmemset_linux::internal::{Device, PATH_MAX_BYTES, Region, Sysfs, sysfs};
@@ -193,6 +194,9 @@ impl DaxDevice {
 
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
     ///
+    /// Soft-reserved memory and volatile memory behind CXL keep nothing, and have none: R and N of their names are given
+    /// in the order in which they are found, so keep what tells one from another in the first bytes of your own.
+    ///
     /// # Errors
     ///
     /// See [`NdError`].
@@ -202,6 +206,17 @@ impl DaxDevice {
         }
         sysfs::first(&[c"../uuid", c"device/uuid"], |path| sysfs::read(self.dir.as_fd(), Attribute::Uuid, path, uuid))
             .map(Some)
+    }
+
+    /// Appends the ids of the memory modules that the device is on to the empty `id`: vendor, date and serial number as
+    /// ACPI has them, or the serial number of a memory device behind CXL. Devices of one region have the same.
+    ///
+    /// # Errors
+    ///
+    /// - [`DeviceError::Unsupported`]: it is on no nd bus, or a module does not tell.
+    /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
+    pub fn module_ids(&self, id: &mut DeviceId) -> Result<(), DeviceError> {
+        self.nd_region().ok_or(DeviceError::Unsupported)?.module_ids(id)
     }
 
     /// Returns what the memory is used for.

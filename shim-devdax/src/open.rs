@@ -5,7 +5,7 @@ use core::ffi::CStr;
 use pmemset_core::Errno;
 use pmemset_core::arch::Cpu;
 use pmemset_linux::Fd;
-use pmemset_linux::internal::{Sysfs, errno, open_at};
+use pmemset_linux::internal::{Sysfs, errno, open_at, parse};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, Mode as FileMode, OFlags, Stat};
 use rustix::io;
@@ -66,8 +66,14 @@ pub(crate) fn open(path: impl Arg) -> Result<Fd, DaxError> {
     // `NONBLOCK`: opening what turns out to be no such device must not wait for it.
     let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
     let opened = path.into_with_c_str(|path| {
-        Ok(io::retry_on_intr(|| open_at(CWD, path, flags, FileMode::empty()))
-            .map_err(|cause| refusal(path, errno(cause))))
+        Ok(io::retry_on_intr(|| open_at(CWD, path, flags, FileMode::empty())).map_err(|cause| {
+            let without_node = |sysfs: &Sysfs| unusable(sysfs, path.to_bytes());
+            match errno(cause) {
+                Errno::NOENT => sysfs().ok().and_then(|sysfs| without_node(&sysfs)),
+                _ => None,
+            }
+            .unwrap_or_else(|| refusal(path, errno(cause)))
+        }))
     });
     opened.map_err(|cause| DaxError::InvalidPath(errno(cause)))?
 }
@@ -80,8 +86,14 @@ pub(crate) fn sysfs() -> Result<Sysfs, DaxError> {
 #[inline(never)]
 pub(crate) fn usable(sysfs: &Sysfs, number: Dev) -> Result<DaxDevice, DaxError> {
     let device = DaxDevice::find(sysfs, number)?;
-    match device.mode().map_err(DaxError::Attribute)? {
-        Mode::DevDax | Mode::Other => Ok(device),
+    usable_in(device.mode().map_err(DaxError::Attribute)?)?;
+    Ok(device)
+}
+
+/// Refuses the devices that programs cannot map.
+pub(crate) const fn usable_in(mode: Mode) -> Result<(), DaxError> {
+    match mode {
+        Mode::DevDax | Mode::Other => Ok(()),
         Mode::SystemRam => Err(DaxError::SystemRam),
         Mode::NoDriver => Err(DaxError::NoDriver),
     }
@@ -95,6 +107,13 @@ pub(crate) fn judged(sysfs: &Sysfs, number: Dev, cpu: &Cpu) -> Result<(DaxDevice
     }
     let durability = device.durability(cpu);
     Ok((device, durability))
+}
+
+/// Returns why nobody can open the device that `path`, which is not there, is named after: containers may have a `/sys`
+/// and no device nodes, and the memory may be the system's.
+pub(crate) fn unusable(sysfs: &Sysfs, path: &[u8]) -> Option<DaxError> {
+    let number = sysfs.dax_number(parse::base_name(path).ok()?).ok()?;
+    usable(sysfs, number).err().filter(|error| matches!(error, DaxError::SystemRam | DaxError::NoDriver))
 }
 
 /// Says why `path` could not be opened.

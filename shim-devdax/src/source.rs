@@ -36,7 +36,8 @@ use crate::open::{self, DaxOptions};
 ///
 /// # Limits
 ///
-/// - Whoever takes the device from its driver while it is mapped makes accesses raise `SIGBUS`.
+/// - Whoever takes the device from its driver while it is mapped makes accesses raise `SIGBUS`: see
+///   [`check`](Self::check).
 /// - Bad memory is not seen by mapping: ask for the bad blocks first.
 ///
 /// # Cost
@@ -151,6 +152,34 @@ impl<F: AsFd> DaxSource<F> {
     #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
+    }
+
+    /// Makes sure that the device still has its driver: whoever is told that devices go (`udev(7)`) asks here before the
+    /// next call of a set, and before its parts are removed.
+    ///
+    /// Accesses of a device that has gone raise `SIGBUS`, and so do the processor's instructions that write back its
+    /// lines: no library can answer for them. Once this call has found out, persisting, flushing and removing fail in
+    /// all sets, without touching the memory, as after a failed synchronisation: only
+    /// [`discard`](pmemset_core::Set::discard) gives the parts up. Open the device anew when it has come back. Two system
+    /// calls.
+    ///
+    /// ```no_run
+    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    ///
+    /// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
+    /// if let Err(reason) = device.check() {
+    ///     eprintln!("the device has gone: {reason}");
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// - [`DaxError::NoDriver`], [`DaxError::SystemRam`]: it was taken away, or given to the system.
+    /// - [`DaxError::Attribute`]: the device itself has gone.
+    pub fn check(&self) -> Result<(), DaxError> {
+        let found = self.device.mode().map_err(DaxError::Attribute).and_then(open::usable_in);
+        found.inspect_err(|_| self.failed.note(Errno::NODEV))
     }
 
     fn is_aligned(&self, window: Extent, offset: u64) -> bool {

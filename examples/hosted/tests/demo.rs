@@ -56,5 +56,6 @@ fn its_own_file_is_overwritten() {
     for _ in 0..2 {
         let said = demo("store", &path, &[]).unwrap();
         assert!(said.contains(": 512 KiB, all allocated"), "{said}");
+        assert!(said.contains("\nmapped   pages ") && said.contains("\n         no huge pages: "), "{said}");
     }
 }

@@ -3,7 +3,8 @@
 use std::format;
 
 use pmemset_core::arch::Cpu;
-use pmemset_core::{Errno, Granularity, Platform as _};
+use pmemset_core::error::DeviceError;
+use pmemset_core::{DeviceId, Errno, Granularity, Platform as _};
 use pmemset_linux::Linux;
 use pmemset_linux::nd::{Attribute, NdError, PersistenceDomain};
 use rustix::fs::FileType;
@@ -11,6 +12,7 @@ use rustix::fs::FileType;
 use super::tree::{ACPI, Tree};
 use pmemset_linux::nd::Doubt;
 
+use crate::open::unusable;
 use crate::{DaxError, DaxOptions, Durability, Mode};
 
 const UUID: [u8; 16] = [1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef, 1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
@@ -106,6 +108,46 @@ fn a_device_in_another_mode_has_its_own_error() {
     assert_eq!(idle.source().err(), Some(DaxError::NoDriver));
     let other = Tree::nfit().driver("famfs_dax");
     assert_eq!(other.find().unwrap().mode(), Ok(Mode::Other));
+}
+
+/// A container that shows `/sys`, and no device nodes.
+#[test]
+fn a_path_that_is_not_there_says_what_the_memory_is_used_for() {
+    let named = |tree: Tree| {
+        let device = tree.device.clone();
+        let tree = tree.own("dev", "252:0\n").link("bus/dax/devices/dax0.0", &format!("../../../{device}"));
+        let why = |path: &str| unusable(&tree.sysfs(), path.as_bytes());
+        assert_eq!(why("/dev/dax0.1"), None, "no such device");
+        assert_eq!(why("/dev/dax0"), None);
+        assert_eq!(why("/dev/../dax0.0/dev"), None);
+        why("/dev/dax0.0")
+    };
+    assert_eq!(named(Tree::hmem().driver("kmem")), Some(DaxError::SystemRam));
+    assert_eq!(named(Tree::cxl().without_driver()), Some(DaxError::NoDriver));
+    assert_eq!(named(Tree::nfit()), None, "it could be opened, if its node were there");
+}
+
+#[test]
+fn modules_tell_who_they_are_without_a_count() {
+    let ids = |tree: &Tree| {
+        let mut id = DeviceId::new();
+        tree.find().unwrap().module_ids(&mut id).map(|()| id.as_bytes().to_vec())
+    };
+    let id = |text: &[u8]| Ok(text.to_vec());
+    let with_module = |tree: Tree, bus: &str| {
+        tree.file(&format!("{bus}/region0/mappings"), "1\n")
+            .file(&format!("{bus}/region0/mapping0"), "nmem3,0,1073741824,0\n")
+    };
+    let tree = with_module(Tree::nfit(), ACPI);
+    assert_eq!(ids(&tree), Err(DeviceError::Unsupported), "the module says nothing");
+    let tree = tree.file(&format!("{ACPI}/nmem3/nfit/id"), "8089-a2-1834-00000003\n");
+    assert_eq!(ids(&tree), id(b"8089-a2-1834-00000003"));
+    let bus = "devices/platform/ACPI0017:00/root0/nvdimm-bridge0/ndbus0";
+    let tree = with_module(Tree::on_bus(bus, "CXL"), bus).file(&format!("{bus}/nmem3/cxl/id"), "81985529216486895\n");
+    assert_eq!(ids(&tree), id(b"81985529216486895"));
+    for tree in [Tree::hmem(), Tree::cxl(), Tree::nfit()] {
+        assert_eq!(ids(&tree), Err(DeviceError::Unsupported), "nothing to know it by");
+    }
 }
 
 #[test]

@@ -4,7 +4,7 @@
 use std::format;
 use std::vec::Vec;
 
-use pmemset_core::error::{ClearError, MapError, McsafeError, ReserveError};
+use pmemset_core::error::{ClearError, MapError, McsafeError, PersistError, ReserveError};
 use pmemset_core::{
     BadBlocks, Coalescing, Config, DeepFlush, Errno, Extent, Granularity, Health as _, MapConfig, Platform as _,
     Reservation, Set, Source, Span, contract,
@@ -13,7 +13,7 @@ use pmemset_linux::{Linux, Process};
 
 use super::alone;
 use super::tree::{ACPI, MIB, Tree, memory};
-use crate::DaxSource;
+use crate::{DaxError, DaxSource};
 
 type DaxSet<'a> = Set<'a, Linux, &'a dyn Source<Space = Process>>;
 
@@ -293,4 +293,29 @@ fn several_regions_behind_one_range_are_all_flushed() {
     trees.iter().for_each(|tree| tree.forget(&file));
     set.remove_range(part.start(), part.length_bytes()).unwrap();
     assert_eq!(trees.each_ref().map(flushed), [true, false, true]);
+}
+
+/// Touching the memory of a device that has gone is a signal; once it is known, nothing is touched any more.
+#[test]
+fn a_device_that_has_gone_is_given_up_without_a_touch() {
+    let tree = Tree::nfit();
+    let source = tree.source().unwrap();
+    let set = set(4);
+    let part = set.map(&source as &dyn Source<Space = Process>, &MapConfig::new().length(2 << 20)).unwrap();
+    assert_eq!(source.check(), Ok(()));
+    part.persist(0, 64).unwrap();
+    let tree = tree.without_driver();
+    assert_eq!(source.check(), Err(DaxError::NoDriver));
+    let tree = tree.driver("device_dax");
+    assert_eq!(source.check(), Ok(()), "another driver, or the same once more");
+    let segment = part.extent();
+    let cause = Errno::NODEV;
+    assert_eq!(part.persist(0, 64), Err(PersistError::FailedBefore { segment, cause }), "what was lost stays lost");
+    let refused = set.remove(part).unwrap_err();
+    assert!(format!("{refused}").contains("no such device"), "{refused}");
+    let again = set.map(&source as &dyn Source<Space = Process>, &MapConfig::new()).map(drop);
+    assert_eq!(again.err(), Some(MapError::FailedBefore { cause }));
+    set.discard_range(segment.start(), segment.length_bytes()).unwrap();
+    drop(tree);
+    assert!(matches!(source.check(), Err(DaxError::Attribute(_) | DaxError::NoDriver)));
 }

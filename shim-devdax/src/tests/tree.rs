@@ -38,7 +38,7 @@ impl Tree {
         let root = std::env::temp_dir().join(name);
         let _ = fs::remove_dir_all(&root);
         let tree = Self { root, device: device.into() };
-        tree.folder("dev/char").folder(device).folder("bus/dax/drivers").folder("class/dax");
+        tree.folder("dev/char").folder(device).folder("bus/dax/drivers").folder("bus/dax/devices").folder("class/dax");
         let up = "../".repeat(device.split('/').count());
         tree.link("dev/char/252:0", &format!("../../{device}"))
             .link(&format!("{device}/subsystem"), &format!("{up}{subsystem}"))
@@ -53,7 +53,7 @@ impl Tree {
         self
     }
 
-    fn link(self, path: &str, target: &str) -> Self {
+    pub(crate) fn link(self, path: &str, target: &str) -> Self {
         symlink(target, self.root.join(path)).unwrap();
         self
     }

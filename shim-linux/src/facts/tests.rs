@@ -15,7 +15,7 @@ use crate::nd::ioctl::{Extent as Placed, Extents};
 use crate::nd::parse::Garbage;
 use crate::nd::sysfs::Sysfs;
 use crate::nd::{Attribute, NdError};
-use crate::{FileSource, Hindrance, Linux};
+use crate::{FileSource, Hindrance, Linux, Untold};
 
 const HUGE: u64 = 2 << 20;
 
@@ -189,6 +189,8 @@ fn an_old_kernel_says_the_same_of_what_is_there() {
     let mut amounts = Vmas::open(c"/proc/self/smaps").unwrap();
     let vma = amounts.at(part.extent().start()).unwrap();
     assert_eq!(amounts.amounts(), Ok((7 * 4096, 0)));
-    let maps = Vmas::open(c"/proc/self/maps").unwrap().at(part.extent().start());
-    assert_eq!(maps, Ok(vma), "both lists say the same");
+    let mut maps = Vmas::open(c"/proc/self/maps").unwrap();
+    assert_eq!(maps.at(1), Err(Untold::NoMapping), "below everything");
+    assert_eq!(maps.at(part.extent().start()), Ok(vma), "both lists say the same");
+    assert_eq!(maps.at(part.extent().end() - 1), Ok(vma));
 }

@@ -119,6 +119,27 @@ impl Sysfs {
     }
 }
 
+impl Sysfs {
+    /// Returns the number of the device DAX with the name `name`, as `dax0.0`.
+    ///
+    /// # Errors
+    ///
+    /// - [`NdError::Unreadable`]: there is none.
+    /// - [`NdError::Garbage`]: it is no such name.
+    pub fn dax_number(&self, name: &[u8]) -> Result<fs::Dev, NdError> {
+        let attribute = Attribute::DeviceNumber;
+        let (region, device) = parse::cut(name, b'.');
+        let device = device.and_then(|device| parse::numbered(device, b""));
+        if parse::numbered(region, b"dax").is_none() || device.is_none() {
+            return Err(NdError::Garbage { attribute });
+        }
+        let mut path = PathText::new();
+        let path = path.text(b"bus/dax/devices/").text(name).text(b"/dev").of(attribute)?;
+        let (major, minor) = sysfs::read(self.root(), attribute, path, parse::device_number)?;
+        Ok(fs::makedev(major, minor))
+    }
+}
+
 /// A device, and the region that it is on.
 #[derive(Debug)]
 pub struct NdDevice {
@@ -299,6 +320,23 @@ impl Region {
     /// See [`device_of`].
     pub fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
         device_of(&|index| (index == 0).then_some(self), id)
+    }
+
+    /// Appends the ids of the region's memory modules to the empty `id`, ordered by their numbers: those of
+    /// [`device`](Self::device), also where nothing counts unsafe shutdowns.
+    ///
+    /// # Errors
+    ///
+    /// - [`DeviceError::Unsupported`]: there is no module, or one does not tell its id.
+    /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
+    pub fn module_ids(&self, id: &mut DeviceId) -> Result<(), DeviceError> {
+        let modules = self.modules().map_err(|_| DeviceError::Unsupported)?;
+        for number in modules.numbers() {
+            let mut value = Value::new();
+            self.module(*number, Attribute::Id, b"id", &mut value).map_err(|_| DeviceError::Unsupported)?;
+            id.push(parse::module_id(value.text()).map_err(|Garbage| DeviceError::Unsupported)?)?;
+        }
+        if modules.numbers().is_empty() { Err(DeviceError::Unsupported) } else { Ok(()) }
     }
 
     /// Returns how often the module `number` has lost power with stores under way; `None` where it cannot tell.

@@ -211,6 +211,11 @@ impl Scenario {
         Self { kernels: &["6.1"], ..self }
     }
 
+    /// Runs it on kernel 6.12 only: older ones die of it.
+    const fn newer(self) -> Self {
+        Self { kernels: &["6.12"], ..self }
+    }
+
     /// Gives it another machine.
     const fn on(self, machine: Machine) -> Self {
         Self { machine, ..self }

@@ -109,6 +109,15 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("cxl-devdax").on(CXL),
     Scenario::new("cxl-file").on(Machine { modes: &[Mode::FsDax], fs: Some(FileSystem::Ext4), ..CXL }),
     Scenario::new("soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
+    // facts
+    Scenario::new("facts-ext4").short(),
+    Scenario::new("facts-xfs").on(XFS),
+    Scenario::new("facts-devdax").on(DEVDAX).short(),
+    Scenario::new("facts-devdax-4k").on(SMALL_PAGES).once(),
+    // vanishing
+    Scenario::new("devdax-vanishes").on(DEVDAX),
+    Scenario::new("disk-vanishes").newer(),
+    Scenario::new("disk-vanishes-xfs").on(XFS).newer(),
     // cuts
     Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 20),
     Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 20),

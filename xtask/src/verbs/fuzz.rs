@@ -22,6 +22,7 @@ const FUZZERS: &[Fuzzer] = &[
     ("records", "shutdown records from any bytes"),
     ("blocks", "lists of bad blocks against one bit per byte"),
     ("texts", "texts of sysfs"),
+    ("proc", "texts of /proc/self and of settings"),
     ("tables", "tables of the device mapper"),
     ("fiemap", "extents of files and lists of bad sectors"),
     ("nfit", "NVDIMM firmware tables against what was written into them"),

@@ -7,8 +7,8 @@ use std::process::ExitCode;
 
 use hosted::{RECORD_BYTES, Record, draw, legend, size};
 use pmemset_devdax::{
-    AnySource, Coalescing, Config, Extent, Granularity, Linux, MapConfig, OpenOptions, Part, Platform, Reservation,
-    Set, Source,
+    AnySource, Coalescing, Config, Extent, Granularity, Linux, LinuxSet, MapConfig, OpenOptions, Part, Platform,
+    Reservation, Set, Source,
 };
 
 type Error = Box<dyn core::error::Error>;
@@ -56,6 +56,7 @@ fn store(path: &str, stamp: u64, force: bool) -> Result<bool, Error> {
             }
         }
         println!("stored   {stored} records, each durable before the next");
+        tell_facts(set, window);
         Ok(stored > 0)
     })
 }
@@ -182,6 +183,15 @@ fn describe(set: &DemoSet<'_>, window: Extent, path: &str, source: &AnySource) -
     print!("{}", legend(&parts));
     println!("segments {} in {} parts", set.segment_count(), parts.len());
     Ok(())
+}
+
+/// Tells what the kernel did with the first segment, which has been stored to.
+fn tell_facts(set: &DemoSet<'_>, window: Extent) {
+    let Some(facts) = set.facts(window).next() else { return };
+    println!("mapped   {facts}");
+    if let Some(hindrance) = facts.hindrance {
+        println!("         no huge pages: {hindrance}");
+    }
 }
 
 /// Returns the largest power of two that the window starts on.

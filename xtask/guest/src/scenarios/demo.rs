@@ -31,6 +31,7 @@ fn demo(path: &str) -> Result<(), Failure> {
     };
     let (stored, said) = run("store", "1")?;
     check(stored && said.contains("CacheLine granularity"), format!("the demo stores: {said}"))?;
+    check(said.contains("\nmapped   pages ") && said.contains(", region0\n"), format!("the demo tells facts: {said}"))?;
     let (found, said) = run("verify", "1")?;
     check(found, format!("the demo finds its records: {said}"))?;
     let (found, said) = run("verify", "2")?;

@@ -7,15 +7,17 @@ mod cxl;
 mod demo;
 mod devdax;
 mod devdax_damage;
+mod facts;
 mod files;
 mod itself;
 mod mapped;
 mod refusals;
 mod state;
+mod vanishing;
 
 use crate::lab::Checks;
 
-const SUBJECTS: [&[Checks]; 12] = [
+const SUBJECTS: [&[Checks]; 14] = [
     itself::CHECKS,
     demo::CHECKS,
     files::CHECKS,
@@ -27,6 +29,8 @@ const SUBJECTS: [&[Checks]; 12] = [
     devdax::CHECKS,
     devdax_damage::CHECKS,
     cxl::CHECKS,
+    facts::CHECKS,
+    vanishing::CHECKS,
     cuts::CHECKS,
 ];
 

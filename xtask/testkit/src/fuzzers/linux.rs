@@ -4,7 +4,7 @@
 use pmemset_core::Span;
 use pmemset_core::support::Random;
 use pmemset_linux::internal::parse::{self, BadBlockLines, Garbage};
-use pmemset_linux::internal::{Sysfs, targets};
+use pmemset_linux::internal::{Sysfs, proc, targets};
 use pmemset_linux::nd::PersistenceDomain;
 
 use crate::sysfs::Tree;
@@ -129,6 +129,72 @@ fn devices(given: &[u8], text: &[u8]) {
     }
     let printable = !text.is_empty() && text.iter().all(u8::is_ascii_graphic);
     assert_eq!(parse::module_id(given), if printable { Ok(text) } else { Err(Garbage) });
+}
+
+/// Lines of `/proc/self`, what comes of which is damaged, or taken together.
+const LINES: [&[u8]; 8] = [
+    b"7f0e80000000-7f0e80400000 rw-s 00200000 103:02 12 /mnt0/records (deleted)\n",
+    b"7ffff7fc3000-7ffff7fc5000 r-xp 00000000 00:00 0                          [vdso]\n",
+    b"ShmemPmdMapped:     2048 kB\n",
+    b"VmFlags: rd wr sh mr mw me ms sd \n",
+    b"25 1 259:3 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p3 rw,errors=remount-ro\n",
+    b"41 25 0:34 / /mnt/huge rw - tmpfs none rw,huge=within_size,inode64\n",
+    b"always within_size advise [never] deny force\n",
+    b"0-3,7,9-11\n",
+];
+
+/// Every parser of `/proc/self` and of the nodes' folder takes any text; what it accepts is what the text says.
+pub fn proc(random: &mut Random) {
+    let mut text = random.of(&LINES).to_vec();
+    for _ in 0..random.below(5) {
+        let at = random.below(text.len() + 1);
+        match random.below(4) {
+            0 => text.insert(at, b"0123456789abcdef-: ,[]\n/k\0"[random.below(26)]),
+            1 if at < text.len() => drop(text.remove(at)),
+            2 if at < text.len() => text[at] = random.word().to_le_bytes()[0],
+            _ => text.extend_from_slice(random.of(&LINES)),
+        }
+    }
+    let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    if let Ok(vma) = proc::vma(line) {
+        let words: Vec<&[u8]> = line.split(|byte| *byte == b' ').filter(|word| !word.is_empty()).collect();
+        let hex = |text: &[u8]| spelled(text, 16).unwrap();
+        let dash = words[0].iter().position(|byte| *byte == b'-').unwrap();
+        assert_eq!(
+            (vma.extent.start() as u64, vma.extent.end() as u64),
+            (hex(&words[0][..dash]), hex(&words[0][dash + 1..]))
+        );
+        assert_eq!((vma.offset, vma.inode), (hex(words[2]), spelled(words[4], 10).unwrap()));
+        let colon = words[3].iter().position(|byte| *byte == b':').unwrap();
+        let device = (u64::from(vma.device.0), u64::from(vma.device.1));
+        assert_eq!(device, (hex(&words[3][..colon]), hex(&words[3][colon + 1..])));
+    }
+    if let Some((name, bytes)) = proc::amount(line) {
+        let said = String::from_utf8_lossy(&line[name.len() + 1..]).trim().to_owned();
+        assert_eq!(said.strip_suffix(" kB").and_then(|number| spelled(number.as_bytes(), 10)), Some(bytes / 1024));
+    }
+    if let Ok(word) = proc::chosen(line) {
+        assert!(line.windows(word.len() + 2).any(|window| window == [b"[", word, b"]"].concat()));
+    }
+    let mut numbers = Vec::new();
+    if proc::list(line, &mut |first, last| numbers.push((first, last))).is_ok() {
+        assert!(numbers.iter().all(|(first, last)| first <= last));
+        for (place, number) in
+            numbers.iter().flat_map(|(first, last)| *first..=(*last).min(first.saturating_add(9))).enumerate().take(9)
+        {
+            if numbers.iter().filter(|(first, last)| (first..=last).contains(&&number)).count() == 1
+                && numbers.iter().all(|(first, last)| last - first < 10)
+            {
+                assert_eq!(proc::distance(b"0 1 2 3 4 5 6 7 8 9", line, number), Ok(u32::try_from(place).unwrap()));
+            }
+        }
+    }
+    let mut lines = proc::MountLines::default();
+    let mounts: Vec<proc::Mount> = text.iter().filter_map(|byte| lines.next(*byte)).collect();
+    assert!(mounts.len() <= text.iter().filter(|byte| **byte == b'\n').count());
+    for mount in mounts.iter().filter(|mount| mount.huge != proc::Huge::Never) {
+        assert!(text.windows(5).any(|window| window == b"huge="), "{mount:?}: {}", text.escape_ascii());
+    }
 }
 
 /// Tables of linear targets are read as they are written; damaged ones are refused, or hold targets in a row.

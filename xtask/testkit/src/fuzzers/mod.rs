@@ -18,6 +18,7 @@ pub const ALL: &[Fuzzer] = &[
     ("records", core::records),
     ("blocks", core::blocks),
     ("texts", linux::texts),
+    ("proc", linux::proc),
     ("tables", linux::tables),
     ("fiemap", fiemap::fiemap),
     ("nfit", firmware::nfit),
