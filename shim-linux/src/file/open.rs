@@ -117,8 +117,9 @@ impl OpenOptions {
     ///
     /// The lock is advisory: it keeps out whoever asks for one, in other processes and in this one. It belongs to the open
     /// file, and goes with the last descriptor and mapping of it, however the process ends; a child of `fork(2)` shares
-    /// it. `flock(2)` with [`AsFd`] changes it. A file that [`create_always`](Self::create_always) would truncate is left
-    /// as it is where the lock is another's. Over NFS the lock is the server's, or of this machine only (`nfs(5)`).
+    /// it. `flock(2)` with [`AsFd`](rustix::fd::AsFd) changes it. A file that [`create_always`](Self::create_always) would
+    /// truncate is left as it is where the lock is another's. Over NFS the lock is the server's, or of this machine only
+    /// (`nfs(5)`).
     ///
     /// ```
     /// use pmemset_linux::{FileSource, OpenError, OpenOptions};
