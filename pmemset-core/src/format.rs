@@ -84,13 +84,13 @@ mod by_hand {
         }
     }
 
-    #[cfg(feature = "embedded-storage")]
     impl<R: SetRef> Format for SharedPart<R> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "SharedPart {{ extent: {}, coherent: {} }}", self.extent(), self.is_coherent());
         }
     }
 
+    #[cfg(feature = "embedded-storage")]
     impl<R: SetRef, const W: usize, const E: usize> Format for crate::Flash<R, W, E> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Flash {{ .. }}");
