@@ -11,6 +11,7 @@ const VIRTIO: Machine = Machine { device: Device::Virtio, domain: Domain::None, 
 const LEGACY: Machine = Machine { device: Device::Legacy, domain: Domain::None, ..Machine::NFIT };
 const CXL: Machine =
     Machine { device: Device::Cxl, domain: Domain::None, modes: &[Mode::Raw], fs: None, ..Machine::NFIT };
+const CXL_DISK: Machine = Machine { modes: &[Mode::FsDax], fs: Some(FileSystem::Ext4), ..CXL };
 const NO_DAX: Machine = Machine { options: "", ..Machine::NFIT };
 const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, ..Machine::NFIT };
 const TWO_FILE_SYSTEMS: Machine = Machine { dimms: 2, modes: &[Mode::FsDax; 2], ..Machine::NFIT };
@@ -107,7 +108,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("devdax-ordinary-user").on(DEVDAX),
     // cxl
     Scenario::new("cxl-devdax").on(CXL),
-    Scenario::new("cxl-file").on(Machine { modes: &[Mode::FsDax], fs: Some(FileSystem::Ext4), ..CXL }),
+    Scenario::new("cxl-file").on(CXL_DISK),
     Scenario::new("soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
     // facts
     Scenario::new("facts-ext4").short(),
@@ -118,6 +119,14 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("devdax-vanishes").on(DEVDAX),
     Scenario::new("disk-vanishes").newer(),
     Scenario::new("disk-vanishes-xfs").on(XFS).newer(),
+    // doctor
+    Scenario::new("doctor-nvdimm").on(Machine { counts: &[3, 4], ..INTERLEAVED }).short(),
+    Scenario::new("doctor-no-dax").on(NO_DAX).once(),
+    Scenario::new("doctor-not-armed").on(Machine { armed: false, ..Machine::NFIT }),
+    Scenario::new("doctor-bad-blocks").on(BAD_DEVICE),
+    Scenario::new("doctor-virtio-pmem").on(VIRTIO).short(),
+    Scenario::new("doctor-cxl").on(CXL_DISK),
+    Scenario::new("doctor-soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
     // cuts
     Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 20),
     Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 20),

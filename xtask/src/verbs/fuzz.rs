@@ -25,6 +25,7 @@ const FUZZERS: &[Fuzzer] = &[
     ("proc", "texts of /proc/self and of settings"),
     ("tables", "tables of the device mapper"),
     ("fiemap", "extents of files and lists of bad sectors"),
+    ("doctor", "what the doctor reads: lists of mounts, and whole machines with damaged attributes"),
     ("nfit", "NVDIMM firmware tables against what was written into them"),
     ("acpi", "memory with ACPI's root and tables in it, and what they name mapped"),
     ("virtio", "virtio-pmem disks whose configuration and registers lie"),

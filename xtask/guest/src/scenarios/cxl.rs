@@ -58,7 +58,7 @@ fn numbers(path: &Path) -> Vec<u32> {
 }
 
 /// Makes the memory of the only CXL device a region of the nd bus.
-fn make_region() -> Result<(), Failure> {
+pub(super) fn make_region() -> Result<(), Failure> {
     let root = with(&["create_pmem_region"])?;
     let endpoint = with(&["dpa_size", "mode"])?;
     let name = name(root.join("create_pmem_region"))?;
@@ -82,7 +82,7 @@ fn make_region() -> Result<(), Failure> {
 }
 
 /// Makes the whole region one namespace, and returns its name.
-fn make_namespace() -> Result<String, Failure> {
+pub(super) fn make_namespace() -> Result<String, Failure> {
     let bus = Path::new("/sys/bus/nd/devices");
     let namespace = name(bus.join("region0/namespace_seed"))?;
     write(bus.join(&namespace).join("uuid"), UUID)?;
@@ -101,7 +101,7 @@ fn make_device(namespace: &str) -> Result<(), Failure> {
 }
 
 /// Makes the namespace a disk whose file system maps files directly, as the block in the image says.
-fn make_disk(namespace: &str) -> Result<(), Failure> {
+pub(super) fn make_disk(namespace: &str) -> Result<(), Failure> {
     // The driver finds that block, makes another device, and leaves this one: the error that it says so with is none.
     let _ = write("/sys/bus/nd/drivers/nd_pmem/bind", namespace);
     // The namespace itself may have been the disk of that name before.

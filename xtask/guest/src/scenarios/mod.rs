@@ -7,6 +7,7 @@ mod cxl;
 mod demo;
 mod devdax;
 mod devdax_damage;
+mod doctor;
 mod facts;
 mod files;
 mod itself;
@@ -17,7 +18,7 @@ mod vanishing;
 
 use crate::lab::Checks;
 
-const SUBJECTS: [&[Checks]; 14] = [
+const SUBJECTS: [&[Checks]; 15] = [
     itself::CHECKS,
     demo::CHECKS,
     files::CHECKS,
@@ -31,6 +32,7 @@ const SUBJECTS: [&[Checks]; 14] = [
     cxl::CHECKS,
     facts::CHECKS,
     vanishing::CHECKS,
+    doctor::CHECKS,
     cuts::CHECKS,
 ];
 

@@ -29,7 +29,7 @@ const SEEDS: [&[u8]; 16] = [
     b"259:0 2048",
 ];
 
-fn damaged(random: &mut Random) -> Vec<u8> {
+pub(super) fn damaged(random: &mut Random) -> Vec<u8> {
     let mut text = random.of(&SEEDS).to_vec();
     for _ in 0..random.below(4) {
         let at = random.below(text.len() + 1);

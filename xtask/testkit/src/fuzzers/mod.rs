@@ -1,6 +1,7 @@
 //! What the fuzzers do with the choices of a generator: a seeded one by `cargo xtask fuzz`, bytes by `cargo fuzz`.
 
 mod core;
+mod doctor;
 mod fiemap;
 mod firmware;
 mod ledger;
@@ -21,6 +22,7 @@ pub const ALL: &[Fuzzer] = &[
     ("proc", linux::proc),
     ("tables", linux::tables),
     ("fiemap", fiemap::fiemap),
+    ("doctor", doctor::doctor),
     ("nfit", firmware::nfit),
     ("acpi", firmware::acpi),
     ("virtio", firmware::virtio),
