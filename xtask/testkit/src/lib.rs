@@ -8,6 +8,7 @@ pub mod house;
 #[cfg(feature = "machines")]
 pub mod machines;
 pub mod nfit;
+pub mod readme;
 pub mod sysfs;
 #[cfg(feature = "core")]
 pub mod world;
