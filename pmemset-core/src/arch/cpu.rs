@@ -10,8 +10,8 @@ use super::access::WORD_BYTES;
 pub enum StoreKind {
     /// Ordinary stores: the bytes are in the cache afterwards.
     Cached,
-    /// Stores around the cache where the processor has them: durable after a fence. Edges that cannot be streamed are
-    /// stored through the cache and written back.
+    /// Stores around the cache where the processor has them: durable after a fence. Edges that cannot be streamed, and
+    /// short copies where that is faster ([`Cpu::streams_from_bytes`]), are stored through the cache and written back.
     Streaming,
 }
 
@@ -70,11 +70,13 @@ pub struct Cpu {
     /// The memory takes no store narrower than a word.
     pub(super) whole_words: bool,
     pub(super) line_bytes: usize,
+    pub(super) streams_from_bytes: usize,
 }
 
 impl Cpu {
     /// A processor that cannot write back cache lines: page granularity only.
-    pub const NONE: Self = Self { method: Method::None, wide: false, whole_words: false, line_bytes: 64 };
+    pub const NONE: Self =
+        Self { method: Method::None, wide: false, whole_words: false, line_bytes: 64, streams_from_bytes: 0 };
 
     /// Returns a processor that does nothing by itself, and whose platform says that it does.
     #[cfg(feature = "sim")]
@@ -114,6 +116,13 @@ impl Cpu {
     #[must_use]
     pub const fn line_bytes(&self) -> usize {
         self.line_bytes
+    }
+
+    /// Returns from how many bytes on a copy that streams is stored around the cache: shorter ones are faster through it and
+    /// written back on some processors, slower on others.
+    #[must_use]
+    pub const fn streams_from_bytes(&self) -> usize {
+        self.streams_from_bytes
     }
 
     /// Returns whether long copies are stored in AVX registers: the program has vector registers anyway, and the

@@ -183,7 +183,8 @@ struct Way {
 #[inline(always)]
 unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
     let streaming = kind == StoreKind::Streaming;
-    let streams = cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back();
+    let long = run.length_bytes >= cpu.streams_from_bytes();
+    let streams = cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back() && long;
     let wide = run.length_bytes >= WIDE_FROM_BYTES && cpu.wide_stores();
     let way = Way { down, streams, wide };
     if (wide && run.is_whole(BLOCK_BYTES)) || (!wide && run.is_whole(WORD_BYTES)) {
@@ -193,8 +194,9 @@ unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
         // SAFETY: the caller promises both ranges.
         unsafe { cut_up(cpu, run.dest, run.feed, run.length_bytes, way) }
     }
-    if streaming && !cfg!(target_arch = "x86_64") {
-        // Other processors have no stores around the cache: each line is written back once at the end.
+    if streaming && !streams {
+        // Other processors have no stores around the cache, and some are faster through it with a few bytes: each line is
+        // written back once at the end.
         // SAFETY: the caller promises the range.
         unsafe { write_back(cpu, run.dest, run.length_bytes) }
     }
@@ -207,6 +209,11 @@ unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
 #[inline(never)]
 unsafe fn cut_up<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
     let (first, middle, last) = Run { dest, feed, length_bytes }.cut(BLOCK_BYTES, way.down);
+    // What is streamed meanwhile need not be waited for again.
+    #[cfg(target_arch = "x86_64")]
+    if way.streams {
+        super::x86_64::prefetchw(last.dest);
+    }
     // SAFETY: the piece lies in the range that the caller promises.
     unsafe { edge(cpu, first.dest, first.feed, first.length_bytes, way) };
     // SAFETY: the piece lies in the range that the caller promises, and begins at a block.

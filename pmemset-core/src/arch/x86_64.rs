@@ -18,6 +18,8 @@ const AVX: u32 = 1 << 28;
 /// What CPUID says about flushing, so that the choice can be tested with the values of other processors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuidFacts {
+    /// Leaf 0, EBX: the beginning of the maker's name.
+    pub(crate) maker: u32,
     /// Leaf 1, EBX: bits 15-8 are the line size of CLFLUSH in units of 8 bytes.
     pub(crate) leaf1_ebx: u32,
     /// Leaf 1, ECX: bit 27 is OSXSAVE (XCR0 can be read), bit 28 is AVX.
@@ -34,10 +36,10 @@ impl CpuidFacts {
     /// Asks this processor.
     #[cfg(target_arch = "x86_64")]
     pub(crate) fn read() -> Self {
-        let leaf1 = cpuid(1);
-        let leaf7_ebx = if cpuid(0).eax >= 7 { cpuid(7).ebx } else { 0 };
+        let (leaf0, leaf1) = (cpuid(0), cpuid(1));
+        let leaf7_ebx = if leaf0.eax >= 7 { cpuid(7).ebx } else { 0 };
         let xcr0 = if leaf1.ecx & OSXSAVE != 0 { xcr0() } else { 0 };
-        Self { leaf1_ebx: leaf1.ebx, leaf1_ecx: leaf1.ecx, leaf1_edx: leaf1.edx, leaf7_ebx, xcr0 }
+        Self { maker: leaf0.ebx, leaf1_ebx: leaf1.ebx, leaf1_ecx: leaf1.ecx, leaf1_edx: leaf1.edx, leaf7_ebx, xcr0 }
     }
 
     /// Returns the best instruction that the facts announce. CLWB counts only beside CLFLUSHOPT, which drops lines then:
@@ -58,6 +60,16 @@ impl CpuidFacts {
     pub(crate) const fn has_avx(&self) -> bool {
         let needed = OSXSAVE | AVX;
         self.leaf1_ecx & needed == needed && self.xcr0 & 0b110 == 0b110
+    }
+
+    /// Returns from how many bytes on storing around the cache is no slower than storing through it and writing back.
+    ///
+    /// Measured, a fence behind each: on a Xeon of family 6, model 143 (Sapphire Rapids), 8 to 192 bytes take up to a
+    /// half longer around the cache, from 256 on they take as long or less; on EPYC 7003, 8 and 64 take two thirds of the
+    /// time.
+    pub(crate) const fn streams_from_bytes(&self) -> usize {
+        const INTEL: u32 = u32::from_le_bytes(*b"Genu");
+        if self.maker == INTEL && matches!(self.method(), Method::Clwb) { 256 } else { 0 }
     }
 
     /// Returns the size of a cache line in bytes; 64, which all have, where the processor says nothing sensible.
@@ -82,7 +94,8 @@ impl Cpu {
     ///
     /// An instruction that the processor does not have raises an invalid-opcode exception later.
     pub(crate) const fn from_cpuid(facts: &CpuidFacts) -> Self {
-        Self { method: facts.method(), wide: facts.has_avx(), line_bytes: facts.line_bytes(), ..Self::NONE }
+        let (line_bytes, streams_from_bytes) = (facts.line_bytes(), facts.streams_from_bytes());
+        Self { method: facts.method(), wide: facts.has_avx(), line_bytes, streams_from_bytes, ..Self::NONE }
     }
 }
 
@@ -136,6 +149,14 @@ pub(super) fn mfence() {
     unsafe { asm!("mfence", options(nostack, preserves_flags)) }
 }
 
+/// Asks for a line that is about to be stored to, without waiting for it.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+pub(super) fn prefetchw(at: *const u8) {
+    // SAFETY: a hint, which does nothing where the address is not mapped, or the processor does not know it.
+    unsafe { asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags)) }
+}
+
 /// Stores a word around the cache.
 ///
 /// # Safety
@@ -168,7 +189,17 @@ mod tests {
     ];
 
     const fn facts(leaf1_ecx: u32, leaf1_edx: u32, leaf7_ebx: u32, xcr0: u64) -> CpuidFacts {
-        CpuidFacts { leaf1_ebx: 0x0010_0800, leaf1_ecx, leaf1_edx, leaf7_ebx, xcr0 }
+        CpuidFacts { maker: 0, leaf1_ebx: 0x0010_0800, leaf1_ecx, leaf1_edx, leaf7_ebx, xcr0 }
+    }
+
+    #[test]
+    fn short_copies_go_through_the_cache_where_that_is_faster() {
+        let of = |maker: &[u8; 4], leaf7_ebx| {
+            let facts = facts(0x7ffe_fbff, 0xbfeb_fbff, leaf7_ebx, 7);
+            CpuidFacts { maker: u32::from_le_bytes(*maker), ..facts }.streams_from_bytes()
+        };
+        assert_eq!((of(b"Genu", 0xd39f_fffb), of(b"Auth", 0xd39f_fffb)), (256, 0));
+        assert_eq!(of(b"Genu", 0x0000_27ab), 0, "one line after the other is no gain");
     }
 
     #[test]

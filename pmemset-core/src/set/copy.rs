@@ -65,8 +65,8 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Decides; streams by default at every length, because a short store around the cache is never slower than one
-    /// that is written back, and on some processors a third faster.
+    /// Decides; streams by default at every length: what is faster through the cache on this processor goes through it all
+    /// the same ([`Cpu::streams_from_bytes`](crate::arch::Cpu::streams_from_bytes)).
     #[inline(always)]
     pub(crate) const fn new(granularity: Granularity, flags: CopyFlags) -> Self {
         let flush = !flags.contains(CopyFlags::NOFLUSH);

@@ -16,7 +16,12 @@ pub(super) fn note_written_back(range: Extent) {
 /// This processor's ways of storing: streamed in wide registers, in integer registers, and not at all.
 fn here() -> std::vec::Vec<Cpu> {
     #[cfg(target_arch = "x86_64")]
-    return std::vec![Cpu::detect(), Cpu { wide: false, ..Cpu::detect() }, Cpu::NONE];
+    return std::vec![
+        Cpu { streams_from_bytes: 0, ..Cpu::detect() },
+        Cpu { streams_from_bytes: 256, ..Cpu::detect() },
+        Cpu { wide: false, streams_from_bytes: 0, ..Cpu::detect() },
+        Cpu::NONE
+    ];
     #[cfg(not(target_arch = "x86_64"))]
     std::vec![Cpu::NONE]
 }
@@ -63,10 +68,13 @@ fn fills_agree_with_a_byte_model() {
 }
 
 /// Returns what has to be written back of `length_bytes` bytes at `dest` that are streamed: pieces of a block which are
-/// not made of whole words.
+/// not made of whole words, or all of them where they are too few to stream.
 #[cfg(target_arch = "x86_64")]
-fn not_streamed(dest: usize, length_bytes: usize) -> std::vec::Vec<Extent> {
+fn not_streamed(dest: usize, length_bytes: usize, cpu: &Cpu) -> std::vec::Vec<Extent> {
     let whole = Extent::new(dest, length_bytes);
+    if length_bytes < cpu.streams_from_bytes {
+        return whole.into_iter().collect();
+    }
     let blocks = (dest / BLOCK_BYTES..=(dest + length_bytes) / BLOCK_BYTES).map(|block| block * BLOCK_BYTES);
     let pieces = blocks.filter_map(|block| Extent::new(block, BLOCK_BYTES)?.intersect(whole?));
     pieces.filter(|piece| !piece.is_aligned(WORD_BYTES)).collect()
@@ -92,7 +100,7 @@ fn what_cannot_be_streamed_is_written_back_once() {
                 }
                 let mut written_back = WRITTEN_BACK.take().unwrap_or_default();
                 written_back.sort();
-                let expected = not_streamed(dest.addr(), length_bytes);
+                let expected = not_streamed(dest.addr(), length_bytes, cpu);
                 assert_eq!(
                     written_back, expected,
                     "{length_bytes} bytes {offset} into a block, from {source:?}, {cpu:?}"
