@@ -12,6 +12,7 @@ mod map;
 mod open;
 mod persist;
 mod persist_many;
+mod refresh;
 mod touch;
 
 use pmemset_bench::{Forced, PAGE, tmpfs_file};
@@ -41,6 +42,7 @@ pub(crate) const FIGURES: &[Subject] = &[
     books::SUBJECT,
     persist::SUBJECT,
     persist_many::SUBJECT,
+    refresh::SUBJECT,
     copy::SUBJECT,
     checks::SUBJECT,
     touch::SUBJECT,
