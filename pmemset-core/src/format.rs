@@ -10,7 +10,7 @@ mod by_hand {
     use crate::observer::FromFn;
     use crate::{BadBlocks, DeviceId, LiveRecord, LiveRecordRef, Observer, Source, WithLock};
     use crate::{Checked, Config, FailedWriteBack, MapConfig, Platform, Reservation, ReservationSlab};
-    use crate::{Extents, Part, Parts, Refused, Set, SetRef, Shared, SharedPart, Slab};
+    use crate::{Extents, Part, Parts, Refused, Segment, Segments, Set, SetRef, Shared, SharedPart, Slab};
 
     impl Format for BadBlocks {
         fn format(&self, f: Formatter<'_>) {
@@ -152,6 +152,23 @@ mod by_hand {
         }
     }
 
+    impl<S> Format for Segment<S> {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Segment {{ extent: {}, offset: {=u64} }}", self.extent, self.offset);
+        }
+    }
+
+    impl<P, S, O> Format for Segments<'_, '_, P, S, O>
+    where
+        P: Platform,
+        S: Source<Space = P::Space> + Clone,
+        O: Observer<S>,
+    {
+        fn format(&self, f: Formatter<'_>) {
+            write!(f, "Segments {{ .. }}");
+        }
+    }
+
     impl<S: Source> Format for Shared<S> {
         fn format(&self, f: Formatter<'_>) {
             write!(f, "Shared {{ sharing: {} }}", self.sharing());
@@ -245,6 +262,8 @@ where
     is::<error::RepairError>();
     is::<error::ReserveError>();
     is::<error::ShareError>();
+    is::<Segment<S>>();
+    is::<Segments<'_, '_, P, S, O>>();
     is::<Shared<S>>();
     is::<Sharing>();
     is::<SharedPart<&Set<'_, P, S, O>>>();
@@ -254,6 +273,7 @@ where
     is::<Extent>();
     is::<Span>();
     is::<Granularity>();
+    is::<GranularityLimit>();
     #[cfg(feature = "contract")]
     is::<contract::Breach>();
     #[cfg(feature = "contract")]

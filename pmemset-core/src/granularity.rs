@@ -56,5 +56,59 @@ impl Granularity {
     }
 }
 
+/// Why a source has no finer granularity than it has: [`Source::granularity_limit`](crate::Source::granularity_limit).
+///
+/// ```
+/// use pmemset_core::GranularityLimit;
+///
+/// let why = GranularityLimit::NoDax.to_string();
+/// assert_eq!(why, "it is not on persistent memory that is mounted with DAX (MAP_SYNC is refused)");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
+pub enum GranularityLimit {
+    /// The memory is on no region that could be asked.
+    NoRegion,
+    /// The region is volatile memory.
+    Volatile,
+    /// Stores become durable by a request to the device only (virtio-pmem).
+    Request,
+    /// Nothing says what provides the region.
+    UnknownProvider,
+    /// The platform says that nothing survives a power cut.
+    NoDomain,
+    /// The region takes no stores.
+    ReadOnly,
+    /// This processor has no instruction that writes back cache lines to the memory.
+    NoWriteBack,
+    /// Nothing says that the caches of the processors survive a power cut.
+    NoCaches,
+    /// The file system refuses `MAP_SYNC` (`mmap(2)`): see the kernel's `filesystems/dax.rst`.
+    NoDax,
+    /// The program, or whoever runs it, has said so.
+    Declared,
+    /// The source does not say.
+    Unsaid,
+}
+
+impl fmt::Display for GranularityLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRegion => "no region vouches for its memory (soft-reserved or CXL memory, no sysfs)",
+            Self::Volatile => "its region is volatile memory",
+            Self::Request => "stores become durable by a request to the device only (virtio-pmem)",
+            Self::UnknownProvider => "its region's bus does not say what provides it",
+            Self::NoDomain => "the platform says that nothing survives a power cut",
+            Self::ReadOnly => "its region takes no stores",
+            Self::NoWriteBack => "this processor cannot write back cache lines",
+            Self::NoCaches => "nothing says that CPU caches survive a power cut",
+            Self::NoDax => "it is not on persistent memory that is mounted with DAX (MAP_SYNC is refused)",
+            Self::Declared => "the program or its environment has set it",
+            Self::Unsaid => "it does not say why",
+        })
+    }
+}
+
 #[cfg(feature = "defmt")]
-crate::code::as_it_is!(Granularity);
+crate::code::as_it_is!(Granularity GranularityLimit);

@@ -67,7 +67,7 @@ pub use errno::Errno;
 pub use extent::{Extent, Span};
 #[cfg(feature = "embedded-storage")]
 pub use flash::Flash;
-pub use granularity::Granularity;
+pub use granularity::{Granularity, GranularityLimit};
 pub use health::{BadBlockPolicy, BadBlocks, FailedWriteBack, Health};
 pub use health::{DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Published, ShutdownRecord, Verdict};
 pub use platform::{Platform, WithLock};

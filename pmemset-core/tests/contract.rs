@@ -280,12 +280,13 @@ fn sync_that_hides_failures_is_found() {
 }
 
 /// What an adapter may forget, and the duty that finds it.
-const LAPSES: [(Lapse, &str); 15] = [
+const LAPSES: [(Lapse, &str); 16] = [
     (Lapse::AnotherSpace, "adapter_is_in_the_same_space"),
     (Lapse::Alignment, "adapter_promises_no_more"),
     (Lapse::Granule, "adapter_promises_no_more"),
     (Lapse::FixedAddress, "adapter_promises_no_more"),
     (Lapse::FinerGranularity, "adapter_promises_no_more"),
+    (Lapse::GranularityLimit, "adapter_promises_no_more"),
     (Lapse::Longer, "adapter_promises_no_more"),
     (Lapse::Sharing, "adapter_shares_no_more"),
     (Lapse::FailureOfItsOwn, "adapter_shares_the_failed_write_back"),

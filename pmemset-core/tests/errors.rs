@@ -7,7 +7,7 @@ use pmemset_core::error::{
     BadBlocksError, ClearError, DeepFlushError, DeviceError, EmptyRange, LookupError, MapError, MapFailure,
     McsafeError, PersistError, PrepareError, RemoveError, RepairError, ReservationError, ReserveError,
 };
-use pmemset_core::{DeviceId, Errno, Extent, Granularity, PartState, ShutdownRecord, Span, code};
+use pmemset_core::{DeviceId, Errno, Extent, Granularity, GranularityLimit, PartState, ShutdownRecord, Span, code};
 
 const CAUSE: Errno = Errno::NXIO;
 
@@ -99,7 +99,14 @@ fn refusals_name_the_way_out() {
             &["corrupted", "1 open mapping,", "was 0 and is 4", "repair_shutdown_state", "Config::acceptable_states"],
         ),
         (MapError::CannotCoalesce { at: 0x5000 }, &["0x5000", "alignment", "Config::reserve_ahead"]),
-        (MapError::GranularityNotSupported { required, available }, &["byte", "page", "facts"]),
+        (
+            MapError::GranularityNotSupported { required, available, limit: GranularityLimit::NoDax },
+            &["byte granularity", "page granularity only", "mounted with DAX", "MAP_SYNC"],
+        ),
+        (
+            MapError::GranularityNotSupported { required, available, limit: GranularityLimit::NoWriteBack },
+            &["cannot write back cache lines"],
+        ),
         (MapError::LengthUnset, &["set a length"]),
         (MapError::BadBlock { block: Span::new(512, 512).unwrap() }, &["0x200..0x400", "clear"]),
     ];

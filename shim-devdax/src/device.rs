@@ -4,7 +4,7 @@ use core::fmt;
 
 use pmemset_core::arch::Cpu;
 use pmemset_core::error::DeviceError;
-use pmemset_core::{DeviceId, Errno, Granularity};
+use pmemset_core::{DeviceId, Errno, Granularity, GranularityLimit};
 use pmemset_linux::Fd;
 use pmemset_linux::internal::parse::{self, Garbage};
 use pmemset_linux::internal::{Device, PATH_MAX_BYTES, Region, Sysfs, sysfs};
@@ -53,6 +53,15 @@ impl Durability {
         match self {
             Self::CpuCache => Granularity::Byte,
             Self::WriteBack(_) | Self::NotGuaranteed(_) => Granularity::CacheLine,
+        }
+    }
+
+    /// Returns why the granularity is no finer.
+    #[must_use]
+    pub const fn limit(self) -> GranularityLimit {
+        match self {
+            Self::CpuCache | Self::WriteBack(_) => GranularityLimit::NoCaches,
+            Self::NotGuaranteed(doubt) => doubt.limit(),
         }
     }
 }

@@ -5,8 +5,8 @@ use core::fmt;
 
 use pmemset_core::error::{ClearError, DeviceError, MapFailure, McsafeError};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Health, LiveRecordRef,
-    Platform as _, Source, Span,
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, GranularityLimit,
+    Health, LiveRecordRef, Platform as _, Source, Span,
 };
 use pmemset_linux::internal::{Mapper, Region, Sysfs, put_placeholder};
 use pmemset_linux::{Fd, Linux, Process};
@@ -224,6 +224,10 @@ unsafe impl<F: AsFd + Send + Sync> Source for DaxSource<F> {
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(self.durability.granularity())
+    }
+
+    fn granularity_limit(&self) -> GranularityLimit {
+        self.durability.limit()
     }
 
     /// Fails with `EINVAL` off the device's alignment, and with `ENXIO` beyond its end, where the kernel would not.

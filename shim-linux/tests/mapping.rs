@@ -9,8 +9,8 @@ use std::path::Path;
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
 use pmemset_core::error::{MapError, MapFailure, PrepareError};
 use pmemset_core::{
-    Config, DeepFlush, Errno, Extent, Granularity, Growth, MapConfig, Platform, Reservation, Set, Source, Span,
-    forward_source,
+    Config, DeepFlush, Errno, Extent, Granularity, GranularityLimit, Growth, MapConfig, Platform, Reservation, Set,
+    Source, Span, forward_source,
 };
 use pmemset_linux::internal::Mapper;
 use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions, Process};
@@ -62,7 +62,12 @@ fn neither_tmpfs_nor_an_ordinary_disk_is_better_than_page() {
         let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::CacheLine), 4);
         let error = set.map(&source, &at(0)).unwrap_err();
         let (required, available) = (Granularity::CacheLine, Granularity::Page);
-        assert_eq!(error, MapError::GranularityNotSupported { required, available });
+        let limit = GranularityLimit::NoDax;
+        assert_eq!(error, MapError::GranularityNotSupported { required, available, limit });
+        assert!(
+            error.to_string().ends_with("persistent memory that is mounted with DAX (MAP_SYNC is refused)"),
+            "{error}"
+        );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

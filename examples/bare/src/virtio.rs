@@ -3,7 +3,7 @@
 
 use lock_api::RwLock;
 use pmemset_core::lock::SpinRwLock;
-use pmemset_core::{DeepFlush, Errno, Extent, Granularity, Source, forward_source};
+use pmemset_core::{DeepFlush, Errno, Extent, Granularity, GranularityLimit, Source, forward_source};
 
 use crate::addresses::KernelSpace;
 use crate::flush_queue::{ENTRIES, FlushQueue, Rings};
@@ -218,10 +218,14 @@ unsafe impl<K: Kernel + Send, F: Configuration + Send> Source for VirtioPmem<K, 
     type Space = KernelSpace;
 
     // The device tells nothing of what is behind it: it has no health.
-    forward_source!(self { Self { memory, .. } => memory } except granularity, sync, deep_flush);
+    forward_source!(self { Self { memory, .. } => memory } except granularity, granularity_limit, sync, deep_flush);
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(Granularity::Page)
+    }
+
+    fn granularity_limit(&self) -> GranularityLimit {
+        GranularityLimit::Request
     }
 
     /// Flushes the whole disk: the device knows no ranges.

@@ -121,6 +121,7 @@ finer_granularity_than_there_is(void)
 	OK(pmemset_config_delete(&cfg));
 	FAILS(pmemset_map(set, src, NULL, NULL),
 			PMEMSET_E_GRANULARITY_NOT_SUPPORTED);
+	CHECK(strstr(pmemset_errormsg(), "MAP_SYNC is refused") != NULL);
 	check_close(&set, &src);
 }
 

@@ -39,6 +39,8 @@ pub fn adapter_promises_no_more<I: Source + ?Sized, O: Source + ?Sized>(inner: &
     ensure(needed.is_none() == given.is_none(), Breach::of("the fixed address of the source inside"))?;
     let finer = inner.granularity().ok().zip(outer.granularity().ok()).is_some_and(|(needed, given)| given < needed);
     ensure(!finer, Breach::of("no granularity finer than that of the source inside"))?;
+    let why = inner.granularity() != outer.granularity() || inner.granularity_limit() == outer.granularity_limit();
+    ensure(why, Breach::of("why the source inside has no finer granularity"))?;
     let longer = length_of(outer)? > length_of(inner)?;
     ensure(!longer, Breach::of("no more bytes than the source inside has"))?;
     KEPT

@@ -2,7 +2,7 @@
 
 use crate::code::{self, errors};
 use crate::health::{BadBlocksError, Verdict};
-use crate::{Errno, Extent, Granularity, Span};
+use crate::{Errno, Extent, Granularity, GranularityLimit, Span};
 
 errors! {
     /// Why the bytes of a source are not available.
@@ -130,9 +130,10 @@ errors! {
             required: Granularity,
             /// What the source has.
             available: Granularity,
+            /// Why it has no finer one.
+            limit: GranularityLimit,
         } = code::GRANULARITY_NOT_SUPPORTED
-            => "{required} granularity is required, and what is known of the source proves {available} granularity only: \
-            the facts of the source say why";
+            => "{required} granularity is required, and the source supports {available} granularity only: {limit}";
         /// The parts in the set have another granularity.
         GranularityMismatch {
             /// The granularity of the parts in the set.

@@ -7,7 +7,7 @@ use super::{Part, Set};
 use crate::error::{MapError, PrepareError};
 use crate::set::config::MapConfig;
 use crate::set::event::{Event, Observer};
-use crate::{Extent, Granularity, Growth, Platform, Source, Span};
+use crate::{Extent, Granularity, GranularityLimit, Growth, Platform, Source, Span};
 
 /// How often a source is prepared again that changes while it is mapped.
 const OUTDATED_MAX: u32 = 8;
@@ -184,7 +184,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             other => other,
         };
         if available > required {
-            return Err(MapError::GranularityNotSupported { required, available });
+            // What the source lacks would not help alone where byte granularity is required: it is told first.
+            let limit = if claimed > required { source.granularity_limit() } else { GranularityLimit::NoWriteBack };
+            return Err(MapError::GranularityNotSupported { required, available, limit });
         }
         Ok(available)
     }

@@ -34,8 +34,8 @@ use super::Source;
 macro_rules! forward_source {
     ($self:ident { $($arms:tt)+ } $(except $($own:ident),+)?) => {
         $crate::forward_source! { @each $self { $($arms)+ } [
-            space length_bytes alignment_bytes granularity fixed_address write_granule_bytes sharing prepare holds
-            undo_growth give_back map unmap goes_with_addresses sync deep_flush failed_write_back health
+            space length_bytes alignment_bytes granularity granularity_limit fixed_address write_granule_bytes sharing
+            prepare holds undo_growth give_back map unmap goes_with_addresses sync deep_flush failed_write_back health
         ] [$($($own)+)?] }
     };
     (@each $self:ident $arms:tt [] []) => {};
@@ -52,6 +52,9 @@ macro_rules! forward_source {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [granularity $($rest:ident)*] [granularity $($own:ident)*]) => {
+        $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [granularity_limit $($rest:ident)*] [granularity_limit $($own:ident)*]) => {
         $crate::forward_source! { @each $self $arms [$($rest)*] [$($own)*] }
     };
     (@each $self:ident $arms:tt [fixed_address $($rest:ident)*] [fixed_address $($own:ident)*]) => {
@@ -125,6 +128,13 @@ macro_rules! forward_source {
         fn granularity(&$self) -> Result<$crate::Granularity, $crate::Errno> {
             match $self {
                 $($pattern => $to.granularity()),+
+            }
+        }
+    };
+    (@method granularity_limit $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn granularity_limit(&$self) -> $crate::GranularityLimit {
+            match $self {
+                $($pattern => $to.granularity_limit()),+
             }
         }
     };

@@ -11,7 +11,7 @@ pub use checked::Checked;
 pub use shared::{Shared, Sharing};
 
 use crate::error::{MapFailure, PrepareError};
-use crate::{Errno, Extent, FailedWriteBack, Granularity, Health, Span};
+use crate::{Errno, Extent, FailedWriteBack, Granularity, GranularityLimit, Health, Span};
 
 /// What [`Source::prepare`] did to the length of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +108,14 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// The platform's reason why it could not be found out.
     fn granularity(&self) -> Result<Granularity, Errno>;
+
+    /// Returns why the granularity is no finer: what [`MapError::GranularityNotSupported`] says. Asked after a refusal
+    /// only.
+    ///
+    /// [`MapError::GranularityNotSupported`]: crate::error::MapError::GranularityNotSupported
+    fn granularity_limit(&self) -> GranularityLimit {
+        GranularityLimit::Unsaid
+    }
 
     /// Returns the address of its first byte where the source can be at no other (memory without an MMU).
     fn fixed_address(&self) -> Option<usize> {

@@ -4,8 +4,8 @@ use pmemset_core::error::{ClearError, DeviceError, McsafeError};
 use pmemset_core::lock::SpinRwLock;
 use pmemset_core::sim::{Hardware, Machine, Medium, SimSource, SimSpace};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, Checked, DeviceId, Errno, FailedWriteBack, Granularity, Health, LiveRecordRef, Sharing,
-    ShutdownRecord, Source, Span, forward_source,
+    BadBlockPolicy, BadBlocks, Checked, DeviceId, Errno, FailedWriteBack, Granularity, GranularityLimit, Health,
+    LiveRecordRef, Sharing, ShutdownRecord, Source, Span, forward_source,
 };
 
 /// A source that knows all that a source can know, in memory that takes whole words only.
@@ -27,8 +27,11 @@ impl Knowing {
 unsafe impl Source for Knowing {
     type Space = SimSpace;
 
-    forward_source!(self { Self(source) => source } except write_granule_bytes);
+    forward_source!(self { Self(source) => source } except granularity_limit, write_granule_bytes);
 
+    fn granularity_limit(&self) -> GranularityLimit {
+        GranularityLimit::Request
+    }
     fn write_granule_bytes(&self) -> usize {
         4
     }
@@ -42,6 +45,7 @@ pub(crate) enum Lapse {
     Granule,
     FixedAddress,
     FinerGranularity,
+    GranularityLimit,
     Longer,
     Sharing,
     FailureOfItsOwn,
@@ -80,7 +84,7 @@ unsafe impl Source for Adapter<'_> {
     type Space = SimSpace;
 
     forward_source!(self { Self { knowing, .. } => knowing } except space, length_bytes, alignment_bytes, granularity,
-        fixed_address, write_granule_bytes, sharing, failed_write_back, health);
+        granularity_limit, fixed_address, write_granule_bytes, sharing, failed_write_back, health);
 
     fn space(&self) -> SimSpace {
         use pmemset_core::Platform;
@@ -94,6 +98,9 @@ unsafe impl Source for Adapter<'_> {
     }
     fn granularity(&self) -> Result<Granularity, Errno> {
         if self.forgets(Lapse::FinerGranularity) { Ok(Granularity::CacheLine) } else { self.knowing.granularity() }
+    }
+    fn granularity_limit(&self) -> GranularityLimit {
+        if self.forgets(Lapse::GranularityLimit) { GranularityLimit::Unsaid } else { self.knowing.granularity_limit() }
     }
     fn fixed_address(&self) -> Option<usize> {
         self.knowing.fixed_address().filter(|_| !self.forgets(Lapse::FixedAddress))

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use pmemset_core::{Errno, Granularity};
+use pmemset_core::{Errno, Granularity, GranularityLimit};
 use rustix::fd::BorrowedFd;
 use rustix::fs::Dev;
 
@@ -33,6 +33,16 @@ impl GranularityReason {
             Self::NoMapSync(_) | Self::Doubted(_) => Granularity::Page,
             Self::Domain(PersistenceDomain::CpuCache) => Granularity::Byte,
             Self::Domain(_) => Granularity::CacheLine,
+        }
+    }
+
+    /// Returns why the granularity is no finer, without what the platform said.
+    #[must_use]
+    pub const fn limit(self) -> GranularityLimit {
+        match self {
+            Self::NoMapSync(_) => GranularityLimit::NoDax,
+            Self::Doubted(doubt) => doubt.limit(),
+            Self::Domain(_) => GranularityLimit::NoCaches,
         }
     }
 }

@@ -5,8 +5,8 @@ use core::fmt;
 
 use pmemset_core::error::{ClearError, DeviceError, MapFailure, McsafeError, PrepareError};
 use pmemset_core::{
-    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, Growth, Health,
-    LiveRecordRef, Source, Span,
+    BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, FailedWriteBack, Granularity, GranularityLimit,
+    Growth, Health, LiveRecordRef, Source, Span,
 };
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, Dev, Stat};
@@ -308,6 +308,10 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         self.probe.reason.map(GranularityReason::granularity)
+    }
+
+    fn granularity_limit(&self) -> GranularityLimit {
+        self.probe.reason.map_or(GranularityLimit::Unsaid, GranularityReason::limit)
     }
 
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use pmemset_core::error::DeviceError;
-use pmemset_core::{DeepFlush, DeviceId, Errno, Span};
+use pmemset_core::{DeepFlush, DeviceId, Errno, GranularityLimit, Span};
 use rustix::fd::AsFd;
 use rustix::fs::{self, OFlags};
 use rustix::io;
@@ -39,6 +39,22 @@ pub enum Doubt {
     ReadOnly,
     /// This processor has no instruction that writes back cache lines to the memory.
     NoWriteBack,
+}
+
+impl Doubt {
+    /// Returns what it is called where a set refuses the granularity.
+    #[must_use]
+    pub const fn limit(self) -> GranularityLimit {
+        match self {
+            Self::NoRegion => GranularityLimit::NoRegion,
+            Self::Volatile => GranularityLimit::Volatile,
+            Self::Virtio => GranularityLimit::Request,
+            Self::UnknownProvider => GranularityLimit::UnknownProvider,
+            Self::NoDomain => GranularityLimit::NoDomain,
+            Self::ReadOnly => GranularityLimit::ReadOnly,
+            Self::NoWriteBack => GranularityLimit::NoWriteBack,
+        }
+    }
 }
 
 impl fmt::Display for Doubt {

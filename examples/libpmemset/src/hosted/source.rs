@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use lock_api::Mutex;
 use pmemset_core::{
-    BadBlockPolicy, Errno, Granularity, Health, LiveRecord, LiveRecordRef, PartState, ShutdownRecord, Source as _,
+    BadBlockPolicy, Errno, Granularity, GranularityLimit, Health, LiveRecord, LiveRecordRef, PartState, ShutdownRecord, Source as _,
     forward_health, forward_source,
 };
 use pmemset_devdax::{AnyError, AnySource, DaxOptions, DaxSource};
@@ -115,10 +115,14 @@ fn forced() -> Option<Granularity> {
 unsafe impl pmemset_core::Source for Source {
     type Space = Process;
 
-    forward_source!(self { Self { source, .. } => source } except granularity, health);
+    forward_source!(self { Self { source, .. } => source } except granularity, granularity_limit, health);
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         forced().map_or_else(|| self.source.granularity(), Ok)
+    }
+
+    fn granularity_limit(&self) -> GranularityLimit {
+        forced().map_or_else(|| self.source.granularity_limit(), |_| GranularityLimit::Declared)
     }
 
     fn health(&self) -> Option<&dyn Health> {

@@ -8,7 +8,9 @@ use std::sync::Mutex;
 use crate::arch::Cpu;
 use crate::error::{MapFailure, PrepareError, ReserveError};
 use crate::lock::SpinRwLock;
-use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Platform, Source, Span};
+use crate::{
+    DeepFlush, Errno, Extent, FailedWriteBack, Granularity, GranularityLimit, Growth, Health, Platform, Source, Span,
+};
 
 pub(super) const PAGE: usize = 4096;
 /// Where address space begins: at 1 TiB, or 16 MiB where addresses have 32 bits.
@@ -136,6 +138,7 @@ pub(super) struct FakeSource<'p> {
     pub(super) alignment_bytes: usize,
     pub(super) granule_bytes: usize,
     pub(super) granularity: Granularity,
+    pub(super) limit: GranularityLimit,
     pub(super) fixed: Option<usize>,
     pub(super) maps: AtomicU32,
     /// The offsets that were mapped, unmapped, synchronised and deep-flushed.
@@ -177,6 +180,7 @@ impl<'p> FakeSource<'p> {
             alignment_bytes: PAGE,
             granule_bytes: 1,
             granularity: Granularity::Page,
+            limit: GranularityLimit::Unsaid,
             fixed: None,
             maps: AtomicU32::new(0),
             offsets: Mutex::default(),
@@ -207,6 +211,9 @@ unsafe impl Source for FakeSource<'_> {
     }
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(self.granularity)
+    }
+    fn granularity_limit(&self) -> GranularityLimit {
+        self.limit
     }
     fn fixed_address(&self) -> Option<usize> {
         self.fixed

@@ -22,8 +22,8 @@ use crate::error::{LookupError, MapError, RemoveError};
 use crate::reservation::Reservation;
 use crate::set::event::from_fn;
 use crate::{
-    Answer, Coalescing, Config, Errno, Event, Extent, Granularity, MapConfig, Observer, Part, Platform, Set, SetRef,
-    Source,
+    Answer, Coalescing, Config, Errno, Event, Extent, Granularity, GranularityLimit, MapConfig, Observer, Part,
+    Platform, Set, SetRef, Source,
 };
 use fake::{Fake, FakeSource, PAGE};
 
@@ -251,11 +251,13 @@ fn full_table_is_found_before_the_platform_is_called() {
 #[test]
 fn granularity_is_required_agreed_on_and_forgotten() {
     let platform = Fake::default();
-    let page = FakeSource::new(&platform, 1 << 20);
+    let limit = GranularityLimit::Volatile;
+    let page = FakeSource { limit, ..FakeSource::new(&platform, 1 << 20) };
     let byte = FakeSource { granularity: Granularity::Byte, ..FakeSource::new(&platform, 1 << 20) };
     let strict: TestSet<'_, '_, _> = Set::with_capacity(&platform, Config::new(Granularity::Byte), 16);
-    let required = MapError::GranularityNotSupported { required: Granularity::Byte, available: Granularity::Page };
-    assert_eq!(strict.map(&page, &bytes(PAGE)).unwrap_err(), required);
+    let (required, available) = (Granularity::Byte, Granularity::Page);
+    let refused = MapError::GranularityNotSupported { required, available, limit };
+    assert_eq!(strict.map(&page, &bytes(PAGE)).unwrap_err(), refused);
     let set = set_on(&platform);
     set.map(&byte, &bytes(PAGE)).unwrap();
     let mismatch = MapError::GranularityMismatch { set: Granularity::Byte, source: Granularity::Page };
@@ -269,10 +271,21 @@ fn granularity_is_required_agreed_on_and_forgotten() {
 #[test]
 fn lines_that_cannot_be_written_back_mean_page_granularity() {
     let platform = Fake::default();
-    let line = FakeSource { granularity: Granularity::CacheLine, ..FakeSource::new(&platform, 1 << 20) };
+    let limit = GranularityLimit::NoCaches;
+    let line = FakeSource { granularity: Granularity::CacheLine, limit, ..FakeSource::new(&platform, 1 << 20) };
     let set = set_on(&platform);
     set.map(&line, &bytes(PAGE)).unwrap();
     assert_eq!(set.granularity(), Some(Granularity::Page));
+    let available = Granularity::Page;
+    for (required, limit) in [
+        (Granularity::CacheLine, GranularityLimit::NoWriteBack),
+        // Here another processor would not help.
+        (Granularity::Byte, GranularityLimit::NoCaches),
+    ] {
+        let strict: TestSet<'_, '_, _> = Set::with_capacity(&platform, Config::new(required), 16);
+        let refused = MapError::GranularityNotSupported { required, available, limit };
+        assert_eq!(strict.map(&line, &bytes(PAGE)).unwrap_err(), refused);
+    }
 }
 
 #[test]

@@ -7,7 +7,9 @@ use std::fs::{self, File};
 use std::sync::Arc;
 
 use pmemset_core::error::{MapError, PersistError};
-use pmemset_core::{Config, CopyFlags, Errno, Extent, Granularity, MapConfig, Reservation, Set, Source};
+use pmemset_core::{
+    Config, CopyFlags, Errno, Extent, Granularity, GranularityLimit, MapConfig, Reservation, Set, Source,
+};
 use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
 use pmemset_linux::nd::Doubt;
 use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions};
@@ -199,7 +201,8 @@ fn volatile_memory(_: &mut Lab) -> Result<(), Failure> {
     let source = file("/mnt0/file")?;
     same("why", source.facts()?.granularity, Ok(GranularityReason::Doubted(Doubt::Volatile)))?;
     let refused = set(Granularity::CacheLine).map(source.clone(), &MapConfig::new().length(MIB)).map(drop);
-    let reason = MapError::GranularityNotSupported { required: Granularity::CacheLine, available: Granularity::Page };
+    let (required, available, limit) = (Granularity::CacheLine, Granularity::Page, GranularityLimit::Volatile);
+    let reason = MapError::GranularityNotSupported { required, available, limit };
     same("cache lines", refused, Err(reason))?;
     let pages = set(Granularity::Page);
     let mapping = map(&pages, source, MIB)?;

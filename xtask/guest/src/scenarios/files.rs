@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 
 use pmemset_core::error::MapError;
-use pmemset_core::{Errno, Granularity, MapConfig, contract};
+use pmemset_core::{Errno, Granularity, GranularityLimit, MapConfig, contract};
 use pmemset_linux::{FileSource, GranularityReason, Linux, OpenOptions};
 use rustix::fs::statvfs;
 
@@ -56,7 +56,8 @@ fn cache_line(lab: &mut Lab) -> Result<(), Failure> {
     check(mapping.is_aligned(2 << 20), format!("{mapping} is on 2 MiB"))?;
     let strict = crate::sets::set(Granularity::Byte);
     let refused = strict.map(file("/mnt0/big")?, &MapConfig::new());
-    let reason = MapError::GranularityNotSupported { required: Granularity::Byte, available: Granularity::CacheLine };
+    let (required, available) = (Granularity::Byte, Granularity::CacheLine);
+    let reason = MapError::GranularityNotSupported { required, available, limit: GranularityLimit::NoCaches };
     same("byte granularity", refused.map(|mapped| mapped.extent().length_bytes()), Err(reason))
 }
 
@@ -150,7 +151,8 @@ fn no_dax(_: &mut Lab) -> Result<(), Failure> {
     for required in [Granularity::CacheLine, Granularity::Byte] {
         let set = set(required);
         let refused = set.map(source.clone() as Handle, &MapConfig::new().length(1 << 20));
-        let reason = MapError::GranularityNotSupported { required, available: Granularity::Page };
+        let (available, limit) = (Granularity::Page, GranularityLimit::NoDax);
+        let reason = MapError::GranularityNotSupported { required, available, limit };
         same("what was required", refused.map(|mapped| mapped.extent().length_bytes()), Err(reason))?;
     }
     same("length of the file after refusals", fs::metadata("/mnt0/file")?.len(), 0)?;
