@@ -14,7 +14,7 @@ pub struct PartMap {
     owner: *const Pmemset,
     /// `None` only while a removal has it.
     part: Option<Part<&'static Set>>,
-    /// Its place in the owner's list; changed under the lock of the list only.
+    /// Its place in the owner's list; of a spare record, that of the next spare one.
     pub(crate) place: usize,
 }
 
@@ -37,7 +37,7 @@ impl Pmemset {
     }
 }
 
-/// Returns what `pmap` leads to; NULL where that is nothing. Fields only are borrowed of it: other threads change `place`.
+/// Returns what `pmap` leads to; NULL where that is nothing.
 ///
 /// # Safety
 ///

@@ -8,6 +8,7 @@ mod thread;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ffi::{c_int, c_void};
+use core::sync::atomic::{AtomicPtr, Ordering};
 
 use lock_api::Mutex;
 use pmemset_core::Granularity;
@@ -69,38 +70,47 @@ pub(crate) unsafe fn delete_set(mut set: *mut Pmemset) {
 }
 
 /// The records of the handles of one set; when they are dropped, so are the handles that are out.
-pub(crate) struct Handles(Mutex<RawMutex, Records>);
+pub(crate) struct Handles {
+    /// A spare record, or NULL: a program that has one handle at a time takes no lock.
+    ready: AtomicPtr<PartMap>,
+    records: Mutex<RawMutex, Records>,
+}
 
 /// Records stay on the heap for the next handle: as many as have ever been out at a time.
 struct Records {
-    /// Those of handles that are out, and behind them those that are spare.
     all: Vec<*mut PartMap>,
-    out: usize,
+    /// The place of the spare record that was given back last, which knows the one before; past the end for none.
+    next: usize,
 }
 
 impl Handles {
     const fn new() -> Self {
-        Self(Mutex::new(Records { all: Vec::new(), out: 0 }))
+        let records = Records { all: Vec::new(), next: usize::MAX };
+        Self { ready: AtomicPtr::new(core::ptr::null_mut()), records: Mutex::new(records) }
     }
 
     /// Makes the record that `record` returns, given its place in the list.
     pub(crate) fn list(&self, record: impl FnOnce(usize) -> PartMap) -> Option<*mut PartMap> {
-        let mut records = self.0.lock();
-        let place = records.out;
-        let handle = match records.all.get(place) {
-            Some(spare) => {
-                // SAFETY: listed, and no handle's: nothing is left in it to drop.
-                unsafe { spare.write(record(place)) };
-                *spare
-            }
-            None => {
-                records.all.try_reserve(1).ok()?;
-                let handle = heap::new_with(|_| record(place))?;
-                records.all.push(handle);
-                handle
-            }
-        };
-        records.out = place.wrapping_add(1);
+        let ready = self.ready.swap(core::ptr::null_mut(), Ordering::Acquire);
+        if !ready.is_null() {
+            // SAFETY: listed, and no other handle's: whoever takes a record leaves none.
+            let place = unsafe { (*ready).place };
+            // SAFETY: as above; nothing is left in it to drop.
+            unsafe { ready.write(record(place)) };
+            return Some(ready);
+        }
+        let mut records = self.records.lock();
+        let place = records.next.min(records.all.len());
+        if let Some(spare) = records.all.get(place).copied() {
+            // SAFETY: a record that was given back, which says which one was before.
+            records.next = unsafe { (*spare).place };
+            // SAFETY: as above; nothing is left in it to drop.
+            unsafe { spare.write(record(place)) };
+            return Some(spare);
+        }
+        records.all.try_reserve(1).ok()?;
+        let handle = heap::new_with(|_| record(place))?;
+        records.all.push(handle);
         Some(handle)
     }
 
@@ -112,26 +122,19 @@ impl Handles {
     pub(crate) unsafe fn unlist(&self, handle: *mut PartMap) {
         // SAFETY: as the caller promises.
         unsafe { part::end(handle) };
-        let mut records = self.0.lock();
-        let Some(last) = records.out.checked_sub(1) else { return };
-        // SAFETY: listed; places change under the lock only.
-        let place = unsafe { (*handle).place };
-        if place < last
-            && let Some(moved) = records.all.get(last).copied()
-        {
-            // SAFETY: as above.
-            unsafe { (*moved).place = place };
-            // SAFETY: as above.
-            unsafe { (*handle).place = last };
-            records.all.swap(place, last);
+        let none = core::ptr::null_mut();
+        if self.ready.compare_exchange(none, handle, Ordering::Release, Ordering::Relaxed).is_ok() {
+            return;
         }
-        records.out = last;
+        let mut records = self.records.lock();
+        // SAFETY: a record of this list, which is nobody's now.
+        core::mem::swap(unsafe { &mut (*handle).place }, &mut records.next);
     }
 }
 
 impl Drop for Handles {
     fn drop(&mut self) {
-        for mut handle in core::mem::take(&mut self.0.get_mut().all) {
+        for mut handle in core::mem::take(&mut self.records.get_mut().all) {
             // SAFETY: made by `new_with`, and the C program uses neither set nor handles any more.
             unsafe { heap::delete(&raw mut handle) };
         }

@@ -6,8 +6,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 
 use lock_api::Mutex;
 use pmemset_core::{
-    BadBlockPolicy, Errno, Granularity, GranularityLimit, Health, LiveRecord, LiveRecordRef, PartState, ShutdownRecord, Source as _,
-    forward_health, forward_source,
+    BadBlockPolicy, Errno, Granularity, GranularityLimit, Health, LiveRecord, LiveRecordRef, PartState, ShutdownRecord,
+    Source as _, forward_health, forward_source,
 };
 use pmemset_devdax::{AnyError, AnySource, DaxOptions, DaxSource};
 use pmemset_linux::{FileSource, OpenError, OpenOptions, Process, StripedRwLock};
