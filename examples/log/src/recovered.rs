@@ -10,8 +10,8 @@ pub struct Recovered {
     /// The sequence number behind that of the newest record.
     pub next: u64,
     /// Whether what was behind the newest record was erased: records that a power cut has torn, that were truncated,
-    /// or, with [`OnDamage::CutThere`], are damaged.
+    /// or, with [`OnDamage::CutThere`](crate::OnDamage::CutThere), are damaged.
     pub erased: bool,
-    /// The damaged record behind the newest one, with [`OnDamage::CutThere`].
+    /// The damaged record behind the newest one, with [`OnDamage::CutThere`](crate::OnDamage::CutThere).
     pub damaged: Option<u64>,
 }
