@@ -23,7 +23,8 @@ bitflags::bitflags! {
         /// Do not wait: durable after the next [`drain`](crate::Set::drain). Has no effect at page granularity.
         #[doc(alias = "PMEMSET_F_MEM_NODRAIN")]
         const NODRAIN = 1 << 0;
-        /// Store around the cache.
+        /// Store around the cache; through it what is short, where the processor does that faster
+        /// ([`StoreKind::Streaming`](crate::arch::StoreKind::Streaming)).
         #[doc(alias = "PMEMSET_F_MEM_NONTEMPORAL")]
         const NONTEMPORAL = 1 << 1;
         /// Store through the cache, and write back.
