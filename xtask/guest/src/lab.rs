@@ -59,7 +59,7 @@ impl Lab {
         self.number("lab.last") == 1
     }
 
-    fn number(&self, key: &str) -> u64 {
+    pub(crate) fn number(&self, key: &str) -> u64 {
         self.word(key).and_then(|word| word.parse().ok()).unwrap_or(0)
     }
 
@@ -67,6 +67,12 @@ impl Lab {
     pub(crate) fn say(&mut self, line: impl Display) {
         let line = format!("{line}").replace('\n', "; ");
         let _ = self.port.write_all(format!("{line}\n").as_bytes());
+    }
+
+    /// Tells the host something, and returns when that has left the machine.
+    pub(crate) fn say_now(&mut self, line: impl Display) -> Result<(), Failure> {
+        self.say(line);
+        Ok(tcdrain(&self.port)?)
     }
 
     /// Asks the host to do something and returns its answer.

@@ -108,6 +108,8 @@ pub struct Machine {
     pub bad: &'static [Bad],
     /// Counts of unsafe shutdowns at the first boot, for each module.
     pub counts: &'static [u32],
+    /// Whether several machines have the memory at a time: no kernel keeps its map of pages there, as else all would.
+    pub shared: bool,
     /// More kernel modules.
     pub modules: &'static [&'static str],
 }
@@ -127,6 +129,7 @@ impl Machine {
         options: "dax=always",
         bad: &[],
         counts: &[],
+        shared: false,
         modules: &[],
     };
     /// The same with XFS.
@@ -179,6 +182,8 @@ pub struct Scenario {
     pub cut: Cut,
     /// How often the power is cut.
     pub rounds: u32,
+    /// Records that two machines exchange over one memory; 0 where there is one machine.
+    pub records: u64,
     /// Whether at least one round must lose data.
     pub loses: bool,
     /// After how many seconds the test program counts as hung.
@@ -196,6 +201,7 @@ impl Scenario {
             expect: Expect::Pass,
             cut: Cut::Never,
             rounds: 0,
+            records: 0,
             loses: false,
             limit_seconds: 120,
         }
@@ -224,6 +230,11 @@ impl Scenario {
     /// Cuts the power while it runs, so often.
     const fn cut(self, cut: Cut, rounds: u32) -> Self {
         Self { cut, rounds, ..self }
+    }
+
+    /// Boots two machines over one memory, which exchange so many records.
+    const fn exchanges(self, records: u64, limit_seconds: u64) -> Self {
+        Self { records, limit_seconds, ..self }
     }
 
     /// Says that data must be lost.
@@ -256,6 +267,7 @@ mod tests {
             assert!((1..=2).contains(&machine.dimms) && machine.region_bytes() % (16 << 20) == 0, "{name}");
             assert!(scenario.kernels.iter().all(|kernel| KERNELS.contains(kernel)), "{name}");
             assert_eq!(scenario.cut == Cut::Never, scenario.rounds == 0, "{name}");
+            assert_eq!(machine.shared, scenario.records > 0, "{name}");
             let inside =
                 |bad: &Bad| bad.region < machine.regions() && bad.offset + bad.length_bytes <= machine.region_bytes();
             assert!(machine.bad.iter().all(inside), "{name}");

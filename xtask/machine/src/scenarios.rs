@@ -16,6 +16,7 @@ const NO_DAX: Machine = Machine { options: "", ..Machine::NFIT };
 const INTERLEAVED: Machine = Machine { dimms: 2, interleave: true, ..Machine::NFIT };
 const TWO_FILE_SYSTEMS: Machine = Machine { dimms: 2, modes: &[Mode::FsDax; 2], ..Machine::NFIT };
 const FILE_SYSTEM_AND_DEVICE: Machine = Machine { modes: &[Mode::FsDax, Mode::DevDax], ..TWO_FILE_SYSTEMS };
+const SHARED: Machine = Machine { shared: true, ..DEVDAX };
 const SMALL_PAGES: Machine = Machine { align: 4096, ..DEVDAX };
 /// The device begins 8 MiB into its region: its bytes 4096 to 8191 are bad, and some of its second unit.
 const BAD_DEVICE: Machine = Machine {
@@ -127,6 +128,8 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("doctor-virtio-pmem").on(VIRTIO).short(),
     Scenario::new("doctor-cxl").on(CXL_DISK),
     Scenario::new("doctor-soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
+    // hosts
+    Scenario::new("two-hosts").on(SHARED).once().cut(Cut::Kill, 2).exchanges(1_000_000, 300),
     // cuts
     Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 20),
     Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 20),
@@ -134,5 +137,6 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("cut-flushed-ext4").once().cut(Cut::Flushed, 10),
     Scenario::new("cut-flushed-xfs").on(XFS).once().cut(Cut::Flushed, 10),
     Scenario::new("cut-flushed-devdax").on(FILE_SYSTEM_AND_DEVICE).once().cut(Cut::Flushed, 10),
+    Scenario::new("cut-flushed-log").on(DEVDAX).once().cut(Cut::Flushed, 3),
     Scenario::new("cut-flushed-canary-no-flush").once().cut(Cut::Flushed, 10).loses(),
 ];

@@ -4,8 +4,9 @@ use core::ptr::null_mut;
 use std::fs;
 
 use pmemset_core::error::MapError;
-use pmemset_core::{CopyFlags, Extent, MapConfig, PartState, PartStates, Platform, Source};
+use pmemset_core::{CopyFlags, Extent, Granularity, MapConfig, PartState, PartStates, Platform, Source};
 use pmemset_linux::Process;
+use pmemset_log::{Options, Table};
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 
 use super::state::{self, judged};
@@ -19,6 +20,7 @@ pub(crate) const CHECKS: &[Checks] = &[
     ("cut-flushed-ext4", file_log),
     ("cut-flushed-xfs", file_log),
     ("cut-flushed-devdax", device_log),
+    ("cut-flushed-log", appended_log),
     ("cut-flushed-canary-no-flush", unflushed_log),
 ];
 
@@ -144,6 +146,54 @@ fn file_log(lab: &mut Lab) -> Result<(), Failure> {
 /// The record of the device's shutdown state is kept in a file, on the other region.
 fn device_log(lab: &mut Lab) -> Result<(), Failure> {
     right_log(lab, super::devdax::device(1)?)
+}
+
+/// How many records [`appended_log`] keeps.
+const KEPT: u64 = 300;
+
+/// The write-ahead log of `examples/log` on a device: record by record, over the ends of segments, the oldest dropped.
+fn appended_log(lab: &mut Lab) -> Result<(), Failure> {
+    let payload = |sequence: u64| record(sequence).repeat(16);
+    let source: Handle = super::devdax::device(0)?;
+    let set = crate::sets::set(Granularity::CacheLine);
+    let log = match pmemset_log::Log::open(set, source, &Options::new(), Table::on_heap(8)) {
+        Err(error) if lab.phase() > 0 => {
+            lab.say(format!("lost {error}"));
+            return Ok(());
+        }
+        opened => opened?,
+    };
+    let recovered = log.recovered();
+    lab.say(format!("note {recovered:?}"));
+    let verify = || -> Result<(), Failure> {
+        check(recovered.made == (lab.phase() == 0), "a log is made once")?;
+        let (first, next, acknowledged) = (log.first(), log.next(), lab.acknowledged());
+        check(next > acknowledged, format!("record {acknowledged} was acknowledged, {next} is next"))?;
+        check(first <= next.saturating_sub(KEPT).max(1), format!("{first} is the first"))?;
+        let mut expected = first;
+        for record in log.iter(first) {
+            let record = record?;
+            same("sequence", record.sequence, expected)?;
+            check(record.payload == payload(expected), format!("record {expected} is what was appended"))?;
+            expected += 1;
+        }
+        same("behind the last record", expected, next)
+    };
+    if let Err(reason) = verify() {
+        lab.say(format!("lost {reason}"));
+        return Ok(());
+    }
+    if lab.is_last() {
+        return Ok(());
+    }
+    lab.say("ready");
+    loop {
+        let sequence = log.append(&payload(log.next()))?;
+        lab.say(format!("ack {sequence}"));
+        if sequence % 16 == 0 && sequence > KEPT {
+            log.drop_before(sequence - KEPT)?;
+        }
+    }
 }
 
 /// A writer that forgets to flush.

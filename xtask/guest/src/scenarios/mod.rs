@@ -10,6 +10,7 @@ mod devdax_damage;
 mod doctor;
 mod facts;
 mod files;
+mod hosts;
 mod itself;
 mod mapped;
 mod refusals;
@@ -18,7 +19,7 @@ mod vanishing;
 
 use crate::lab::Checks;
 
-const SUBJECTS: [&[Checks]; 15] = [
+const SUBJECTS: [&[Checks]; 16] = [
     itself::CHECKS,
     demo::CHECKS,
     files::CHECKS,
@@ -33,6 +34,7 @@ const SUBJECTS: [&[Checks]; 15] = [
     facts::CHECKS,
     vanishing::CHECKS,
     doctor::CHECKS,
+    hosts::CHECKS,
     cuts::CHECKS,
 ];
 

@@ -22,10 +22,12 @@ pub(crate) struct Namespace {
     pub(crate) pages: u64,
 }
 
-/// Returns the layout that the kernel's `nd_pfn_init` gives a namespace of `length_bytes` (page map on the device).
-pub(crate) fn namespace(length_bytes: u64, align: u64) -> Namespace {
+/// Returns the layout that the kernel's `nd_pfn_init` gives a namespace of `length_bytes` (page map on the
+/// device, unless several kernels share that).
+pub(crate) fn namespace(length_bytes: u64, align: u64, shared: bool) -> Namespace {
     let align = align.max(2 << 20);
-    let data_offset = (8192 + 64 * (length_bytes / PAGE)).next_multiple_of(align);
+    let map_bytes = if shared { 0 } else { 64 * (length_bytes / PAGE) };
+    let data_offset = (8192 + map_bytes).next_multiple_of(align);
     let end = length_bytes - length_bytes % align;
     Namespace { data_offset, pages: (end - data_offset) / PAGE }
 }
@@ -34,8 +36,9 @@ pub(crate) fn namespace(length_bytes: u64, align: u64) -> Namespace {
 const CXL_NAMESPACE: u128 = 0x6b3a_d91c_5a1c_4a0f_9f3c_2f6f_1c9d_0e01;
 
 /// Returns the block that tells the kernel what the namespace `parent` is (`struct nd_pfn_sb` version 1.4).
-fn info_block(mode: Mode, length_bytes: u64, align: u64, number: u64, parent: u128) -> Vec<u8> {
-    let layout = namespace(length_bytes, align);
+fn info_block(machine: &Machine, mode: Mode, length_bytes: u64, number: u64, parent: u128) -> Vec<u8> {
+    let align = machine.align;
+    let layout = namespace(length_bytes, align, machine.shared);
     let word = |value: u64| u32::try_from(value).unwrap_or(u32::MAX).to_le_bytes();
     let mut block = vec![0; 4096];
     let mut put = |at: usize, bytes: &[u8]| block[at..at + bytes.len()].copy_from_slice(bytes);
@@ -47,7 +50,8 @@ fn info_block(mode: Mode, length_bytes: u64, align: u64, number: u64, parent: u1
     put(54, &4_u16.to_le_bytes());
     put(56, &layout.data_offset.to_le_bytes());
     put(64, &layout.pages.to_le_bytes());
-    put(72, &word(2)); // the page map is on the device
+    // Where the page map is: in ordinary memory, or on the device.
+    put(72, &word(if machine.shared { 1 } else { 2 }));
     put(80, &word(length_bytes % align.max(2 << 20)));
     put(84, &word(align));
     put(88, &word(PAGE));
@@ -77,8 +81,9 @@ static MAKING: Mutex<()> = Mutex::new(());
 pub(crate) fn make(machine: &Machine, path: &Path) -> Result<(), String> {
     let modes: String = machine.modes.iter().map(|mode| format!("-{mode:?}")).collect();
     let fs = machine.fs.map_or("none", FileSystem::name);
-    let image =
-        format!("{:?}-{}{modes}-{}-{fs}.image", machine.device, machine.regions(), machine.align).to_lowercase();
+    let shared = if machine.shared { "-shared" } else { "" };
+    let (regions, align) = (machine.regions(), machine.align);
+    let image = format!("{:?}-{regions}{modes}-{align}-{fs}{shared}.image", machine.device).to_lowercase();
     let image = home().join(image);
     let making = MAKING.lock().unwrap_or_else(PoisonError::into_inner);
     if !image.is_file() {
@@ -123,9 +128,9 @@ fn lay_out(machine: &Machine, path: &Path) -> Result<(), String> {
         let mut data = Namespace { data_offset: 0, pages: length_bytes / PAGE };
         // What virtio-pmem and legacy memory hold is a disk; only as a character device they need a block that says so.
         if (prepared && mode != Mode::Raw) || mode == Mode::DevDax {
-            let block = info_block(mode, length_bytes, machine.align, region, parent);
+            let block = info_block(machine, mode, length_bytes, region, parent);
             file.write_all_at(&block, start + 4096).map_err(say)?;
-            data = namespace(length_bytes, machine.align);
+            data = namespace(length_bytes, machine.align, machine.shared);
         }
         if let Some(fs) = machine.fs
             && (prepared || matches!(machine.device, Device::Virtio | Device::Legacy))
@@ -171,12 +176,12 @@ fn make_file_system(kind: FileSystem, path: &Path) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{fletcher64, info_block, namespace};
-    use lab_machine::Mode;
+    use super::{Namespace, fletcher64, info_block, namespace};
+    use lab_machine::{Machine, Mode};
 
     #[test]
     fn the_info_block_sums_up() {
-        let mut block = info_block(Mode::FsDax, 496 << 20, 2 << 20, 0, 0);
+        let mut block = info_block(&Machine::NFIT, Mode::FsDax, 496 << 20, 0, 0);
         let sum = block.split_off(4088);
         block.extend([0; 8]);
         assert_eq!(sum, fletcher64(&block).to_le_bytes());
@@ -184,10 +189,11 @@ mod tests {
 
     #[test]
     fn data_begin_on_the_alignment_behind_the_page_map() {
-        let layout = namespace(496 << 20, 2 << 20);
+        let layout = namespace(496 << 20, 2 << 20, false);
         assert_eq!(layout.data_offset % (2 << 20), 0);
         assert!(layout.data_offset >= 8192 + 64 * layout.pages);
         assert_eq!(layout.data_offset + layout.pages * 4096, 496 << 20);
-        assert_eq!(namespace(3 << 30, 1 << 30).data_offset, 1 << 30);
+        assert_eq!(namespace(3 << 30, 1 << 30, false).data_offset, 1 << 30);
+        assert_eq!(namespace(496 << 20, 2 << 20, true), Namespace { data_offset: 2 << 20, pages: 494 << 8 });
     }
 }

@@ -3,6 +3,7 @@
 mod acpi;
 mod cpio;
 mod cut;
+mod hosts;
 mod image;
 mod kernel;
 mod memory;
@@ -48,6 +49,9 @@ pub(crate) struct Args {
     /// Cut the power this often instead of as often as the scenario says.
     #[arg(long)]
     rounds: Option<u32>,
+    /// Exchange this many records between two machines instead of as many as the scenario says.
+    #[arg(long)]
+    records: Option<u64>,
     /// Boot the machine of one scenario with a shell on this terminal.
     #[arg(long, conflicts_with = "list")]
     shell: bool,
@@ -107,6 +111,7 @@ fn chosen(args: &Args) -> Vec<Scenario> {
     let kernel = args.kernel.as_ref().and_then(|kernel| KERNELS.iter().find(|known| *known == kernel));
     let changed = |scenario: &Scenario| Scenario {
         rounds: args.rounds.unwrap_or(scenario.rounds),
+        records: if scenario.records == 0 { 0 } else { args.records.unwrap_or(scenario.records) },
         kernels: kernel.map_or(scenario.kernels, core::slice::from_ref),
         ..*scenario
     };
@@ -243,6 +248,7 @@ fn one(bench: &Bench, parts: &Parts, scenario: &Scenario, kernel: &str, keep: bo
                 words: String::new(),
                 plugin: None,
                 cut_after: None,
+                failed: None,
             };
             let result = prepare(&scenario.machine, &folder).and_then(|()| boots(boot, plugin.as_ref()));
             tidy(&folder, keep, result.is_ok());
@@ -275,6 +281,9 @@ fn tidy(folder: &Path, keep: bool, passed: bool) {
 
 /// Boots a machine until its scenario has ended, and compares with how it is to end.
 fn boots(mut boot: Boot<'_>, plugin: Option<&Plugged>) -> Result<String, String> {
+    if boot.scenario.records > 0 {
+        return hosts::exchange(&boot);
+    }
     if boot.scenario.cut != Cut::Never {
         return cut::rounds(boot, plugin);
     }
@@ -305,8 +314,17 @@ fn shell(bench: &Bench, scenario: &Scenario) -> Result<(), String> {
         "The shell ends with `poweroff -f`; ctrl-a x kills the machine. The test program is /init, its file systems are below /mnt0."
     );
     let words = "lab.shell=1".to_owned();
-    let boot =
-        Boot { bench, scenario, kernel: &kernel, qemu: &qemu, folder: &folder, words, plugin: None, cut_after: None };
+    let boot = Boot {
+        bench,
+        scenario,
+        kernel: &kernel,
+        qemu: &qemu,
+        folder: &folder,
+        words,
+        plugin: None,
+        cut_after: None,
+        failed: None,
+    };
     let result = boot.shell();
     tidy(&folder, false, true);
     result

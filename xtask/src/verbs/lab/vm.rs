@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Instant;
 
@@ -50,6 +51,8 @@ pub(crate) struct Boot<'a> {
     pub(crate) plugin: Option<String>,
     /// The power is cut this long after the first line that starts with this word.
     pub(crate) cut_after: Option<(&'static str, Duration)>,
+    /// Why another machine has failed that this one would wait for.
+    pub(crate) failed: Option<&'a OnceLock<String>>,
 }
 
 /// Everything the test program said, by line.
@@ -65,6 +68,9 @@ impl Said {
 
 /// After how many seconds a machine whose test program has not begun counts as hung.
 const BOOT_SECONDS: u64 = 120;
+
+/// How long another machine's failure may stay unnoticed.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// What the kernel writes on its way down.
 const DEATHS: [&str; 7] =
@@ -87,14 +93,16 @@ impl Boot<'_> {
         let mut command = self.command("file:console.txt");
         command.args(["-serial", "stdio"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(errors);
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", self.qemu.program.display()))?;
-        let output = BufReader::new(child.stdout.take().ok_or("no output of QEMU")?);
+        let mut output = BufReader::new(child.stdout.take().ok_or("no output of QEMU")?);
         let (sender, lines) = channel();
         std::thread::spawn(move || {
-            for line in output.split(b'\n').map_while(Result::ok) {
-                let line = String::from_utf8_lossy(&line).trim().to_owned();
-                if sender.send(line).is_err() {
+            let mut line = Vec::new();
+            // A line without an end was cut: half a number would be another one.
+            while output.read_until(b'\n', &mut line).is_ok() && line.ends_with(b"\n") {
+                if sender.send(String::from_utf8_lossy(&line).trim().to_owned()).is_err() {
                     break;
                 }
+                line.clear();
             }
         });
         let mut said = Said::default();
@@ -123,7 +131,7 @@ impl Boot<'_> {
         let mut cut_at = None;
         loop {
             let until = cut_at.unwrap_or(limit).min(limit);
-            match lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            match lines.recv_timeout(until.saturating_duration_since(Instant::now()).min(MOMENT)) {
                 Ok(line) => {
                     if let Some(request) = line.strip_prefix("ask ") {
                         let answer = self.answer(memory, request).unwrap_or_else(|error| format!("error {error}"));
@@ -141,6 +149,10 @@ impl Boot<'_> {
                     said.0.push(line);
                 }
                 Err(RecvTimeoutError::Disconnected) => return None,
+                Err(RecvTimeoutError::Timeout) if self.failed.is_some_and(|failed| failed.get().is_some()) => {
+                    return Some(End::Failed("stopped, for the other machine has failed".into()));
+                }
+                Err(RecvTimeoutError::Timeout) if Instant::now() < until => {}
                 Err(RecvTimeoutError::Timeout) if cut_at.is_some() => return Some(End::Cut),
                 Err(RecvTimeoutError::Timeout) => {
                     let reason = format!("hung: killed after {seconds} s");
