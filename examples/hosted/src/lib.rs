@@ -1,5 +1,7 @@
 //! What the hosted programs share: records with a checksum, and a picture of an address window.
 
+pub mod window;
+
 use core::fmt::Write as _;
 
 use pmemset_linux::Extent;

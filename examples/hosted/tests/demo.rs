@@ -59,3 +59,19 @@ fn its_own_file_is_overwritten() {
         assert!(said.contains("\nmapped   pages ") && said.contains("\n         no huge pages: "), "{said}");
     }
 }
+
+#[test]
+fn the_front_pages_picture_is_what_the_demo_draws() {
+    let folder = folder("picture");
+    let (records, picture) = (folder.join("records.pmem"), folder.join("window.svg"));
+    demo("store", &records, &[]).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_demo")).arg("svg").args([&records, &picture]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let drawn = fs::read_to_string(&picture).unwrap();
+    assert_eq!(
+        drawn,
+        include_str!("../pictures/window.svg"),
+        "`cargo xtask demo --svg FILE` makes another picture now"
+    );
+    assert!(include_str!("../../../README.md").contains("(examples/hosted/pictures/window.svg)"));
+}

@@ -134,6 +134,12 @@ impl<'m, P: Platform> Holes<'m, P> {
         }
     }
 
+    /// Returns what is above `address` of the first hole that ends above it.
+    pub(super) fn hole_above(&self, address: usize) -> Option<Extent> {
+        let next = self.windows.first_after_with(Some(address), 0, 1);
+        self.hole_before(next)?.starting_at(address)
+    }
+
     /// Claims a window in the hole in front of `next`.
     fn claim_before(&mut self, window: Extent, next: Next) -> Result<(), ReserveError> {
         let Some(hole) = self.hole_before(next).filter(|hole| hole.covers(window)) else {

@@ -231,6 +231,29 @@ impl<'m, P: Platform> Reservation<'m, P> {
         self.holes.read().room()
     }
 
+    /// Returns the addresses that no segment of any set has, nor room that it has reserved, in their order. Each costs a
+    /// look-up when its turn comes, O(log capacity), and is as it is then.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let reservation = Reservation::with_capacity(platform, 1 << 20, 16)?;
+    /// let set: Set<'_, _, _> = Set::with_capacity(&reservation, Config::new(Granularity::Page), 8);
+    /// let first = set.map(source.clone(), &MapConfig::new().length(4096))?;
+    /// let second = set.map(source, &MapConfig::new().offset(4096).length(4096))?;
+    /// set.remove(first)?;
+    /// assert_eq!(reservation.holes().map(|hole| hole.length_bytes()).collect::<Vec<_>>(), [4096, (1 << 20) - 8192]);
+    /// # drop(second);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    pub fn holes(&self) -> impl Iterator<Item = Extent> + use<'_, 'm, P> {
+        let mut from = self.extent.start();
+        core::iter::from_fn(move || {
+            let hole = self.holes.read().hole_above(from)?;
+            from = hole.end();
+            Some(hole)
+        })
+    }
+
     /// Gives the addresses back to the platform (`pmem2_vm_reservation_delete`), as dropping does, and says how it
     /// went.
     ///

@@ -321,6 +321,25 @@ fn any_piece_is_given_back_and_nothing_that_is_free() {
 }
 
 #[test]
+fn holes_are_what_is_not_claimed() {
+    let sizes = |claimed: &[usize]| {
+        let platform = Pages::starting_at(FAR);
+        let reservation = Reservation::with_capacity(&platform, 8 * PAGE, 8).unwrap();
+        let page = |at: usize| reservation.extent().slice(at * PAGE, PAGE).unwrap();
+        claimed.iter().for_each(|&at| reservation.reserve_at(page(at)).unwrap());
+        let all = reservation.holes().flat_map(|hole| (0..8).filter(move |&at| hole.covers(page(at))));
+        let free: Vec<usize> = all.collect();
+        assert_eq!(free, (0..8).filter(|at| !claimed.contains(at)).collect::<Vec<_>>());
+        reservation.holes().map(|hole| hole.length_bytes() / PAGE).collect::<Vec<_>>()
+    };
+    assert_eq!(sizes(&[]), [8]);
+    assert_eq!(sizes(&[0]), [7]);
+    assert_eq!(sizes(&[7, 0, 1]), [5]);
+    assert_eq!(sizes(&[2, 4, 5]), [2, 1, 2]);
+    assert_eq!(sizes(&[0, 1, 2, 3, 4, 5, 6, 7]), [0; 0]);
+}
+
+#[test]
 fn a_reservation_keeps_the_contract_of_a_platform() {
     use crate::sim::{Hardware, Machine, Medium};
     let machine = Machine::new(Hardware::new());

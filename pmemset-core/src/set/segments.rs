@@ -5,6 +5,7 @@ use core::iter::FusedIterator;
 
 use super::Set;
 use crate::set::event::Observer;
+use crate::set::pins::Pinned;
 use crate::{Extent, Platform, Source};
 
 /// One mapping, made by one map call: see [`Set::segments`].
@@ -17,6 +18,8 @@ pub struct Segment<S> {
     pub offset: u64,
     /// A handle to the source.
     pub source: S,
+    /// Handles to its bytes and calls on them that ran just then; a handle to a whole part counts at its first segment.
+    pub pins: u32,
 }
 
 /// The segments of a set that a range touches, in the order of their addresses; pins nothing.
@@ -34,12 +37,18 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator 
 
     fn next(&mut self) -> Option<Segment<S>> {
         let rest = self.rest.take()?;
-        let found = self.set.books.read().segment_from(rest.start())?;
-        if !found.extent.overlaps(rest) {
-            return None;
-        }
+        let books = self.set.books.read();
+        let entry = books.entry_from(rest.start()).filter(|entry| entry.extent.overlaps(rest))?;
+        let found = books.segment_in(entry.slot, entry.extent.start())?;
+        let pins = [Pinned::Segment, Pinned::Part].map(|what| self.set.pins.count(entry.slot, what));
+        drop(books);
         self.rest = rest.starting_at(found.extent.end());
-        Some(Segment { extent: found.extent, offset: found.offset, source: found.source })
+        Some(Segment {
+            extent: found.extent,
+            offset: found.offset,
+            source: found.source,
+            pins: pins[0].saturating_add(pins[1]),
+        })
     }
 }
 
@@ -65,6 +74,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// let part = set.first_part()?.ok_or("no part")?;
     /// let offsets: Vec<u64> = set.segments(part.extent()).map(|segment| segment.offset).collect();
     /// assert_eq!(offsets, [0, 8192]);
+    /// // `part` pins both, and is counted once.
+    /// assert_eq!(set.segments(part.extent()).map(|segment| segment.pins).collect::<Vec<_>>(), [1, 0]);
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub const fn segments(&self, range: Extent) -> Segments<'_, 'm, P, S, O> {

@@ -16,10 +16,13 @@ pub(crate) struct Args {
     /// Overwrite also what is not a demo's.
     #[arg(long)]
     force: bool,
+    /// Draw the address window, too: parts, segments, holes, sources, and who uses what, as SVG.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
 }
 
 pub(crate) fn run(args: &Args) -> Outcome {
-    let own = root().join("target/demo.pmem");
+    let own = root().join("target/records.pmem");
     let path = args.path.as_ref().unwrap_or(&own);
     if !succeeds(cargo().args(["build", "--release", "--package", "hosted", "--bin", "demo"]))? {
         return Ok(false);
@@ -36,5 +39,10 @@ pub(crate) fn run(args: &Args) -> Outcome {
         }
     }
     println!("the records are there");
+    if let Some(svg) = &args.svg {
+        let mut demo = cargo();
+        demo.args(["run", "--quiet", "--release", "--package", "hosted", "--bin", "demo", "--", "svg"]);
+        return succeeds(demo.arg(path).arg(svg));
+    }
     Ok(true)
 }

@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read};
 use std::path::Path;
 use std::process::ExitCode;
 
+use hosted::window::Snapshot;
 use hosted::{RECORD_BYTES, Record, draw, legend, size};
 use pmemset_devdax::{
     AnySource, Coalescing, Config, Extent, Granularity, Linux, LinuxSet, MapConfig, OpenOptions, Part, Platform,
@@ -26,8 +27,9 @@ fn main() -> ExitCode {
         ["store", path, stamp, "--force"] => {
             stamp.parse().map_err(Error::from).and_then(|stamp| store(path, stamp, true))
         }
+        ["svg", path, picture] => picture_of(path, picture),
         ["verify", path, stamp] => stamp.parse().map_err(Error::from).and_then(|stamp| verify(path, stamp)),
-        _ => Err("usage: demo store PATH STAMP [--force] | demo verify PATH STAMP".into()),
+        _ => Err("usage: demo store PATH STAMP [--force] | demo verify PATH STAMP | demo svg PATH PICTURE".into()),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
@@ -42,7 +44,8 @@ fn main() -> ExitCode {
 fn store(path: &str, stamp: u64, force: bool) -> Result<bool, Error> {
     may_store(Path::new(path), force)?;
     let source = AnySource::open(path, OpenOptions::new().create_if_needed())?;
-    with_set(&source, |set, window| {
+    with_set(&source, |set, reservation| {
+        let window = reservation.extent();
         if matches!(source, AnySource::Dax(_)) && !force && !is_free(set)? {
             return Err(format!("{path} holds something that is not a demo's: --force overwrites it").into());
         }
@@ -73,6 +76,23 @@ fn verify(path: &str, stamp: u64) -> Result<bool, Error> {
         }
         println!("verified {found} of {expected} records in a second process");
         Ok(found == expected && expected > 0)
+    })
+}
+
+/// Draws the window over a source that is there, with a handle to the first part and two to a segment of the last.
+fn picture_of(path: &str, picture: &str) -> Result<bool, Error> {
+    let source = AnySource::open(path, OpenOptions::new().do_not_grow())?;
+    let name = Path::new(path).file_name().ok_or("the path has no name")?.to_string_lossy().into_owned();
+    let sources = [(name, source.length_bytes()?)];
+    with_set(&source, |set, reservation| {
+        let last = set.parts().last().map(|part| part.extent()).ok_or("nothing is mapped")?;
+        let pinned = last.slice(0, RECORD_BYTES).ok_or("too short")?;
+        let held = (set.first_part()?, set.pin(pinned)?, set.pin(pinned)?);
+        let svg = Snapshot::of(set, reservation, &sources, |_| 0).to_svg();
+        drop(held);
+        fs::write(picture, svg)?;
+        println!("picture  {picture}");
+        Ok(true)
     })
 }
 
@@ -132,7 +152,10 @@ fn is_there(part: &Part<&DemoSet<'_>>, slot: usize, expected: Record) -> Result<
 }
 
 /// Maps the segments into a reservation with a hole before the first part, and takes everything apart afterwards.
-fn with_set(source: &AnySource, work: impl FnOnce(&DemoSet<'_>, Extent) -> Result<bool, Error>) -> Result<bool, Error> {
+fn with_set(
+    source: &AnySource,
+    work: impl for<'r> FnOnce(&DemoSet<'r>, &'r Reservation<'static, Linux>) -> Result<bool, Error>,
+) -> Result<bool, Error> {
     let unit = source.alignment_bytes().max(64 << 10);
     let mut reservation = Reservation::with_capacity(Linux::new(), WINDOW * unit, 32)?;
     let outcome = {
@@ -143,7 +166,7 @@ fn with_set(source: &AnySource, work: impl FnOnce(&DemoSet<'_>, Extent) -> Resul
             set.map(source, &MapConfig::new().offset((offset * unit) as u64).length(length * unit))?;
         }
         set.remove_range(hole.start(), hole.length_bytes())?;
-        let outcome = work(&set, reservation.extent());
+        let outcome = work(&set, &reservation);
         while let Some(part) = set.first_part()? {
             set.remove(part)?;
         }

@@ -81,6 +81,11 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         self.segment_in(entry.slot, entry.extent.start())
     }
 
+    /// Returns the segment that has `address`, or else the next one above it, without its source.
+    pub(crate) fn entry_from(&self, address: usize) -> Option<SegmentEntry> {
+        Some(self.find_from(address)?.0)
+    }
+
     /// Returns the segment that has `address`, without its source; `hint` gets its slot early.
     #[inline]
     pub(crate) fn entry_at(&self, address: usize, hint: impl FnOnce(u32)) -> Option<SegmentEntry> {
