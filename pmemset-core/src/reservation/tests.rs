@@ -336,6 +336,7 @@ fn holes_are_what_is_not_claimed() {
     assert_eq!(sizes(&[0]), [7]);
     assert_eq!(sizes(&[7, 0, 1]), [5]);
     assert_eq!(sizes(&[2, 4, 5]), [2, 1, 2]);
+    assert_eq!(sizes(&[1, 3]), [1, 1, 4]);
     assert_eq!(sizes(&[0, 1, 2, 3, 4, 5, 6, 7]), [0; 0]);
 }
 
