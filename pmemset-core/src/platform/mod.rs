@@ -30,8 +30,8 @@ pub unsafe trait Platform: Sync {
     /// threads can sleep brings one whose waiters do.
     type Lock: crate::lock::RawLock;
 
-    /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, neither the code for
-    /// larger ones is built nor that for looking up without the lock.
+    /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, the code for larger
+    /// ones is not built.
     const SEGMENTS_MAX: usize = 65_536;
 
     /// Returns which address space it is, where there are several of the kind; always the same.

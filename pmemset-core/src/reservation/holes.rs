@@ -1,16 +1,15 @@
 //! Which addresses of a reservation are free: the claimed windows in order, each with the hole in front of it.
 
-use crate::atomic::{AtomicUsize, Ordering};
 use crate::error::ReserveError;
 use crate::extent::align_up;
-use crate::table::{Arrays, Found, Table, Value, Weigh, relocate_words};
+use crate::table::{Arrays, Found, Table, Weigh};
 use crate::{Errno, Extent, Platform};
 
 /// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
 /// and the two sizes of huge pages.
 const LANES: [usize; WEIGHTS] = [1, 2 << 20, 1 << 30];
 /// The weights of a window.
-const WEIGHTS: usize = 3;
+pub(super) const WEIGHTS: usize = 3;
 
 /// The hole in front of a claimed window, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -27,26 +26,9 @@ impl Hole {
     }
 }
 
-impl Value for Hole {
-    type Cell = AtomicUsize;
-
-    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes a cell of its own")]
-    const BLANK: AtomicUsize = AtomicUsize::new(0);
-
-    fn load(cell: &AtomicUsize) -> Self {
-        Self(cell.load(Ordering::Relaxed))
-    }
-
-    fn store(self, cell: &AtomicUsize) {
-        cell.store(self.0, Ordering::Relaxed);
-    }
-
-    fn relocate(cells: &[AtomicUsize], from: usize, to: usize, count: usize) {
-        relocate_words(cells, from, to, count);
-    }
-}
-
 impl Weigh<WEIGHTS> for Hole {
+    const BLANK: Self = Self(0);
+
     fn weigh(&self, end: usize) -> [usize; WEIGHTS] {
         if self.0 == 0 { [0; WEIGHTS] } else { LANES.map(|lane| self.usable(end, lane)) }
     }
@@ -74,7 +56,7 @@ impl<'m, P: Platform> Holes<'m, P> {
 
     #[cfg(feature = "alloc")]
     pub(super) fn on_heap(extent: Extent, room: usize) -> Self {
-        Self::over(extent, Arrays::on_heap(room), room)
+        Self::over(extent, Arrays::on_heap::<WEIGHTS>(room), room)
     }
 
     pub(super) fn room(&self) -> usize {
@@ -102,7 +84,7 @@ impl<'m, P: Platform> Holes<'m, P> {
         if self.hole_bytes() >= length_bytes {
             let lane = LANES.iter().rposition(|&lane| lane <= alignment_bytes).unwrap_or(0);
             let mut behind = None;
-            while let Some((end, hole)) = self.windows.tree().first_after_with(behind, lane, length_bytes.max(1)) {
+            while let Some((end, hole)) = self.windows.first_after_with(behind, lane, length_bytes.max(1)) {
                 if let Some(window) = fit(hole.start(end), end, length_bytes, alignment_bytes) {
                     return Ok((window, Some((end, hole))));
                 }
@@ -130,7 +112,7 @@ impl<'m, P: Platform> Holes<'m, P> {
 
     pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ReserveError> {
         self.fits_at(window)?;
-        self.claim_before(window, self.windows.tree().after(window.start()))
+        self.claim_before(window, self.windows.after(window.start()))
     }
 
     /// Returns whether [`claim_at`](Self::claim_at) would succeed.
@@ -138,7 +120,7 @@ impl<'m, P: Platform> Holes<'m, P> {
         if !self.extent.covers(window) {
             return Err(ReserveError::CannotFit);
         }
-        if !self.hole_before(self.windows.tree().after(window.start())).is_some_and(|hole| hole.covers(window)) {
+        if !self.hole_before(self.windows.after(window.start())).is_some_and(|hole| hole.covers(window)) {
             return Err(ReserveError::Occupied);
         }
         if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(()) }
@@ -154,7 +136,7 @@ impl<'m, P: Platform> Holes<'m, P> {
 
     /// Returns what is above `address` of the first hole that ends above it.
     pub(super) fn hole_above(&self, address: usize) -> Option<Extent> {
-        let next = self.windows.tree().first_after_with(Some(address), 0, 1);
+        let next = self.windows.first_after_with(Some(address), 0, 1);
         self.hole_before(next)?.starting_at(address)
     }
 
@@ -208,7 +190,7 @@ impl<'m, P: Platform> Holes<'m, P> {
 
     /// Returns the claimed window that has `address`, and where it is in the table.
     fn window_at(&self, address: usize) -> Option<(Extent, Found<Hole>)> {
-        let found = self.windows.tree().find_at_or_before(address)?;
+        let found = self.windows.find_at_or_before(address)?;
         let end = found.next.map_or(self.tail, |(end, hole)| hole.start(end));
         let window = Extent::between(found.key, end).filter(|window| window.contains(address))?;
         Some((window, found))

@@ -7,11 +7,8 @@ mod close;
 mod config;
 mod copy;
 mod event;
-mod find;
-mod glance;
 mod handle;
 mod health;
-mod index;
 mod map;
 mod notices;
 mod part;
@@ -21,7 +18,6 @@ mod place;
 mod remove;
 mod runs;
 mod segments;
-mod sequence;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -44,13 +40,8 @@ pub use shared::SharedPart;
 
 use crate::lock::CallLock;
 use crate::table::Array;
-#[cfg(feature = "alloc")]
-use crate::table::Arrays;
 use crate::{Granularity, Platform, Source};
 use books::Books;
-#[cfg(feature = "alloc")]
-use books::Slot;
-use index::Index;
 use pins::{Pin, Pins};
 
 /// A set of parts with one granularity (`pmemset`).
@@ -95,13 +86,12 @@ use pins::{Pin, Pins};
 /// # Cost
 ///
 /// The set itself is a value of some 300 bytes that can be moved. Its books are 84 to 92 bytes for each segment that
-/// there is room for; all operations on them take O(log capacity). Looking up takes no lock where nothing is changed at the
-/// same time; mapping and removing hold the write lock while the source maps or unmaps.
+/// there is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing
+/// hold the write lock while the source maps or unmaps.
 #[doc(alias = "pmemset")]
 pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,
     config: Config<O>,
-    index: Index<'m, P>,
     pins: Pins<Array<'m, Pin>>,
     books: RwLock<CallLock<P::Lock>, Books<'m, P, S>>,
 }
@@ -129,11 +119,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub const fn new<const N: usize>(platform: P, config: Config<O>, slab: &'m mut Slab<S, N>) -> Self {
         const { assert!(N <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
         let Slab { table, slots, pins } = slab;
-        let table: &'m _ = table;
         let books = Books::over(table.lend(), Array::Lent(slots), N);
-        let index = Index::over(table.lend(), N);
         let pins = Pins::new(Array::Lent(pins));
-        Self { platform, config, index, pins, books: RwLock::const_new(CallLock::INIT, books) }
+        Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
     /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no
@@ -150,11 +138,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     #[must_use]
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
         let capacity = capacity.min(P::SEGMENTS_MAX).max(1);
-        let table = Arrays::on_heap(capacity);
-        let (index, pins) =
-            (Index::over(table.share(), capacity), Pins::new(Array::on_heap(capacity, books::unused_pin)));
-        let books = Books::over(table, Array::on_heap(capacity, Slot::free), capacity);
-        Self { platform, config, index, pins, books: RwLock::const_new(CallLock::INIT, books) }
+        let (pins, books) = (Pins::new(Array::on_heap(capacity, books::unused_pin)), books::on_heap(capacity));
+        Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
     /// Returns the platform.

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::iter::FusedIterator;
 
-use super::books::{Books, PartEntry, View};
+use super::books::{Books, PartEntry};
 use super::handle::{Held, Hold, Operations, SetRef};
 use super::{Set, health};
 use crate::error::LookupError;
@@ -153,7 +153,7 @@ impl<R: SetRef> fmt::Debug for Part<R> {
 /// The parts of a set in the order of their addresses; each is pinned while its handle lives.
 ///
 /// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
-/// since it was returned does not come again. Ends at a part that has 2^22 handles already. [`Extents`] pins nothing.
+/// since it was returned does not come again. Ends at a part that has 2^30 handles already. [`Extents`] pins nothing.
 ///
 /// ```
 #[doc = include_str!("example.md")]
@@ -372,21 +372,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     #[inline]
     fn hold_part_at(&self, address: usize) -> Result<Hold, LookupError> {
-        let find = |view: &View<'_, '_, P, S>| {
-            let part = view.part_at(address, |slot| self.pins.prefetch(slot))?;
-            Some((part.head, part.extent))
-        };
-        match self.find_and_pin(Pinned::Part, find) {
-            Some((slot, extent, granularity)) => Ok((Held::Part(slot), extent, granularity)),
-            None => self.hold_part_locked(address),
-        }
-    }
-
-    /// As [`hold_part_at`](Self::hold_part_at), where it could not be done without the lock.
-    #[cold]
-    #[inline(never)]
-    fn hold_part_locked(&self, address: usize) -> Result<Hold, LookupError> {
-        self.hold_part(|books| books.part_at(address))?.ok_or(LookupError::NotMapped { address })
+        self.hold_part(|books| books.part_at_hinting(address, |slot| self.pins.prefetch(slot)))?
+            .ok_or(LookupError::NotMapped { address })
     }
 
     /// Pins the part that `find` finds; both happen under one read lock, so the part cannot go in between.
@@ -403,25 +390,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Ok(Some((Held::Part(part.head), part.extent, granularity_of(&books))))
     }
 
-    /// Pins the segments that `range` touches; returns the one that there is, or `range`.
+    /// Pins the segments that `range` touches, under one read lock; returns the one that there is, or `range`.
     #[inline]
     fn hold_range(&self, range: Extent) -> Result<Hold, LookupError> {
-        let find = |view: &View<'_, '_, P, S>| {
-            let first = view.entry_at(range.start(), |slot| self.pins.prefetch(slot))?;
-            (range.end() <= first.extent.end()).then_some((first.slot, first.extent))
-        };
-        match self.find_and_pin(Pinned::Segment, find) {
-            Some((slot, extent, granularity)) => Ok((Held::Segment(slot), extent, granularity)),
-            None => self.hold_range_locked(range),
-        }
-    }
-
-    /// As [`hold_range`](Self::hold_range), where it could not be done without the lock: there are more segments, too.
-    #[cold]
-    #[inline(never)]
-    fn hold_range_locked(&self, range: Extent) -> Result<Hold, LookupError> {
         let books = self.books.read();
-        let Some(first) = books.view().entry_at(range.start(), |_| {}) else {
+        let Some(first) = books.entry_at(range.start(), |slot| self.pins.prefetch(slot)) else {
             return Err(LookupError::NotMapped { address: range.start() });
         };
         if range.end() > first.extent.end() {
@@ -439,7 +412,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     fn pin_each(&self, books: &Books<'m, P, S>, range: Extent) -> Result<(), LookupError> {
         let mut at = range.start();
         let refused = loop {
-            let Some(segment) = books.view().entry_at(at, |_| {}) else { break LookupError::NotMapped { address: at } };
+            let Some(segment) = books.entry_at(at, |_| {}) else { break LookupError::NotMapped { address: at } };
             if !self.pins.pin(segment.slot, Pinned::Segment) {
                 break LookupError::TooManyHandles;
             }
@@ -460,7 +433,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub(super) fn unpin_each(&self, books: &Books<'m, P, S>, range: Extent) {
         let mut rest = Some(range);
         while let Some(left) = rest {
-            let Some(segment) = books.view().entry_at(left.start(), |_| {}) else {
+            let Some(segment) = books.entry_at(left.start(), |_| {}) else {
                 debug_assert!(false, "a pinned segment stays");
                 return;
             };

@@ -7,6 +7,7 @@ use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
 use crate::set::event::Observer;
+use crate::set::pins::Pinned;
 use crate::{Coalescing, Errno, Extent, Granularity, Platform, Source, Span};
 
 /// A map call after everything that can be checked without the books has been checked.
@@ -179,12 +180,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         claim: &Claim,
     ) -> Option<(u32, Extent)> {
         let (extent, offset, source, spare_bytes) = (claim.window, request.offset, source.clone(), claim.spare_bytes);
-        self.change(books, |books| {
-            let (slot, part) = books.insert(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
-            self.pins.begin(slot, 1);
-            books.granularity = Some(request.granularity);
-            Some((slot, part))
-        })
+        let (slot, part) = books.insert(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
+        // Set, not raised: the slab may be that of a set that was forgotten, handles and all.
+        self.pins.set(slot, Pinned::Segment, 1);
+        self.pins.set(slot, Pinned::Part, 0);
+        books.granularity = Some(request.granularity);
+        Some((slot, part))
     }
 
     fn claim_anywhere(&self, request: &Request, coalescing: Coalescing) -> Result<Claim, MapError> {
@@ -269,8 +270,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             current = Some((part, goes_whole, true));
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
             let announced = (goes_whole && !told).then_some(part);
-            let ends = extent.end() == part.end();
-            self.change(books, |books| books.remove(&place, ends, announced, retired));
+            books.remove(&place, extent.end() == part.end(), announced, retired);
             self.release(held.filter(|_| together.is_none()));
             rest = range.starting_at(extent.end());
         }

@@ -163,7 +163,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Held::Part(_) => Uses { parts: 1, segments: 0 },
             Held::Segment(_) | Held::Range | Held::Nothing => Uses { parts: 0, segments: 1 },
         };
-        let (_, front) = self.close_unused(&books, range, own)?;
+        self.check_unused(&books, range, own)?;
+        // Lowered now: once the books are unlocked, the slots may be those of other segments.
+        self.set_uses(&books, range, part.held(), 0);
         let mut retired = Retired::new();
         let result = self.unmap_range(&mut books, range, &mut retired);
         let told = if part.is_whole() { None } else { Some(range) };
@@ -172,25 +174,37 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Ok(()) => None,
             Err(_) => books.find_from(range.start()).map(|(left, ..)| left).filter(|left| left.extent.overlaps(range)),
         };
-        self.open(&books, range, front, !retired.is_empty());
         let (mut held, mut rest) = (Held::Nothing, range);
         if let Some(left) = left {
             rest = range.starting_at(left.extent.start()).unwrap_or(range);
             held = match part.held() {
-                Held::Part(head) => {
-                    // A part that has lost its head has no handles but this one, and those that came since.
-                    if head != left.slot {
-                        self.pins.pin(left.slot, Pinned::Part);
-                    }
-                    Held::Part(left.slot)
-                }
+                Held::Part(_) => Held::Part(left.slot),
                 Held::Segment(_) => Held::Segment(left.slot),
                 other => other,
             };
+            self.set_uses(&books, rest, held, 1);
         }
         part.shrink(held, rest);
         self.notify_removed(books, retired, gone, flushed);
         result
+    }
+
+    /// Sets the pins of the only handle to `range`. The caller has the books locked for changes.
+    fn set_uses(&self, books: &Books<'_, P, S>, range: Extent, held: Held, count: u32) {
+        match held {
+            Held::Part(slot) => return self.pins.set(slot, Pinned::Part, count),
+            Held::Segment(slot) => return self.pins.set(slot, Pinned::Segment, count),
+            Held::Nothing => return,
+            Held::Range => {}
+        }
+        let mut rest = Some(range);
+        while let Some(left) = rest
+            && let Some((segment, ..)) = books.find_from(left.start())
+            && segment.extent.overlaps(left)
+        {
+            self.pins.set(segment.slot, Pinned::Segment, count);
+            rest = left.starting_at(segment.extent.end());
+        }
     }
 
     /// Removes every segment that has a byte in the range, each as a whole (`pmemset_remove_range`).
@@ -219,16 +233,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        loop {
+        let books = loop {
             self.deep_flush_segments(range)?;
             let books = self.books.write();
-            let (fresh, front) = self.close_unused(&books, range, Uses::default())?;
-            if !fresh {
-                return self.take_out_range(books, range, front, true);
-            }
             // What another thread has mapped into the range meanwhile is flushed too.
-            self.open(&books, range, front, false);
-        }
+            if !self.check_unused(&books, range, Uses::default())? {
+                break books;
+            }
+        };
+        self.take_out_range(books, range, true)
     }
 
     /// Gives up every segment that has a byte in the range, each as a whole: what was stored and not made durable
@@ -251,80 +264,44 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         let books = self.books.write();
-        let (_, front) = self.close_unused(&books, range, Uses::default())?;
-        self.take_out_range(books, range, front, false)
+        self.check_unused(&books, range, Uses::default())?;
+        self.take_out_range(books, range, false)
     }
 
     fn take_out_range<'b>(
         &'b self,
         mut books: Writing<'b, 'm, P, S>,
         range: Extent,
-        front: Option<u32>,
         flushed: bool,
     ) -> Result<(), RemoveError> {
         let mut retired = Retired::new();
         let result = self.unmap_range(&mut books, range, &mut retired);
-        self.open(&books, range, front, !retired.is_empty());
         self.notify_removed(books, retired, removed_by(result, Some(range)), flushed);
         result
     }
 
-    /// Refuses a range of which anything is in use, and lets no more uses of it in; `own` uses are the caller's.
-    ///
-    /// Returns whether a segment in it has not been deep-flushed since it was mapped, and the slot of the first segment
-    /// of the part that begins before the range, where there is one; [`open`](Self::open) wants it.
-    fn close_unused(
-        &self,
-        books: &Books<'_, P, S>,
-        range: Extent,
-        own: Uses,
-    ) -> Result<(bool, Option<u32>), RemoveError> {
-        let (mut rest, mut fresh, mut front) = (Some(range), false, None);
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has not
+    /// been deep-flushed since it was mapped.
+    fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<bool, RemoveError> {
+        let (mut rest, mut fresh) = (Some(range), false);
         while let Some(left) = rest
             && let Some((segment, part, _)) = books.find_from(left.start())
             && segment.extent.overlaps(left)
         {
             let Some(part) = part else {
                 debug_assert!(false, "a segment of the table is in a part");
-                self.open(books, range, front, false);
                 return Err(RemoveError::InUse { segment: segment.extent });
             };
-            if part.extent.start() < segment.extent.start() && left == range {
-                front = Some(part.head);
-            }
-            if !self.close_pin(part.head, Pinned::Part, own.parts) {
-                self.open(books, range, front, false);
+            if self.pins.count(part.head, Pinned::Part) > own.parts {
                 return Err(RemoveError::Pinned { part: part.extent });
             }
-            if !self.close_pin(segment.slot, Pinned::Segment, own.segments) {
-                self.open(books, range, front, false);
+            if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
                 return Err(RemoveError::InUse { segment: segment.extent });
             }
             fresh |= books.is_fresh(segment.slot);
             rest = left.starting_at(segment.extent.end());
         }
-        Ok((fresh, front))
-    }
-
-    /// Lets uses of what is left of a range in again, which [`close_unused`](Self::close_unused) has closed.
-    fn open(&self, books: &Books<'_, P, S>, range: Extent, front: Option<u32>, has_changed: bool) {
-        if !Self::WITHOUT_LOCK {
-            return;
-        }
-        if let Some(front) = front {
-            self.pins.open(front, Pinned::Part, has_changed);
-        }
-        let mut rest = Some(range);
-        while let Some(left) = rest
-            && let Some((segment, part, _)) = books.find_from(left.start())
-            && segment.extent.overlaps(left)
-        {
-            self.pins.open(segment.slot, Pinned::Segment, false);
-            if let Some(part) = part {
-                self.pins.open(part.head, Pinned::Part, false);
-            }
-            rest = left.starting_at(segment.extent.end());
-        }
+        Ok(fresh)
     }
 
     /// Deep-flushes every segment that has a byte in the range, as a whole, lowest first.

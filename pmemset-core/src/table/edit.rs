@@ -19,24 +19,23 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     ///
     /// [`Full`] when there is no room, and when there is an entry with this key.
     pub(crate) fn insert(&mut self, key: usize, value: C::Value, next: Option<C::Value>) -> Result<(), Full> {
-        let mut path = self.tree().descend(key);
-        if self.is_full() || self.tree().has(&path, key) {
+        let mut path = self.descend(key);
+        if self.is_full() || self.has(&path, key) {
             return Err(Full);
         }
         if self.len == 0 {
-            let leaf = self.tree.nodes.take(0, 0);
-            self.tree.set_root(leaf);
-            path = self.tree().descend(key);
+            self.root = self.nodes.take(0, 0);
+            path = self.descend(key);
         } else if path.step(0).node.len == FULL {
             self.make_room(key);
-            path = self.tree().descend(key);
+            path = self.descend(key);
         }
         let Step { node: leaf, index } = path.step(0);
         let change = self.change(leaf, index, next);
         let behind = index.wrapping_add(1);
-        self.tree.nodes.shift((leaf, index), (leaf, behind), leaf.len.wrapping_sub(index));
-        self.tree.nodes.set_key(leaf, index, key);
-        self.tree.nodes.set_value(leaf, index, value);
+        self.nodes.shift((leaf, index), (leaf, behind), leaf.len.wrapping_sub(index));
+        self.nodes.set_key(leaf, index, key);
+        self.nodes.set_value(leaf, index, value);
         self.len = self.len.wrapping_add(1);
         self.resize(&path, 0, leaf.len.wrapping_add(1));
         if index == 0 {
@@ -49,19 +48,19 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
 
     /// Makes sure that no row of the path says that all keys under it are above `key`.
     fn lower(&mut self, path: &Path, key: usize) {
-        for level in 1..self.tree.levels() {
+        for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
-            if key < self.tree.nodes.key(node, index) {
-                self.tree.nodes.set_key(node, index, key);
+            if key < self.nodes.key(node, index) {
+                self.nodes.set_key(node, index, key);
             }
         }
     }
 
     /// Changes the value of `key`; returns whether there was one.
     pub(crate) fn set(&mut self, key: usize, value: C::Value) -> bool {
-        let path = self.tree().descend(key);
+        let path = self.descend(key);
         let Step { node: leaf, index: rank } = path.step(0);
-        if !self.tree().has(&path, key) {
+        if !self.has(&path, key) {
             return false;
         }
         let change = self.change(leaf, rank.wrapping_sub(1), Some(value));
@@ -73,14 +72,14 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     pub(crate) fn remove(&mut self, found: &Found<C::Value>, next: Option<C::Value>) {
         let Step { node: leaf, index: behind } = found.path.step(0);
         let change = self.change(leaf, behind, next);
-        self.tree.nodes.shift((leaf, behind), (leaf, behind.wrapping_sub(1)), leaf.len.wrapping_sub(behind));
+        self.nodes.shift((leaf, behind), (leaf, behind.wrapping_sub(1)), leaf.len.wrapping_sub(behind));
         self.len = self.len.wrapping_sub(1);
         self.resize(&found.path, 0, leaf.len.wrapping_sub(1));
-        self.tree.nodes.set_key(leaf, leaf.len.wrapping_sub(1), NO_KEY);
+        self.nodes.set_key(leaf, leaf.len.wrapping_sub(1), NO_KEY);
         self.reweigh(&found.path, most(change.removed, found.value.weigh(found.key)), change.added);
         self.rebalance(&found.path);
         if self.len == 0 {
-            self.tree.nodes.give_back(self.tree.root());
+            self.nodes.give_back(self.root);
         }
         self.finish(change, found.key);
     }
@@ -90,9 +89,9 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         let mut change = Change { removed: [0; W], added: [0; W], left: value };
         if let Some(value) = value
             && index < leaf.len
-            && let Some((key, old)) = self.tree().entry(leaf, index)
+            && let Some((key, old)) = self.entry(leaf, index)
         {
-            self.tree.nodes.set_value(leaf, index, value);
+            self.nodes.set_value(leaf, index, value);
             change = Change { removed: old.weigh(key), added: value.weigh(key), left: None };
         }
         change
@@ -100,9 +99,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
 
     /// Gives the entry behind `key` the value that is left to be given.
     fn finish(&mut self, change: Change<C::Value, W>, key: usize) {
-        if !Nodes::<C, W>::ONE_LEAF
-            && let Some(value) = change.left
-            && let Some((next, _)) = self.tree().after(key)
+        if let Some(value) = change.left
+            && let Some((next, _)) = self.after(key)
         {
             self.set(next, value);
         }
@@ -110,12 +108,12 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
 
     /// Writes down the length of the path's node of this level.
     fn resize(&mut self, path: &Path, level: usize, len: usize) {
-        if level.wrapping_add(1) == self.tree.levels() {
-            self.tree.set_root(Node { len, ..self.tree.root() });
+        if level.wrapping_add(1) == self.levels() {
+            self.root.len = len;
         } else {
             let Step { node, index } = path.step(level.wrapping_add(1));
-            let child = self.tree.nodes.child(node, index);
-            self.tree.nodes.set_child(node, index, Node { len, ..child });
+            let child = self.nodes.child(node, index);
+            self.nodes.set_child(node, index, Node { len, ..child });
         }
     }
 
@@ -124,18 +122,18 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         if removed == added {
             return;
         }
-        for level in 1..self.tree.levels() {
+        for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
-            let old = self.tree.nodes.row_weights(node, index);
+            let old = self.nodes.row_weights(node, index);
             let mut new = most(old, added);
             let lost = |((removed, added), old): ((usize, usize), usize)| removed >= old && added < old;
             if removed.into_iter().zip(added).zip(old).any(lost) {
-                new = self.tree.nodes.weights(self.tree.nodes.child(node, index), new);
+                new = self.nodes.weights(self.nodes.child(node, index), new);
             }
             if new == old {
                 return;
             }
-            self.tree.nodes.set_row_weights(node, index, new);
+            self.nodes.set_row_weights(node, index, new);
             (removed, added) = (old, new);
         }
     }
@@ -148,95 +146,94 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         if Nodes::<C, W>::ONE_LEAF {
             return;
         }
-        let old = self.tree.root();
-        if old.len == FULL {
-            let root = self.tree.nodes.take(old.level.wrapping_add(1), 1);
-            self.tree.set_root(root);
-            self.set_row(root, 0, old);
+        if self.root.len == FULL {
+            let old = self.root;
+            self.root = self.nodes.take(old.level.wrapping_add(1), 1);
+            self.set_row(self.root, 0, old);
         }
-        for level in (1..self.tree.levels()).rev() {
-            let path = self.tree().descend(key);
+        for level in (1..self.levels()).rev() {
+            let path = self.descend(key);
             let Step { node: parent, index } = path.step(level);
-            let left = self.tree.nodes.child(parent, index);
+            let left = self.nodes.child(parent, index);
             let before = index.saturating_sub(1);
-            let space = FULL.wrapping_sub(self.tree.nodes.child(parent, before).len);
+            let space = FULL.wrapping_sub(self.nodes.child(parent, before).len);
             if level == 1 && space != 0 && path.step(0).index > space {
                 self.share(parent, before, FULL);
             } else if left.len == FULL {
-                let right = self.tree.nodes.take(left.level, HALF);
+                let right = self.nodes.take(left.level, HALF);
                 let left = Node { len: HALF, ..left };
-                self.tree.nodes.shift((left, HALF), (right, 0), HALF);
-                self.tree.nodes.blank(left, FULL);
+                self.nodes.shift((left, HALF), (right, 0), HALF);
+                self.nodes.blank(left, FULL);
                 let behind = index.wrapping_add(1);
                 let count = parent.len.wrapping_sub(behind);
-                self.tree.nodes.shift((parent, behind), (parent, behind.wrapping_add(1)), count);
+                self.nodes.shift((parent, behind), (parent, behind.wrapping_add(1)), count);
                 self.resize(&path, level, parent.len.wrapping_add(1));
-                let lowest = self.tree.nodes.key(parent, index);
+                let lowest = self.nodes.key(parent, index);
                 self.set_row(parent, index, left);
-                self.tree.nodes.set_key(parent, index, lowest);
+                self.nodes.set_key(parent, index, lowest);
                 self.set_row(parent, behind, right);
             }
         }
     }
 
     fn set_row(&mut self, parent: Node, index: usize, child: Node) {
-        self.tree.nodes.set_key(parent, index, self.tree.nodes.key(child, 0));
-        self.tree.nodes.set_child(parent, index, child);
-        let weights = self.tree.nodes.weights(child, [usize::MAX; W]);
-        self.tree.nodes.set_row_weights(parent, index, weights);
+        self.nodes.set_key(parent, index, self.nodes.key(child, 0));
+        self.nodes.set_child(parent, index, child);
+        let weights = self.nodes.weights(child, [usize::MAX; W]);
+        self.nodes.set_row_weights(parent, index, weights);
     }
 
     /// Refills the nodes of a path that have become less than half full, and lowers the root that has one row left.
     fn rebalance(&mut self, path: &Path) {
-        for level in 1..self.tree.levels() {
+        for level in 1..self.levels() {
             let Step { node: parent, index } = path.step(level);
-            if self.tree.nodes.child(parent, index).len >= HALF {
+            if self.nodes.child(parent, index).len >= HALF {
                 return;
             }
             let index = index.saturating_sub(1);
             let behind = index.wrapping_add(1);
-            let (left, right) = (self.tree.nodes.child(parent, index), self.tree.nodes.child(parent, behind));
+            let (left, right) = (self.nodes.child(parent, index), self.nodes.child(parent, behind));
             let total = left.len.wrapping_add(right.len);
             if total >= FULL {
                 return self.share(parent, index, total / 2);
             }
-            self.tree.nodes.shift((right, 0), (left, left.len), right.len);
-            self.tree.nodes.give_back(right);
-            self.tree.nodes.set_child(parent, index, Node { len: total, ..left });
-            let weights = most(self.tree.nodes.row_weights(parent, index), self.tree.nodes.row_weights(parent, behind));
-            self.tree.nodes.set_row_weights(parent, index, weights);
+            self.nodes.shift((right, 0), (left, left.len), right.len);
+            self.nodes.give_back(right);
+            self.nodes.set_child(parent, index, Node { len: total, ..left });
+            let weights = most(self.nodes.row_weights(parent, index), self.nodes.row_weights(parent, behind));
+            self.nodes.set_row_weights(parent, index, weights);
             let next = behind.wrapping_add(1);
-            self.tree.nodes.shift((parent, next), (parent, behind), parent.len.wrapping_sub(next));
+            self.nodes.shift((parent, next), (parent, behind), parent.len.wrapping_sub(next));
             self.resize(path, level, parent.len.wrapping_sub(1));
-            self.tree.nodes.set_key(parent, parent.len.wrapping_sub(1), NO_KEY);
+            self.nodes.set_key(parent, parent.len.wrapping_sub(1), NO_KEY);
         }
-        let old = self.tree.root();
-        if self.tree.levels() != 1 && old.len == 1 {
-            self.tree.set_root(self.tree.nodes.child(old, 0));
-            self.tree.nodes.give_back(old);
+        if self.levels() != 1 && self.root.len == 1 {
+            let old = self.root;
+            self.root = self.nodes.child(old, 0);
+            self.nodes.give_back(old);
         }
     }
 
     /// Moves entries or rows between the nodes under a row and the one behind it, so that the first has `left_len`.
     fn share(&mut self, parent: Node, index: usize, left_len: usize) {
         let behind = index.wrapping_add(1);
-        let (left, right) = (self.tree.nodes.child(parent, index), self.tree.nodes.child(parent, behind));
+        let (left, right) = (self.nodes.child(parent, index), self.nodes.child(parent, behind));
         let right_len = left.len.wrapping_add(right.len).wrapping_sub(left_len);
         let (new_left, new_right) = (Node { len: left_len, ..left }, Node { len: right_len, ..right });
         if left_len > left.len {
             let count = left_len.wrapping_sub(left.len);
-            self.tree.nodes.shift((right, 0), (left, left.len), count);
-            self.tree.nodes.shift((right, count), (right, 0), right_len);
-            self.tree.nodes.blank(new_right, right.len);
+            self.nodes.shift((right, 0), (left, left.len), count);
+            self.nodes.shift((right, count), (right, 0), right_len);
+            self.nodes.blank(new_right, right.len);
         } else {
             let count = left.len.wrapping_sub(left_len);
-            self.tree.nodes.shift((right, 0), (right, count), right.len);
-            self.tree.nodes.shift((left, left_len), (right, 0), count);
-            self.tree.nodes.blank(new_left, left.len);
+            self.nodes.shift((right, 0), (right, count), right.len);
+            self.nodes.shift((left, left_len), (right, 0), count);
+            self.nodes.blank(new_left, left.len);
         }
-        let lowest = self.tree.nodes.key(parent, index);
+        let lowest = self.nodes.key(parent, index);
         self.set_row(parent, index, new_left);
-        self.tree.nodes.set_key(parent, index, lowest);
+        self.nodes.set_key(parent, index, lowest);
         self.set_row(parent, behind, new_right);
     }
 }

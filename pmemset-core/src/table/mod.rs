@@ -11,14 +11,9 @@ pub(crate) mod tests;
 
 use core::ops::Range;
 
-use crate::atomic::{AtomicUsize, Ordering};
-
 pub(crate) use array::Array;
 pub(crate) use arrays::{Arrays, Slab};
 use cells::Cells;
-#[cfg(any(test, not(target_pointer_width = "64")))]
-pub(crate) use cells::relocate;
-pub(crate) use cells::{Value, relocate_words};
 pub(crate) use nodes::Weigh;
 use nodes::{Node, Nodes};
 
@@ -33,17 +28,9 @@ pub(crate) struct Full;
 /// looks into three nodes; none recurses or panics.
 #[derive(Debug)]
 pub(crate) struct Table<C, const W: usize> {
-    tree: Tree<C, W>,
-    len: usize,
-}
-
-/// What of a table is looked into. Nothing here depends on what is in the nodes to end and not to panic, so it may be
-/// looked into while a table with the same cells changes; what is found then means nothing.
-#[derive(Debug)]
-pub(crate) struct Tree<C, const W: usize> {
     nodes: Nodes<C, W>,
-    /// The root in one word of 26 bits, which is never half of one and half of another.
-    root: AtomicUsize,
+    root: Node,
+    len: usize,
 }
 
 /// The entries at or before a key, and behind it.
@@ -116,13 +103,13 @@ enum Way {
 impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     /// Returns an empty table in these cells, which have room for `room` entries.
     pub(crate) const fn over(cells: C, room: usize) -> Self {
-        Self { tree: Tree::over(cells, room), len: 0 }
+        Self { nodes: Nodes::over(cells, room), root: Node { level: 0, id: 0, len: 0 }, len: 0 }
     }
 
     /// Returns how many entries there is room for.
     #[inline]
     pub(crate) fn room(&self) -> usize {
-        self.tree.nodes.room()
+        self.nodes.room()
     }
 
     /// Returns the number of entries.
@@ -130,46 +117,15 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         self.len
     }
 
+    /// Returns how many levels there are: 1, and known when it is compiled, where one leaf has all entries.
+    #[inline]
+    const fn levels(&self) -> usize {
+        if Nodes::<C, W>::ONE_LEAF { 1 } else { self.root.level.wrapping_add(1) }
+    }
+
     /// Returns whether there are as many entries as fit.
     pub(crate) fn is_full(&self) -> bool {
         self.len >= self.room()
-    }
-
-    /// Returns where to look for entries.
-    #[inline]
-    pub(crate) const fn tree(&self) -> &Tree<C, W> {
-        &self.tree
-    }
-}
-
-impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
-    /// Returns an empty tree in these cells, which have room for `room` entries.
-    pub(crate) const fn over(cells: C, room: usize) -> Self {
-        Self { nodes: Nodes::over(cells, room), root: AtomicUsize::new(0) }
-    }
-
-    #[inline]
-    fn root(&self) -> Node {
-        let word = self.root.load(Ordering::Relaxed);
-        match Nodes::<C, W>::ONE_LEAF {
-            true => Node { level: 0, id: 0, len: word >> 16 },
-            false => Node { level: word >> 24, id: word & 0xffff, len: word >> 16 & 0xff },
-        }
-    }
-
-    fn set_root(&self, Node { level, id, len }: Node) {
-        self.root.store(id | len << 16 | level << 24, Ordering::Relaxed);
-    }
-
-    /// Looks into what another one with the same cells looks into.
-    pub(crate) fn follow(&self, other: &Self) {
-        self.root.store(other.root.load(Ordering::Relaxed), Ordering::Relaxed);
-    }
-
-    /// Returns how many levels there are: 1, and known when it is compiled, where one leaf has all entries.
-    #[inline]
-    fn levels(&self) -> usize {
-        if Nodes::<C, W>::ONE_LEAF { 1 } else { self.root().level.wrapping_add(1) }
     }
 
     /// Returns the entry with the highest key that is not above `key`.
@@ -178,7 +134,6 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
         let Step { node: leaf, index: rank } = self.place(key).step(0);
         match rank.checked_sub(1) {
             Some(index) => self.entry(leaf, index),
-            None if Nodes::<C, W>::ONE_LEAF => None,
             None => self.before_leaf(key),
         }
     }
@@ -194,9 +149,6 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
     #[inline]
     pub(crate) fn around(&self, key: usize) -> Neighbours<C::Value> {
         let Step { node: leaf, index: rank } = self.place(key).step(0);
-        if Nodes::<C, W>::ONE_LEAF {
-            return (rank.checked_sub(1).and_then(|index| self.entry(leaf, index)), self.entry(leaf, rank));
-        }
         if rank < leaf.len
             && let Some([found, next]) = rank.checked_sub(1).and_then(|index| self.pair(leaf, index))
         {
@@ -208,7 +160,9 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
     /// Returns an entry of a leaf and the one behind it.
     #[inline]
     fn pair(&self, leaf: Node, index: usize) -> Option<[(usize, C::Value); 2]> {
-        Some([self.entry(leaf, index)?, self.entry(leaf, index.wrapping_add(1))?])
+        let [found, next] = self.nodes.keys(leaf).get(index..)?.first_chunk()?;
+        let [value, next_value] = self.nodes.values(leaf).get(index..)?.first_chunk()?;
+        Some([(*found, *value), (*next, *next_value)])
     }
 
     /// As [`around`](Self::around), where the neighbours are in different leaves, or there is only one.
@@ -219,10 +173,6 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
 
     /// Returns the entry with the lowest key that is above `key`.
     pub(crate) fn after(&self, key: usize) -> Option<(usize, C::Value)> {
-        if Nodes::<C, W>::ONE_LEAF {
-            let Step { node: leaf, index: rank } = self.place(key).step(0);
-            return self.entry(leaf, rank);
-        }
         self.seek(Some(&self.descend(key)), Way::Up, 0, 0)
     }
 
@@ -271,16 +221,13 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
     #[inline(never)]
     pub(crate) fn find_at_or_before(&self, key: usize) -> Option<Found<C::Value>> {
         let mut path = self.descend(key);
-        if path.step(0).index == 0 && !Nodes::<C, W>::ONE_LEAF {
+        if path.step(0).index == 0 {
             // It is the last one of the leaf before.
             path = self.path_to(self.seek(Some(&path), Way::Down, 0, 0)?.0);
         }
         let Step { node: leaf, index: rank } = path.step(0);
         let (key, value) = self.entry(leaf, rank.checked_sub(1)?)?;
-        let next = match rank < leaf.len || Nodes::<C, W>::ONE_LEAF {
-            true => self.entry(leaf, rank),
-            false => self.seek(Some(&path), Way::Up, 0, 0),
-        };
+        let next = if rank < leaf.len { self.entry(leaf, rank) } else { self.seek(Some(&path), Way::Up, 0, 0) };
         Some(Found { path, key, value, next })
     }
 
@@ -294,7 +241,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
     #[inline]
     fn descend(&self, key: usize) -> Path {
         let mut path = Path::default();
-        let mut node = self.root();
+        let mut node = self.root;
         while !Nodes::<C, W>::is_leaf(node) {
             let (index, child) = self.nodes.down(node, key);
             path.set(Step { node, index });
@@ -305,20 +252,10 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
         path
     }
 
-    /// As [`place`](Self::place), once in a program that is to be small.
-    #[inline(never)]
-    fn place_in_one_leaf(&self, key: usize) -> Mark {
-        let node = self.root();
-        Mark::of(Step { node, index: self.nodes.leaf_rank(node, key) })
-    }
-
     /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`: what fits a register.
     #[inline]
     fn place(&self, key: usize) -> Mark {
-        if Nodes::<C, W>::ONE_LEAF {
-            return self.place_in_one_leaf(key);
-        }
-        let mut node = self.root();
+        let mut node = self.root;
         while !Nodes::<C, W>::is_leaf(node) {
             (_, node) = self.nodes.down(node, key);
             self.nodes.prefetch(node);
@@ -326,29 +263,20 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
         Mark::of(Step { node, index: self.nodes.leaf_rank(node, key) })
     }
 
-    /// Returns an entry of a leaf that has it; where there is one leaf, `None` if it has not.
     #[inline]
     fn entry(&self, leaf: Node, index: usize) -> Option<(usize, C::Value)> {
-        if Nodes::<C, W>::ONE_LEAF { self.entry_in_one_leaf(index) } else { self.nodes.entry(leaf, index) }
-    }
-
-    /// As [`entry`](Self::entry), once in a program that is to be small.
-    #[inline(never)]
-    fn entry_in_one_leaf(&self, index: usize) -> Option<(usize, C::Value)> {
-        let leaf = self.root();
-        if index < leaf.len { self.nodes.entry(leaf, index) } else { None }
+        Some((*self.nodes.keys(leaf).get(index)?, self.nodes.value(leaf, index)?))
     }
 
     /// Returns whether the path to `key` ends at an entry.
     fn has(&self, path: &Path, key: usize) -> bool {
         let Step { node: leaf, index: rank } = path.step(0);
-        rank.checked_sub(1).is_some_and(|index| self.nodes.key(leaf, index) == key)
+        rank.checked_sub(1).is_some_and(|index| self.nodes.keys(leaf).get(index) == Some(&key))
     }
 
     /// Looks for the next entry behind or before a path's place, or the first or last of all.
-    #[inline(never)]
     fn seek(&self, path: Option<&Path>, way: Way, lane: usize, at_least: usize) -> Option<(usize, C::Value)> {
-        let mut node = self.root();
+        let mut node = self.root;
         let mut found = None;
         for level in 0..self.levels() {
             let Some(path) = path else {
@@ -390,15 +318,13 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Tree<C, W> {
             let Step { node: leaf, index: rank } = self.place(from).step(0);
             // Of the entry that `from` is, or of the first one where there is none below.
             let first = rank.saturating_sub(1);
-            let mut last = None;
-            if !self.nodes.entries(leaf, first..leaf.len).all(|(key, value)| {
-                last = Some(key);
-                each(key, value)
-            }) {
+            let keys = self.nodes.keys(leaf).get(first..leaf.len).unwrap_or_default();
+            let values = self.nodes.values(leaf).get(first..leaf.len).unwrap_or_default();
+            let Some(last) = keys.last() else { return };
+            if !keys.iter().zip(values).all(|(key, value)| each(*key, *value)) {
                 return;
             }
-            let Some(last) = last else { return };
-            next = self.after(last).map(|(next, _)| next);
+            next = self.after(*last).map(|(next, _)| next);
         }
     }
 }

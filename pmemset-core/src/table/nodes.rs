@@ -8,9 +8,8 @@
 
 use core::ops::Range;
 
-use super::cells::{Cells, Value, relocate_words};
+use super::cells::Cells;
 use crate::arch::prefetch_all;
-use crate::atomic::{AtomicUsize, Ordering};
 
 /// Entries of a full leaf, rows of a full inner node.
 pub(super) const FULL: usize = 64;
@@ -27,18 +26,33 @@ const WEIGHTS: usize = 2;
 /// The id of the node under a row; above it in the word is its length.
 const ID_MASK: usize = 0xffff;
 
-/// Entries that there is room for, for each word of inner nodes.
-pub(super) const ENTRIES_A_WORD: usize = size_of::<usize>() / size_of::<u32>();
+/// A word of an inner node. There are more halves than `N` words' worth of room is needed for, so rows are kept in
+/// them.
+type Word = [u32; HALVES];
+const HALVES: usize = size_of::<usize>() / size_of::<u32>();
 
-/// Returns what is in a word. Whoever looks without the table's lock finds out in another way whether what was read
-/// belongs together.
 #[inline]
-fn get(word: &AtomicUsize) -> usize {
-    word.load(Ordering::Relaxed)
+const fn joined(word: &Word) -> usize {
+    #[cfg(target_pointer_width = "64")]
+    return word[0] as usize | (word[1] as usize) << 32;
+    #[cfg(target_pointer_width = "32")]
+    return word[0] as usize;
+}
+
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "halves")]
+const fn split(word: usize) -> Word {
+    #[cfg(target_pointer_width = "64")]
+    return [word as u32, (word >> 32) as u32];
+    #[cfg(target_pointer_width = "32")]
+    return [word as u32];
 }
 
 /// What a table keeps beside a key.
-pub(crate) trait Weigh<const W: usize>: Value {
+pub(crate) trait Weigh<const W: usize>: Copy {
+    /// The value of cells not in use; all zero bytes, so that an empty table takes no room in a program.
+    const BLANK: Self;
+
     /// Returns the entry's weights, by which a table can be searched.
     fn weigh(&self, key: usize) -> [usize; W];
 }
@@ -61,15 +75,14 @@ struct Pool {
 /// Returns how many rows an inner node has where there is room for `room` entries: [`FULL`], or what such a table
 /// needs.
 const fn rows_each(room: usize, columns: usize) -> usize {
-    if room < (ENTRIES_A_WORD * FULL).wrapping_mul(columns) { room / HALF } else { FULL }
+    if room < (HALVES * FULL).wrapping_mul(columns) { room / HALF } else { FULL }
 }
 
 #[derive(Debug)]
-pub(crate) struct Nodes<C, const W: usize> {
+pub(super) struct Nodes<C, const W: usize> {
     /// Leaf `i` has the keys and values from `i * FULL` on; inner node `i` has `2 + W` columns of words: lowest keys,
     /// children, and the most of each weight.
     cells: C,
-    room: usize,
     /// The words of a column.
     rows_each: usize,
     leaves: Pool,
@@ -82,7 +95,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     pub(super) const ONE_LEAF: bool = C::MOST <= FULL;
 
     /// Returns nodes of which none is in use.
-    pub(crate) const fn over(cells: C, room: usize) -> Self {
+    pub(super) const fn over(cells: C, room: usize) -> Self {
         const {
             assert!(1 <= C::MOST && C::MOST <= ROOM_MAX, "a table has 1 to 65,536 entries");
             assert!(
@@ -91,22 +104,21 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
             );
             assert!(1 <= W && W <= 3, "entries have 1 to 3 weights");
             assert!(1 <= size_of::<C::Value>() && size_of::<C::Value>() <= 64, "a value fits a cache line");
-            assert!(size_of::<C::Value>() == size_of::<<C::Value as Value>::Cell>(), "a cell is a value's");
             let mut room = 1;
             while room <= ROOM_MAX {
                 let inner_max = if room < FULL * HALF { 1 } else { room / (HALF * HALF) + 1 };
-                assert!(inner_max * rows_each(room, Self::COLUMNS) * Self::COLUMNS <= room / ENTRIES_A_WORD);
+                assert!(inner_max * rows_each(room, Self::COLUMNS) * Self::COLUMNS <= room / HALVES);
                 // Every room up to the first that has nodes of full size, and then what has one node more.
                 room += if room < HALF * HALF { 1 } else { HALF * HALF };
             }
         }
         let none = Pool { fresh: 0, freed: 0 };
-        Self { cells, room, rows_each: rows_each(room, Self::COLUMNS), leaves: none, inner: none }
+        Self { cells, rows_each: rows_each(room, Self::COLUMNS), leaves: none, inner: none }
     }
 
     #[inline]
-    pub(super) const fn room(&self) -> usize {
-        self.room
+    pub(super) fn room(&self) -> usize {
+        self.cells.rows().len()
     }
 
     #[inline]
@@ -128,7 +140,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
     /// Returns the keys of a leaf.
     #[inline]
-    pub(super) fn keys(&self, leaf: Node) -> &[AtomicUsize] {
+    pub(super) fn keys(&self, leaf: Node) -> &[usize] {
         leaf_of(self.cells.keys(), leaf)
     }
 
@@ -136,12 +148,12 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     #[inline]
     pub(super) fn down(&self, node: Node, key: usize) -> (usize, Node) {
         // Columns of nodes of full size are arrays, whose length is known.
-        let columns = self.cells.rows().as_chunks::<FULL>().0;
+        let columns = self.cells.rows().as_chunks::<HALVES>().0.as_chunks::<FULL>().0;
         let start = (node.id & ID_MASK).wrapping_mul(Self::COLUMNS);
         let (index, word) = match columns.get(start..start.wrapping_add(Self::COLUMNS)) {
             Some([keys, children, ..]) => {
-                let index = last_at_most(keys, key).min(node.len.wrapping_sub(1));
-                (index, children.get(index).map_or(0, get))
+                let index = last_at_most(keys, key, joined).min(node.len.wrapping_sub(1));
+                (index, children.get(index).map_or(0, joined))
             }
             _ => self.down_small(node.id, node.len, key),
         };
@@ -154,8 +166,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     fn down_small(&self, id: usize, len: usize, key: usize) -> (usize, usize) {
         let node = Node { level: 1, id, len };
         let keys = self.column(node, KEYS).get(..len).unwrap_or_default();
-        let index = keys.partition_point(|row| get(row) <= key).saturating_sub(1);
-        (index, self.column(node, CHILDREN).get(index).map_or(0, get))
+        let index = keys.partition_point(|row| joined(row) <= key).saturating_sub(1);
+        (index, self.column(node, CHILDREN).get(index).map_or(0, joined))
     }
 
     /// Returns the node that a row's word names.
@@ -166,18 +178,21 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
     /// Returns a column of an inner node.
     #[inline]
-    pub(super) fn column(&self, node: Node, column: usize) -> &[AtomicUsize] {
+    pub(super) fn column(&self, node: Node, column: usize) -> &[Word] {
+        let words = self.cells.rows().as_chunks().0;
         let start = self.rows_at(node, column);
-        self.cells.rows().get(start..start.wrapping_add(self.rows_each)).unwrap_or_default()
+        words.get(start..start.wrapping_add(self.rows_each)).unwrap_or_default()
     }
 
     fn set(&mut self, node: Node, column: usize, index: usize, word: usize) {
-        let cell = if Self::is_leaf(node) {
-            self.cells.keys().get(Self::cells_at(node).wrapping_add(index))
+        if Self::is_leaf(node) {
+            let at = Self::cells_at(node).wrapping_add(index);
+            self.cells.keys_mut().get_mut(at).into_iter().for_each(|cell| *cell = word);
         } else {
-            self.cells.rows().get(self.rows_at(node, column).wrapping_add(index))
-        };
-        cell.into_iter().for_each(|cell| cell.store(word, Ordering::Relaxed));
+            let at = self.rows_at(node, column).wrapping_add(index);
+            let words = self.cells.rows_mut().as_chunks_mut().0;
+            words.get_mut(at).into_iter().for_each(|cell| *cell = split(word));
+        }
     }
 
     /// Returns how many keys of a leaf are at most `key`.
@@ -192,27 +207,27 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// As [`leaf_rank`](Self::leaf_rank), where there is room for less than a full leaf.
     #[inline(never)]
     fn leaf_rank_small(&self, len: usize, key: usize) -> usize {
-        self.cells.keys().get(..len).unwrap_or_default().partition_point(|other| get(other) <= key)
+        self.cells.keys().get(..len).unwrap_or_default().partition_point(|other| *other <= key)
     }
 
     /// Returns the lowest key of an entry, or the one that no key under a row is below; 0 where there is none.
     #[inline]
     pub(super) fn key(&self, node: Node, index: usize) -> usize {
         let key = match Self::is_leaf(node) {
-            true => self.keys(node).get(index),
-            false => self.column(node, KEYS).get(index),
+            true => self.keys(node).get(index).copied(),
+            false => self.column(node, KEYS).get(index).map(joined),
         };
-        key.map_or(0, get)
+        key.unwrap_or_default()
     }
 
     pub(super) fn set_key(&mut self, node: Node, index: usize, key: usize) {
         self.set(node, KEYS, index, key);
     }
 
-    /// Returns an entry of a leaf.
+    /// Returns the value of an entry.
     #[inline]
-    pub(super) fn entry(&self, leaf: Node, index: usize) -> Option<(usize, C::Value)> {
-        Some((get(self.keys(leaf).get(index)?), C::Value::load(self.values(leaf).get(index)?)))
+    pub(super) fn value(&self, leaf: Node, index: usize) -> Option<C::Value> {
+        self.values(leaf).get(index).copied()
     }
 
     /// Asks for the keys and values of a leaf before it is known which are wanted: one wait instead of several.
@@ -224,33 +239,21 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         }
     }
 
-    /// Returns entries of a leaf.
     #[inline]
-    pub(super) fn entries(
-        &self,
-        leaf: Node,
-        range: Range<usize>,
-    ) -> impl DoubleEndedIterator<Item = (usize, C::Value)> + ExactSizeIterator {
-        let keys = self.keys(leaf).get(range.clone()).unwrap_or_default();
-        let values = self.values(leaf).get(range).unwrap_or_default();
-        keys.iter().zip(values).map(|(key, value)| (get(key), C::Value::load(value)))
-    }
-
-    #[inline]
-    fn values(&self, leaf: Node) -> &[<C::Value as Value>::Cell] {
+    pub(super) fn values(&self, leaf: Node) -> &[C::Value] {
         leaf_of(self.cells.values(), leaf)
     }
 
     pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: C::Value) {
-        if let Some(cell) = self.cells.values().get(Self::cells_at(leaf).wrapping_add(index)) {
-            value.store(cell);
+        if let Some(cell) = self.cells.values_mut().get_mut(Self::cells_at(leaf).wrapping_add(index)) {
+            *cell = value;
         }
     }
 
     /// Returns the node under a row.
     #[inline]
     pub(super) fn child(&self, node: Node, index: usize) -> Node {
-        Self::under(node, self.column(node, CHILDREN).get(index).map_or(0, get))
+        Self::under(node, self.column(node, CHILDREN).get(index).map_or(0, joined))
     }
 
     pub(super) fn set_child(&mut self, node: Node, index: usize, child: Node) {
@@ -261,7 +264,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     pub(super) fn row_weights(&self, node: Node, index: usize) -> [usize; W] {
         let mut weights = [0; W];
         for (lane, weight) in weights.iter_mut().enumerate() {
-            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).map_or(0, get);
+            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).map_or(0, joined);
         }
         weights
     }
@@ -276,8 +279,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     pub(super) fn weights(&self, node: Node, enough: [usize; W]) -> [usize; W] {
         let mut weights = [0; W];
         if Self::is_leaf(node) {
-            for (key, value) in self.entries(node, 0..node.len) {
-                weights = most(weights, value.weigh(key));
+            for (key, value) in self.keys(node).iter().zip(self.values(node)).take(node.len) {
+                weights = most(weights, value.weigh(*key));
                 if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
                     break;
                 }
@@ -289,7 +292,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
             while *weight < enough
                 && let Some(row) = rows.next()
             {
-                *weight = (*weight).max(get(row));
+                *weight = (*weight).max(joined(row));
             }
         }
         weights
@@ -306,12 +309,13 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     ) -> Option<usize> {
         let start = range.start;
         let found = if Self::is_leaf(node) {
-            let mut entries = self.entries(node, range);
-            let fits = |(key, value): (usize, C::Value)| value.weigh(key).get(lane).is_some_and(|w| *w >= at_least);
+            let keys = self.keys(node).get(range.clone())?;
+            let mut entries = keys.iter().zip(self.values(node).get(range)?);
+            let fits = |(key, value): (&usize, &C::Value)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
             if first { entries.position(fits) } else { entries.rposition(fits) }
         } else {
             let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).get(range)?.iter();
-            let fits = |weight: &AtomicUsize| get(weight) >= at_least;
+            let fits = |weight: &Word| joined(weight) >= at_least;
             if first { rows.position(fits) } else { rows.rposition(fits) }
         };
         found.map(|found| start.wrapping_add(found))
@@ -325,14 +329,14 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         if Self::is_leaf(from.0) {
             let source = Self::cells_at(from.0).wrapping_add(from.1);
             let dest = Self::cells_at(to.0).wrapping_add(to.1);
-            relocate_words(self.cells.keys(), source, dest, count);
-            C::Value::relocate(self.cells.values(), source, dest, count);
+            relocate(self.cells.keys_mut(), source, dest, count);
+            relocate(self.cells.values_mut(), source, dest, count);
             return;
         }
         for column in 0..Self::COLUMNS {
             let source = self.rows_at(from.0, column).wrapping_add(from.1);
             let dest = self.rows_at(to.0, column).wrapping_add(to.1);
-            relocate_words(self.cells.rows(), source, dest, count);
+            relocate(self.cells.rows_mut().as_chunks_mut::<HALVES>().0, source, dest, count);
         }
     }
 
@@ -377,17 +381,17 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
 /// Returns how many of a leaf's keys are at most `key`, unused ones counted too.
 #[inline]
-fn rank(keys: &[AtomicUsize; FULL], key: usize) -> usize {
-    let last = last_at_most(keys, key);
-    last.wrapping_add(usize::from(keys.get(last).is_some_and(|other| get(other) <= key)))
+fn rank(keys: &[usize; FULL], key: usize) -> usize {
+    let last = last_at_most(keys, key, |key| *key);
+    last.wrapping_add(usize::from(keys.get(last).is_some_and(|other| *other <= key)))
 }
 
 /// Returns the place of the last of a node's keys that is at most `key`, unused ones among them; 0 where there is none.
 /// Without a branch that depends on them: in three steps, each of which looks at three keys at once and leaves a
 /// quarter.
 #[inline]
-fn last_at_most(keys: &[AtomicUsize; FULL], key: usize) -> usize {
-    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|other| get(other) <= key));
+fn last_at_most<T>(keys: &[T; FULL], key: usize, read: impl Fn(&T) -> usize) -> usize {
+    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|k| read(k) <= key));
     let mut at = 0_usize;
     for [first, second, third] in [[16, 32, 48], [4, 8, 12], [1, 2, 3]] {
         let quarters = beyond(at | first).wrapping_add(beyond(at | second)).wrapping_add(beyond(at | third));
@@ -406,6 +410,20 @@ fn whole_leaf<T>(cells: &[T], leaf: Node) -> Option<&[T; FULL]> {
 #[inline]
 fn leaf_of<T>(cells: &[T], leaf: Node) -> &[T] {
     whole_leaf(cells, leaf).map_or(cells, <[T; FULL]>::as_slice)
+}
+
+/// Copies `count` elements within `cells`, as if by way of elsewhere; nothing if they are not all inside.
+///
+/// `copy_within` would look once more, and a build for size does not see that it cannot panic.
+#[inline]
+#[allow(unsafe_code, reason = "no safe way to move elements is seen to be free of panics with every optimiser setting")]
+fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize) {
+    let lowest = from.min(to);
+    let Some(cells) = cells.get_mut(lowest..from.max(to).wrapping_add(count)) else { return };
+    let base = cells.as_mut_ptr();
+    let (from, to) = (base.wrapping_add(from.wrapping_sub(lowest)), base.wrapping_add(to.wrapping_sub(lowest)));
+    // SAFETY: one of the two is the first of `cells`, the other as far behind it as `cells` is longer than `count`.
+    unsafe { core::ptr::copy(from, to, count) };
 }
 
 /// Returns the larger of each weight.

@@ -5,40 +5,50 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::nodes::ROOM_MAX;
-use super::nodes::{ENTRIES_A_WORD, FULL, HALF, KEYS, NO_KEY};
+use super::nodes::{FULL, HALF, KEYS, NO_KEY};
 use super::*;
-use crate::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 /// Arrays as a caller's or the heap's, of which it is not known when it is compiled how long they are.
-struct Sliced<V: Value> {
-    keys: Vec<AtomicUsize>,
-    values: Vec<V::Cell>,
-    rows: Vec<AtomicUsize>,
+struct Sliced<V> {
+    keys: Vec<usize>,
+    values: Vec<V>,
+    rows: Vec<u32>,
 }
 
-impl<V: Value> Cells for Sliced<V> {
+impl<V> Cells for Sliced<V> {
     type Value = V;
 
     const MOST: usize = ROOM_MAX;
 
-    fn keys(&self) -> &[AtomicUsize] {
+    fn keys(&self) -> &[usize] {
         &self.keys
     }
 
-    fn values(&self) -> &[V::Cell] {
+    fn keys_mut(&mut self) -> &mut [usize] {
+        &mut self.keys
+    }
+
+    fn values(&self) -> &[V] {
         &self.values
     }
 
-    fn rows(&self) -> &[AtomicUsize] {
+    fn values_mut(&mut self) -> &mut [V] {
+        &mut self.values
+    }
+
+    fn rows(&self) -> &[u32] {
         &self.rows
+    }
+
+    fn rows_mut(&mut self) -> &mut [u32] {
+        &mut self.rows
     }
 }
 
 /// Returns a table with room for `room` entries in arrays that were used before.
 fn sliced<V: Weigh<W>, const W: usize>(room: usize) -> Table<Sliced<V>, W> {
-    let used = |count| (0..count).map(|_| AtomicUsize::new(0xdead)).collect();
-    let values = (0..2 * room).map(|_| V::BLANK).collect();
-    Table::over(Sliced { keys: used(2 * room), values, rows: used(room / ENTRIES_A_WORD) }, room)
+    let (keys, values) = (vec![0xdead; 2 * room], vec![V::BLANK; 2 * room]);
+    Table::over(Sliced { keys, values, rows: vec![0xdead; room] }, room)
 }
 
 /// A platform whose sets have one leaf: there are no other nodes, and no code for them.
@@ -72,54 +82,20 @@ unsafe impl crate::Platform for Small {
 
 /// Returns a table on the heap that has one leaf.
 fn one_leaf<V: Weigh<W>, const W: usize>(room: usize) -> Table<Arrays<'static, V, Small>, W> {
-    Table::over(Arrays::on_heap(room), room)
-}
-
-impl Value for u32 {
-    type Cell = AtomicU32;
-
-    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes a cell of its own")]
-    const BLANK: AtomicU32 = AtomicU32::new(0);
-
-    fn load(cell: &AtomicU32) -> Self {
-        cell.load(Ordering::Relaxed)
-    }
-
-    fn store(self, cell: &AtomicU32) {
-        cell.store(self, Ordering::Relaxed);
-    }
-
-    fn relocate(cells: &[AtomicU32], from: usize, to: usize, count: usize) {
-        relocate(cells, from, to, count, |from, to| Self::load(from).store(to));
-    }
+    Table::over(Arrays::on_heap::<W>(room), room)
 }
 
 impl Weigh<1> for u32 {
+    const BLANK: Self = 0;
+
     fn weigh(&self, _: usize) -> [usize; 1] {
         [usize::from(self & 1 != 0)]
     }
 }
 
-impl Value for usize {
-    type Cell = AtomicUsize;
-
-    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes a cell of its own")]
-    const BLANK: AtomicUsize = AtomicUsize::new(0);
-
-    fn load(cell: &AtomicUsize) -> Self {
-        cell.load(Ordering::Relaxed)
-    }
-
-    fn store(self, cell: &AtomicUsize) {
-        cell.store(self, Ordering::Relaxed);
-    }
-
-    fn relocate(cells: &[AtomicUsize], from: usize, to: usize, count: usize) {
-        relocate_words(cells, from, to, count);
-    }
-}
-
 impl Weigh<3> for usize {
+    const BLANK: Self = 0;
+
     fn weigh(&self, key: usize) -> [usize; 3] {
         [*self, *self & !7, key.wrapping_sub(*self) % 100]
     }
@@ -153,7 +129,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
 impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     fn take(&mut self, key: usize) -> Option<C::Value> {
-        let found = self.tree().find_at_or_before(key).filter(|found| found.key == key)?;
+        let found = self.find_at_or_before(key).filter(|found| found.key == key)?;
         self.remove(&found, None);
         Some(found.value)
     }
@@ -161,7 +137,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     /// Checks the whole tree and returns its entries.
     fn audit(&self) -> Vec<(usize, C::Value)> {
         let (mut entries, mut used) = (Vec::new(), (Vec::new(), Vec::new()));
-        self.audit_node(self.tree.root(), None, usize::MAX, &mut entries, &mut used);
+        self.audit_node(self.root, None, usize::MAX, &mut entries, &mut used);
         assert_eq!(entries.len(), self.len());
         assert!(entries.is_sorted_by(|a, b| a.0 < b.0));
         for (ids, most) in [(&mut used.0, self.room().div_ceil(HALF)), (&mut used.1, self.room() / (HALF * HALF) + 1)] {
@@ -182,12 +158,12 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         entries: &mut Vec<(usize, C::Value)>,
         used: &mut (Vec<usize>, Vec<usize>),
     ) {
-        assert!(node.len <= FULL && (node == self.tree.root() || node.len >= HALF), "{node:?}");
-        assert!(node.len == 0 || (node.len..FULL).all(|index| self.tree.nodes.key_is_unused(node, index)), "{node:?}");
+        assert!(node.len <= FULL && (node == self.root || node.len >= HALF), "{node:?}");
+        assert!(node.len == 0 || (node.len..FULL).all(|index| self.nodes.key_is_unused(node, index)), "{node:?}");
         if node.level == 0 {
             used.0.push(node.id);
             for index in 0..node.len {
-                let (key, value) = self.tree().entry(node, index).unwrap();
+                let (key, value) = self.entry(node, index).unwrap();
                 assert!(low.is_none_or(|low| low <= key) && key <= high);
                 entries.push((key, value));
             }
@@ -196,11 +172,11 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         used.1.push(node.id);
         assert!(node.len >= 2);
         for index in 0..node.len {
-            let child = self.tree.nodes.child(node, index);
-            let key = self.tree.nodes.key(node, index);
+            let child = self.nodes.child(node, index);
+            let key = self.nodes.key(node, index);
             assert!(low.is_none_or(|low| low <= key));
-            let high = if index + 1 < node.len { self.tree.nodes.key(node, index + 1) - 1 } else { high };
-            assert_eq!(self.tree.nodes.row_weights(node, index), self.tree.nodes.weights(child, [usize::MAX; W]));
+            let high = if index + 1 < node.len { self.nodes.key(node, index + 1) - 1 } else { high };
+            assert_eq!(self.nodes.row_weights(node, index), self.nodes.weights(child, [usize::MAX; W]));
             self.audit_node(child, Some(key), high, entries, used);
         }
     }
@@ -232,10 +208,10 @@ fn step(
             }
         }
         2 => {
-            let found = table.tree().find_at_or_before(key).filter(|found| found.key == key);
+            let found = table.find_at_or_before(key).filter(|found| found.key == key);
             assert_eq!(found.map(|found| (found.key, found.value)), model.get(&key).map(|value| (key, *value)));
             if let Some(found) = found {
-                assert_eq!(found.next, table.tree().after(key));
+                assert_eq!(found.next, table.after(key));
                 table.remove(&found, next);
                 model.remove(&key);
                 change_next(model);
@@ -252,24 +228,21 @@ fn step(
     let pair = |(k, v): (&usize, &usize)| (*k, *v);
     assert_eq!(table.len(), model.len());
     assert_eq!(table.is_full(), model.len() == table.room());
-    assert_eq!(table.tree().at_or_before(key), model.range(..=key).next_back().map(pair));
-    assert_eq!(table.tree().after(key), model.range(above).next().map(pair));
-    assert_eq!(table.tree().around(key), (table.tree().at_or_before(key), table.tree().after(key)));
-    let found = table.tree().find_at_or_before(key).map(|found| ((found.key, found.value), found.next));
-    assert_eq!(found, table.tree().at_or_before(key).map(|entry| (entry, table.tree().after(entry.0))));
-    assert_eq!(table.tree().first(), model.first_key_value().map(pair));
-    assert_eq!(table.tree().last(), model.last_key_value().map(pair));
+    assert_eq!(table.at_or_before(key), model.range(..=key).next_back().map(pair));
+    assert_eq!(table.after(key), model.range(above).next().map(pair));
+    assert_eq!(table.around(key), (table.at_or_before(key), table.after(key)));
+    let found = table.find_at_or_before(key).map(|found| ((found.key, found.value), found.next));
+    assert_eq!(found, table.at_or_before(key).map(|entry| (entry, table.after(entry.0))));
+    assert_eq!(table.first(), model.first_key_value().map(pair));
+    assert_eq!(table.last(), model.last_key_value().map(pair));
     for lane in 0..3 {
         let fits = |(k, v): &(&usize, &usize)| v.weigh(**k)[lane] >= value;
-        assert_eq!(table.tree().first_after_with(Some(key), lane, value), model.range(above).find(fits).map(pair));
-        assert_eq!(table.tree().first_after_with(None, lane, value), model.iter().find(fits).map(pair));
-        assert_eq!(
-            table.tree().last_at_or_before_with(key, lane, value),
-            model.range(..=key).rev().find(fits).map(pair)
-        );
-        if let Some(found) = table.tree().find_at_or_before(key) {
+        assert_eq!(table.first_after_with(Some(key), lane, value), model.range(above).find(fits).map(pair));
+        assert_eq!(table.first_after_with(None, lane, value), model.iter().find(fits).map(pair));
+        assert_eq!(table.last_at_or_before_with(key, lane, value), model.range(..=key).rev().find(fits).map(pair));
+        if let Some(found) = table.find_at_or_before(key) {
             let before = model.range(..found.key).rev().find(fits).map(pair);
-            assert_eq!(table.tree().last_before_with(&found, lane, value), before);
+            assert_eq!(table.last_before_with(&found, lane, value), before);
         }
     }
 }
@@ -375,7 +348,7 @@ fn fill_and_empty(mut table: Table<impl Cells<Value = u32>, 1>) {
                 table.audit();
             }
         }
-        assert_eq!((table.len(), table.tree().first()), (0, None));
+        assert_eq!((table.len(), table.first()), (0, None));
     }
 }
 
@@ -426,11 +399,7 @@ fn entries_in_order_fill_their_leaves() {
     let mut table = sliced::<u32, 1>(2048);
     for key in 0..10 * FULL {
         table.insert(key << 12, 1, None).unwrap();
-        assert!(
-            table.tree.root().level == 0 || table.tree.root().len <= 2 + key / FULL,
-            "{:?}, {key} entries",
-            table.tree.root()
-        );
+        assert!(table.root.level == 0 || table.root.len <= 2 + key / FULL, "{} leaves, {key} entries", table.root.len);
     }
     table.audit();
 }
@@ -448,9 +417,9 @@ fn size_per_entry_is_bounded() {
 fn an_empty_table_finds_nothing() {
     let mut table = sliced::<u32, 1>(10);
     assert_eq!(
-        (table.tree().at_or_before(0), table.tree().at_or_before(usize::MAX), table.tree().after(0), table.take(0)),
+        (table.at_or_before(0), table.at_or_before(usize::MAX), table.after(0), table.take(0)),
         (None, None, None, None)
     );
     assert!(!table.set(0, 1));
-    assert_eq!(table.tree().first_after_with(None, 0, 1), None);
+    assert_eq!(table.first_after_with(None, 0, 1), None);
 }

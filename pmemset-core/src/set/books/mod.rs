@@ -3,20 +3,24 @@
 mod parts;
 mod retired;
 mod slot;
-mod view;
+
+use portable_atomic::{AtomicBool, Ordering};
 
 use crate::arch::prefetch;
-use crate::atomic::{AtomicBool, Ordering};
-use crate::table::{Array, Arrays, Table, Tree};
+use crate::table::{Array, Arrays, Table};
 use crate::{Coalescing, Extent, Granularity, Platform};
 pub(crate) use retired::{Retired, RetiredSegment};
 pub use slot::Slab;
-pub(super) use slot::Slot;
 #[cfg(feature = "alloc")]
 pub(super) use slot::unused_pin;
-use slot::{Link, linked};
-pub(crate) use slot::{PartEntry, Position, Segment, SegmentEntry, Tag};
-pub(crate) use view::View;
+use slot::{Link, Slot, Tag, linked};
+pub(crate) use slot::{PartEntry, Position, Segment, SegmentEntry};
+
+/// Returns books on the heap with room for `capacity` segments.
+#[cfg(feature = "alloc")]
+pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> Books<'m, P, S> {
+    Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity)
+}
 
 /// Everything that the lock of a set guards.
 #[derive(Debug)]
@@ -50,7 +54,7 @@ impl<'m, P: Platform, S> Books<'m, P, S> {
     }
 }
 
-impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
+impl<P: Platform, S: Clone> Books<'_, P, S> {
     pub(crate) fn is_full(&self) -> bool {
         self.used >= self.slots.len()
     }
@@ -63,19 +67,12 @@ impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
         self.slots.get(index as usize)
     }
 
-    /// Returns where to look for segments.
     #[inline]
-    pub(crate) fn view(&self) -> View<'_, 'm, P, S> {
-        View { tree: self.table.tree(), slots: Some(&self.slots) }
-    }
-
-    /// Returns what is looked into without the lock, in cells of its own.
-    pub(crate) const fn tree(&self) -> &Tree<Arrays<'m, Tag, P>, 1> {
-        self.table.tree()
-    }
-
     fn end_of(&self, start: usize, tag: Tag) -> usize {
-        self.view().end_of(start, tag)
+        if tag.length == 0 {
+            return self.slot(tag.slot()).map_or(0, |slot| slot.end);
+        }
+        start.wrapping_add(tag.length as usize)
     }
 
     /// Returns the segment that has `address`, or else the next one above it.
@@ -89,9 +86,21 @@ impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
         Some(self.find_from(address)?.0)
     }
 
+    /// Returns the segment that has `address`, without its source; `hint` gets its slot early.
+    #[inline]
+    pub(crate) fn entry_at(&self, address: usize, hint: impl FnOnce(u32)) -> Option<SegmentEntry> {
+        let (start, tag) = self.table.at_or_before(address)?;
+        hint(tag.slot());
+        let end = self.end_of(start, tag);
+        if address >= end {
+            return None;
+        }
+        Some(SegmentEntry { slot: tag.slot(), extent: Extent::between(start, end)? })
+    }
+
     /// Returns the segment that has `address`.
     pub(crate) fn segment_at(&self, address: usize) -> Option<Segment<S>> {
-        let entry = self.view().entry_at(address, |_| {})?;
+        let entry = self.entry_at(address, |_| {})?;
         self.segment_in(entry.slot, entry.extent.start())
     }
 
@@ -114,7 +123,7 @@ impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
 
     /// Returns the start of the lowest segment that touches `extent`.
     pub(crate) fn overlapped(&self, extent: Extent) -> Option<usize> {
-        let (found, next) = self.table.tree().around(extent.start());
+        let (found, next) = self.table.around(extent.start());
         if let Some((start, tag)) = found
             && extent.start() < self.end_of(start, tag)
         {
@@ -145,7 +154,7 @@ impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
     /// Loses the source of the segment at `start`, which cannot be, for tests of what happens then.
     #[cfg(test)]
     pub(crate) fn corrupt(&mut self, start: usize) -> Option<S> {
-        let (_, tag) = self.table.tree().at_or_before(start).filter(|(found, _)| *found == start)?;
+        let (_, tag) = self.table.at_or_before(start).filter(|(found, _)| *found == start)?;
         self.slots.get_mut(tag.slot() as usize)?.source.take()
     }
 
@@ -157,7 +166,7 @@ impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
 
     /// Forgets that bytes behind the part that ends at `end` are the set's.
     pub(crate) fn forget_spare_before(&mut self, end: usize) {
-        let last = self.table.tree().at_or_before(end.wrapping_sub(1));
+        let last = self.table.at_or_before(end.wrapping_sub(1));
         if let Some(slot) = last.and_then(|(_, last)| self.slots.get_mut(last.slot() as usize)) {
             slot.spare = 0;
         }
@@ -203,7 +212,7 @@ impl<'m, P: Platform, S: Clone> Books<'m, P, S> {
         }
         self.used = self.used.saturating_add(1);
         if joins {
-            let before = self.table.tree().at_or_before(start.wrapping_sub(1))?;
+            let before = self.table.at_or_before(start.wrapping_sub(1))?;
             self.slots.get_mut(before.1.slot() as usize)?.spare = 0;
             return Some((slot, self.part_at(start)?.extent));
         }

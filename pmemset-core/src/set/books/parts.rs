@@ -6,35 +6,64 @@ use crate::table::Found;
 use crate::{Extent, Platform};
 
 impl<P: Platform, S: Clone> Books<'_, P, S> {
+    /// Returns the part that has the segment at `start`; `next` is the entry behind it.
+    #[inline]
+    pub(super) fn part_of(&self, start: usize, tag: Tag, next: Option<(usize, Tag)>) -> Option<PartEntry> {
+        if tag.is_head() && next.is_none_or(|(_, next)| next.is_head()) {
+            return Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? });
+        }
+        self.part_around(start)
+    }
+
+    /// As [`part_of`](Self::part_of), where the part has more segments.
+    #[inline(never)]
+    pub(super) fn part_around(&self, start: usize) -> Option<PartEntry> {
+        let (head_start, head) = self.table.last_at_or_before_with(start, 0, 1)?;
+        let last = match self.table.first_after_with(Some(start), 0, 1) {
+            Some((beyond, _)) => self.table.at_or_before(beyond.wrapping_sub(1))?,
+            None => self.table.last()?,
+        };
+        Some(PartEntry { head: head.slot(), extent: Extent::between(head_start, self.end_of(last.0, last.1))? })
+    }
+
     /// Returns the part that has `address`.
     pub(crate) fn part_at(&self, address: usize) -> Option<PartEntry> {
-        self.view().part_at(address, |_| {})
+        self.part_at_hinting(address, |_| {})
+    }
+
+    /// Returns the part that has `address`; `hint` gets the slot whose pins are likely to be wanted.
+    #[inline]
+    pub(crate) fn part_at_hinting(&self, address: usize, hint: impl FnOnce(u32)) -> Option<PartEntry> {
+        let (found, next) = self.table.around(address);
+        let (start, tag) = found?;
+        hint(tag.slot());
+        if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
     }
 
     /// Returns the segment that has `address`, or else the next one above it, its part, and where it is in the books.
     #[inline(never)]
     pub(crate) fn find_from(&self, address: usize) -> Option<(SegmentEntry, Option<PartEntry>, Position)> {
-        let found = self.table.tree().find_at_or_before(address);
+        let found = self.table.find_at_or_before(address);
         let found = match found.filter(|found| address < self.end_of(found.key, found.value)) {
             Some(found) => found,
-            None => self.table.tree().find_at_or_before(self.table.tree().after(address)?.0)?,
+            None => self.table.find_at_or_before(self.table.after(address)?.0)?,
         };
         let (start, tag) = (found.key, found.value);
         let extent = Extent::between(start, self.end_of(start, tag))?;
-        let part = self.view().part_of(start, tag, found.next);
+        let part = self.part_of(start, tag, found.next);
         Some((SegmentEntry { slot: tag.slot(), extent }, part, Position(found)))
     }
 
     /// Returns the part that has `address`, or else the next one above it.
     pub(crate) fn part_from(&self, address: usize) -> Option<PartEntry> {
-        let (found, next) = self.table.tree().around(address);
+        let (found, next) = self.table.around(address);
         if let Some((start, tag)) = found
             && address < self.end_of(start, tag)
         {
-            return self.view().part_of(start, tag, next);
+            return self.part_of(start, tag, next);
         }
         let (start, tag) = next?;
-        self.view().part_of(start, tag, self.table.tree().after(start))
+        self.part_of(start, tag, self.table.after(start))
     }
 
     /// Returns whether `range` touches the first and the last segment of the part at `part`.
@@ -42,14 +71,14 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         if range.covers(part) {
             return true;
         }
-        let last = self.table.tree().at_or_before(part.end().wrapping_sub(1)).map(|(start, _)| start);
+        let last = self.table.at_or_before(part.end().wrapping_sub(1)).map(|(start, _)| start);
         self.overlapped(range).is_some_and(|start| start <= part.start()) && last.is_some_and(|last| last < range.end())
     }
 
     /// Returns the lowest part that begins at `address` or above it.
     pub(crate) fn part_beginning_from(&self, address: usize) -> Option<PartEntry> {
         let (mut head, mut more) = (None, false);
-        self.table.tree().walk(address, |start, tag| match head {
+        self.table.walk(address, |start, tag| match head {
             None => {
                 head = (tag.is_head() && start >= address).then_some((start, tag));
                 true
@@ -61,7 +90,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         });
         let (start, tag) = head?;
         if more {
-            return self.view().part_around(start);
+            return self.part_around(start);
         }
         Some(PartEntry { head: tag.slot(), extent: Extent::between(start, self.end_of(start, tag))? })
     }
@@ -70,7 +99,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     pub(crate) fn extents(&self, address: usize, found: &mut [Option<Extent>]) {
         let mut places = found.iter_mut();
         let mut open: Option<Extent> = None;
-        self.table.tree().walk(address, |start, tag| {
+        self.table.walk(address, |start, tag| {
             if tag.is_head() {
                 if open.is_some() {
                     let Some(place) = places.next() else { return false };
@@ -90,8 +119,8 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Returns the part with the lowest addresses.
     pub(crate) fn first_part(&self) -> Option<PartEntry> {
-        let (start, tag) = self.table.tree().first()?;
-        self.view().part_of(start, tag, self.table.tree().after(start))
+        let (start, tag) = self.table.first()?;
+        self.part_of(start, tag, self.table.after(start))
     }
 
     /// Returns the part that coalescing extends, and how many bytes are reserved behind it.
@@ -102,16 +131,15 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     /// Returns the part that has `address`, and how many bytes are reserved behind it.
     pub(crate) fn end_of_part(&self, address: usize) -> Option<(PartEntry, usize)> {
         let part = self.part_at(address)?;
-        let (_, last) = self.table.tree().at_or_before(part.extent.end().wrapping_sub(1))?;
+        let (_, last) = self.table.at_or_before(part.extent.end().wrapping_sub(1))?;
         Some((part, self.slot(last.slot())?.spare))
     }
 
     /// Returns where the part starts that takes over as previous: the next lower one, else the next higher.
     pub(super) fn neighbour_of(&self, found: &Found<Tag>) -> Option<usize> {
         self.table
-            .tree()
             .last_before_with(found, 0, 1)
-            .or_else(|| self.table.tree().first_after_with(Some(found.key), 0, 1))
+            .or_else(|| self.table.first_after_with(Some(found.key), 0, 1))
             .map(|(start, _)| start)
     }
 }

@@ -1,51 +1,26 @@
 //! What the books consist of: what they keep for a segment, and the memory for it.
 
+use portable_atomic::{AtomicBool, AtomicU32};
+
 use crate::Extent;
-#[cfg(target_pointer_width = "64")]
-use crate::atomic::AtomicUsize;
-use crate::atomic::{AtomicBool, AtomicU32, Ordering};
 use crate::set::pins::Pin;
-use crate::table::{self, Found, Value, Weigh};
+use crate::table::{self, Found, Weigh};
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
     slot: u32,
-    /// In bytes, or, with the bit `LARGE`, in units of 4 KiB; 0 where it does not fit, and the slot says where the
-    /// segment ends.
-    length: u32,
+    /// In bytes; 0 where it does not fit, and the slot says where the segment ends.
+    pub(super) length: u32,
 }
 
 impl Tag {
     const HEAD: u32 = 1 << 31;
 
-    /// The length is in units of 1 << `UNIT_LOG` bytes.
-    const LARGE: u32 = 1 << 31;
-    const UNIT_LOG: u32 = 12;
-    /// Every length in bytes fits.
-    pub(super) const FITS: bool = usize::BITS <= u32::BITS;
-
     pub(super) fn new(slot: u32, head: bool, extent: Extent) -> Self {
-        let length_bytes = extent.length_bytes();
-        let length = match u32::try_from(length_bytes) {
-            Ok(length) if length & Self::LARGE == 0 || Self::FITS => length,
-            _ => match u32::try_from(length_bytes >> Self::UNIT_LOG) {
-                Ok(units) if units & Self::LARGE == 0 && extent.is_aligned(1 << Self::UNIT_LOG) => units | Self::LARGE,
-                _ => 0,
-            },
-        };
-        let tag = Self { slot, length };
+        let tag = Self { slot, length: u32::try_from(extent.length_bytes()).unwrap_or(0) };
         if head { tag.as_head() } else { tag }
-    }
-
-    /// Returns the length in bytes, 0 where it does not fit the tag.
-    #[inline]
-    pub(super) const fn length_bytes(self) -> usize {
-        if Self::FITS {
-            return self.length as usize;
-        }
-        ((self.length & !Self::LARGE) as usize) << (self.length >> 31).wrapping_mul(Self::UNIT_LOG)
     }
 
     pub(super) const fn as_head(self) -> Self {
@@ -61,53 +36,9 @@ impl Tag {
     }
 }
 
-impl Value for Tag {
-    #[cfg(target_pointer_width = "64")]
-    type Cell = AtomicUsize;
-    #[cfg(not(target_pointer_width = "64"))]
-    type Cell = [AtomicU32; 2];
-
-    #[cfg(target_pointer_width = "64")]
-    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes a cell of its own")]
-    const BLANK: Self::Cell = AtomicUsize::new(0);
-    #[cfg(not(target_pointer_width = "64"))]
-    #[allow(clippy::declare_interior_mutable_const, reason = "each use makes a cell of its own")]
-    const BLANK: Self::Cell = [const { AtomicU32::new(0) }; 2];
-
-    #[cfg(target_pointer_width = "64")]
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "halves")]
-    fn load(cell: &Self::Cell) -> Self {
-        let word = cell.load(Ordering::Relaxed);
-        Self { slot: word as u32, length: (word >> 32) as u32 }
-    }
-
-    #[cfg(not(target_pointer_width = "64"))]
-    fn load([slot, length]: &Self::Cell) -> Self {
-        Self { slot: slot.load(Ordering::Relaxed), length: length.load(Ordering::Relaxed) }
-    }
-
-    #[cfg(target_pointer_width = "64")]
-    #[inline]
-    fn store(self, cell: &Self::Cell) {
-        cell.store(self.slot as usize | (self.length as usize) << 32, Ordering::Relaxed);
-    }
-
-    #[cfg(not(target_pointer_width = "64"))]
-    fn store(self, [slot, length]: &Self::Cell) {
-        slot.store(self.slot, Ordering::Relaxed);
-        length.store(self.length, Ordering::Relaxed);
-    }
-
-    fn relocate(cells: &[Self::Cell], from: usize, to: usize, count: usize) {
-        #[cfg(target_pointer_width = "64")]
-        table::relocate_words(cells, from, to, count);
-        #[cfg(not(target_pointer_width = "64"))]
-        table::relocate(cells, from, to, count, |from, to| Self::load(from).store(to));
-    }
-}
-
 impl Weigh<1> for Tag {
+    const BLANK: Self = Self { slot: 0, length: 0 };
+
     fn weigh(&self, _key: usize) -> [usize; 1] {
         [usize::from(self.is_head())]
     }
@@ -164,7 +95,7 @@ pub(crate) struct Slot<S> {
 }
 
 impl<S> Slot<S> {
-    pub(in crate::set) const fn free() -> Self {
+    pub(super) const fn free() -> Self {
         Self { end: 0, offset: 0, spare: 0, fresh: AtomicBool::new(false), source: None }
     }
 }
@@ -198,7 +129,7 @@ impl<S, const N: usize> Slab<S, N> {
     /// Returns memory that is not in use.
     #[must_use]
     pub const fn new() -> Self {
-        Self { table: table::Slab::new(), slots: [const { Slot::free() }; N], pins: [const { unused_pin() }; N] }
+        Self { table: table::Slab::new::<1>(), slots: [const { Slot::free() }; N], pins: [const { unused_pin() }; N] }
     }
 }
 
