@@ -1,6 +1,7 @@
 #![forbid(unsafe_code)]
 //! A replicated key-value store: openraft, whose log and snapshots are in persistent memory.
 
+mod closing;
 pub mod history;
 pub mod journal;
 mod log_store;

@@ -13,6 +13,7 @@ use openraft::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::closing::{Closing, Open};
 use crate::journal::{Journal, JournalError, Note};
 
 /// Bytes of entries that a follower is sent at a time, or a little more.
@@ -34,6 +35,8 @@ struct Shared<J> {
     failed: Mutex<Option<String>>,
     /// How many truncations there have been.
     truncations: RwLock<u64>,
+    /// Goes last, when the journal is closed.
+    open: Open,
 }
 
 impl<C, J> Clone for LogStore<C, J> {
@@ -64,7 +67,7 @@ where
         {
             journal.purge(purged.index + 1)?;
         }
-        let shared = Shared { journal, failed: Mutex::new(None), truncations: RwLock::new(0) };
+        let shared = Shared { journal, failed: Mutex::new(None), truncations: RwLock::new(0), open: Open::default() };
         Ok(Self { shared: Arc::new(shared), truncations: None, types: PhantomData })
     }
 
@@ -72,6 +75,11 @@ where
     #[must_use]
     pub fn journal(&self) -> &J {
         &self.shared.journal
+    }
+
+    /// Returns what waits until the last copy of this store is gone, and its journal closed.
+    pub(crate) fn closing(&self) -> Closing {
+        self.shared.open.closing()
     }
 
     /// Does `act`, where it may wait for a device; nothing any more after an error.

@@ -9,9 +9,12 @@ use std::sync::Arc;
 use openraft::error::{Fatal, RaftError};
 use openraft::{BasicNode, Config, Raft, Snapshot, SnapshotPolicy};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinError;
 
+use crate::closing::Closing;
 use crate::journal::{Journal, JournalError, Note, Snapshots};
 use crate::network::{CutOff, Peers};
+use crate::state::Registers;
 use crate::wire::{self, Greeting, Message, Request, Response, Status};
 use crate::{FileJournal, FileSnapshots, LogStore, StateStore, Types, Values};
 
@@ -21,7 +24,9 @@ pub struct Node {
     id: u64,
     greeting: Greeting,
     raft: Raft<Types>,
-    state: StateStore,
+    registers: Registers,
+    /// Of the log and of the snapshots.
+    closing: [Closing; 2],
     cut_off: CutOff,
 }
 
@@ -99,14 +104,16 @@ impl Node {
         let id = identity(&journal)?;
         let log = LogStore::<Types, _>::open(journal)?;
         let state = StateStore::open(id, snapshots)?;
-        let applied = state.last_applied().map_or(0, |applied| applied.index + 1);
+        let registers = state.registers();
+        let applied = registers.last_applied().map_or(0, |applied| applied.index + 1);
         if log.journal().entries().start > applied {
             return Err("the snapshot is missing, and the log does not begin before it".into());
         }
         let config = Arc::new(config().validate()?);
         let cut_off = CutOff::default();
-        let raft = Raft::new(id, config, Peers::new(id, greeting, cut_off.clone()), log, state.clone()).await?;
-        Ok(Self { id, greeting, raft, state, cut_off })
+        let closing = [log.closing(), state.closing()];
+        let raft = Raft::new(id, config, Peers::new(id, greeting, cut_off.clone()), log, state).await?;
+        Ok(Self { id, greeting, raft, registers, closing, cut_off })
     }
 
     /// Returns who it is.
@@ -124,8 +131,24 @@ impl Node {
     /// Returns the values that are applied, and up to which entry.
     #[must_use]
     pub fn values(&self) -> (Option<u64>, Values) {
-        let (applied, values) = self.state.values();
+        let (applied, values) = self.registers.values();
         (applied.map(|applied| applied.index), values)
+    }
+
+    /// Stops the node, and returns when its storage is closed: it can be started again in its folder then.
+    ///
+    /// openraft's own `shutdown` returns earlier, while tasks of it still hold the storage. Copies of this node may stay;
+    /// whoever asks them is told that it has stopped.
+    ///
+    /// # Errors
+    ///
+    /// A task of openraft has panicked.
+    pub async fn shutdown(&self) -> Result<(), JoinError> {
+        let ended = self.raft.shutdown().await;
+        for closing in self.closing.clone() {
+            closing.closed().await;
+        }
+        ended
     }
 
     /// Waits until the node has stopped, and returns why.
@@ -181,7 +204,7 @@ impl Node {
             }
             Request::Write(write) => self.led(raft.client_write(write).await, |_| Response::Written).await,
             Request::Read(key) => {
-                self.led(raft.ensure_linearizable().await, |_| Response::Read(self.state.get(key))).await
+                self.led(raft.ensure_linearizable().await, |_| Response::Read(self.registers.get(key))).await
             }
             Request::Status => Response::Status(self.status()),
             Request::Values => {

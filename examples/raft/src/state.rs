@@ -10,6 +10,7 @@ use openraft::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::closing::{Closing, Open};
 use crate::journal::{JournalError, Snapshots};
 use crate::{Types, Write};
 
@@ -78,13 +79,23 @@ struct Stored {
 #[derive(Clone)]
 pub struct StateStore {
     node: u64,
-    state: Arc<Mutex<State>>,
-    snapshots: Arc<Mutex<Box<dyn Snapshots>>>,
+    registers: Registers,
+    medium: Arc<Medium>,
 }
+
+struct Medium {
+    snapshots: Mutex<Box<dyn Snapshots>>,
+    /// Goes last, when the snapshots are closed.
+    open: Open,
+}
+
+/// The registers as they are applied, without their storage: may stay when the node has ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Registers(Arc<Mutex<State>>);
 
 impl core::fmt::Debug for StateStore {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("StateStore").field("state", &self.state).finish_non_exhaustive()
+        f.debug_struct("StateStore").field("registers", &self.registers).finish_non_exhaustive()
     }
 }
 
@@ -103,35 +114,25 @@ impl StateStore {
             }
             state = State::of(&stored.meta, &stored.values)?;
         }
-        let snapshots: Box<dyn Snapshots> = Box::new(snapshots);
-        Ok(Self { node, state: Arc::new(Mutex::new(state)), snapshots: Arc::new(Mutex::new(snapshots)) })
+        let medium = Medium { snapshots: Mutex::new(Box::new(snapshots)), open: Open::default() };
+        Ok(Self { node, registers: Registers(Arc::new(Mutex::new(state))), medium: Arc::new(medium) })
     }
 
-    /// Returns what is applied up to.
-    #[must_use]
-    pub fn last_applied(&self) -> Option<LogId<u64>> {
-        self.state().last_applied
+    pub(crate) fn registers(&self) -> Registers {
+        self.registers.clone()
     }
 
-    /// Returns the values now, and what is applied up to.
-    #[must_use]
-    pub fn values(&self) -> (Option<LogId<u64>>, Values) {
-        let state = self.state();
-        (state.last_applied, state.values.clone())
-    }
-
-    /// Returns the value of a register now.
-    #[must_use]
-    pub fn get(&self, key: u64) -> Option<u64> {
-        self.state().values.get(key)
+    /// Returns what waits until the last copy of this store is gone, and its storage closed.
+    pub(crate) fn closing(&self) -> Closing {
+        self.medium.open.closing()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.registers.state()
     }
 
     fn snapshots(&self) -> MutexGuard<'_, Box<dyn Snapshots>> {
-        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
+        self.medium.snapshots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Stores a snapshot durably, unless there is one already that has more.
@@ -154,6 +155,28 @@ impl StateStore {
         let store = self.clone();
         let done = tokio::task::spawn_blocking(move || act(&store)).await.map_err(|error| AnyError::new(&error))?;
         done.map_err(AnyError::error)
+    }
+}
+
+impl Registers {
+    /// Returns what is applied up to.
+    pub(crate) fn last_applied(&self) -> Option<LogId<u64>> {
+        self.state().last_applied
+    }
+
+    /// Returns the values now, and what is applied up to.
+    pub(crate) fn values(&self) -> (Option<LogId<u64>>, Values) {
+        let state = self.state();
+        (state.last_applied, state.values.clone())
+    }
+
+    /// Returns the value of a register now.
+    pub(crate) fn get(&self, key: u64) -> Option<u64> {
+        self.state().values.get(key)
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

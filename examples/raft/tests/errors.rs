@@ -6,6 +6,7 @@ use core::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use openraft::error::Fatal;
 use openraft::raft::VoteRequest;
@@ -18,8 +19,18 @@ use pmemset_raft::{FileJournal, FileSnapshots, LogStore, Types, Write};
 
 use common::{Folder, entry, log_id};
 
+/// Takes its time to go, as a last reference that another task has does.
+struct GoesSlowly;
+
+impl Drop for GoesSlowly {
+    fn drop(&mut self) {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// A journal that a test has its hands in.
 struct Tampered {
+    _goes_slowly: GoesSlowly,
     journal: FileJournal,
     /// Appends that go well before all fail.
     good: AtomicU64,
@@ -31,7 +42,7 @@ struct Tampered {
 impl Tampered {
     fn new(folder: &Folder) -> Self {
         let journal = FileJournal::open(&folder.path().join("log")).unwrap();
-        Self { journal, good: AtomicU64::new(u64::MAX), gate: None, forgets_vote: false }
+        Self { _goes_slowly: GoesSlowly, journal, good: AtomicU64::new(u64::MAX), gate: None, forgets_vote: false }
     }
 }
 
@@ -125,7 +136,7 @@ async fn a_storage_error_stops_the_node_and_loses_nothing() {
     let stopped = node.stopped().await;
     assert!(matches!(&stopped, Fatal::StorageError(error) if error.to_string().contains("on fire")), "{stopped}");
     assert!(matches!(error.fatal(), Some(Fatal::StorageError(_) | Fatal::Stopped)), "{error}");
-    node.raft().shutdown().await.unwrap();
+    node.shutdown().await.unwrap();
     drop(node);
 
     let node = start(&folder, Tampered::new(&folder)).await;
@@ -134,7 +145,7 @@ async fn a_storage_error_stops_the_node_and_loses_nothing() {
     node.raft().ensure_linearizable().await.unwrap();
     let (_, values) = node.values();
     assert!(values.applied().eq((0..written).map(|number| (1, number))), "{values:?}");
-    node.raft().shutdown().await.unwrap();
+    node.shutdown().await.unwrap();
 }
 
 /// Has a node vote for one candidate, starts it again, and asks for its vote for a lesser one, in the same term.
@@ -146,13 +157,13 @@ async fn votes_twice(name: &str, forgets_vote: bool) -> bool {
         let node = start(&folder, journal).await;
         let answer = node.raft().vote(VoteRequest::new(Vote::new(5, candidate), None)).await.unwrap();
         granted.push(answer.vote_granted);
-        node.raft().shutdown().await.unwrap();
+        node.shutdown().await.unwrap();
     }
     assert!(granted[0]);
     granted[1]
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_vote_is_given_once_whatever_is_restarted() {
     assert!(!votes_twice("votes", false).await);
     // The test would see it.

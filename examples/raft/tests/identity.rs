@@ -40,11 +40,11 @@ async fn a_node_that_has_lost_its_memory_does_not_vote_in_its_old_name() {
     let before = Node::start(greeting(), folder.path()).await.unwrap();
     let old = before.id();
     assert!(before.raft().vote(VoteRequest::new(Vote::new(5, 13), None)).await.unwrap().vote_granted);
-    before.raft().shutdown().await.unwrap();
+    before.shutdown().await.unwrap();
     drop(before);
     let again = Node::start(greeting(), folder.path()).await.unwrap();
     assert_eq!(again.id(), old);
-    again.raft().shutdown().await.unwrap();
+    again.shutdown().await.unwrap();
     drop(again);
 
     std::fs::remove_file(folder.path().join("log")).unwrap();
@@ -63,7 +63,7 @@ async fn a_node_that_has_lost_its_memory_does_not_vote_in_its_old_name() {
     let [to_old, to_new] = asked.await.unwrap();
     assert!(matches!(to_old, Response::NotMe(other) if other == id), "{to_old:?}");
     assert!(matches!(to_new, Response::Vote(answer) if answer.vote_granted));
-    after.raft().shutdown().await.unwrap();
+    after.shutdown().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,13 +80,13 @@ async fn a_log_without_its_snapshot_and_a_snapshot_without_its_log_are_refused()
     let is_purged = |purged: Option<u64>| purged == Some(last);
     leader.raft().wait(None).metrics(|metrics| is_purged(metrics.purged.map(|id| id.index)), "purged").await.unwrap();
     let (id, values) = (leader.id(), leader.values().1);
-    leader.raft().shutdown().await.unwrap();
+    leader.shutdown().await.unwrap();
     drop(leader);
 
     // With both, all is there.
     let leader = lead(&folder).await;
     assert_eq!((leader.id(), leader.values().1), (id, values));
-    leader.raft().shutdown().await.unwrap();
+    leader.shutdown().await.unwrap();
     drop(leader);
 
     let [log, snapshot, aside] = ["log", "snapshot", "aside"].map(|name| folder.path().join(name));
@@ -100,6 +100,19 @@ async fn a_log_without_its_snapshot_and_a_snapshot_without_its_log_are_refused()
     assert!(refused.contains("the snapshot is of node"), "{refused}");
     std::fs::rename(&aside, &log).unwrap();
     assert_eq!(lead(&folder).await.id(), id);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_shut_down_can_be_started_at_once_while_copies_of_it_stay() {
+    let folder = Folder::new("again");
+    let mut nodes: Vec<Node> = Vec::new();
+    for _ in 0..50 {
+        let node = Node::start(greeting(), folder.path()).await.unwrap();
+        assert!(nodes.first().is_none_or(|first| first.id() == node.id()));
+        node.shutdown().await.unwrap();
+        assert!(node.raft().ensure_linearizable().await.is_err());
+        nodes.push(node);
+    }
 }
 
 #[test]
