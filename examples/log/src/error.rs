@@ -57,6 +57,12 @@ pub enum OpenError {
     Remove(RemoveError),
     /// The source holds something else, or a log of another version.
     Header(HeaderError),
+    /// The head of a log is zeros, and its segments are not: records may be there that were acknowledged. Nothing has
+    /// changed. [`Options::start_over`](crate::Options::start_over) gives them up.
+    HeadLost {
+        /// Where in the source a segment was found.
+        offset: u64,
+    },
     /// The log's own state is damaged: both of its copies.
     DamagedState,
     /// A note is damaged: both of its copies.
@@ -88,6 +94,10 @@ impl fmt::Display for OpenError {
             Self::Failed(error) => error.fmt(f),
             Self::Remove(error) => error.fmt(f),
             Self::Header(error) => error.fmt(f),
+            Self::HeadLost { offset } => {
+                write!(f, "the head of the log is zeros, but a segment with its records is at byte {offset}; ")?;
+                f.write_str("restore the first 8 KiB, or give the records up (Options::start_over)")
+            }
             Self::DamagedState => f.write_str("the log's state is damaged, in both copies"),
             Self::DamagedNote { index } => write!(f, "note {index} is damaged, in both copies"),
             Self::Damaged { sequence } => {

@@ -217,6 +217,9 @@ pub(crate) struct State {
     pub(crate) cut: Option<(u64, u64)>,
 }
 
+/// The state of a log that was just made.
+pub(crate) const FIRST_STATE: State = State { start: 0, first: 1, durable: 0, cut: None };
+
 pub(crate) const STATE_BYTES: usize = 40;
 
 impl State {

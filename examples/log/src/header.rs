@@ -149,7 +149,7 @@ impl Header {
 
 /// Returns whether `found` is what a power cut can leave of storing `bytes` where there were zeros: nothing tears a
 /// unit of 8 bytes.
-fn is_torn(found: &[u8; HEADER_BYTES], bytes: &[u8; HEADER_BYTES]) -> bool {
+pub(crate) fn is_torn(found: &[u8; HEADER_BYTES], bytes: &[u8; HEADER_BYTES]) -> bool {
     let (found, bytes) = (found.as_chunks::<8>().0, bytes.as_chunks::<8>().0);
     found.iter().zip(bytes).all(|(found, whole)| found == whole || *found == [0; 8])
 }

@@ -25,6 +25,7 @@ pub mod cell;
 mod change;
 mod error;
 mod format;
+mod head;
 pub mod header;
 mod log;
 mod mistake;

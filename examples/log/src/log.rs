@@ -36,8 +36,10 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 ///
 /// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
 /// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
-/// those before were durable. Notes and the log's own state are there twice: damage to one copy loses nothing, and damage
-/// to both refuses the log, unless the cell was stored to for the first time just then.
+/// those before were durable. Header, notes and the log's own state are there twice: damage to one copy loses nothing, and
+/// damage to both refuses the log, unless the cell was stored to for the first time just then. A log whose head was made zero
+/// is refused if a segment is there ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to
+/// nothing is a new one.
 ///
 /// The log keeps no second program from opening the same source at a time: that takes what the other has not finished for
 /// torn, and erases it. Have the source refuse it, as `OpenOptions::exclusive` of `pmemset-linux` does.
@@ -81,6 +83,8 @@ impl Tail {
 
 /// Length of the head: two pages of 4 KiB, which are what bad blocks are cleared by.
 pub(crate) const HEAD_BYTES: usize = 8192;
+/// Where the copies of the header are in the head: one in each page.
+pub(crate) const HEADER_AT: [usize; 2] = [0, HEAD_BYTES / 2];
 /// Where the copies of the state are in the head: one in each page.
 pub(crate) const STATE_AT: [usize; 2] = [COPY_BYTES, HEAD_BYTES / 2 + COPY_BYTES];
 

@@ -44,6 +44,8 @@ pub(crate) enum Mistake {
     ClaimsTooMuch,
     /// The copies of a cell are stored with one fence.
     CopiesAtOnce,
+    /// A log is made without a look for the segments of one whose head is zeros.
+    RemainsUnseen,
 }
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {

@@ -15,6 +15,7 @@ pub enum OnDamage {
 pub struct Options {
     pub(crate) segment_bytes: usize,
     pub(crate) on_damage: OnDamage,
+    pub(crate) start_over: bool,
     #[cfg(test)]
     pub(crate) mistake: Option<crate::mistake::Mistake>,
 }
@@ -26,6 +27,7 @@ impl Options {
         Self {
             segment_bytes: 1 << 20,
             on_damage: OnDamage::Refuse,
+            start_over: false,
             #[cfg(test)]
             mistake: None,
         }
@@ -44,6 +46,15 @@ impl Options {
     #[must_use]
     pub const fn on_damage(mut self, on_damage: OnDamage) -> Self {
         self.on_damage = on_damage;
+        self
+    }
+
+    /// Gives up the records of a log whose head was made zero, where opening would refuse them
+    /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)): for a device that is to be used anew, whose first 8 KiB its
+    /// owner has zeroed. A log whose head is there is opened as always.
+    #[must_use]
+    pub const fn start_over(mut self) -> Self {
+        self.start_over = true;
         self
     }
 }

@@ -1,29 +1,24 @@
-//! Opening: making a log where there is none, and finding the head and the segments of one.
+//! Opening: finding the segments of a log.
 
 use lock_api::RawRwLock;
 use lock_api::RwLock;
-use pmemset_core::error::{MapError, PersistError};
+use pmemset_core::error::MapError;
 use pmemset_core::{MapConfig, Observer, Platform, Set, Source};
 
-use crate::cell::{Cell, Content};
+use crate::cell::Cell;
 use crate::error::OpenError;
-use crate::format::{Geometry, SEGMENT_HEAD_BYTES, STATE_BYTES, SegmentHead, State};
-use crate::header::{Header, HeaderError, Opened};
-use crate::log::{HEAD_BYTES, Head, Log, NOTES, STATE_AT, Tail, note_at};
-use crate::mistake::Mistake;
+use crate::format::{FIRST_STATE, Geometry, SEGMENT_HEAD_BYTES, SegmentHead};
+use crate::log::{HEAD_BYTES, Head, Log, NOTES, Tail};
 use crate::options::Options;
 use crate::recovered::Recovered;
 use crate::table::{Live, Table};
 use crate::walk::{Broken, Walk};
 
-const MAGIC: [u8; 8] = *b"pmemslog";
-const VERSION: u64 = 2;
-const FIRST_STATE: State = State { start: 0, first: 1, durable: 0, cut: None };
-
 impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Opens the log in `source`, or makes one where the source is empty; what it finds is durable when this returns.
     ///
-    /// The set is empty, and has room for one segment more than `table`. Reads all records, and checks them.
+    /// The set is empty, and has room for one segment more than `table`. Reads all records, and checks them. Where it makes
+    /// a log, it looks into each page of the source before, for a segment whose head was lost.
     ///
     /// # Errors
     ///
@@ -55,96 +50,10 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
             #[cfg(test)]
             mistake: options.mistake,
         };
-        log.open_head(alignment_bytes)?;
+        log.open_head(alignment_bytes, options)?;
         let walk = log.find_all()?;
         log.settle(walk, options)?;
         Ok(log)
-    }
-
-    /// Finds the header, or makes it, and the state that goes with it.
-    fn open_head(&mut self, alignment_bytes: usize) -> Result<(), OpenError> {
-        let header = Header {
-            magic: MAGIC,
-            version: VERSION,
-            layout: [self.geometry.head_bytes as u64, self.geometry.segment_bytes as u64, 0, 0, 0],
-        };
-        let part = self.pin(self.head_at)?;
-        let opened = if self.makes(Mistake::HeaderFirst) {
-            let opened = header.open(&part, 0).map_err(OpenError::from);
-            if opened == Ok(Opened::Made) {
-                self.make()?;
-            }
-            opened
-        } else {
-            header.open_with(&part, 0, || self.make())
-        };
-        drop(part);
-        match opened? {
-            Opened::Made => self.recovered.made = true,
-            Opened::Found([head_bytes, segment_bytes, ..]) => {
-                let fits = |bytes: u64| {
-                    usize::try_from(bytes).ok().filter(|bytes| bytes.checked_rem(alignment_bytes) == Some(0))
-                };
-                let refused = OpenError::SegmentBytes { segment_bytes };
-                let segment_bytes = fits(segment_bytes).filter(|bytes| *bytes > SEGMENT_HEAD_BYTES).ok_or(refused)?;
-                let head_bytes = fits(head_bytes).filter(|bytes| *bytes >= HEAD_BYTES).ok_or(refused)?;
-                self.geometry = Geometry { head_bytes, segment_bytes };
-            }
-        }
-        self.open_cells()?;
-        let state = self.head.get_mut().state;
-        let live = self.live.get_mut();
-        (live.start, live.first) = (state.start, state.first);
-        live.oldest = self.geometry.number(state.start);
-        Ok(())
-    }
-
-    /// Finds the state and the notes.
-    fn open_cells(&mut self) -> Result<(), OpenError> {
-        let part = self.set.pin(self.head_at).map_err(PersistError::from)?;
-        let head = self.head.get_mut();
-        let mut bytes = [0; STATE_BYTES];
-        let (cell, content) = Cell::open(&part, STATE_AT)?;
-        cell.load(&part, &mut bytes)?;
-        let state = State::from_bytes(&bytes).filter(|state| content == Content::Value && self.geometry.allows(state));
-        let state = state.ok_or(OpenError::DamagedState)?;
-        (head.state_cell, head.state) = (cell, state);
-        for (index, note) in head.notes.iter_mut().enumerate() {
-            let (cell, content) = Cell::open(&part, note_at(index))?;
-            if content == Content::Damaged {
-                return Err(OpenError::DamagedNote { index });
-            }
-            *note = cell;
-        }
-        Ok(())
-    }
-
-    /// Prepares the source for a log: no segments of an older one, and the first state.
-    fn make(&self) -> Result<(), OpenError> {
-        let part = self.pin(self.head_at)?;
-        let (mut cell, content) = Cell::open(&part, STATE_AT)?;
-        let mut bytes = [0; STATE_BYTES];
-        cell.load(&part, &mut bytes)?;
-        match content {
-            Content::Nothing => {}
-            Content::Value if bytes == FIRST_STATE.to_bytes() => {}
-            // A log has been used: its header was not torn while it was made.
-            _ => return Err(HeaderError::NotOurs.into()),
-        }
-        for index in 0..NOTES {
-            if Cell::open(&part, note_at(index))?.1 != Content::Nothing {
-                return Err(HeaderError::NotOurs.into());
-            }
-        }
-        self.each_slot(|log, _, address| {
-            log.erase(address, SEGMENT_HEAD_BYTES)?;
-            Ok(false)
-        })?;
-        match content {
-            Content::Value => cell.refresh(&part)?,
-            _ => cell.store(&part, &FIRST_STATE.to_bytes()).map(|_| ())?,
-        }
-        Ok(())
     }
 
     /// Maps each slot of the source that is not in use, and unmaps it again where `act` does not want to keep it.

@@ -5,7 +5,6 @@ use pmemset_core::{Observer, Platform, Source};
 
 use crate::error::{ChangeError, OpenError, ReadError};
 use crate::format::{SEGMENT_HEAD_BYTES, SEGMENT_HEAD_USED_BYTES, State};
-use crate::header::HEADER_BYTES;
 use crate::log::Log;
 use crate::mistake::Mistake;
 use crate::options::{OnDamage, Options};
@@ -97,9 +96,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         self.persist(from, walk.position)?;
         let head = self.head.read();
         let part = self.pin(self.head_at)?;
-        let mut header = [0; HEADER_BYTES];
-        part.read(0, &mut header)?;
-        part.write(0, &header)?;
+        self.refresh_header(&part)?;
         head.state_cell.refresh(&part)?;
         for note in &head.notes {
             note.refresh(&part)?;

@@ -4,6 +4,7 @@
 mod cuts;
 mod damage;
 mod faults;
+mod lost;
 mod model;
 mod pieces;
 mod threads;
