@@ -34,12 +34,13 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 ///
 /// # What is not
 ///
-/// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
-/// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
-/// those before were durable. Header, notes and the log's own state are there twice: damage to one copy loses nothing, and
-/// damage to both refuses the log, unless the cell was stored to for the first time just then. A log whose head was made zero
-/// is refused if a segment is there ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to
-/// nothing is a new one.
+/// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a
+/// record that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close),
+/// says that those before were durable. If the newest segment is lost as a whole, or an older copy of itself, the log
+/// is an older one, with the records that were truncated since. Header, notes and the log's own state are there
+/// twice: damage to one copy loses nothing, and damage to both refuses the log, unless the cell was stored to for the
+/// first time just then. A log whose head was made zero is refused if a segment is there
+/// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to nothing is a new one.
 ///
 /// The log keeps no second program from opening the same source at a time: that takes what the other has not finished for
 /// torn, and erases it. Have the source refuse it, as `OpenOptions::exclusive` of `pmemset-linux` does.

@@ -30,6 +30,7 @@ const FUZZERS: &[Fuzzer] = &[
     ("acpi", "memory with ACPI's root and tables in it, and what they name mapped"),
     ("virtio", "virtio-pmem disks whose configuration and registers lie"),
     ("ledger", "shutdown records in a ledger whose bytes are damaged"),
+    ("log", "logs whose image is damaged, cut short, or older in one place"),
     ("canary", "power cuts in programs without some fences: has to fail"),
     ("nfit-canary", "the tables, believing only the last module of a range: has to fail"),
 ];

@@ -6,6 +6,7 @@ mod fiemap;
 mod firmware;
 mod ledger;
 mod linux;
+mod log;
 
 pub use fiemap::fiemap;
 use pmemset_core::support::Random;
@@ -27,6 +28,7 @@ pub const ALL: &[Fuzzer] = &[
     ("acpi", firmware::acpi),
     ("virtio", firmware::virtio),
     ("ledger", ledger::ledger),
+    ("log", log::log),
     ("canary", core::canary),
     ("nfit-canary", firmware::canary),
 ];
