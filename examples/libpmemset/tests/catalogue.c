@@ -104,6 +104,28 @@ one_path_opened_three_times(void)
 	OK(pmemset_delete(&set));
 }
 
+static void
+temporary_file_grows_with_its_parts(void)
+{
+	struct pmemset *set = check_set();
+	struct pmemset_source *src = NULL;
+	struct pmemset_part_descriptor desc[4];
+	struct pmemset_part_map *part = NULL;
+	size_t i, bytes;
+
+	OK(pmemset_source_from_temporary(&src, "."));
+	for (i = 0; i < 4; i++)
+		OK(check_map(set, src, 0, i ? SEGMENT : 2 * SEGMENT, &desc[i]));
+	EQUAL(check_parts(set, &bytes), 4);
+	EQUAL(bytes, 5 * SEGMENT);
+	for (i = 1; i < 3; i++) {
+		OK(pmemset_part_map_by_address(set, &part, desc[i].addr));
+		OK(pmemset_remove_part_map(set, &part));
+	}
+	EQUAL(check_parts(set, &bytes), 2);
+	check_close(&set, &src);
+}
+
 /* Maps `count` segments into one part; 0 where there is no room for that. */
 static int
 coalesced(struct pmemset *set, struct pmemset_source *src, size_t count,
@@ -323,6 +345,7 @@ static const struct check_case cases[] = {
 	CHECK_CASE(temporary_source_has_one_descriptor_and_no_name),
 	CHECK_CASE(modes_of_new_files),
 	CHECK_CASE(one_path_opened_three_times),
+	CHECK_CASE(temporary_file_grows_with_its_parts),
 	CHECK_CASE(range_takes_one_segment_of_each_of_two_parts),
 	CHECK_CASE(head_and_tail_of_a_part),
 	CHECK_CASE(two_sources_in_one_part),

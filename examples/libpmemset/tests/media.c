@@ -9,7 +9,7 @@
 #include <sys/mount.h>
 #include <sys/sysmacros.h>
 
-#include "check.h"
+#include "media.h"
 
 #define BUS "/sys/devices/ndbus0"
 #define DISK BUS "/region0/pfn0.1/block/pmem0"
@@ -71,59 +71,18 @@ make_tree(void)
 	OK(symlink("../../devices/ndbus0/region0/pfn0.1/block/pmem0", link));
 }
 
-static struct {
-	struct pmemset *set;
-	struct pmemset_source *src;
-	struct pmemset_sds sds;
-	int updates, blocks, cleared;
-	struct pmemset_badblock block;
-	int clears, refuses;
-} seen;
-
-static int
-listen(struct pmemset *set, struct pmemset_event_context *ctx, void *arg)
+/* As the kernel does, once the page was written. */
+static void
+forget_blocks(void)
 {
-	CHECK(arg == &seen);
-	CHECK(set == seen.set);
-	if (ctx->type == PMEMSET_EVENT_SDS_UPDATE) {
-		seen.updates++;
-		seen.sds = *ctx->data.sds_update.sds;
-		CHECK(ctx->data.sds_update.src == seen.src);
-	} else if (ctx->type == PMEMSET_EVENT_BADBLOCK) {
-		seen.blocks++;
-		seen.block = *ctx->data.badblock.bb;
-		CHECK(ctx->data.badblock.src == seen.src);
-		if (seen.clears) {
-			/* As the kernel does, once the page was written. */
-			attribute(DISK "/badblocks", "");
-			OK(pmemset_badblock_clear(ctx->data.badblock.bb,
-					ctx->data.badblock.src));
-		}
-	} else if (ctx->type == PMEMSET_EVENT_BADBLOCKS_CLEARED) {
-		seen.cleared++;
-		CHECK(ctx->data.badblocks_cleared.src == seen.src);
-		return seen.refuses ? -7 : 0;
-	}
-	return 0;
-}
-
-static struct pmemset *
-watched_set(void)
-{
-	struct pmemset_config *cfg = check_config();
-
-	memset(&seen, 0, sizeof seen);
-	pmemset_config_set_event_callback(cfg, listen, &seen);
-	OK(pmemset_new(&seen.set, cfg));
-	OK(pmemset_config_delete(&cfg));
-	return seen.set;
+	attribute(DISK "/badblocks", "");
 }
 
 /* Maps the file with a record, in a set of its own; what the state is. */
 static int
 map_with(const char *file, struct pmemset_sds *sds, int *state)
 {
-	struct pmemset *set = watched_set();
+	struct pmemset *set = watched_set(0);
 	struct pmemset_source *src = NULL;
 	enum pmemset_part_state found = (enum pmemset_part_state)0;
 	int result;
@@ -141,7 +100,7 @@ map_with(const char *file, struct pmemset_sds *sds, int *state)
 static void
 record_counts_mappings(void)
 {
-	struct pmemset *set = watched_set();
+	struct pmemset *set = watched_set(0);
 	struct pmemset_source *src = seen.src = check_source(SEGMENT);
 	struct pmemset_sds sds = PMEMSET_SDS_INITIALIZE();
 	enum pmemset_part_state state = (enum pmemset_part_state)0;
@@ -200,8 +159,7 @@ every_state_is_told(void)
 static void
 interrupted_can_be_accepted(void)
 {
-	struct pmemset_config *cfg = check_config();
-	struct pmemset *set = NULL;
+	struct pmemset *set;
 	struct pmemset_source *src = NULL;
 	struct pmemset_sds sds = PMEMSET_SDS_INITIALIZE();
 	const char *file = check_file(SEGMENT);
@@ -210,11 +168,10 @@ interrupted_can_be_accepted(void)
 
 	OK(map_with(file, &sds, &first));
 	sds = seen.sds;
-	OK(pmemset_config_set_acceptable_states(cfg, PMEMSET_PART_STATE_OK |
-			PMEMSET_PART_STATE_OK_BUT_INTERRUPTED));
-	OK(pmemset_new(&set, cfg));
-	OK(pmemset_config_delete(&cfg));
+	set = watched_set(PMEMSET_PART_STATE_OK |
+			PMEMSET_PART_STATE_OK_BUT_INTERRUPTED);
 	OK(pmemset_source_from_file(&src, file));
+	seen.src = src;
 	OK(pmemset_source_set_sds(src, &sds, &state));
 	OK(pmemset_map(set, src, NULL, NULL));
 	EQUAL(state, PMEMSET_PART_STATE_OK_BUT_INTERRUPTED);
@@ -268,7 +225,7 @@ device_that_does_not_tell(void)
 static void
 bad_blocks_are_told_and_cleared(void)
 {
-	struct pmemset *set = watched_set();
+	struct pmemset *set = watched_set(0);
 	const char *file = check_file(SEGMENT);
 	int fd = open(file, O_RDWR);
 	char page[4096];
@@ -293,6 +250,7 @@ bad_blocks_are_told_and_cleared(void)
 	EQUAL(seen.block.length, SEGMENT); /* mapping has filled its holes */
 	EQUAL(seen.cleared, 0);
 
+	at_block = forget_blocks;
 	seen.clears = 1;
 	seen.refuses = 1;
 	CHECK(pmemset_map(set, src, NULL, &part) != 0);

@@ -255,6 +255,33 @@ source_goes_before_the_set(void)
 	OK(pmemset_delete(&set));
 }
 
+/* Source, configurations and set go in this order, with four handles out. */
+static void
+set_goes_last_with_handles_out(void)
+{
+	struct pmemset_config *cfg = check_config();
+	struct pmemset_map_config *map_cfg = NULL;
+	struct pmemset *set = NULL;
+	struct pmemset_source *src = check_source(MIB);
+	struct pmemset_part_map *part[4];
+	size_t i;
+
+	OK(pmemset_map_config_new(&map_cfg));
+	OK(pmemset_new(&set, cfg));
+	OK(pmemset_map(set, src, map_cfg, NULL));
+	OK(pmemset_map(set, src, map_cfg, NULL));
+	for (i = 0; i < 4; i += 2) {
+		pmemset_first_part_map(set, &part[i]);
+		pmemset_next_part_map(set, part[i], &part[i + 1]);
+		CHECK(part[i] != NULL && part[i + 1] != NULL);
+	}
+	OK(pmemset_source_delete(&src));
+	OK(pmemset_config_delete(&cfg));
+	OK(pmemset_map_config_delete(&map_cfg));
+	OK(pmemset_delete(&set));
+	CHECK(!src && !cfg && !map_cfg && !set);
+}
+
 static void
 messages(void)
 {
@@ -308,6 +335,7 @@ static const struct check_case cases[] = {
 	CHECK_CASE(shutdown_state_of_an_ordinary_file),
 	CHECK_CASE(bad_blocks_of_an_ordinary_file),
 	CHECK_CASE(source_goes_before_the_set),
+	CHECK_CASE(set_goes_last_with_handles_out),
 	CHECK_CASE(messages),
 	CHECK_CASE(perror_writes_what_was_said),
 };

@@ -266,55 +266,6 @@ survivor_grows_with_a_reference_held(void)
 }
 
 static void
-temporary_file_grows_with_its_parts(void)
-{
-	struct pmemset *set = check_set();
-	struct pmemset_source *src = NULL;
-	struct pmemset_part_descriptor desc[4];
-	struct pmemset_part_map *part = NULL;
-	size_t i, bytes;
-
-	OK(pmemset_source_from_temporary(&src, "."));
-	for (i = 0; i < 4; i++)
-		OK(check_map(set, src, 0, i ? SEGMENT : 2 * SEGMENT, &desc[i]));
-	EQUAL(check_parts(set, &bytes), 4);
-	EQUAL(bytes, 5 * SEGMENT);
-	for (i = 1; i < 3; i++) {
-		OK(pmemset_part_map_by_address(set, &part, desc[i].addr));
-		OK(pmemset_remove_part_map(set, &part));
-	}
-	EQUAL(check_parts(set, &bytes), 2);
-	check_close(&set, &src);
-}
-
-/* Source, configurations and set go in this order, with four handles out. */
-static void
-set_goes_last_with_handles_out(void)
-{
-	struct pmemset_config *cfg = check_config();
-	struct pmemset_map_config *map_cfg = NULL;
-	struct pmemset *set = NULL;
-	struct pmemset_source *src = check_source(MIB);
-	struct pmemset_part_map *part[4];
-	size_t i;
-
-	OK(pmemset_map_config_new(&map_cfg));
-	OK(pmemset_new(&set, cfg));
-	OK(pmemset_map(set, src, map_cfg, NULL));
-	OK(pmemset_map(set, src, map_cfg, NULL));
-	for (i = 0; i < 4; i += 2) {
-		pmemset_first_part_map(set, &part[i]);
-		pmemset_next_part_map(set, part[i], &part[i + 1]);
-		CHECK(part[i] != NULL && part[i + 1] != NULL);
-	}
-	OK(pmemset_source_delete(&src));
-	OK(pmemset_config_delete(&cfg));
-	OK(pmemset_map_config_delete(&map_cfg));
-	OK(pmemset_delete(&set));
-	CHECK(!src && !cfg && !map_cfg && !set);
-}
-
-static void
 hundred_parts_from_the_middle(void)
 {
 	struct pmemset *set = check_set();
@@ -399,18 +350,11 @@ same_bytes_in_two_sets(void)
 	struct pmemset *one = check_set(), *two = check_set();
 	struct pmemset_source *src = check_source(SEGMENT);
 	struct pmemset_part_descriptor a, b;
-	struct pmemset_part_map *part = NULL, *kept;
 
 	OK(pmemset_map(one, src, NULL, &a));
 	OK(pmemset_map(two, src, NULL, &b));
 	pmemset_memcpy(one, a.addr, (char[]){ "seen by both" }, 13, 0);
 	CHECK(memcmp(b.addr, "seen by both", 13) == 0);
-	/* A part of the one set is none of the other. */
-	OK(pmemset_part_map_by_address(one, &part, a.addr));
-	kept = part;
-	FAILS(pmemset_remove_part_map(two, &part), PMEMSET_E_PART_NOT_FOUND);
-	CHECK(part == kept);
-	OK(pmemset_remove_part_map(one, &part));
 	OK(pmemset_delete(&two));
 	check_close(&one, &src);
 }
@@ -426,8 +370,6 @@ static const struct check_case cases[] = {
 	CHECK_CASE(removal_waits_for_handles),
 	CHECK_CASE(previous_part_after_a_removal),
 	CHECK_CASE(survivor_grows_with_a_reference_held),
-	CHECK_CASE(temporary_file_grows_with_its_parts),
-	CHECK_CASE(set_goes_last_with_handles_out),
 	CHECK_CASE(hundred_parts_from_the_middle),
 	CHECK_CASE(range_over_two_parts),
 	CHECK_CASE(range_inside_a_coalesced_part),

@@ -41,6 +41,12 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("demo-devdax").on(DEVDAX),
     Scenario::new("appliance-ext4").once(),
     Scenario::new("appliance-devdax").on(DEVDAX).once(),
+    // c
+    Scenario::new("c-state").on(Machine { counts: &[5, 5], ..TWO_FILE_SYSTEMS }).short(),
+    Scenario::new("c-bad").short(),
+    Scenario::new("c-bad-xfs").on(XFS).once(),
+    Scenario::new("c-devdax").on(DEVDAX),
+    Scenario::new("c-devdax-bad").on(BAD_DEVICE),
     // files
     Scenario::new("file-ext4").short(),
     Scenario::new("file-xfs").on(XFS),

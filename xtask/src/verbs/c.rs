@@ -4,6 +4,7 @@ mod behaviour;
 mod kernels;
 mod library;
 mod narrow;
+mod numbers;
 mod port;
 mod programs;
 mod prototypes;
@@ -19,7 +20,7 @@ use self::programs::{
     taken_without_warnings, valgrind,
 };
 use crate::support::packages;
-use crate::support::processes::{find_program, is_root, output_of, root};
+use crate::support::processes::{find_program, is_root, output_of, root, run as run_command};
 use crate::support::tally::{Outcome, Tally};
 
 #[derive(clap::Args)]
@@ -37,8 +38,8 @@ const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
 /// The C programs; each runs in a folder of its own.
 const PROGRAMS: [&str; 9] =
     ["layout", "objects", "parts", "gone", "events", "bytes", "refusals", "catalogue", "threads"];
-/// Those that are also run with every access checked.
-const CHECKED: [&str; 7] = ["objects", "parts", "events", "bytes", "refusals", "catalogue", "threads"];
+/// Those that valgrind also looks at: not where a fault is what is wanted, nor where threads would run one after another.
+const WATCHED: [&str; 6] = ["objects", "parts", "events", "bytes", "refusals", "catalogue"];
 
 pub(crate) fn run(args: &Args) -> Outcome {
     let target = port::TARGETS.into_iter().find(|target| args.target.as_deref() == Some(target));
@@ -47,7 +48,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Ok(true);
     }
     if let Some(prefix) = &args.prefix {
-        install(&Library::build(&folder())?, prefix)?;
+        install(Library::get()?, prefix)?;
         return Ok(true);
     }
     let tally = check();
@@ -57,7 +58,17 @@ pub(crate) fn run(args: &Args) -> Outcome {
 
 /// Builds the shared library, and returns where it is.
 pub(crate) fn shared_library() -> Result<PathBuf, String> {
-    Library::build(&folder()).map(|library| library.shared)
+    Library::get().map(|library| library.shared.clone())
+}
+
+/// Builds the program whose cases the lab runs on real persistent memory, with all that it needs in it.
+pub(crate) fn machine_cases() -> Result<PathBuf, String> {
+    let library = Library::get()?;
+    let program = folder().join("machine");
+    let mut cc = Command::new("cc");
+    cc.args(["-std=gnu99", "-O1", "-static", "-s"]).args(WARNINGS).arg("-I").arg(source().join("include"));
+    cc.arg(source().join("tests/machine.c")).arg(&library.archive).arg("-o").arg(&program);
+    run_command(&mut cc).map(|_| program)
 }
 
 fn source() -> PathBuf {
@@ -80,16 +91,17 @@ pub(crate) fn check() -> Tally {
         return tally;
     }
     tally.run("the headers declare what the Rust code defines", prototypes::check);
+    tally.run("its errors have the numbers of the Rust code", numbers::check);
     tally.run("each behaviour of the C library has a case, or the tables say why not", behaviour::check);
     tally.run("each error is one that a program expects, or the list says why not", errors_are_met);
     let prefix = folder().join("prefix");
     let _ = fs::remove_dir_all(&prefix);
-    let built = Library::build(&folder());
-    tally.check("libpmemset builds without warnings", built.as_ref().map(drop).map_err(Clone::clone));
+    let built = Library::get();
+    tally.check("libpmemset builds without warnings", built.as_ref().map(|_| ()).map_err(Clone::clone));
     if let Ok(library) = built {
-        tally.run("it exports the names of libpmemset 1.0 and no others", || exports(&library));
-        tally.run("it leaves to libc what its list says", || undefined(&library));
-        tally.run("it is installed", || install(&library, &prefix));
+        tally.run("it exports the names of libpmemset 1.0 and no others", || exports(library));
+        tally.run("it leaves to libc what its list says", || undefined(library));
+        tally.run("it is installed", || install(library, &prefix));
         compilers(&mut tally, &prefix);
         hosted(&mut tally, &prefix);
         special(&mut tally, &prefix);
@@ -104,12 +116,12 @@ pub(crate) fn check() -> Tally {
 fn compilers(tally: &mut Tally, prefix: &Path) {
     // Debian's; where it cannot be had, what needs it is skipped below.
     let _ = packages::install(&["clang"]);
-    for compiler in ["cc -std=c99", "cc -std=c11", "c++ -std=c++20", "clang -std=c99", "clang++ -std=c++20"] {
-        let name = format!("{compiler} takes the headers without warnings");
-        let mut words = compiler.split(' ');
-        match words.next().filter(|program| find_program(program).is_some()) {
+    let (c, cxx) = (["c99", "c11", "c17"], ["c++11", "c++17", "c++20"]);
+    for (compiler, standards) in [("cc", c), ("c++", cxx), ("clang", c), ("clang++", cxx)] {
+        let name = format!("{compiler} takes the headers without warnings, as {}", standards.join(", "));
+        match find_program(compiler) {
             None => tally.skip(&name, "it is not here"),
-            Some(program) => tally.run(&name, || header(program, words.next().unwrap_or_default(), prefix)),
+            Some(_) => tally.run(&name, || standards.iter().try_for_each(|one| header(compiler, one, prefix))),
         }
     }
     let name = "clang takes the C programs without warnings";
@@ -129,17 +141,22 @@ fn hosted(tally: &mut Tally, prefix: &Path) {
             });
         }
     }
-    for program in CHECKED {
-        tally.run(&format!("{program}.c with AddressSanitizer"), || {
-            let built = compile_with(program, prefix, false, &[], Check::Accesses)?;
+    checked(tally, &PROGRAMS, &WATCHED, prefix, &[]);
+}
+
+/// Runs programs with every access checked, and some under valgrind; `more` goes to the linker.
+fn checked(tally: &mut Tally, programs: &[&str], watched: &[&str], prefix: &Path, more: &[&str]) {
+    for program in programs {
+        tally.run(&format!("{program}.c with AddressSanitizer and UBSan"), || {
+            let built = compile_with(program, prefix, false, more, Check::Accesses)?;
             cases(Command::new(built), &fresh_folder(&format!("{program}-asan"))?)
         });
     }
-    let memory = "no access is wrong and nothing leaks (valgrind)";
+    let memory = format!("no access is wrong and nothing leaks in {} (valgrind)", watched.join(", "));
     if find_program("valgrind").is_none() {
-        tally.skip(memory, "no valgrind (apt-get install valgrind)");
+        tally.skip(&memory, "no valgrind (apt-get install valgrind)");
     } else {
-        tally.run(memory, || valgrind(prefix));
+        tally.run(&memory, || watched.iter().try_for_each(|program| valgrind(program, prefix, more)));
     }
 }
 
@@ -148,10 +165,13 @@ fn special(tally: &mut Tally, prefix: &Path) {
     let beside = "pmem2.c, beside libpmem2";
     match packages::install(&["libpmem2-dev"]) {
         Err(reason) => tally.skip(beside, &reason),
-        Ok(()) => tally.run(beside, || {
-            let built = compile("pmem2", prefix, true, &["-lpmem2"])?;
-            cases(Command::new(built), &fresh_folder("pmem2")?)
-        }),
+        Ok(()) => {
+            tally.run(beside, || {
+                let built = compile("pmem2", prefix, true, &["-lpmem2"])?;
+                cases(Command::new(built), &fresh_folder("pmem2")?)
+            });
+            checked(tally, &["pmem2"], &["pmem2"], prefix, &["-lpmem2"]);
+        }
     }
     let media = "media.c: shutdown state and bad blocks, where /sys is a tree of the test's";
     let namespaces = || output_of("unshare", &["--mount", "true"]);

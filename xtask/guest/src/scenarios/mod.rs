@@ -2,6 +2,7 @@
 
 mod badblocks;
 mod broken;
+mod c;
 mod cuts;
 mod cxl;
 mod demo;
@@ -19,9 +20,10 @@ mod vanishing;
 
 use crate::lab::Checks;
 
-const SUBJECTS: [&[Checks]; 16] = [
+const SUBJECTS: [&[Checks]; 17] = [
     itself::CHECKS,
     demo::CHECKS,
+    c::CHECKS,
     files::CHECKS,
     refusals::CHECKS,
     state::CHECKS,

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
-use super::{WARNINGS, source};
+use super::{WARNINGS, folder, source};
 use crate::support::processes::{self, output_of, run as run_command};
 
 pub(super) const SONAME: &str = "libpmemset.so.1";
@@ -14,11 +15,17 @@ const NODE: &str = "LIBPMEMSET_1.0";
 /// What is built.
 pub(super) struct Library {
     pub(super) shared: PathBuf,
-    archive: PathBuf,
+    pub(super) archive: PathBuf,
 }
 
 impl Library {
-    pub(super) fn build(folder: &Path) -> Result<Self, String> {
+    /// Builds it, once in a run: stages beside each other have one.
+    pub(super) fn get() -> Result<&'static Self, String> {
+        static BUILT: OnceLock<Result<Library, String>> = OnceLock::new();
+        BUILT.get_or_init(|| Self::build(&folder())).as_ref().map_err(Clone::clone)
+    }
+
+    fn build(folder: &Path) -> Result<Self, String> {
         let (source, archive) = (source(), folder.join("libpmemset.a"));
         let mut cargo = processes::cargo();
         cargo.current_dir(&source).args(["build", "--release", "--quiet", "--locked", "--target-dir"]).arg(folder);

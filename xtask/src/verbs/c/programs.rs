@@ -12,7 +12,12 @@ use crate::support::processes::run as run_command;
 pub(super) fn header(compiler: &str, standard: &str, prefix: &Path) -> Result<(), String> {
     let language = if compiler.ends_with("++") { "c++" } else { "c" };
     let mut command = Command::new(compiler);
-    command.args([standard, "-fsyntax-only", "-x", language]).args(WARNINGS).arg("-I").arg(prefix.join("include"));
+    command
+        .arg(format!("-std={standard}"))
+        .args(["-fsyntax-only", "-x", language])
+        .args(WARNINGS)
+        .arg("-I")
+        .arg(prefix.join("include"));
     // In a program, not by itself: a header that is the main file has a warning of its own.
     command.arg("-I").arg(source().join("include")).arg(source().join("tests/header.c"));
     run_command(command.arg(source().join("tests/port/header.c"))).map(drop)
@@ -22,7 +27,7 @@ pub(super) fn header(compiler: &str, standard: &str, prefix: &Path) -> Result<()
 pub(super) fn taken_without_warnings(programs: &[&str], prefix: &Path) -> Result<(), String> {
     let mut clang = Command::new("clang");
     clang.args(["-std=gnu99", "-fsyntax-only"]).args(WARNINGS).arg("-I").arg(prefix.join("include"));
-    clang.args(programs.iter().chain(&["media"]).map(|name| source().join(format!("tests/{name}.c"))));
+    clang.args(programs.iter().chain(&["media", "machine"]).map(|name| source().join(format!("tests/{name}.c"))));
     clang.arg("-I").arg(source().join("include"));
     run_command(clang.arg(source().join("tests/port/host.c"))).map(drop)
 }
@@ -131,15 +136,12 @@ pub(super) fn preloaded(prefix: &Path) -> Result<(), String> {
     example(&program, "readme-preloaded", Some(&prefix.join("lib").join(SONAME)))
 }
 
-pub(super) fn valgrind(prefix: &Path) -> Result<(), String> {
-    for program in ["objects", "parts", "events", "refusals"] {
-        let built = compile(program, prefix, true, &[])?;
-        let mut command = Command::new("valgrind");
-        command.args(["-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(built);
-        cases(command, &fresh_folder(&format!("{program}-valgrind"))?)
-            .map_err(|error| format!("{program}: {error}"))?;
-    }
-    Ok(())
+/// Runs the program `name` under valgrind; `more` goes to the linker.
+pub(super) fn valgrind(name: &str, prefix: &Path, more: &[&str]) -> Result<(), String> {
+    let built = compile(name, prefix, true, more)?;
+    let mut command = Command::new("valgrind");
+    command.args(["-q", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite"]).arg(built);
+    cases(command, &fresh_folder(&format!("{name}-valgrind"))?).map_err(|error| format!("{name}: {error}"))
 }
 
 /// Looks whether each error of the header is one that a program expects, or that the tests' list says why not.

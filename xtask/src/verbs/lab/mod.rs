@@ -20,6 +20,7 @@ use lab_machine::{Cut, Device, Expect, KERNELS, Machine, SCENARIOS, Scenario};
 
 use self::kernel::Kernel;
 use self::vm::{Bench, Boot, End};
+use super::c;
 use crate::support::downloads::home;
 use crate::support::processes::{cargo, root};
 use crate::support::programs;
@@ -138,7 +139,10 @@ fn build() -> Result<Bench, String> {
     let read = |path: &Path| fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
     let demo = folder.join(TARGET).join("debug/demo");
     let appliance = programs::recorder(&home().join("appliance"))?;
-    let mut programs = vec![("init", read(&guest)?), ("bin/demo", read(&demo)?), ("bin/appliance", read(&appliance)?)];
+    let cases = c::machine_cases()?;
+    let programs = [("init", &guest), ("bin/demo", &demo), ("bin/appliance", &appliance), ("bin/c-cases", &cases)];
+    let mut programs =
+        programs.map(|(name, path)| Ok((name, read(path)?))).into_iter().collect::<Result<Vec<_>, String>>()?;
     if let Some(busybox) = qemu::program("busybox") {
         programs.push(("bin/busybox", read(&busybox)?));
     }
