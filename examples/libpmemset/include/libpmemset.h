@@ -8,6 +8,9 @@
  * Results of type int are 0, or negative: one of the PMEMSET_E_ numbers below,
  * a number of libpmem2 (-100000 to -100037), or an errno with its sign changed.
  * After every failure pmemset_errormsg() says why, in the thread that failed.
+ *
+ * Threads may share sets, sources and configurations, and call everything at
+ * the same time; who deletes one comes after all others.
  */
 #ifndef LIBPMEMSET_H
 #define LIBPMEMSET_H 1
@@ -233,8 +236,9 @@ struct pmemset_event_context {
 	} data;
 };
 
-/* Called in the thread that caused the event; what ctx leads to lives as long
- * as the call. A result other than 0 stops a map at BADBLOCKS_CLEARED. */
+/* Called in the thread that caused the event, while no lock is held: it may call
+ * the set. What ctx leads to lives as long as the call. A result other than 0
+ * stops a map at BADBLOCKS_CLEARED, and means nothing elsewhere. */
 typedef int pmemset_event_callback(struct pmemset *set,
 		struct pmemset_event_context *ctx, void *arg);
 
@@ -272,6 +276,8 @@ int pmemset_set_contiguous_part_coalescing(struct pmemset *set,
 
 /* ---- sources: deletable while mapped ------------------------------------- */
 
+/* CREATE_ALWAYS empties a file that is there. Maps make a file longer where it
+ * ends before them, unless DO_NOT_GROW. */
 #define PMEMSET_SOURCE_FILE_CREATE_ALWAYS    (1U << 0)
 #define PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED (1U << 1)
 #define PMEMSET_SOURCE_FILE_DO_NOT_GROW      (1U << 2)
@@ -292,7 +298,8 @@ int pmemset_set_contiguous_part_coalescing(struct pmemset *set,
 #define PMEMSET_SOURCE_FILE_WOTH_MODE 0002
 #define PMEMSET_SOURCE_FILE_XOTH_MODE 0001
 
-/* Permissions of a file that is created, in bits 32 to 40 of the flags. */
+/* Permissions of a file that is created, in bits 32 to 40 of the flags, less
+ * the umask; 0644 where there are none. */
 #define PMEMSET_SOURCE_FILE_CREATE_MODE(mode) ((uint64_t)(mode) << 32)
 #define PMEMSET_SOURCE_FILE_CREATE_ALWAYS_MODE(mode)\
 	(PMEMSET_SOURCE_FILE_CREATE_ALWAYS |\
@@ -333,7 +340,7 @@ int pmemset_source_pwrite_mcsafe(struct pmemset_source *src, void *buf,
 int pmemset_badblock_clear(struct pmemset_badblock *bb,
 		struct pmemset_source *src);
 
-/* ---- mapping ------------------------------------------------------------- */
+/* ---- mapping: pmemset_map reads a configuration, and does not keep it ----- */
 
 int pmemset_map_config_new(struct pmemset_map_config **map_cfg);
 int pmemset_map_config_delete(struct pmemset_map_config **map_cfg);
@@ -374,23 +381,30 @@ int pmemset_remove_range(struct pmemset *set, void *addr, size_t len);
 
 /* ---- bytes --------------------------------------------------------------- */
 
-#define PMEMSET_F_MEM_NODRAIN     (1U << 0)
-#define PMEMSET_F_MEM_NONTEMPORAL (1U << 1)
-#define PMEMSET_F_MEM_TEMPORAL    (1U << 2)
-#define PMEMSET_F_MEM_WC          (1U << 3)
-#define PMEMSET_F_MEM_WB          (1U << 4)
-#define PMEMSET_F_MEM_NOFLUSH     (1U << 5)
+#define PMEMSET_F_MEM_NODRAIN     (1U << 0) /* durable after pmemset_drain */
+#define PMEMSET_F_MEM_NONTEMPORAL (1U << 1) /* past the cache, if possible */
+#define PMEMSET_F_MEM_TEMPORAL    (1U << 2) /* through the cache */
+#define PMEMSET_F_MEM_WC          (1U << 3) /* as NONTEMPORAL */
+#define PMEMSET_F_MEM_WB          (1U << 4) /* as TEMPORAL */
+#define PMEMSET_F_MEM_NOFLUSH     (1U << 5) /* durable after pmemset_persist */
 #define PMEMSET_F_MEM_VALID_FLAGS\
 	(PMEMSET_F_MEM_NODRAIN | PMEMSET_F_MEM_NONTEMPORAL |\
 	PMEMSET_F_MEM_TEMPORAL | PMEMSET_F_MEM_WC | PMEMSET_F_MEM_WB |\
 	PMEMSET_F_MEM_NOFLUSH)
 
+/* Makes stores durable: a flush, and a drain. */
 int pmemset_persist(struct pmemset *set, void *ptr, size_t size);
+/* Begins to make them durable; they are after the next drain. */
 int pmemset_flush(struct pmemset *set, void *ptr, size_t size);
 int pmemset_drain(struct pmemset *set);
+/* Pushes what is durable on, out of buffers that reserve power empties. */
 int pmemset_deep_flush(struct pmemset *set, void *ptr, size_t size);
 
-/* Durable when they return, unless flags say otherwise. They return dest. */
+/*
+ * Durable when they return, unless flags say otherwise. They return dest, also
+ * where they are refused or the write-back fails, and leave a message then. Who
+ * needs a number copies with NOFLUSH, and takes that of pmemset_persist.
+ */
 void *pmemset_memmove(struct pmemset *set, void *dest, void *src,
 		size_t len, unsigned flags);
 void *pmemset_memcpy(struct pmemset *set, void *dest, void *src,
