@@ -80,6 +80,10 @@ lengths_and_offsets_that_are_refused(void)
 	FAILS(pmemset_map(set, empty, NULL, NULL), PMEMSET_E_MAP_LENGTH_UNSET);
 	FAILS(check_map(set, empty, 0, SEGMENT, NULL),
 			PMEMSET_E_SOURCE_FILE_IS_TOO_SMALL);
+#if SIZE_MAX > UINT32_MAX
+	FAILS(check_map(set, empty, SEGMENT, SIZE_MAX - SEGMENT + 1, NULL),
+			PMEMSET_E_LENGTH_OUT_OF_RANGE);
+#endif
 	OK(pmemset_source_delete(&empty));
 	OK(pmemset_source_from_file(&empty, file));
 	FAILS(pmemset_map(set, empty, NULL, NULL), PMEMSET_E_MAP_LENGTH_UNSET);
