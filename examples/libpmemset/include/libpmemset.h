@@ -111,7 +111,8 @@ void pmemset_perror(const char *format, ...);
 
 #define PMEMSET_SDS_DEVICE_ID_LEN ((size_t)512)
 
-/* What the program keeps for a source from run to run; begins as all zeros. */
+/* What the program keeps for a source from run to run; begins as all zeros.
+ * Each SDS_UPDATE has a new one: durable before the callback returns. */
 struct pmemset_sds {
 	char id[PMEMSET_SDS_DEVICE_ID_LEN + 1]; /* of the device, ends in NUL */
 	uint64_t usc;                           /* unsafe shutdown count */
@@ -236,7 +237,7 @@ struct pmemset_event_context {
 	} data;
 };
 
-/* Called in the thread that caused the event, while no lock is held: it may call
+/* Called in the thread that caused the event, with no lock held: it may call
  * the set. What ctx leads to lives as long as the call. A result other than 0
  * stops a map at BADBLOCKS_CLEARED, and means nothing elsewhere. */
 typedef int pmemset_event_callback(struct pmemset *set,
@@ -336,11 +337,11 @@ int pmemset_source_pread_mcsafe(struct pmemset_source *src, void *buf,
 		size_t size, size_t offset);
 int pmemset_source_pwrite_mcsafe(struct pmemset_source *src, void *buf,
 		size_t size, size_t offset);
-/* Its bytes are 0 afterwards. */
+/* A block that BADBLOCK has told: its bytes are 0 afterwards. */
 int pmemset_badblock_clear(struct pmemset_badblock *bb,
 		struct pmemset_source *src);
 
-/* ---- mapping: pmemset_map reads a configuration, and does not keep it ----- */
+/* ---- mapping: pmemset_map reads its configuration, and keeps none -------- */
 
 int pmemset_map_config_new(struct pmemset_map_config **map_cfg);
 int pmemset_map_config_delete(struct pmemset_map_config **map_cfg);
