@@ -17,6 +17,7 @@ const SLOTS: u64 = 10_007;
 
 /// Part of one of the machines, until all records are there or it is cut.
 fn exchange(lab: &mut Lab) -> Result<(), Failure> {
+    page_map_is_apart()?;
     let source = device(0)?;
     let unit = source.alignment_bytes();
     let shared: Handle = Arc::new(Shared::new(source, Sharing::Incoherent));
@@ -34,6 +35,20 @@ fn exchange(lab: &mut Lab) -> Result<(), Failure> {
         pause();
     }
     Ok(())
+}
+
+/// Checks that this kernel keeps its page map in memory of its own: on the device, two kernels would write over it.
+fn page_map_is_apart() -> Result<(), Failure> {
+    let mut modes = Vec::new();
+    for device in std::fs::read_dir("/sys/bus/nd/devices")? {
+        let device = device?;
+        if device.file_name().as_encoded_bytes().starts_with(b"dax") {
+            modes.push(std::fs::read_to_string(device.path().join("mode"))?);
+        }
+    }
+    // The kernel keeps one device without a namespace ready.
+    modes.retain(|mode| mode.trim() != "none");
+    same("where the page map is", modes, vec!["ram\n".to_owned()])
 }
 
 type Ring<'s> = SharedPart<&'s AnySet<'static>>;

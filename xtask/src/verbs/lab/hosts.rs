@@ -53,7 +53,7 @@ fn lives(boot: &Boot<'_>, role: &str, cuts: u32) -> Result<Vec<u64>, String> {
         let mark = if last { 0 } else { (piece * (u64::from(life) + 1) + random.below(piece.max(1))).max(1) };
         let words = format!("lab.role={role} lab.records={records} lab.mark={mark}");
         let cut_after = (!last).then(|| ("mark", Duration::from_millis(random.below(50))));
-        let of = |reason: String| format!("{role}, boot {life}: {reason}");
+        let of = |reason: String| format!("{role}, boot {life}, mark {mark}: {reason}");
         let (end, said) = twice(&Boot { folder: &folder, words, plugin: None, cut_after, ..*boot })?;
         match end {
             End::Cut if !last => {}
