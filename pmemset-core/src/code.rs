@@ -8,7 +8,7 @@ macro_rules! codes {
         #[doc = concat!("\n\n`", $prefix, stringify!($name), "`.")]
         pub const $name: i32 = $number;)*
 
-        /// Returns the name that the C library has for a number: `PMEMSET_E_…`, or `PMEM2_E_…` for reservations.
+        /// Returns the C library's name for a number: `PMEMSET_E_…`, or `PMEM2_E_…` for reservations.
         ///
         /// ```
         /// use pmemset_core::code;
@@ -47,7 +47,7 @@ codes! {
     CANNOT_COALESCE_PARTS = -200_014, "PMEMSET_E_";
     /// A length is not a multiple of the alignment.
     LENGTH_UNALIGNED = -200_015, "PMEMSET_E_";
-    /// A part is not one of the set's.
+    /// A part is not in the set.
     PART_NOT_FOUND = -200_016, "PMEMSET_E_";
     /// Bytes could not be made durable.
     DEEP_FLUSH_FAIL = -200_018, "PMEMSET_E_";
@@ -73,19 +73,19 @@ codes! {
     IO_FAIL = -200_032, "PMEMSET_E_";
     /// A range is too long, or not inside.
     LENGTH_OUT_OF_RANGE = -200_033, "PMEMSET_E_";
-    /// An alignment is not one.
+    /// An alignment is not a power of two.
     INVALID_ALIGNMENT_VALUE = -200_035, "PMEMSET_E_";
     /// A source is on no region that lists bad blocks.
     DAX_REGION_NOT_FOUND = -200_036, "PMEMSET_E_";
-    /// Where on its region a source lies cannot be read.
+    /// The place of a source in its region cannot be read.
     CANNOT_READ_BOUNDS = -200_037, "PMEMSET_E_";
     /// The medium does not list bad blocks.
     BADBLOCK_NOSUPP = -200_038, "PMEMSET_E_";
     /// Something is at the addresses of a reservation.
     MAPPING_EXISTS = -100_007, "PMEM2_E_";
-    /// The length of a reservation is not a number of pages.
+    /// The length of a reservation is not a multiple of the page size.
     RESERVATION_LENGTH_UNALIGNED = -100_015, "PMEM2_E_";
-    /// The address of a reservation is not that of a page.
+    /// The address of a reservation is not a multiple of the page size.
     ADDRESS_UNALIGNED = -100_022, "PMEM2_E_";
     /// A reservation is in use.
     VM_RESERVATION_NOT_EMPTY = -100_033, "PMEM2_E_";
@@ -93,8 +93,8 @@ codes! {
 
 /// Returns the number of an operating system's error for what `code()` of an error returned (`pmemset_err_to_errno`).
 ///
-/// Those that are one already stay what they are. What is not supported is `EOPNOTSUPP`; everything else of the
-/// library's own is `EINVAL`.
+/// Numbers of operating-system errors stay. "Not supported" becomes `EOPNOTSUPP`; all other numbers of the library
+/// become `EINVAL`.
 ///
 /// ```
 /// use pmemset_core::{Errno, code};

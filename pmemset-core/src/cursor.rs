@@ -7,8 +7,8 @@ use crate::{Part, SetRef};
 
 /// A position in a part, at which bytes are read and written; what was written is durable when the call returns.
 ///
-/// So [`flush`](Write::flush) has nothing to do. The part does not grow: at its end nothing is read, and writing is an
-/// error. Many small writes are better collected: each is brought to the medium by itself.
+/// So [`flush`](Write::flush) does nothing. The part does not grow: at its end reads return 0 bytes, and writes fail.
+/// Collect small writes: each of them is made durable by itself.
 ///
 /// # Example
 ///
@@ -48,6 +48,17 @@ impl<R: SetRef> Cursor<R> {
     }
 
     /// Returns the part.
+    ///
+    /// ```
+    #[doc = include_str!("set/example.md")]
+    /// use embedded_io::Write;
+    /// use pmemset_core::Cursor;
+    ///
+    /// let mut cursor = Cursor::new(set.map(source, &MapConfig::new())?);
+    /// cursor.write_all(b"a line\n")?;
+    /// set.remove(cursor.into_part())?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn into_part(self) -> Part<R> {
         self.part

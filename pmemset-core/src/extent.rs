@@ -253,6 +253,13 @@ range_type! {
 }
 
 /// Why something is no range: it would be empty.
+///
+/// ```
+/// use pmemset_core::Extent;
+/// use pmemset_core::error::EmptyRange;
+///
+/// assert_eq!(Extent::try_from(8..8), Err(EmptyRange));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct EmptyRange;

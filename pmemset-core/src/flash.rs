@@ -19,16 +19,16 @@ const ERASED: u8 = 0xff;
 ///
 /// - As [`NorFlash`] it is written in words of `WORD_BYTES` and erased, filled with 0xff, in pages of `ERASE_BYTES`.
 ///   Words may be written again ([`MultiwriteNorFlash`]); that clears bits and sets none, as in flash.
-/// - As [`Storage`] it takes any bytes at any offset, and needs no erasing.
-/// - With the feature `embedded-storage-async` it is the same to the traits of that crate: nothing is waited for.
+/// - As [`Storage`] it stores any bytes at any offset, without erasing.
+/// - With the feature `embedded-storage-async` it implements the traits of that crate too; its calls never wait.
 ///
-/// A power cut within a write leaves some words as they were and others as they were to be; none tears that is no
-/// longer than the processor's. Within an erasure, a page has lost its first word before any other: what marks its
-/// pages there, as is usual, never takes one that is half erased for a whole one. (A medium that is synchronised page
-/// by page has to keep the bytes beside the written ones by itself.)
+/// After a power cut during a write, some words are old and others are new. Words that are no longer than the
+/// processor's do not tear. Erasing a page clears its first word before the others, so a program that marks its pages
+/// there, as is usual, never takes a half-erased page for a whole one. (A medium that is synchronised page by page must
+/// keep the bytes beside the written ones by itself.)
 ///
-/// Offsets have 32 bits: of a longer part the first 4 GiB can be used. What is behind the last whole page is left
-/// alone.
+/// Offsets have 32 bits: of a longer part, only the first 4 GiB are used. Bytes behind the last whole page are not
+/// used.
 ///
 /// # Example
 ///
@@ -71,9 +71,19 @@ impl<R: SetRef, const WORD_BYTES: usize, const ERASE_BYTES: usize> Flash<R, WORD
 
     /// Returns `part` as flash memory.
     ///
+    /// ```
+    #[doc = include_str!("set/example.md")]
+    /// use embedded_storage::nor_flash::ReadNorFlash;
+    /// use pmemset_core::Flash;
+    ///
+    /// let flash: Flash<_, 8, 4096> = Flash::new(set.map(source, &MapConfig::new())?)?; // words of 8 bytes
+    /// assert_eq!(flash.capacity(), 64 << 10);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
-    /// - [`FlashError::NotAligned`]: it does not begin on a word; it is one for a range within a part.
+    /// - [`FlashError::NotAligned`]: the handle is one to a range that does not begin on a word.
     pub fn new(part: Part<R>) -> Result<Self, FlashError> {
         if part.extent().start().is_multiple_of(WORD_BYTES) { Ok(Self { part }) } else { Err(FlashError::NotAligned) }
     }

@@ -1,4 +1,4 @@
-//! How stores reach the medium.
+//! How stores become durable.
 
 use core::fmt;
 
@@ -68,17 +68,17 @@ impl Granularity {
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum GranularityLimit {
-    /// The memory is on no region that could be asked.
+    /// The memory is on no region, or the region cannot be read.
     NoRegion,
     /// The region is volatile memory.
     Volatile,
-    /// Stores become durable by a request to the device only (virtio-pmem).
+    /// Stores become durable only by a request to the device (virtio-pmem).
     Request,
-    /// Nothing says what provides the region.
+    /// The provider of the region is not known.
     UnknownProvider,
     /// The platform says that nothing survives a power cut.
     NoDomain,
-    /// The region takes no stores.
+    /// The region is read-only.
     ReadOnly,
     /// This processor has no instruction that writes back cache lines to the memory.
     NoWriteBack,
@@ -86,7 +86,7 @@ pub enum GranularityLimit {
     NoCaches,
     /// The file system refuses `MAP_SYNC` (`mmap(2)`): see the kernel's `filesystems/dax.rst`.
     NoDax,
-    /// The program, or whoever runs it, has said so.
+    /// The program or its environment has set it.
     Declared,
     /// The source does not say.
     Unsaid,
@@ -95,12 +95,12 @@ pub enum GranularityLimit {
 impl fmt::Display for GranularityLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoRegion => "no region vouches for its memory (soft-reserved or CXL memory, no sysfs)",
+            Self::NoRegion => "no region says that its memory is persistent (soft-reserved or CXL memory, no sysfs)",
             Self::Volatile => "its region is volatile memory",
             Self::Request => "stores become durable by a request to the device only (virtio-pmem)",
             Self::UnknownProvider => "its region's bus does not say what provides it",
             Self::NoDomain => "the platform says that nothing survives a power cut",
-            Self::ReadOnly => "its region takes no stores",
+            Self::ReadOnly => "its region is read-only",
             Self::NoWriteBack => "this processor cannot write back cache lines",
             Self::NoCaches => "nothing says that CPU caches survive a power cut",
             Self::NoDax => "it is not on persistent memory that is mounted with DAX (MAP_SYNC is refused)",

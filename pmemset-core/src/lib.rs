@@ -18,11 +18,11 @@
 #![doc = include_str!("../README.md")]
 //! # Where to go from here
 //!
-//! - [`Set`], [`Part`], [`Config`] and [`MapConfig`]: what every program uses. [`Reservation`]: addresses of one's own.
-//!   [`Checked`]: sources that are judged before they are mapped. [`error`]: why something was refused.
-//! - [`porting`]: another operating system, or none, in 100 lines. `contract`: the suite that a port has to pass.
-//! - `sim::guide`: crash tests for a structure of one's own, beginning with one that fails.
-//! - [`from_libpmemset`], [`from_raw_pointers`]: for whoever has a program already; `pmemset_linux::from_memmap2`.
+//! - [`Set`], [`Part`], [`Config`] and [`MapConfig`]: every program uses these. [`Reservation`]: address space of your
+//!   own. [`Checked`]: sources that are checked before they are mapped. [`error`]: why a call has failed.
+//! - [`porting`]: another operating system, or none, in 100 lines. `contract`: the suite that a port must pass.
+//! - `sim::guide`: crash tests for your own structure, beginning with one that fails.
+//! - [`from_libpmemset`], [`from_raw_pointers`], `pmemset_linux::from_memmap2`: how to change an existing program.
 
 #[cfg(any(feature = "alloc", test))]
 extern crate alloc;
@@ -89,11 +89,11 @@ pub mod support {
     pub use crate::sim::random::Random;
 }
 
-/// Makes a set that is a static, with its memory: `static_set! { static NAME: Set<PLATFORM, SOURCE>[CAPACITY] =
-/// (platform, config); }`. Attributes, a visibility and a third type, that of the observer, go where they go in a
-/// static.
+/// Declares a set that is a static, with its memory: `static_set! { static NAME: Set<PLATFORM, SOURCE>[CAPACITY] =
+/// (platform, config); }`. Attributes and a visibility may stand in front, as in a static. A third type parameter is
+/// the observer.
 ///
-/// The memory is in `.bss`, whatever the configuration says, as long as `None` of the source handle is zero bytes.
+/// The memory is in `.bss` if `None` of the source handle is zero bytes, as it is for a reference and an `Arc`.
 ///
 /// ```
 /// use pmemset_core::{Config, Granularity, static_set};

@@ -1,4 +1,4 @@
-//! A path to a file or to a device, opened as what it is.
+//! A path to a file or to a device, opened as the right one.
 #![allow(unsafe_code, reason = "a source of either kind implements an unsafe trait")]
 
 use core::ffi::CStr;
@@ -21,7 +21,16 @@ use crate::source::DaxSource;
 
 /// A file or a device DAX.
 ///
-/// A set has one type of handle: this one lets both kinds in without an allocator.
+/// A set has one type of handle. With this type it can have files and devices, without an allocator.
+///
+/// ```
+/// use pmemset_devdax::{AnySource, Config, FileSource, Granularity, Linux, MapConfig, Set};
+///
+/// let file: AnySource = FileSource::temporary(std::env::temp_dir())?.into();
+/// let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4); // devices could be in it, too
+/// set.map(&file, &MapConfig::new().length(8192))?.write(0, b"remember me")?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub enum AnySource {
     /// A file.
@@ -52,7 +61,7 @@ impl From<DaxSource> for AnySource {
 }
 
 impl AnySource {
-    /// Opens `path`: a device DAX if it is one, else a file with `options`, which do not count for a device.
+    /// Opens `path` as a device DAX if it is one, else as a file with `options`. A device ignores `options`.
     ///
     /// # Errors
     ///
@@ -60,13 +69,16 @@ impl AnySource {
     ///
     /// # Example
     ///
-    /// ```no_run
-    /// use pmemset_devdax::AnySource;
-    /// use pmemset_linux::OpenOptions;
+    /// ```
+    /// use pmemset_devdax::{AnySource, OpenOptions};
     ///
-    /// let path = std::env::args().nth(1).unwrap_or("/dev/dax0.0".into());
-    /// let source = AnySource::open(path.as_str(), OpenOptions::new().create_if_needed())?;
-    /// # Ok::<(), pmemset_devdax::AnyError>(())
+    /// # let path = std::env::temp_dir().join(format!("pmemset-any-{}", std::process::id()));
+    /// match AnySource::open(&path, OpenOptions::new().create_if_needed())? {
+    ///     AnySource::Dax(device) => println!("a device: {}", device.durability()),
+    ///     AnySource::File(file) => println!("a file of {} bytes", file.facts()?.length_bytes),
+    /// }
+    /// # std::fs::remove_file(&path)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, AnyError> {
         let opened = path.into_with_c_str(|path| Ok(Self::open_path(path, options)));
@@ -105,17 +117,31 @@ impl AnySource {
 }
 
 /// Why neither a file nor a device could be opened.
+///
+/// ```
+/// use pmemset_devdax::{AnyError, AnySource, OpenError, OpenOptions};
+///
+/// let folder = AnySource::open(std::env::temp_dir(), OpenOptions::new());
+/// assert!(matches!(folder, Err(AnyError::File(OpenError::InvalidFileType { .. }))));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AnyError {
-    /// It is no device DAX.
+    /// The path is not a device DAX.
     File(OpenError),
-    /// It is a device DAX.
+    /// The path is a device DAX.
     Dax(DaxError),
 }
 
 impl AnyError {
     /// Returns libpmemset's number for this error.
+    ///
+    /// ```
+    /// use pmemset_devdax::{AnySource, OpenOptions};
+    ///
+    /// let error = AnySource::open("/no/such/path", OpenOptions::new()).unwrap_err();
+    /// assert_eq!(error.code(), -200_003); // PMEMSET_E_INVALID_SOURCE_PATH
+    /// ```
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {

@@ -21,9 +21,9 @@ errors! {
     #[repr(u32)]
     pub enum DaxError {
         /// There is no such file, or the path holds a NUL byte. `daxctl list` names the devices that there are. Memory
-        /// that the firmware has set apart is ordinary memory of the system, and no device, where the kernel was started
-        /// with `efi=nosoftreserve` or built without `CONFIG_EFI_SOFT_RESERVE`; of a namespace, `ndctl create-namespace
-        /// --mode=devdax` makes one.
+        /// that the firmware has set apart is ordinary memory of the system, and no device, where the kernel was
+        /// started with `efi=nosoftreserve` or built without `CONFIG_EFI_SOFT_RESERVE`; of a namespace, `ndctl
+        /// create-namespace --mode=devdax` makes one.
         InvalidPath(cause: Errno) = code::INVALID_SOURCE_PATH => "no device has this path: {cause}";
         /// It is a file of another kind, or a character device of another subsystem than `dax`.
         NotDeviceDax {
@@ -44,9 +44,10 @@ errors! {
         /// there is in use that cannot be moved, and gives it to programs. Where that is refused, it can be done at the
         /// next start, before the memory is onlined (`memhp_default_state=offline`).
         SystemRam = Errno::NXIO.code()
-            => "the device is in system-ram mode, its memory is the system's: `daxctl reconfigure-device --mode=devdax`";
+            => "the kernel uses the device as ordinary memory (system-ram mode): \
+                `daxctl reconfigure-device --mode=devdax --force`";
         /// No driver has the device: soft-reserved memory may wait for one (`daxctl enable-device daxR.N`).
-        NoDriver = Errno::NXIO.code() => "no driver has the device: `daxctl enable-device`";
+        NoDriver = Errno::NXIO.code() => "no driver is bound to the device: `daxctl enable-device`";
         /// An attribute of the device does not say what it should.
         Attribute(error: NdError) = error.errno().code() => "{error}";
         /// The device's alignment is not a power of two, or more than its length.

@@ -1,4 +1,4 @@
-//! What sysfs says about a device DAX: recognised by its subsystem, asked through its own attributes.
+//! A device DAX in sysfs: recognised by its subsystem, described by its attributes.
 
 use core::fmt;
 
@@ -14,34 +14,47 @@ use rustix::fs::{Dev, FileType};
 
 use crate::dax_error::DaxError;
 
-/// What the memory of a device is used for: the driver that has it.
+/// What the memory of a device is used for, which depends on the driver that is bound to it.
+///
+/// ```
+/// assert_eq!(pmemset_devdax::Mode::SystemRam.to_string(), "system-ram"); // daxctl's words
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Mode {
     /// `device_dax`: programs map it.
     DevDax,
-    /// `kmem`: it is part of the system's ordinary memory.
+    /// `kmem`: the kernel uses it as ordinary memory.
     SystemRam,
-    /// No driver has it.
+    /// No driver is bound to it.
     NoDriver,
-    /// A driver that is not known here has it.
+    /// A driver that this version does not know.
     Other,
 }
 
-/// How stores become durable.
+/// How stores to a device become durable.
+///
+/// ```
+/// use pmemset_devdax::Durability;
+/// use pmemset_devdax::nd::{Doubt, PersistenceDomain};
+///
+/// let usual = Durability::WriteBack(PersistenceDomain::MemoryController);
+/// assert_eq!(usual.to_string(), "what has reached the memory controller survives a power cut");
+/// assert!(Durability::NotGuaranteed(Doubt::NoRegion).to_string().starts_with("not known to be persistent"));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Durability {
-    /// By being in the cache of a processor: the device's own region says so.
+    /// In the cache of a processor: the device's region says that caches survive a power cut.
     CpuCache,
-    /// By leaving the cache of the processor; with what the region says about how far they have to get.
+    /// When their lines are written back; with the persistence domain of the region.
     WriteBack(PersistenceDomain),
-    /// Not for sure: nothing is promised.
+    /// Not guaranteed, for this reason.
     NotGuaranteed(Doubt),
 }
 
 impl Durability {
-    /// Returns the granularity that follows. Without a guarantee it is what makes stores visible to other machines.
+    /// Returns the granularity. Without a guarantee, it is the one that makes stores visible to other machines.
     ///
     /// ```
     /// use pmemset_devdax::{Durability, Granularity};
@@ -57,6 +70,14 @@ impl Durability {
     }
 
     /// Returns why the granularity is no finer.
+    ///
+    /// ```
+    /// use pmemset_devdax::nd::PersistenceDomain;
+    /// use pmemset_devdax::{Durability, GranularityLimit};
+    ///
+    /// let usual = Durability::WriteBack(PersistenceDomain::MemoryController);
+    /// assert_eq!(usual.limit(), GranularityLimit::NoCaches); // what is in a cache is lost
+    /// ```
     #[must_use]
     pub const fn limit(self) -> GranularityLimit {
         match self {
@@ -69,9 +90,9 @@ impl Durability {
 impl fmt::Display for Durability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CpuCache => f.write_str("the region keeps CPU caches"),
+            Self::CpuCache => f.write_str("CPU caches survive a power cut"),
             Self::WriteBack(PersistenceDomain::MemoryController) => {
-                f.write_str("the region keeps what has reached the memory controller")
+                f.write_str("what has reached the memory controller survives a power cut")
             }
             Self::WriteBack(domain) => write!(f, "the region's persistence domain is {domain}"),
             Self::NotGuaranteed(doubt) => write!(f, "not known to be persistent: {doubt}"),
@@ -90,7 +111,7 @@ impl fmt::Display for Mode {
     }
 }
 
-/// A device DAX as sysfs shows it. Asking does not need permission to open the device itself.
+/// A device DAX, described by sysfs. Reading it does not need permission to open the device.
 #[derive(Debug)]
 pub struct DaxDevice {
     dir: Fd,
@@ -117,29 +138,29 @@ impl DaxDevice {
         Ok(Self { dir: found.dir, region: found.region, number, alignment_bytes })
     }
 
-    /// Returns the device number: what makes two sources the same device as long as the system runs.
+    /// Returns the device number, which identifies the device as long as the system runs.
     #[must_use]
     pub const fn number(&self) -> Dev {
         self.number
     }
 
-    /// Returns the number of bytes that can be mapped, asked anew: the size rounded down to the alignment.
+    /// Reads the number of bytes that can be mapped: the size rounded down to the alignment.
     ///
     /// # Errors
     ///
-    /// See [`NdError`]; `ENODEV` when the device has gone.
+    /// See [`NdError`]; `ENODEV` if the device was removed.
     pub fn length_bytes(&self) -> Result<u64, NdError> {
         let size_bytes = sysfs::number(self.dir.as_fd(), Attribute::Size, c"size")?;
         Ok(size_bytes & !(self.alignment_bytes as u64).wrapping_sub(1))
     }
 
-    /// Returns the alignment in bytes of everything that is mapped: 4 KiB, 2 MiB or 1 GiB.
+    /// Returns the alignment of mappings in bytes: 4 KiB, 2 MiB or 1 GiB.
     #[must_use]
     pub const fn alignment_bytes(&self) -> usize {
         self.alignment_bytes
     }
 
-    /// Returns the NUMA node of the nearest processors; `None` where there is none.
+    /// Returns the NUMA node of the nearest processors; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -148,7 +169,7 @@ impl DaxDevice {
         sysfs::read(self.dir.as_fd(), Attribute::NumaNode, c"numa_node", parse::count)
     }
 
-    /// Returns the NUMA node that the memory becomes in system-ram mode; `None` where there is none.
+    /// Returns the NUMA node that the memory becomes in system-ram mode; `None` if there is none.
     ///
     /// # Errors
     ///
@@ -188,7 +209,7 @@ impl DaxDevice {
         self.region.as_ref()
     }
 
-    /// Returns R and N of the namespace `namespaceR.N` that the device was made of; `None` for a device on no nd bus.
+    /// Returns R and N of the device's namespace `namespaceR.N`; `None` for a device on no nd bus.
     ///
     /// # Errors
     ///
@@ -203,8 +224,8 @@ impl DaxDevice {
 
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
     ///
-    /// Soft-reserved memory and volatile memory behind CXL keep nothing, and have none: R and N of their names are given
-    /// in the order in which they are found, so keep what tells one from another in the first bytes of your own.
+    /// Soft-reserved memory and volatile memory behind CXL keep nothing, and have none: R and N of their names are
+    /// given in the order in which they are found, so keep what tells one from another in the first bytes of your own.
     ///
     /// # Errors
     ///
@@ -228,7 +249,7 @@ impl DaxDevice {
         self.nd_region().ok_or(DeviceError::Unsupported)?.module_ids(id)
     }
 
-    /// Returns what the memory is used for.
+    /// Returns how the memory is used.
     ///
     /// # Errors
     ///

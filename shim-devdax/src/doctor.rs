@@ -1,7 +1,7 @@
-//! What persistent memory there is, what a set would get of it, and what would make it better: device DAX too.
+//! Reports which persistent memory there is, device DAX too, what a set would get of it, and what would improve it.
 //!
-//! [`pmemset_linux::doctor`] says what is asked of the kernel, and that nothing is changed. Of a device DAX, sysfs is
-//! read; the device itself is not opened.
+//! [`pmemset_linux::doctor`] lists what is read, and that nothing is changed. For a device DAX, sysfs is read; the
+//! device itself is not opened.
 //!
 //! ```
 //! use pmemset_devdax::doctor;
@@ -9,7 +9,7 @@
 //! let report = doctor::examine_machine();
 //! println!("{report}"); // or `report.to_json()`
 //! if !report.is_good() {
-//!     println!("there is more to mend than hints");
+//!     println!("there are errors");
 //! }
 //! ```
 
@@ -39,15 +39,16 @@ const HUGE_BYTES: usize = 2 << 20;
 /// The most bad blocks that are counted of one device.
 const BLOCKS_MAX: usize = 64;
 
-/// Examines what `path` is, and what it stands on: a file, a directory or mount point, a block device, a device DAX.
+/// Examines `path`, which is a file, a directory, a mount point, a block device or a device DAX, and the memory below
+/// it.
 ///
-/// What keeps it from being examined, such as that there is no such path, is an error in the report, and so is that a
-/// set refuses the device.
+/// If it cannot be examined, for example because there is no such path, or if a set refuses the device, the report has
+/// an error.
 ///
 /// ```
 /// use pmemset_devdax::doctor;
 ///
-/// assert!(!doctor::examine("/dev/null".as_ref()).is_good()); // a character device, and none for a set
+/// assert!(!doctor::examine("/dev/null".as_ref()).is_good()); // a character device, but not a device DAX
 /// ```
 #[must_use]
 pub fn examine(path: &Path) -> Report {
@@ -152,15 +153,16 @@ fn refused(error: DaxError, name: &str, mode: Option<Mode>, severity: Severity, 
     subject.gets(None, error);
     let (why, mend) = match (error, mode) {
         (DaxError::SystemRam, _) | (DaxError::NotPersistent(_), Some(Mode::SystemRam)) => (
-            "its memory is the system's, and is ordinary memory then".to_owned(),
-            Some(format!("daxctl reconfigure-device --mode=devdax {name}")),
+            "the kernel uses its memory as ordinary memory".to_owned(),
+            Some(format!("daxctl reconfigure-device --mode=devdax --force {name}")),
         ),
-        (DaxError::NoDriver, _) => {
-            ("no driver has it, so it cannot be opened".to_owned(), Some(format!("daxctl enable-device {name}")))
-        }
+        (DaxError::NoDriver, _) => (
+            "no driver is bound to it, so it cannot be opened".to_owned(),
+            Some(format!("daxctl enable-device {name}")),
+        ),
         (DaxError::NotPersistent(Doubt::NoRegion), _) => (
-            "memory that is on no nd bus is volatile as far as anybody says (soft-reserved or volatile CXL memory). \
-             DaxOptions::accept_unproven takes it none the less"
+            "nothing says that memory on no nd bus is persistent (soft-reserved or volatile CXL memory). \
+             DaxOptions::accept_unproven accepts it anyway"
                 .to_owned(),
             None,
         ),
@@ -207,14 +209,14 @@ fn damage(device: &DaxDevice, length_bytes: u64, subject: &mut Subject) {
             let bytes = blocks.iter().take(count).fold(0_u64, |sum, block| sum.saturating_add(block.length_bytes()));
             subject.error(
                 format!("{} of {} are bad", Size(bytes), subject.name),
-                "reading them raises SIGBUS; Source::clear_bad_block makes them good, with zeros in them",
+                "reading them raises SIGBUS; Health::clear_bad_block clears them, and leaves zeros",
                 None,
             );
             let least = if more { " at least" } else { "" };
             format!("{count}{least}, {} together", Size(bytes)).into()
         }
         BadBlocks::Unknown(reason) => Value::Unknown(format!("{reason}")),
-        _ => Value::Unknown("an answer that is not known here".into()),
+        _ => Value::Unknown("an answer that this version does not know".into()),
     };
     subject.note("bad blocks", value);
 }
@@ -228,12 +230,12 @@ fn small_pages(device: &DaxDevice, name: &str, subject: &mut Subject) {
         Ok(Some((region, number))) => {
             format!("ndctl create-namespace -f -e namespace{region}.{number} -m devdax -a 2M")
         }
-        _ => format!("daxctl reconfigure-device --mode=devdax -a 2M {name}"),
+        _ => format!("daxctl reconfigure-device -a 2M {name}"),
     };
     subject.hint(
         format!("{} is aligned to {}", subject.name, Size(device.alignment_bytes() as u64)),
-        "no page of 2 MiB fits: mapping takes an entry of the page tables for every 4 KiB. The command destroys what is in \
-         the device",
+        "pages of 2 MiB need that alignment; smaller pages take more page faults and page-table entries. The command \
+         destroys what is in the device",
         Some(mend),
     );
 }

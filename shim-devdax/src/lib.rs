@@ -15,7 +15,7 @@
 //! # Where to go from here
 //!
 //! - [`DaxSource`], [`DaxOptions`], [`DaxDevice`]: devices. [`AnySource`]: a file or a device, as it turns out.
-//!   [`doctor`]: what a set gets here, why not more, and which command mends it.
+//!   [`doctor`]: what a set gets on this machine, why not more, and which command improves it.
 //! - [`pmemset_linux`]: files. [`pmemset_core`]: sets, parts, configurations, crash tests and ports.
 
 #[cfg(any(test, feature = "std"))]

@@ -1,4 +1,4 @@
-//! Opening devices: what is one, what can be mapped, and what may be taken for persistent.
+//! Opening devices: which files are devices, which can be mapped, and which are accepted as persistent.
 
 use core::ffi::CStr;
 
@@ -16,11 +16,17 @@ use crate::device::{DaxDevice, Durability, Mode};
 
 /// How a device is opened as a source.
 ///
-/// ```no_run
-/// use pmemset_devdax::{DaxOptions, DaxSource};
+/// ```
+/// use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
 ///
-/// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
-/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// let shared = DaxOptions::new().accept_unproven(); // other hosts are to see our stores, power cuts do not matter
+/// for number in 0..4 {
+///     match DaxSource::open(format!("/dev/dax{number}.0"), shared) {
+///         Err(DaxError::InvalidPath(_)) => {} // no such device
+///         Err(error) => println!("dax{number}.0: {error}"),
+///         Ok(device) => println!("dax{number}.0: {}", device.durability()),
+///     }
+/// }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 #[must_use]
@@ -29,15 +35,21 @@ pub struct DaxOptions {
 }
 
 impl DaxOptions {
-    /// Returns the options that take a device only if its region vouches for the memory.
+    /// Returns the options that accept a device only if its region says that the memory is persistent.
+    ///
+    /// ```
+    /// use pmemset_devdax::DaxOptions;
+    ///
+    /// assert_ne!(DaxOptions::new(), DaxOptions::new().accept_unproven());
+    /// ```
     pub const fn new() -> Self {
         Self { accepts_unproven: false }
     }
 
-    /// Takes the device even if nothing says that its memory is persistent.
+    /// Accepts the device even if nothing says that its memory is persistent.
     ///
-    /// Stores leave the cache of the processor when they are flushed, which is enough for memory that is shared with
-    /// other machines; whether they survive a power cut is not known. See [`DaxSource::durability`].
+    /// A flush writes the stores back to memory, which is enough for memory that is shared with other machines. It is
+    /// not known whether they survive a power cut. See [`DaxSource::durability`].
     ///
     /// [`DaxSource::durability`]: crate::DaxSource::durability
     ///
@@ -45,7 +57,7 @@ impl DaxOptions {
     /// use pmemset_devdax::{DaxOptions, DaxSource};
     ///
     /// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new().accept_unproven())?;
-    /// println!("{}", device.durability()); // what speaks against it
+    /// println!("{}", device.durability()); // says why
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     pub const fn accept_unproven(self) -> Self {

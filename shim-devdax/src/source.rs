@@ -22,8 +22,8 @@ use crate::open::{self, DaxOptions};
 
 /// A device DAX as the source of parts.
 ///
-/// `F` is [`Fd`] for a device that the source has opened or was given, [`BorrowedFd`] for a descriptor that stays
-/// the caller's. Stores become durable by writing back cache lines, never by `msync(2)`, which the device refuses.
+/// `F` is [`Fd`] if the source owns the descriptor, and [`BorrowedFd`] if the caller keeps it. Stores become durable by
+/// writing back cache lines, never by `msync(2)`, which the device refuses.
 ///
 /// ```no_run
 /// use pmemset_devdax::{Config, DaxOptions, DaxSource, Granularity, Linux, MapConfig, Set};
@@ -36,14 +36,13 @@ use crate::open::{self, DaxOptions};
 ///
 /// # Limits
 ///
-/// - Whoever takes the device from its driver while it is mapped makes accesses raise `SIGBUS`: see
-///   [`check`](Self::check).
-/// - Bad memory is not seen by mapping: ask for the bad blocks first.
+/// - If the device loses its driver while it is mapped, accesses raise `SIGBUS`: see [`check`](Self::check).
+/// - Mapping does not detect damaged memory: list the bad blocks first.
 ///
 /// # Cost
 ///
-/// Mapping takes four system calls (the length is asked anew, since the kernel maps beyond it without an error),
-/// removing takes one and those of a deep flush.
+/// Mapping takes four system calls (it reads the length each time, since the kernel maps beyond it without an error).
+/// Removing takes one and those of a deep flush.
 pub struct DaxSource<F = Fd> {
     fd: F,
     device: DaxDevice,
@@ -55,10 +54,15 @@ pub struct DaxSource<F = Fd> {
 impl DaxSource<Fd> {
     /// Opens the device `path`.
     ///
-    /// ```no_run
-    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    /// ```
+    /// use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
     ///
-    /// let device = DaxSource::open("/dev/dax0.0", DaxOptions::new())?;
+    /// match DaxSource::open("/dev/dax0.0", DaxOptions::new()) {
+    ///     Ok(device) => println!("{} bytes", device.facts().length_bytes()?),
+    ///     Err(DaxError::InvalidPath(_)) => println!("no such device: `daxctl list` names those that there are"),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # assert!(matches!(DaxSource::open("/no/such/device", DaxOptions::new()), Err(DaxError::InvalidPath(_))));
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
@@ -69,13 +73,13 @@ impl DaxSource<Fd> {
         Self::from_checked(open::open(path)?, options)
     }
 
-    /// Takes over a descriptor.
+    /// Takes ownership of a descriptor.
     ///
-    /// ```no_run
-    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    /// ```
+    /// use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
     ///
-    /// let file = std::fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
-    /// let device = DaxSource::from_owned_fd(file.into(), DaxOptions::new())?;
+    /// let null = std::fs::File::options().read(true).open("/dev/null")?; // would be "/dev/dax0.0", and writable
+    /// assert_eq!(DaxSource::from_owned_fd(null.into(), DaxOptions::new()).err(), Some(DaxError::NotWritable));
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
@@ -90,13 +94,14 @@ impl DaxSource<Fd> {
 impl<'fd> DaxSource<BorrowedFd<'fd>> {
     /// Uses the caller's descriptor.
     ///
-    /// ```no_run
+    /// ```
     /// use std::os::fd::AsFd;
     ///
-    /// use pmemset_devdax::{DaxOptions, DaxSource};
+    /// use pmemset_devdax::{DaxError, DaxOptions, DaxSource};
     ///
-    /// let file = std::fs::File::options().read(true).write(true).open("/dev/dax0.0")?;
-    /// let device = DaxSource::from_fd(file.as_fd(), DaxOptions::new())?;
+    /// let file = std::fs::File::open(std::env::temp_dir())?; // a device's descriptor in your program
+    /// let error = DaxSource::from_fd(file.as_fd(), DaxOptions::new()).unwrap_err();
+    /// assert!(matches!(error, DaxError::NotDeviceDax { .. }));
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
@@ -128,13 +133,13 @@ impl<F: AsFd> DaxSource<F> {
         Ok(Self { fd, device, durability, mapper, failed: FailedWriteBack::new() })
     }
 
-    /// Gives the descriptor back.
+    /// Returns the descriptor.
     #[must_use]
     pub fn into_inner(self) -> F {
         self.fd
     }
 
-    /// Returns what sysfs says about the device.
+    /// Returns the device's description in sysfs.
     ///
     /// ```no_run
     /// use pmemset_devdax::{DaxOptions, DaxSource};
@@ -148,20 +153,19 @@ impl<F: AsFd> DaxSource<F> {
         &self.device
     }
 
-    /// Returns how stores become durable, or what speaks against it.
+    /// Returns how stores become durable, or why that is not guaranteed.
     #[must_use]
     pub const fn durability(&self) -> Durability {
         self.durability
     }
 
-    /// Makes sure that the device still has its driver: whoever is told that devices go (`udev(7)`) asks here before the
-    /// next call of a set, and before its parts are removed.
+    /// Checks that the device still has its driver. When the system reports that devices are removed (`udev(7)`), call
+    /// this before the next call of a set, and before removing the device's parts.
     ///
-    /// Accesses of a device that has gone raise `SIGBUS`, and so do the processor's instructions that write back its
-    /// lines: no library can answer for them. Once this call has found out, persisting, flushing and removing fail in
-    /// all sets, without touching the memory, as after a failed synchronisation: only
-    /// [`discard`](pmemset_core::Set::discard) gives the parts up. Open the device anew when it has come back. Two system
-    /// calls.
+    /// Accesses to a removed device raise `SIGBUS`, and so do the instructions that write back its lines. No library
+    /// can prevent that. After this call has found out, persisting, flushing and removing fail in all sets without
+    /// touching the memory, as after a failed synchronisation; only [`discard`](pmemset_core::Set::discard) unmaps the
+    /// parts. Open the device again when it has come back. Takes two system calls.
     ///
     /// ```no_run
     /// use pmemset_devdax::{DaxOptions, DaxSource};
@@ -175,8 +179,8 @@ impl<F: AsFd> DaxSource<F> {
     ///
     /// # Errors
     ///
-    /// - [`DaxError::NoDriver`], [`DaxError::SystemRam`]: it was taken away, or given to the system.
-    /// - [`DaxError::Attribute`]: the device itself has gone.
+    /// - [`DaxError::NoDriver`], [`DaxError::SystemRam`]: the driver was unbound, or the kernel uses the memory.
+    /// - [`DaxError::Attribute`]: the device was removed.
     pub fn check(&self) -> Result<(), DaxError> {
         let found = self.device.mode().map_err(DaxError::Attribute).and_then(open::usable_in);
         found.inspect_err(|_| self.failed.note(Errno::NODEV))

@@ -1,4 +1,4 @@
-//! The address space of a Linux process: reserved with inaccessible placeholders, mapped over, given back whole.
+//! The address space of a Linux process: reserved with inaccessible placeholders, mapped over, and released.
 #![allow(unsafe_code, reason = "reserving and mapping memory is what this file is for")]
 
 use core::ffi::c_void;
@@ -19,15 +19,26 @@ use crate::striped_lock::StripedRwLock;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// A Linux process as the place where parts live.
+/// The platform for Linux: parts are mapped into the address space of this process.
 ///
-/// Has no state of its own: every value is the same platform, and a set that uses it can be a `static`.
+/// It has no state: every value is the same platform, and a set that uses it can be a `static`.
 ///
 /// # Forks and signal handlers
 ///
-/// The locks of sets and sources belong to one process. A child forked (`fork(2)`) while another thread is in a call of
-/// the set may find a lock taken for ever: it hangs at its first call. Fork before there are other threads, or `exec`
-/// at once. A signal handler must not call a set: it hangs when the call that it has interrupted holds the lock.
+/// The locks of sets and sources belong to one process. A child that is forked (`fork(2)`) while another thread is in a
+/// call of the set may find a lock that is never released, and hangs at its first call. Fork before there are other
+/// threads, or call `exec` at once. A signal handler must not call a set: it hangs if the interrupted call holds the
+/// lock.
+///
+/// ```
+/// use pmemset_linux::{Config, Granularity, Linux, Set, FileSource, static_set};
+///
+/// static_set! {
+///     /// What all threads of the program share.
+///     static SET: Set<Linux, &'static FileSource>[64] = (Linux::new(), Config::new(Granularity::Page));
+/// }
+/// assert_eq!(SET.segment_count(), 0);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Linux;
 

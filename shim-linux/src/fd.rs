@@ -10,8 +10,8 @@ use syscalls::{Sysno, syscall};
 
 /// A descriptor, closed when dropped.
 ///
-/// Descriptors are never negative, and `rustix` and `std` panic where one is -1. Whoever lends or opens one here cannot
-/// get there, which the linker can prove: see the appliance example.
+/// Descriptors are never negative, and `rustix` and `std` panic if one is -1. With this type the compiler sees that
+/// this cannot happen, so programs can be linked without a panic: see the appliance example.
 #[derive(Debug)]
 pub struct Fd(OwnedFd);
 

@@ -15,10 +15,12 @@ const PAGE_BYTES: NonZeroUsize = match NonZeroUsize::new(4096) {
     None => NonZeroUsize::MIN,
 };
 
-/// A part as `vm-memory`'s [`VolatileMemory`]: safe slices of it, and a bitmap that learns what is stored through them.
+/// A part as `vm-memory`'s [`VolatileMemory`]: safe slices of it, and a bitmap that marks the pages that were stored to
+/// through them.
 ///
 /// Stores are durable after [`persist_dirty`](Self::persist_dirty), and until then may reach the medium in any order.
-/// What a guest stores by itself, through page tables, is told to nobody: mark it, or persist it through the part.
+/// Stores that a guest makes through its page tables are not marked: mark them in the bitmap, or persist them through
+/// the part.
 ///
 /// # Example
 ///
@@ -48,16 +50,16 @@ pub struct GuestPart<R: SetRef> {
 }
 
 impl<R: SetRef> GuestPart<R> {
-    /// Returns `part` as memory of which nothing is dirty.
+    /// Returns `part` as memory without dirty pages.
     #[must_use]
     pub fn new(part: Part<R>) -> Self {
         let dirty = AtomicBitmap::new(part.extent().length_bytes(), PAGE_BYTES);
         Self { part, dirty }
     }
 
-    /// Makes durable what was stored through slices before the call, a run of dirty pages at a time.
+    /// Makes durable what was stored through slices before the call, one run of dirty pages after the other.
     ///
-    /// What is stored meanwhile, by other threads, is dirty afterwards or durable.
+    /// Bytes that other threads store meanwhile are dirty or durable afterwards.
     ///
     /// # Errors
     ///
@@ -86,13 +88,13 @@ impl<R: SetRef> GuestPart<R> {
         Ok(())
     }
 
-    /// Returns the bitmap: a bit for each 4 KiB, set where something is not durable yet.
+    /// Returns the bitmap: a bit for each 4 KiB, set if the page has bytes that are not durable yet.
     #[must_use]
     pub const fn dirty(&self) -> &AtomicBitmap {
         &self.dirty
     }
 
-    /// Returns the part; what is dirty is not made durable.
+    /// Returns the part. Dirty pages are not made durable.
     #[must_use]
     pub fn into_part(self) -> Part<R> {
         self.part

@@ -17,12 +17,11 @@
 //! # Where to go from here
 //!
 //! - [`FileSource`] and [`OpenOptions`]: files. [`Linux`]: the address space of the process. [`RecordFile`]: shutdown
-//!   records. [`LinuxSet`]: by which pages and on which node a set is mapped. [`nd`]: what sysfs says of persistent
-//!   memory.
-//! - [`doctor`]: what a set gets here, why not more, and which command mends it.
+//!   records. [`LinuxSet`]: the pages and the node that a set is mapped on. [`nd`]: persistent memory in sysfs.
+//! - [`doctor`]: what a set gets on this machine, why not more, and which command improves it.
 //! - [`pmemset_core`]: sets, parts, configurations, and the guides to crash tests (`sim::guide`) and to ports
 //!   ([`porting`]).
-//! - [`from_memmap2`], [`from_libpmemset`]: for whoever has a program already.
+//! - [`from_memmap2`], [`from_libpmemset`]: how to change an existing program.
 
 #[cfg(any(test, feature = "std"))]
 extern crate std;

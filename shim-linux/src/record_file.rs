@@ -1,4 +1,4 @@
-//! A shutdown record in a file of its own, replaced as a whole and durably.
+//! A shutdown record in a file, replaced as a whole and durably.
 
 use core::ffi::CStr;
 use core::fmt;
@@ -17,12 +17,12 @@ use crate::fd::{Fd, until_nul};
 use crate::nd::sysfs;
 
 errors! {
-    /// Why a shutdown record could not be read or kept.
+    /// Why a shutdown record could not be read or stored.
     pub enum RecordError {
         /// The name is empty, has a slash in it, or is too long.
         InvalidName = code::INVALID_SOURCE_PATH => "not a name for a file with a shutdown record";
-        /// Another [`RecordFile`] keeps this record, in this process or in another one.
-        InUse = Errno::BUSY.code() => "the shutdown record is kept by another program, or a second time by this one";
+        /// Another [`RecordFile`] is in charge of this record, in this process or in another one.
+        InUse = Errno::BUSY.code() => "the shutdown record is in use by another program, or a second time by this one";
         /// The file is not 536 bytes long: it is no record, and nothing was read from it.
         NotARecord {
             /// Its length in bytes; 537 if it has more.
@@ -30,7 +30,7 @@ errors! {
         } = Errno::INVAL.code() => "a shutdown record has {} bytes, and the file {}",
             ShutdownRecord::BYTES, Length(length_bytes);
         /// The kernel's reason.
-        Failed(cause: Errno) = cause.code() => "cannot read or keep the shutdown record: {cause}";
+        Failed(cause: Errno) = cause.code() => "cannot read or store the shutdown record: {cause}";
     }
 }
 
@@ -43,26 +43,28 @@ impl fmt::Display for Length {
     }
 }
 
-/// Keeps the shutdown record of one source in a file, for the event [`SdsUpdate`](pmemset_core::Event::SdsUpdate).
+/// Stores the shutdown record of one source in a file, for the event [`SdsUpdate`](pmemset_core::Event::SdsUpdate).
 ///
-/// The file must be on a medium that survives what the record is to notice, and is best on another file system than
-/// the source.
+/// The medium of the file must survive the failures that the record is to detect. It is best on another file system
+/// than the source.
 ///
-/// A record has one keeper at a time: beside the file `NAME` there is an empty one, `lock.NAME`, which the keeper holds
-/// a lock of (`flock(2)`) until it is dropped; do not remove it meanwhile. A child of `fork(2)` has the same lock, and
-/// holds it on until it ends or runs another program. What else lies at `next.NAME` is removed before a record is
-/// written there.
+/// A record has one `RecordFile` at a time. Beside the file `NAME` there is an empty file, `lock.NAME`, of which the
+/// `RecordFile` holds a lock (`flock(2)`) until it is dropped; do not remove this file meanwhile. A child of `fork(2)`
+/// shares the lock, and holds it until it ends or runs another program. A file `next.NAME` is removed before a record
+/// is written there.
 ///
-/// ```no_run
-/// use pmemset_core::observer::from_fn;
-/// use pmemset_core::{Answer, Checked, Config, Event, Granularity, MapConfig, Set};
-/// use pmemset_linux::{FileSource, Linux, OpenOptions, RecordFile, StripedRwLock};
+/// ```
+/// use pmemset_linux::observer::from_fn;
+/// use pmemset_linux::{Answer, Checked, Config, Event, FileSource, Granularity, Linux, MapConfig};
+/// use pmemset_linux::{OpenOptions, RecordFile, Set, StripedRwLock};
 ///
 /// type Pool = Checked<FileSource, StripedRwLock>;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let record = RecordFile::new("/var/lib/pool", b"pool.sds")?;
-/// let file = FileSource::open("/mnt/pmem/pool", OpenOptions::new())?;
+/// # let folder = std::env::temp_dir().join(format!("pmemset-keeper-{}", std::process::id()));
+/// # std::fs::create_dir(&folder)?;
+/// let record = RecordFile::new(&folder, b"pool.sds")?;
+/// let file = FileSource::open(folder.join("pool"), OpenOptions::new().create_if_needed())?;
 /// let pool: &Pool = &Checked::new(file).shutdown_record(record.load()?.unwrap_or_default());
 /// let keep = from_fn(|event: &Event<'_, &Pool>| match event {
 ///     Event::SdsUpdate { record: now, sequence, .. } if record.keep(now, *sequence).is_err() => Answer::Refuse,
@@ -70,8 +72,11 @@ impl fmt::Display for Length {
 /// });
 /// let config = Config::new(Granularity::CacheLine).observer(&keep);
 /// let set = Set::with_capacity(Linux::new(), config, 64);
-/// let part = set.map(pool, &MapConfig::new())?;
-/// println!("{:?}", part.shutdown_verdict().map(|verdict| verdict.state));
+/// match set.map(pool, &MapConfig::new().length(4096)) {
+///     Ok(part) => println!("{:?}", part.shutdown_verdict().map(|verdict| verdict.state)),
+///     Err(error) => println!("{error}"), // on a disk, which counts no unsafe shutdowns
+/// }
+/// # std::fs::remove_dir_all(&folder)?;
 /// # Ok(())
 /// # }
 /// ```
@@ -94,22 +99,24 @@ const NEXT: &[u8; 5] = b"next.";
 const LOCK: &[u8; 5] = b"lock.";
 
 impl RecordFile {
-    /// Opens `directory`, in which the file is to be `name`, and becomes the keeper of that record.
+    /// Opens `directory`, and takes the lock of the record `name` in it.
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{RecordError, RecordFile};
     ///
-    /// let record = match RecordFile::new("/var/lib/pool", b"pool.sds") {
-    ///     Err(RecordError::InUse) => return Err("another program has the pool".into()),
-    ///     other => other?,
-    /// };
+    /// # let folder = std::env::temp_dir().join(format!("pmemset-record-{}", std::process::id()));
+    /// # std::fs::create_dir(&folder)?;
+    /// let record = RecordFile::new(&folder, b"pool.sds")?;
+    /// let second = RecordFile::new(&folder, b"pool.sds");
+    /// assert_eq!(second.err(), Some(RecordError::InUse)); // another program has the pool
+    /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// See [`RecordError`]; `InUse` while there is another keeper. Nothing has changed then but that an empty lock file
-    /// may have been made.
+    /// See [`RecordError`]; `InUse` while another `RecordFile` has the record. Nothing has changed then, except that an
+    /// empty lock file may have been made.
     pub fn new(directory: impl Arg, name: &[u8]) -> Result<Self, RecordError> {
         let mut temporary = [0; NAME_MAX_BYTES + 1];
         let fits = NEXT.len().saturating_add(name.len()) <= NAME_MAX_BYTES;
@@ -148,21 +155,24 @@ impl RecordFile {
         self.temporary.get(NEXT.len()..).and_then(until_nul).unwrap_or_default()
     }
 
-    /// Returns the record that the last run has kept; `None` where there is none. A source is made from it.
+    /// Returns the record that the last run has stored; `None` if there is none. Make a source with it.
     ///
-    /// Starts a new order of records: call it before, and not while, a source that was made from it is in use.
+    /// Restarts the numbering of records: call it before, and not while, a source with this record is in use.
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{RecordFile, ShutdownRecord};
     ///
-    /// let keeper = RecordFile::new("/var/lib/pool", b"pool.sds")?;
+    /// # let folder = std::env::temp_dir().join(format!("pmemset-load-{}", std::process::id()));
+    /// # std::fs::create_dir(&folder)?;
+    /// let keeper = RecordFile::new(&folder, b"pool.sds")?;
     /// let record: ShutdownRecord = keeper.load()?.unwrap_or_default(); // none: never used
+    /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// See [`RecordError`]. A file that cannot be read is not the same as none.
+    /// See [`RecordError`]. A file that cannot be read is an error, not `None`.
     pub fn load(&self) -> Result<Option<ShutdownRecord>, RecordError> {
         let mut kept = self.kept.lock();
         let record = match open(&self.directory, self.name(), OFlags::RDONLY) {
@@ -183,23 +193,27 @@ impl RecordFile {
         }
     }
 
-    /// Keeps `record`, unless a younger one is kept already; durable when it returns.
+    /// Stores `record`, unless a newer one was stored already; durable when it returns.
     ///
-    /// The file has either the old or the new record at any time, also after a power cut. Calls of several threads
-    /// wait for each other.
+    /// The file has either the old or the new record at any time, also after a power cut. Calls of several threads wait
+    /// for each other.
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{RecordFile, ShutdownRecord};
     ///
-    /// let keeper = RecordFile::new("/var/lib/pool", b"pool.sds")?;
-    /// keeper.keep(&ShutdownRecord::new(), 1)?; // what the event SdsUpdate brings
+    /// # let folder = std::env::temp_dir().join(format!("pmemset-keep-{}", std::process::id()));
+    /// # std::fs::create_dir(&folder)?;
+    /// let keeper = RecordFile::new(&folder, b"pool.sds")?;
+    /// keeper.keep(&ShutdownRecord::new(), 1)?; // record and number come with the event SdsUpdate
+    /// assert_eq!(keeper.load()?, Some(ShutdownRecord::new()));
+    /// # std::fs::remove_dir_all(&folder)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// The kernel's reason; the file has the old record then, or the new one that is not yet durable. Answer the event
-    /// with [`Refuse`](pmemset_core::Answer::Refuse).
+    /// The kernel's reason. The file then has the old record, or the new one, which may not be durable. Answer the
+    /// event with [`Refuse`](pmemset_core::Answer::Refuse).
     pub fn keep(&self, record: &ShutdownRecord, sequence: u64) -> Result<(), Errno> {
         let mut kept = self.kept.lock();
         if sequence < *kept {

@@ -23,14 +23,14 @@ const READERS_MAX: u32 = 1 << 30;
 #[repr(align(64))]
 struct Stripe(AtomicU32);
 
-/// A reader-writer lock for books that are read far more often than changed.
+/// A reader-writer lock for data that are read far more often than changed.
 ///
-/// A reader counts itself in the stripe of its thread, in a cache line of its own; a writer says that it is there and
-/// waits until every stripe that was ever used counts none. Waiters sleep in `futex(2)`. Writers go before readers, so
-/// a thread must not take the lock a second time while it holds it. Never panics. 1,088 bytes.
+/// A reader counts itself in the stripe of its thread, which has its own cache line. A writer announces itself and
+/// waits until no stripe counts a reader. Waiters sleep in `futex(2)`. Writers go before readers, so a thread must not
+/// take the lock a second time while it holds it. Never panics. Takes 1,088 bytes.
 ///
-/// A guard must be dropped with the thread pointer that it was made with: do not hold one across a switch of user-space
-/// threads that exchanges it (`arch_prctl(2)`, `ARCH_SET_FS`).
+/// A guard must be dropped with the same thread pointer that it was made with: do not hold it across a switch of
+/// user-space threads that changes the pointer (`arch_prctl(2)`, `ARCH_SET_FS`).
 pub struct StripedRwLock {
     writer: RawMutex,
     /// Bit `i`: readers have used stripe `i`, and so a writer looks at it. [`WRITING`] is set by the holder of

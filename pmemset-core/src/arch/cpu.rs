@@ -1,4 +1,4 @@
-//! What is known of the processor: which instruction writes back a line, and how wide its stores are.
+//! The processor: the instruction that writes back a line, and the width of its stores.
 
 use core::fmt;
 
@@ -10,8 +10,8 @@ use super::access::WORD_BYTES;
 pub enum StoreKind {
     /// Ordinary stores: the bytes are in the cache afterwards.
     Cached,
-    /// Stores around the cache where the processor has them: durable after a fence. Edges that cannot be streamed, and
-    /// short copies where that is faster ([`Cpu::streams_from_bytes`]), are stored through the cache and written back.
+    /// Stores around the cache, if the processor has them: durable after a fence. Edges that cannot be streamed, and
+    /// short copies if that is faster ([`Cpu::streams_from_bytes`]), are stored through the cache and written back.
     Streaming,
 }
 
@@ -34,12 +34,18 @@ pub enum Method {
     DcCvac,
     /// riscv64 with Zicbom: cleans the block.
     CboClean,
-    /// Another way, which is the platform's: that of a simulated processor.
+    /// The platform's own way, of a simulated processor.
     Platform,
 }
 
 impl Method {
     /// Returns the instruction as the processor's manual spells it.
+    ///
+    /// ```
+    /// use pmemset_core::arch::Method;
+    ///
+    /// assert_eq!(Method::DcCvap.name(), "dc cvap");
+    /// ```
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -61,7 +67,15 @@ impl fmt::Display for Method {
     }
 }
 
-/// How this processor writes back cache lines: chosen once, from what the processor says about itself.
+/// How this processor writes back cache lines; chosen once, from the processor's description of itself.
+///
+/// ```
+/// use pmemset_core::arch::{Cpu, Method};
+///
+/// let cpu = Cpu::NONE; // what a microcontroller's platform answers
+/// assert_eq!(cpu.method(), Method::None);
+/// assert!(!cpu.can_write_back());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cpu {
     pub(super) method: Method,
@@ -84,11 +98,19 @@ impl Cpu {
         Self { method: Method::Platform, line_bytes, ..Self::NONE }
     }
 
-    /// Returns the processor with memory that takes no store narrower than a word, which is as wide as a register.
+    /// Returns the processor, for memory that accepts no store narrower than a word, which is as wide as a register.
     ///
-    /// Copies and fills then store whole words, with what lies beside the range in its first and last word: no two
-    /// contexts may store to bytes of one word at the same time. Stores that the program makes itself must be whole
-    /// words too. Changes nothing on x86-64, where memory takes bytes.
+    /// Copies and fills then store whole words; in the first and the last word they store the bytes beside the range
+    /// again. So two contexts must not store to bytes of one word at the same time. Stores that the program makes
+    /// itself must be whole words too. Has no effect on x86-64, where memory accepts bytes.
+    ///
+    /// ```
+    /// use pmemset_core::arch::Cpu;
+    ///
+    /// static FRAM: Cpu = Cpu::NONE.storing_whole_words();
+    /// let widths = if cfg!(target_arch = "x86_64") { [1, 1] } else { [1, size_of::<usize>()] };
+    /// assert_eq!([Cpu::NONE.narrowest_store_bytes(), FRAM.narrowest_store_bytes()], widths);
+    /// ```
     #[must_use]
     pub const fn storing_whole_words(self) -> Self {
         Self { whole_words: cfg!(not(target_arch = "x86_64")), ..self }
@@ -118,15 +140,15 @@ impl Cpu {
         self.line_bytes
     }
 
-    /// Returns from how many bytes on a copy that streams is stored around the cache: shorter ones are faster through it and
-    /// written back on some processors, slower on others.
+    /// Returns from how many bytes on a copy that streams is stored around the cache: shorter ones are faster through
+    /// it and written back on some processors, slower on others.
     #[must_use]
     pub const fn streams_from_bytes(&self) -> usize {
         self.streams_from_bytes
     }
 
-    /// Returns whether long copies are stored in AVX registers: the program has vector registers anyway, and the
-    /// operating system saves them. Otherwise integer registers do everything.
+    /// Returns whether long copies use AVX registers: if the program is compiled for vector registers, and the
+    /// operating system saves them. Otherwise copies use integer registers only.
     #[must_use]
     pub const fn wide_stores(&self) -> bool {
         self.wide && cfg!(all(target_arch = "x86_64", target_feature = "sse2"))

@@ -67,6 +67,15 @@ impl Cpu {
 
     /// Copies bytes: what [`Platform::copy`](crate::Platform::copy) does where it is not replaced.
     ///
+    /// ```
+    /// use pmemset_core::arch::{Cpu, StoreKind};
+    ///
+    /// let (source, mut dest) = ([7; 100], [0; 100]);
+    /// // SAFETY: both arrays are so long.
+    /// unsafe { Cpu::NONE.copy(dest.as_mut_ptr(), source.as_ptr(), 100, StoreKind::Cached) };
+    /// assert_eq!(dest, source);
+    /// ```
+    ///
     /// # Safety
     ///
     /// `source` is readable and `dest` writable for `length_bytes` bytes; the ranges may overlap. Where the memory

@@ -1,13 +1,12 @@
-//! The duties of platforms and sources, each as a function that checks it: a port is tested by one file that calls
-//! them.
+//! The duties of platforms and sources, each as a function that checks it. One file that calls them tests a port.
 //!
-//! [`platform`] and [`source()`] check everything and report every duty by name; the functions behind them can be
-//! called one by one. They need no operating system and no allocator, so a port without either runs them in place.
+//! [`platform`] and [`source()`] check every duty and report each by name. You can also call the functions for single
+//! duties. They need no operating system and no allocator, so they run in any port.
 //!
-//! What no program can see is not checked: that stores survive a power cut, and that placeholders are inaccessible.
-//! Whether a synchronisation reaches the medium is looked at through a second mapping of the same bytes. A source that
-//! has no second mapping, or whose mappings share their memory, shows nothing there: the duty is
-//! [skipped](Outcome::Skipped), with the reason, and so are the duties of calls that a source does not have.
+//! A program cannot check that stores survive a power cut, nor that placeholders are inaccessible. Whether a
+//! synchronisation reaches the medium is checked through a second mapping of the same bytes. If a source has no second
+//! mapping, or its mappings share their memory, that duty is [skipped](Outcome::Skipped), with the reason. So are the
+//! duties of calls that a source does not implement.
 //!
 //! # Example
 //! ```
@@ -47,17 +46,24 @@ pub use self::on_source::*;
 use crate::error::ReserveError;
 use crate::{Errno, Extent, Platform, Source};
 
-/// What a port has done against its duty.
+/// How a port breaks a duty.
+///
+/// ```
+/// use pmemset_core::{Errno, contract::Breach};
+///
+/// let breach = Breach { errno: Some(Errno::INVAL), ..Breach::of("the mapping is made") };
+/// assert!(breach.to_string().starts_with("expected: the mapping is made; "));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Breach {
-    /// What should have been.
+    /// What was expected.
     pub expected: &'static str,
     /// The number in question: an address, a length or an offset.
     pub number: Option<u64>,
     /// The addresses in question.
     pub extent: Option<Extent>,
-    /// The reason that the port gave.
+    /// The error that the port returned.
     pub errno: Option<Errno>,
 }
 
@@ -107,18 +113,18 @@ impl fmt::Display for Breach {
 
 impl core::error::Error for Breach {}
 
-/// How a duty was found that is not broken.
+/// The result of checking a duty that is not broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[must_use]
 pub enum Outcome {
-    /// The port keeps it, as far as a program can see.
+    /// The port keeps it, as far as a program can check.
     Kept,
-    /// It could not be checked, for this reason: nothing is said about it.
+    /// It could not be checked, for this reason.
     Skipped(&'static str),
 }
 
-/// What checking a duty has come to: kept, skipped, or broken.
+/// The result of checking a duty: kept, skipped, or broken.
 pub type Finding = Result<Outcome, Breach>;
 
 const KEPT: Finding = Ok(Outcome::Kept);
@@ -137,9 +143,17 @@ macro_rules! duties {
     };
 }
 
-/// Checks every duty of `platform`, and gives `report` its name and what was found.
+/// Checks every duty of `platform`, and calls `report` with its name and the result.
 ///
 /// Nothing else may change the address space meanwhile. Leaves it as it was, unless a duty is broken.
+///
+/// ```
+#[doc = include_str!("../sim/machine.md")]
+/// use pmemset_core::contract;
+///
+/// contract::platform(&platform, &mut |duty, finding| assert!(finding.is_ok(), "{duty}: {finding:?}"));
+/// # let _ = source;
+/// ```
 pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, Finding)) {
     duties! { report:
         page_size_is_a_power_of_two_and_stays(platform);
@@ -159,11 +173,18 @@ pub fn platform<P: Platform>(platform: &P, report: &mut dyn FnMut(&'static str, 
     }
 }
 
-/// Checks every duty of `source` on `platform`, and gives `report` its name and what was found.
+/// Checks every duty of `source` on `platform`, and calls `report` with its name and the result.
 ///
 /// The source has at least 4 units of its alignment (or the page size, if that is larger); their bytes are overwritten.
 /// Nobody else maps it, changes its length or the address space meanwhile. Leaves nothing mapped, unless a duty is
 /// broken, and a source that grows one unit longer.
+///
+/// ```
+#[doc = include_str!("../sim/machine.md")]
+/// use pmemset_core::contract;
+///
+/// contract::source(&platform, &source, &mut |duty, finding| assert!(finding.is_ok(), "{duty}: {finding:?}"));
+/// ```
 pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,
     source: &S,
@@ -206,10 +227,22 @@ pub fn source<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     }
 }
 
-/// Checks every duty of `outer`, a source that is made of `inner`, and gives `report` its name and what was found.
+/// Checks every duty of `outer`, a source that is made of `inner`, and calls `report` with its name and the result.
 ///
-/// What an adapter forgets to pass on is switched off: a set asks nobody but the source that it is given. Have `inner`
-/// know as much as can be, its checks switched on ([`Checked`](crate::Checked)). Nothing is stored.
+/// A method that an adapter forgets to forward switches a check off, because a set asks only the source that it is
+/// given. So give `inner` as many answers as you can, and switch its checks on ([`Checked`](crate::Checked)). Nothing
+/// is stored.
+///
+/// ```
+#[doc = include_str!("../sim/machine.md")]
+/// use pmemset_core::lock::SpinRwLock;
+/// use pmemset_core::{BadBlockPolicy, Checked, Shared, Sharing, contract};
+///
+/// let inner = Checked::<_, SpinRwLock>::new(source).bad_block_detection(BadBlockPolicy::Required);
+/// let outer = Shared::new(&inner, Sharing::Private); // an adapter of your own, in a port
+/// contract::adapter(&inner, &outer, &mut |duty, finding| assert!(finding.is_ok(), "{duty}: {finding:?}"));
+/// # let _ = platform;
+/// ```
 pub fn adapter<I, O>(inner: &I, outer: &O, report: &mut dyn FnMut(&'static str, Finding))
 where
     I: Source + ?Sized,
@@ -225,8 +258,8 @@ where
     }
 }
 
-/// Checks every duty of two hosts that share memory, each a platform and a source of its own, and gives `report` its name
-/// and what was found.
+/// Checks every duty of two hosts that share memory, each a platform and a source of its own, and gives `report` its
+/// name and what was found.
 ///
 /// Both sources are the same bytes, and say that they are [shared](crate::Sharing). Else as for [`source()`].
 pub fn hosts<P, Q, S, T>(one: (&P, &S), other: (&Q, &T), report: &mut dyn FnMut(&'static str, Finding))

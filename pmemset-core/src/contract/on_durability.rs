@@ -26,8 +26,8 @@ pub fn write_back_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Si
     KEPT
 }
 
-/// [`Platform::write_back_invalidate`], [`Platform::full_fence`]: of any range of a mapping, and the bytes stay, also those
-/// that have just been stored, and those beside it.
+/// [`Platform::write_back_invalidate`], [`Platform::full_fence`]: of any range of a mapping, and the bytes stay, also
+/// those that have just been stored, and those beside it.
 pub fn write_back_invalidate_takes_any_range<P: Platform, S: Source<Space = P::Space> + ?Sized>(
     platform: &P,
     source: &S,
@@ -153,8 +153,8 @@ pub fn failed_write_back_stays<S: Source + ?Sized>(source: &S) -> Finding {
 
 /// [`Source::sync`]: fails where the medium takes nothing, whatever it has answered before.
 ///
-/// `fail` is told `true` to make the medium fail, and `false` to make it work again. Not among what [`source()`]
-/// checks, since not every medium can be made to fail: call it where yours can.
+/// `fail(true)` must make the medium fail, and `fail(false)` make it work again. [`source()`] does not call this, since
+/// not every medium can be made to fail: call it yourself if yours can.
 ///
 /// [`source()`]: super::source()
 pub fn sync_tells_of_failures<P: Platform, S: Source<Space = P::Space> + ?Sized>(

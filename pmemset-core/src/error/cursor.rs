@@ -13,7 +13,7 @@ errors! {
         BeforeStart = code::OFFSET_OUT_OF_RANGE => "the position would lie before the first byte";
         /// The part ends here. Nothing was stored.
         Full = Errno::NOSPC.code() => "the part ends here";
-        /// The part said so.
+        /// The part has failed to store.
         Persist(error: PersistError) = error.code() => "{error}";
     }
 }

@@ -9,10 +9,10 @@ errors! {
     /// Why flash memory could not be read, written or erased.
     pub enum FlashError {
         /// Offset or length are not multiples of the word or the page. Nothing was stored.
-        NotAligned = code::INVALID_OFFSET_VALUE => "offset or length are not on the flash's words or pages";
+        NotAligned = code::INVALID_OFFSET_VALUE => "offset or length are not multiples of the flash's words or pages";
         /// The bytes are not all there. Nothing was stored.
-        OutOfBounds = code::LENGTH_OUT_OF_RANGE => "the flash has not all of these bytes";
-        /// The part said so.
+        OutOfBounds = code::LENGTH_OUT_OF_RANGE => "some of these bytes are outside of the flash";
+        /// The part has failed to store.
         Persist(error: PersistError) = error.code() => "{error}";
     }
 }

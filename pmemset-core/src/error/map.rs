@@ -6,6 +6,15 @@ use crate::{Errno, Extent, Granularity, GranularityLimit, Span};
 
 errors! {
     /// Why the bytes of a source are not available.
+    ///
+    /// ```
+    /// use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// use pmemset_core::{Source, Span, error::PrepareError};
+    ///
+    /// let source = Machine::new(Hardware::new()).add_source(Medium::new(4096)); // may not grow
+    /// let behind = Span::new(4096, 4096).unwrap();
+    /// assert_eq!(source.prepare(behind), Err(PrepareError::TooSmall { length_bytes: 4096 }));
+    /// ```
     pub enum PrepareError {
         /// The length could not be read.
         Length(cause: Errno) = cause.code() => "cannot read the source's length: {cause}";
@@ -24,10 +33,10 @@ errors! {
     pub enum MapFailure {
         /// The placeholder is in the window, as before.
         Refused(cause: Errno) = cause.code() => "cannot map the source: {cause}";
-        /// The placeholder is in the window, and what [`prepare`](crate::Source::prepare) has seen to is so no longer:
-        /// prepare again.
+        /// The placeholder is in the window. The source has changed since [`prepare`](crate::Source::prepare): prepare
+        /// again.
         Outdated(cause: Errno) = cause.code() => "the source has changed: {cause}";
-        /// Nobody knows what is in the window: another thread's memory, perhaps. It must not be used or given back ever
+        /// It is not known what is in the window: it may be another thread's memory. It must never be used or released
         /// again.
         WindowLost(cause: Errno) = cause.code() => "cannot map the source, and the window is lost: {cause}";
     }
@@ -35,6 +44,12 @@ errors! {
 
 impl MapFailure {
     /// Returns the platform's reason.
+    ///
+    /// ```
+    /// use pmemset_core::{Errno, error::MapFailure};
+    ///
+    /// assert_eq!(MapFailure::from(Errno::NOMEM).cause(), Errno::NOMEM);
+    /// ```
     #[must_use]
     pub const fn cause(self) -> Errno {
         match self {
@@ -100,9 +115,9 @@ errors! {
             /// The alignment in the way, in bytes.
             alignment_bytes: usize,
         } = code::INVALID_ALIGNMENT_VALUE => "the source's alignment {alignment_bytes} is not a power of two";
-        /// The source's medium takes no stores as narrow as those that the platform makes.
+        /// The platform makes narrower stores than the source's medium accepts.
         WriteGranule {
-            /// The narrowest store that the medium takes, in bytes.
+            /// The narrowest store that the medium accepts, in bytes.
             granule_bytes: usize,
             /// The narrowest store of the platform's copies, in bytes.
             narrowest_store_bytes: usize,
@@ -148,7 +163,7 @@ errors! {
             address: usize,
         } = code::CANNOT_FIND_PART_MAP => "no part of the set has the address {address:#x}";
         /// [`Coalescing::Full`](crate::Coalescing::Full), or [`MapConfig::after`](crate::MapConfig::after): the
-        /// addresses behind the part cannot be had.
+        /// addresses behind the part are not free.
         CannotCoalesce {
             /// The address behind the previous part.
             at: usize,
@@ -174,7 +189,7 @@ errors! {
             capacity: usize,
         } = code::CANNOT_ALLOCATE_INTERNAL_STRUCTURE
             => "the reservation has room for {capacity} segments, and all are in use";
-        /// The platform gave no address space.
+        /// The platform could not reserve address space.
         AddressSpace {
             /// The platform's reason.
             cause: Errno,
@@ -186,9 +201,9 @@ errors! {
         } = cause.code() => "cannot query the source: {cause}";
         /// The source belongs to another address space than the set's platform.
         OtherSpace = Errno::INVAL.code() => "the source is of another address space than the set's platform";
-        /// A synchronisation or a deep flush of the source has failed before, here or in another set, so that no byte
-        /// of it can be made durable any more: open it anew, and store again what was not durable before. Reading does
-        /// not tell: the kernel may show from memory what is not on the medium.
+        /// A synchronisation or a deep flush of the source has failed before, in this set or another one, so none of
+        /// its bytes can be made durable any more. Open it again, and store again what was not durable before. Reading
+        /// does not help: the kernel may show bytes from memory that are not on the medium.
         FailedBefore {
             /// The platform's reason then.
             cause: Errno,
@@ -201,15 +216,15 @@ errors! {
             /// The platform's reason.
             cause: Errno,
         } = code::INVALID_PMEM2_MAP => "cannot map at {window}: {cause}";
-        /// The source could not be mapped, and it is not known what is at these addresses now: something of another
-        /// thread, perhaps. They are out of use for ever, in the set or the caller's reservation, which keeps them.
+        /// The source could not be mapped, and it is not known what is at these addresses now: perhaps memory of
+        /// another thread. The set or the caller's reservation keeps the addresses and never uses them again.
         WindowLost {
             /// The addresses.
             window: Extent,
             /// The platform's reason why the source was not mapped.
             cause: Errno,
         } = code::INVALID_PMEM2_MAP => "cannot map at {window}, which stays out of use: {cause}";
-        /// The source has a shutdown record, and no device that tells its identity and its unsafe shutdowns.
+        /// The source has a shutdown record, but no device with an identity and a count of unsafe shutdowns.
         ShutdownUnsupported = code::SDS_NOSUPP => "no device counts unsafe shutdowns: map without a record";
         /// The id of the source's device has more bytes than a shutdown record has room for, or one of them is 0.
         DeviceIdTooLong = code::SDS_DEVICE_ID_LEN_TOO_BIG => "the device's id does not fit a shutdown record";
@@ -220,7 +235,7 @@ errors! {
         } = code::UNDESIRABLE_PART_STATE
             => "{verdict}: check or restore the bytes and call repair_shutdown_state, or accept the state \
             with Config::acceptable_states";
-        /// The observer could not keep the shutdown record, so a crash would have gone unnoticed.
+        /// The observer could not store the shutdown record, so a crash would not be detected later.
         RecordNotKept = Errno::IO.code() => "the observer could not keep the shutdown record";
         /// Some of the bytes are on damaged memory, and the observer has not cleared it; or refused the mapping.
         BadBlock {
@@ -229,7 +244,7 @@ errors! {
         } = code::IO_FAIL => "the source's bytes {block} are on damaged memory: clear them";
         /// The observer has refused the mapping although the bad blocks were cleared.
         ClearedBlocksRefused = code::IO_FAIL => "the observer refused a source whose bad blocks were cleared";
-        /// The source's policy is [`Required`](crate::BadBlockPolicy::Required), and what is bad cannot be told.
+        /// The source's policy is [`Required`](crate::BadBlockPolicy::Required), and its bad blocks cannot be listed.
         BadBlocksUnknown {
             /// Why not.
             reason: BadBlocksError,

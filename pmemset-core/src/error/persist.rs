@@ -30,18 +30,19 @@ errors! {
         } = code::LENGTH_OUT_OF_RANGE => "{length_bytes} bytes from {start:#x} wrap around the address space";
         /// The part has 2^30 handles already. Nothing was stored or flushed.
         TooManyHandles = Errno::BUSY.code() => "the part has too many handles: drop some";
-        /// The source could not make pages durable, whose bytes may be lost. Where the call stored bytes, they are
-        /// stored. From now on every segment of the source, in every set, answers [`FailedBefore`](Self::FailedBefore).
+        /// The source could not make pages durable; their bytes may be lost. If the call stored bytes, they are stored.
+        /// From now on calls for every segment of the source, in every set, fail with
+        /// [`FailedBefore`](Self::FailedBefore).
         Sync {
             /// The mapping that the pages are in.
             segment: Extent,
             /// The platform's reason.
             cause: Errno,
         } = cause.code() => "the bytes at {segment} could not be made durable: {cause}";
-        /// A synchronisation or a deep flush of the segment's source has failed before, here or in another set, so that
-        /// it cannot be said which of its bytes are durable: [discard](crate::Set::discard) what is mapped of it, open
-        /// the source anew, and store again what was not durable before. Reading does not tell: the kernel may show
-        /// from memory what is not on the medium. Where the call stored bytes, they are stored.
+        /// A synchronisation or a deep flush of the segment's source has failed before, in this set or another one, so
+        /// it is not known which of its bytes are durable. [Discard](crate::Set::discard) its parts, open the source
+        /// again, and store again what was not durable before. Reading does not help: the kernel may show bytes from
+        /// memory that are not on the medium. If the call stored bytes, they are stored.
         FailedBefore {
             /// The mapping.
             segment: Extent,
@@ -63,14 +64,25 @@ impl From<LookupError> for PersistError {
 
 errors! {
     /// Why a deep flush failed. What lies below the segment in the way is flushed.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/example.md")]
+    /// use pmemset_core::error::{DeepFlushError, PersistError};
+    ///
+    /// machine.fail(Fault::nth(0).only(Call::DeepFlush));
+    /// assert!(matches!(part.deep_flush(0, 64), Err(DeepFlushError::Failed { .. })));
+    /// let again = part.deep_flush(0, 64); // what was lost once is not called durable later
+    /// assert!(matches!(again, Err(DeepFlushError::Persist(PersistError::FailedBefore { .. }))));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub enum DeepFlushError {
         /// As for persisting: the range is not there, or the source of a segment has failed before.
         Persist(error: PersistError) = match error {
             PersistError::FailedBefore { .. } => code::DEEP_FLUSH_FAIL,
             other => other.code(),
         } => "{error}";
-        /// The source could not make the bytes durable, or not push them further; they may be lost. From now on every
-        /// segment of the source, in every set, answers [`FailedBefore`](PersistError::FailedBefore).
+        /// The source could not make the bytes durable, or could not push them further; they may be lost. From now on
+        /// calls for every segment of the source, in every set, fail with [`FailedBefore`](PersistError::FailedBefore).
         Failed {
             /// The mapping that they are in.
             segment: Extent,

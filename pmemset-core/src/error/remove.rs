@@ -46,9 +46,9 @@ errors! {
             /// The platform's reason.
             cause: Errno,
         } = code::DEEP_FLUSH_FAIL => "the bytes at {segment} could not be made durable: {cause}";
-        /// A synchronisation or a deep flush of the segment's source has failed before, here or in another set, so that
-        /// its bytes cannot be called durable. Everything is still mapped; [discard](crate::Set::discard) it, open the
-        /// source anew, and store again what was not durable before.
+        /// A synchronisation or a deep flush of the segment's source has failed before, in this set or another one, so
+        /// it is not known which of its bytes are durable. Everything is still mapped: [discard](crate::Set::discard)
+        /// it, open the source again, and store again what was not durable before.
         FailedBefore {
             /// The mapping.
             segment: Extent,
@@ -58,7 +58,7 @@ errors! {
             => "the source of {segment} has lost bytes before ({cause}): \
             discard what is mapped of it, open it anew, and store again what was not durable before";
         /// The platform would not unmap `segment`: it and all above it are still mapped and in the set, everything of
-        /// the range below it is removed. [`RemoveRange`](crate::Event::RemoveRange) has said so.
+        /// the range below it is removed, as [`RemoveRange`](crate::Event::RemoveRange) has reported.
         Unmap {
             /// The mapping that is still there.
             segment: Extent,

@@ -6,6 +6,13 @@ use crate::health::{Counted, DeviceError};
 
 errors! {
     /// Why a shutdown record was not repaired. Nothing has changed.
+    ///
+    /// ```
+    #[doc = include_str!("../set/example.md")]
+    /// use pmemset_core::error::RepairError;
+    ///
+    /// assert_eq!(set.repair_shutdown_state(&source), Err(RepairError::NoRecord)); // see `Checked`
+    /// ```
     pub enum RepairError {
         /// The source has no shutdown record.
         NoRecord = code::SDS_NOSUPP => "the source has no shutdown record";

@@ -16,16 +16,16 @@ errors! {
     pub enum ReserveError {
         /// No hole is long enough at this alignment, or the window asked for is not all inside.
         CannotFit = code::CANNOT_FIT_PART_MAP
-            => "there are not as many free addresses in one piece at this alignment";
+            => "no hole has so many free addresses at this alignment";
         /// Something else is at the addresses asked for.
         Occupied = Errno::EXIST.code() => "something else is at these addresses";
-        /// There are as many pieces as there is room for.
+        /// All pieces that there is room for are in use.
         Full {
-            /// How many pieces there is room for.
+            /// The number of pieces that there is room for.
             capacity: usize,
         } = code::CANNOT_ALLOCATE_INTERNAL_STRUCTURE => "there is room for {capacity} pieces, and all are in use";
         /// The platform's reason.
-        Failed(cause: Errno) = cause.code() => "the platform has no such address space: {cause}";
+        Failed(cause: Errno) = cause.code() => "the platform could not reserve address space: {cause}";
     }
 }
 
@@ -55,6 +55,15 @@ impl From<ReserveError> for Errno {
 errors! {
     /// Why a [`Reservation`](crate::Reservation) could not be made, or not be closed. The numbers are libpmem2's, which
     /// makes libpmemset's reservations.
+    ///
+    /// ```
+    /// use pmemset_core::sim::{Hardware, Machine};
+    /// use pmemset_core::{Reservation, error::ReservationError};
+    ///
+    /// let machine = Machine::new(Hardware::new());
+    /// let refused = Reservation::with_capacity(machine.platform(), 100, 4).unwrap_err();
+    /// assert_eq!(refused, ReservationError::LengthUnaligned { length_bytes: 100, alignment_bytes: 4096 });
+    /// ```
     pub enum ReservationError {
         /// The address is not a multiple of the page size.
         AddressUnaligned {
@@ -81,16 +90,16 @@ errors! {
             /// The reservation's addresses.
             window: Extent,
         } = code::VM_RESERVATION_NOT_EMPTY => "the reservation at {window} still has a segment in it";
-        /// The platform gave no address space.
+        /// The platform could not reserve the address space.
         AddressSpace {
             /// The platform's reason.
             cause: ReserveError,
-        } = cause.code() => "the platform gave no address space: {cause}";
-        /// The platform did not take the address space back.
+        } = cause.code() => "cannot reserve address space: {cause}";
+        /// The platform could not release the address space.
         Release {
             /// The platform's reason.
             cause: Errno,
-        } = cause.code() => "the platform did not take the address space back: {cause}";
+        } = cause.code() => "cannot release the address space: {cause}";
     }
 }
 

@@ -1,4 +1,4 @@
-//! Why bytes could not be passed on to other hosts, or taken from them.
+//! Why bytes could not be published to other hosts, or refreshed.
 
 use super::{LookupError, PersistError};
 use crate::code::errors;
@@ -15,13 +15,13 @@ errors! {
     pub enum ShareError {
         /// The range is not there.
         Persist(error: PersistError) = error.code() => "{error}";
-        /// The source of a segment does not say that other hosts have its memory: see [`Shared`](crate::Shared).
+        /// The source of a segment is not declared as shared with other hosts: see [`Shared`](crate::Shared).
         Private {
             /// The mapping.
             segment: Extent,
-        } = Errno::OPNOTSUPP.code() => "nobody has said that other hosts share the memory at {segment}";
-        /// The caches of the hosts do not agree, and this processor, as far as the platform knows, cannot write back and
-        /// drop their lines.
+        } = Errno::OPNOTSUPP.code() => "the memory at {segment} is not declared as shared with other hosts: see Shared";
+        /// The hosts' caches are not coherent, and this processor, as far as the platform knows, cannot write back and
+        /// drop lines.
         NoInstruction = Errno::OPNOTSUPP.code() => "this processor cannot write back and drop cache lines, \
             and the memory is shared without coherence";
     }

@@ -1,11 +1,27 @@
-//! Bad blocks: what a source knows of them, how they are cleared, and the copies that survive them.
+//! Bad blocks: which ones a source knows, and when they keep it from being mapped.
 
 use super::error::{BadBlocksError, McsafeError};
 use crate::Span;
 
-/// What a source knows of bad blocks in a range of its bytes.
+/// The bad blocks that a source knows in a range of its bytes.
 ///
-/// An empty list is what the platform knows: a block goes bad before anybody has noticed.
+/// `None` means that the platform knows of none. A block can be bad before anything has read it.
+///
+/// ```
+/// # use pmemset_core::sim::{Hardware, Machine, Medium};
+/// # let source = Machine::new(Hardware::new()).add_source(Medium::new(4096));
+/// # source.damage(pmemset_core::Span::new(512, 256).unwrap());
+/// use pmemset_core::{BadBlocks, Health, Source, Span};
+///
+/// let (mut found, whole) = ([Span::new(0, 1).unwrap(); 8], Span::new(0, 4096).unwrap());
+/// match source.health().unwrap().bad_blocks(whole, &mut found) {
+///     BadBlocks::Listed { count, more } => println!("{:?}, others: {more}", &found[..count]),
+///     BadBlocks::None => println!("none is known"),
+///     BadBlocks::Unknown(reason) => println!("not known: {reason}"),
+///     _ => {}
+/// }
+/// # assert_eq!(found[0], Span::new(512, 256).unwrap());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BadBlocks {
@@ -23,7 +39,7 @@ pub enum BadBlocks {
 }
 
 impl BadBlocks {
-    /// What a source answers that knows nothing of bad blocks.
+    /// The answer of a source that does not know its bad blocks.
     pub const UNKNOWN: Self = Self::Unknown(BadBlocksError::Unsupported);
 }
 
@@ -38,7 +54,7 @@ impl BadBlocks {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, PartialOrd, Ord)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum BadBlockPolicy {
-    /// Never: nobody looks for them.
+    /// Never: sets do not look for them.
     #[default]
     Off,
     /// Refuse known bad blocks; accept a source whose bad blocks cannot be listed.

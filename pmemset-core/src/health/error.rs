@@ -1,4 +1,4 @@
-//! Why nothing is known of a medium, or nothing could be done about it.
+//! Why a question about a medium has no answer, or why a change to it failed.
 
 use core::fmt;
 
@@ -8,12 +8,12 @@ use crate::code::{self, errors};
 errors! {
     /// Why bad blocks cannot be listed.
     pub enum BadBlocksError {
-        /// The source is on nothing that lists bad blocks: an ordinary disk, memory on no nd bus.
-        NoRegion = code::DAX_REGION_NOT_FOUND => "the source is on no region, which would list them";
-        /// It cannot be read where on the medium the source is: which of the bad blocks are its own is not known.
+        /// The source is on a medium without a list of bad blocks: an ordinary disk, or memory on no nd bus.
+        NoRegion = code::DAX_REGION_NOT_FOUND => "the source is on no region that lists them";
+        /// The place of the source on the medium cannot be read, so it is not known which bad blocks are in it.
         NoBounds(cause: Errno) = code::CANNOT_READ_BOUNDS
-            => "where the source is on its region cannot be read: {cause}";
-        /// The medium has no list, or nobody fills it.
+            => "cannot read where the source is in its region: {cause}";
+        /// The medium has no list, or no driver fills it.
         Unsupported = code::BADBLOCK_NOSUPP => "the medium does not list them";
         /// The list cannot be read.
         Failed(cause: Errno) = cause.code() => "the list cannot be read: {cause}";
@@ -65,7 +65,7 @@ errors! {
 errors! {
     /// Why the shutdown state of a device is not known.
     pub enum DeviceError {
-        /// There is no device behind the source that counts unsafe shutdowns, or it does not say.
+        /// The source is on no device that counts unsafe shutdowns, or the device does not report the count.
         Unsupported = code::SDS_NOSUPP => "no device counts unsafe shutdowns";
         /// The id has more than [`DeviceId::BYTES_MAX`](crate::DeviceId::BYTES_MAX) bytes, or one of them is 0.
         IdTooLong = code::SDS_DEVICE_ID_LEN_TOO_BIG => "the device's id does not fit a shutdown record";

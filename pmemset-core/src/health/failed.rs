@@ -1,4 +1,4 @@
-//! That write-back has failed: a fact about a source, which every set that maps it has to know.
+//! Whether a write-back of a source has failed, which every set that maps the source must know.
 
 use core::fmt;
 
@@ -10,16 +10,26 @@ static ANY: AtomicBool = AtomicBool::new(false);
 
 /// Keeps the first failure of a source's synchronisations and deep flushes, until the source is opened anew.
 ///
-/// A kernel may tell a write-back error once, for the whole file, and take the bytes for clean then; after one failure
-/// nothing can be said of any byte of the source. So from then on whatever would call its bytes durable fails.
-/// [`Source::failed_write_back`](crate::Source::failed_write_back) hands it out.
+/// A kernel may report a write-back error once for the whole file, and treat its pages as clean afterwards. After one
+/// failure it is not known which bytes of the source are durable. So every later call that would make its bytes durable
+/// fails. [`Source::failed_write_back`](crate::Source::failed_write_back) returns it.
+///
+/// ```
+/// use pmemset_core::{Errno, FailedWriteBack};
+///
+/// let failed = FailedWriteBack::new(); // a field of a port's source
+/// assert_eq!(failed.first(), None);
+/// failed.note(Errno::IO);
+/// failed.note(Errno::NOSPC);
+/// assert_eq!(failed.first(), Some(Errno::IO));
+/// ```
 pub struct FailedWriteBack {
     /// The number of the first failure; 0 while there is none.
     first: AtomicI32,
 }
 
 impl FailedWriteBack {
-    /// Returns that of a source just opened: nothing has failed.
+    /// Returns the state of a source that was just opened: nothing has failed.
     #[must_use]
     pub const fn new() -> Self {
         Self { first: AtomicI32::new(0) }
@@ -33,9 +43,9 @@ impl FailedWriteBack {
         }
     }
 
-    /// Notes a failure; later ones change nothing.
+    /// Records a failure; later ones change nothing.
     ///
-    /// Sets call this. A source does where it learns of a failure in another way.
+    /// Sets call this. A source calls it if it learns of a failure in another way.
     #[cold]
     pub fn note(&self, cause: Errno) {
         let number = if cause.raw() == 0 { Errno::IO.raw() } else { cause.raw() };

@@ -7,10 +7,10 @@ use lock_api::RwLock;
 use super::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
 use crate::lock::{CallLock, RawLock};
 
-/// A record that is to be kept, and its place in the order of all records of the source.
+/// A record to store, and its place in the order of all records of the source.
 ///
-/// Records reach their keeper outside of any lock, so one may arrive after a younger one: a keeper ignores a record
-/// whose number is lower than that of the one it has.
+/// Records are reported outside of any lock, so one may arrive after a newer one. Ignore a record whose number is lower
+/// than that of the one you have stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
@@ -143,7 +143,8 @@ pub struct LiveRecord<L: RawLock> {
 }
 
 impl<L: RawLock> LiveRecord<L> {
-    /// Returns the live record of a source that has no mapping in this process, from what was kept of the last run.
+    /// Returns the live record of a source that this process has not mapped, from the record that the last run has
+    /// stored.
     #[must_use]
     pub const fn new(record: ShutdownRecord) -> Self {
         let live = Live {
@@ -161,7 +162,7 @@ impl<L: RawLock> LiveRecord<L> {
 }
 
 impl<L: RawLock + Sync> LiveRecord<L> {
-    /// Returns the cell as [`Health::shutdown`](crate::Health::shutdown) hands it out.
+    /// Returns the record as [`Health::shutdown`](crate::Health::shutdown) returns it.
     #[must_use]
     pub const fn handle(&self) -> LiveRecordRef<'_> {
         LiveRecordRef(self)
@@ -185,7 +186,7 @@ impl<L: RawLock + Sync> Keep for LiveRecord<L> {
     }
 }
 
-/// The live shutdown record of a source, with the kind of its lock forgotten.
+/// A reference to the live shutdown record of a source, whatever the type of its lock.
 #[derive(Clone, Copy)]
 pub struct LiveRecordRef<'c>(&'c dyn Keep);
 
@@ -205,7 +206,7 @@ impl LiveRecordRef<'_> {
         Published { record, sequence }
     }
 
-    /// Returns what the first of the present mappings found; `None` while there are none.
+    /// Returns the state that the first of the present mappings has found; `None` while there are none.
     #[must_use]
     pub fn part_state(self) -> Option<PartState> {
         self.verdict().map(|verdict| verdict.state)

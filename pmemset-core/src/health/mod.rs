@@ -1,4 +1,4 @@
-//! What is known of the medium behind a source, and what is checked of it before it is mapped.
+//! The state of the medium behind a source, and the checks that are made before it is mapped.
 
 mod bad_blocks;
 mod error;
@@ -18,11 +18,38 @@ use crate::Span;
 
 /// The health of a source: see [`Source::health`](crate::Source::health).
 ///
-/// What a set relies on has to be answered; what is left out of the rest is refused when it is asked for.
+/// A source must implement what a set relies on. The other methods fail as "not supported" unless it implements them.
+///
+/// ```
+/// use pmemset_core::error::DeviceError;
+/// use pmemset_core::{BadBlockPolicy, BadBlocks, DeviceId, Health, LiveRecordRef, Span};
+///
+/// /// Memory of which nothing is known but how often it has lost power.
+/// struct Module {
+///     power_cuts: u64,
+/// }
+///
+/// impl Health for Module {
+///     fn shutdown(&self) -> Option<LiveRecordRef<'_>> {
+///         None // `Checked` attaches one
+///     }
+///     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError> {
+///         id.push(b"module")?;
+///         Ok(self.power_cuts)
+///     }
+///     fn bad_block_policy(&self) -> BadBlockPolicy {
+///         BadBlockPolicy::Off
+///     }
+///     fn bad_blocks(&self, _: Span, _: &mut [Span]) -> BadBlocks {
+///         BadBlocks::UNKNOWN
+///     }
+/// }
+/// # assert_eq!(Module { power_cuts: 3 }.device(&mut DeviceId::new()), Ok(3));
+/// ```
 pub trait Health {
-    /// Returns the live shutdown record, where one was attached: see [`Checked`](crate::Checked). Else `None`.
+    /// Returns the live shutdown record if one was attached (see [`Checked`](crate::Checked)), else `None`.
     ///
-    /// Without one, nobody asks for the [`device`](Self::device).
+    /// Sets ask for the [`device`](Self::device) only if there is a record.
     fn shutdown(&self) -> Option<LiveRecordRef<'_>>;
 
     /// Appends to the empty `id` the ids of the memory modules behind the source, in an order that does not change,
@@ -30,23 +57,38 @@ pub trait Health {
     ///
     /// # Errors
     ///
-    /// See [`DeviceError`]. A count that cannot be had is not 0, and a source without modules is not supported.
+    /// See [`DeviceError`]. Do not return 0 for a count that you cannot read. A source without modules is
+    /// [`Unsupported`](DeviceError::Unsupported).
     fn device(&self, id: &mut DeviceId) -> Result<u64, DeviceError>;
 
-    /// Returns when bad blocks keep the source from being mapped: see [`Checked`](crate::Checked). Else
+    /// Returns when bad blocks keep the source from being mapped (see [`Checked`](crate::Checked)), else
     /// [`Off`](BadBlockPolicy::Off).
     fn bad_block_policy(&self) -> BadBlockPolicy;
 
     /// Lists the bad blocks that touch `range`, the lowest first, as many as `blocks` has room for.
     ///
-    /// You must list them in ascending order, none touching another; each may reach beyond `range`, since it is
-    /// rounded to what can be cleared. [`Collector`](crate::health::Collector) does this. A source that cannot tell
-    /// answers [`UNKNOWN`](BadBlocks::UNKNOWN).
+    /// You must list them in ascending order, none touching another. A block may reach beyond `range`, since it is
+    /// rounded to what can be cleared. A source that does not know its bad blocks returns
+    /// [`UNKNOWN`](BadBlocks::UNKNOWN).
     fn bad_blocks(&self, range: Span, blocks: &mut [Span]) -> BadBlocks;
 
-    /// Clears what is bad in `block`, and makes sure that it is: these bytes are 0 then. Good ones keep their contents.
+    /// Clears the bad bytes in `block`, and makes sure that they are good: they are 0 then. Good bytes keep their
+    /// contents.
     ///
-    /// After a power cut in the middle some of it is cleared.
+    /// After a power cut in the middle, some of them are cleared.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # let source = Machine::new(Hardware::new()).add_source(Medium::new(4096));
+    /// # let block = pmemset_core::Span::new(512, 256).unwrap();
+    /// # source.damage(block);
+    /// use pmemset_core::{BadBlocks, Health, Source};
+    ///
+    /// let health = source.health().ok_or("nothing is known of it")?;
+    /// health.clear_bad_block(block)?;
+    /// assert_eq!(health.bad_blocks(block, &mut [block]), BadBlocks::None);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -59,6 +101,19 @@ pub trait Health {
 
     /// Copies bytes from `offset` on out of the source, and survives damaged memory
     /// (`pmemset_source_pread_mcsafe`).
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # let source = Machine::new(Hardware::new()).add_source(Medium::new(4096));
+    /// # source.damage(pmemset_core::Span::new(512, 256).unwrap());
+    /// use pmemset_core::{Health, Source};
+    ///
+    /// let health = source.health().ok_or("nothing is known of it")?;
+    /// let mut bytes = [0; 64];
+    /// health.read_mcsafe(0, &mut bytes)?;
+    /// assert!(health.read_mcsafe(512, &mut bytes).is_err()); // an error, not a machine check
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -82,8 +137,9 @@ pub trait Health {
     }
 }
 
-/// Forwards to `$inside`, an `Option<&dyn Health>`, what [`Health`] asks of the medium: everything but what an adapter
-/// switches on itself, [`shutdown`](Health::shutdown) and [`bad_block_policy`](Health::bad_block_policy).
+/// Implements the methods of [`Health`] that concern the medium by calling `$inside`, an `Option<&dyn Health>`. An
+/// adapter writes the other two itself: [`shutdown`](Health::shutdown) and
+/// [`bad_block_policy`](Health::bad_block_policy).
 ///
 /// ```
 /// use pmemset_core::{BadBlockPolicy, Health, LiveRecordRef, Source, forward_health};

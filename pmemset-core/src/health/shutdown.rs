@@ -1,4 +1,4 @@
-//! Shutdown state: whether stores of an earlier run may have been lost, judged from a record that the caller keeps.
+//! Shutdown state: whether stores of an earlier run may have been lost, judged by a record that the caller stores.
 
 use bitflags::bitflags;
 
@@ -9,6 +9,16 @@ const COUNT_AT: usize = 520;
 const REFERENCES_AT: usize = 528;
 
 /// The identity of the memory behind a source: the ids of its modules, one after the other.
+///
+/// ```
+/// use pmemset_core::DeviceId;
+///
+/// let mut id = DeviceId::new();
+/// id.push(b"8089-a2-1234")?;
+/// id.push(b"8089-a2-1235")?; // interleaved with another module
+/// assert_eq!(id.as_bytes(), b"8089-a2-12348089-a2-1235");
+/// # Ok::<(), pmemset_core::error::DeviceError>(())
+/// ```
 #[derive(Clone)]
 pub struct DeviceId {
     // As in the record: a NUL behind the last byte.
@@ -33,6 +43,15 @@ impl DeviceId {
     }
 
     /// Appends the id of one more module.
+    ///
+    /// ```
+    /// use pmemset_core::DeviceId;
+    /// use pmemset_core::error::DeviceError;
+    ///
+    /// let mut id = DeviceId::new();
+    /// assert_eq!(id.push(&[b'a'; 512]), Err(DeviceError::IdTooLong));
+    /// assert!(id.as_bytes().is_empty());
+    /// ```
     ///
     /// # Errors
     ///
@@ -80,10 +99,10 @@ fn put<const L: usize>(bytes: &mut [u8; ShutdownRecord::BYTES], at: usize, field
     }
 }
 
-/// The shutdown data state of a source (`struct pmemset_sds`): what the caller keeps from one run to the next.
+/// The shutdown data state of a source (`struct pmemset_sds`), which the caller stores from one run to the next.
 ///
-/// A new one is all zeros. The layout in [`to_bytes`](Self::to_bytes) is libpmemset's on LP64, little-endian: records
-/// of the C library are read, and the other way.
+/// A new one is all zeros. [`to_bytes`](Self::to_bytes) has libpmemset's layout on LP64, little-endian: each library
+/// can read the other's records.
 ///
 /// ```
 /// use pmemset_core::ShutdownRecord;
@@ -128,7 +147,7 @@ impl ShutdownRecord {
 
     /// Returns the record that was written with [`to_bytes`](Self::to_bytes), or by libpmemset.
     ///
-    /// Any bytes are a record: nonsense has no device's id, so it is judged to be another device's.
+    /// Any bytes are a record. A damaged one does not have the device's id, so it is judged as another device's.
     ///
     /// ```
     /// let record = pmemset_core::ShutdownRecord::from_bytes(&[0; 536]);
@@ -144,7 +163,7 @@ impl ShutdownRecord {
         }
     }
 
-    /// Returns the id of the device that the record was made on; empty in a new record.
+    /// Returns the id of the device for which the record was made; empty in a new record.
     #[must_use]
     pub fn device_id(&self) -> &[u8] {
         self.id.split(|byte| *byte == 0).next().unwrap_or_default()
@@ -162,9 +181,9 @@ impl ShutdownRecord {
         self.references
     }
 
-    /// Judges the record against the device: libpmemset's rules.
+    /// Judges the record against the device, by libpmemset's rules.
     ///
-    /// `mapped` is the number of mappings that this process has of the source. Pure, and total: any record has a state.
+    /// `mapped` is the number of mappings that this process has of the source. Every record has a state.
     ///
     /// ```
     /// use pmemset_core::{DeviceId, PartState, ShutdownRecord};
@@ -231,9 +250,20 @@ impl core::fmt::Debug for ShutdownRecord {
     }
 }
 
-/// What may have happened to the bytes of a part since they were last known to be good (`enum pmemset_part_state`).
+/// What may have happened to the bytes of a part since they were last known to be complete (`enum pmemset_part_state`).
 ///
 /// The numbers are libpmemset's; [`severity`](Self::severity) puts the states in order.
+///
+/// ```
+/// use pmemset_core::PartState;
+///
+/// let advice = |state| match state {
+///     PartState::Ok | PartState::OkButAlreadyOpen => "go on",
+///     PartState::OkButInterrupted => "recover, as after a crash of the program",
+///     PartState::Indeterminate | PartState::Corrupted => "restore a copy, or check every byte",
+/// };
+/// assert_eq!(advice(PartState::Ok), "go on");
+/// ```
 #[doc(alias = "pmemset_part_state")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -245,10 +275,10 @@ pub enum PartState {
     /// All stores were flushed and the source unmapped; or it is used for the first time.
     #[doc(alias = "PMEMSET_PART_STATE_OK")]
     Ok = 2,
-    /// This process has the source mapped already.
+    /// This process has mapped the source already.
     #[doc(alias = "PMEMSET_PART_STATE_OK_BUT_ALREADY_OPEN")]
     OkButAlreadyOpen = 4,
-    /// The source was not unmapped, and the device has lost nothing: as after the end of a process in the middle.
+    /// The source was not unmapped, and the device has lost nothing: the process has ended without unmapping.
     #[doc(alias = "PMEMSET_PART_STATE_OK_BUT_INTERRUPTED")]
     OkButInterrupted = 8,
     /// The source was not unmapped, and the device has lost power in a way that may have lost stores.
@@ -270,6 +300,12 @@ impl core::fmt::Display for PartState {
 
 impl PartState {
     /// Returns the rank of the state, 0 for the best.
+    ///
+    /// ```
+    /// use pmemset_core::PartState;
+    ///
+    /// assert!(PartState::Corrupted.severity() > PartState::OkButInterrupted.severity());
+    /// ```
     #[must_use]
     pub const fn severity(self) -> u8 {
         match self {
@@ -318,7 +354,7 @@ impl Default for PartStates {
 }
 
 impl PartStates {
-    /// What a set accepts unless told otherwise.
+    /// The states that a set accepts by default.
     pub const DEFAULT: Self = Self::OK.union(Self::OK_BUT_ALREADY_OPEN);
 
     /// Returns whether `state` is one of them.
@@ -342,7 +378,17 @@ impl defmt::Format for PartStates {
     }
 }
 
-/// The state of a part, and what it was judged from.
+/// The state of a part, and the facts that it was judged by.
+///
+/// ```
+/// use pmemset_core::{DeviceId, ShutdownRecord};
+///
+/// let mut id = DeviceId::new();
+/// id.push(b"module")?;
+/// let verdict = ShutdownRecord::new().judge(0, &id, 3);
+/// assert!(verdict.to_string().starts_with("shutdown state ok"));
+/// # Ok::<(), pmemset_core::error::DeviceError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]

@@ -41,7 +41,7 @@ fn leave(state: RestoreState) {
 /// for as long as it is held: for one processor, whose handlers use the set too.
 ///
 /// A call from a handler works: while the lock is held no handler runs. One from inside the section itself (a
-/// fault handler, a non-maskable interrupt) must use the `try` form; it is told that it would block.
+/// fault handler, a non-maskable interrupt) must use the `try` form, which fails instead of blocking.
 ///
 /// A set may be used inside `critical_section::with`: it takes and gives back its locks in one call. There is no guard
 /// that could leave the section it was made in, or end one that was entered later:

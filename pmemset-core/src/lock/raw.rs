@@ -1,9 +1,9 @@
 //! What a platform's lock is.
 
-/// A lock of a platform's: one writer, or any number of readers.
+/// A platform's lock: one writer, or any number of readers.
 ///
-/// Every lock of `lock_api`'s kind is one. It is a trait of its own for those that must not be held longer than a call of
-/// this crate, such as `CriticalSectionRwLock`: nobody else can make a guard of them.
+/// Every `RawRwLock` of `lock_api` implements it. It is a separate trait for locks that must not be held longer than a
+/// call of this crate, such as `CriticalSectionRwLock`: only this crate can make guards of them.
 ///
 /// # Safety
 ///
@@ -17,10 +17,10 @@ pub unsafe trait RawLock {
     /// Waits until no writer holds the lock, and takes it for reading.
     fn lock_shared(&self);
 
-    /// Takes the lock for reading, if that can be had at once.
+    /// Takes the lock for reading if it is free for readers now.
     fn try_lock_shared(&self) -> bool;
 
-    /// Gives back what was taken for reading.
+    /// Releases the lock after reading.
     ///
     /// # Safety
     ///
@@ -30,10 +30,10 @@ pub unsafe trait RawLock {
     /// Waits until nobody holds the lock, and takes it for writing.
     fn lock_exclusive(&self);
 
-    /// Takes the lock for writing, if that can be had at once.
+    /// Takes the lock for writing if it is free now.
     fn try_lock_exclusive(&self) -> bool;
 
-    /// Gives back what was taken for writing.
+    /// Releases the lock after writing.
     ///
     /// # Safety
     ///

@@ -9,13 +9,13 @@ use crate::atomic::{AtomicU32, Ordering};
 
 /// A reader-writer lock that spins: for kernels with several processors, whose handlers do not use the set.
 ///
-/// A handler that interrupts the lock's holder on the same processor and wants the lock too would wait for ever:
-/// there, mask interrupts around every call of the set, or take `CriticalSectionRwLock`. Readers go before writers,
-/// so a writer waits until no reader is left.
+/// A handler that interrupts the holder of the lock on the same processor, and wants the lock too, would wait for ever.
+/// If your handlers use the set, mask interrupts around every call of the set, or use `CriticalSectionRwLock`. Readers
+/// go before writers, so a writer waits until there is no reader.
 ///
-/// It cannot panic, so a program with it can be linked without a panic: a reader too many waits like one that finds
-/// a writer. The crate `spin` panics there; where that does not matter, its `RwLock<()>` (with its feature
-/// `lock_api`) is a platform's lock too, see [`WithLock`](crate::WithLock).
+/// It cannot panic, so a program can be linked without a panic: when the count of readers is full, the next reader
+/// waits. The crate `spin` panics there. If that does not matter, its `RwLock<()>` (with its feature `lock_api`) can be
+/// a platform's lock too: see [`WithLock`](crate::WithLock).
 pub struct SpinRwLock {
     /// Readers, or `WRITER`.
     holders: AtomicU32,

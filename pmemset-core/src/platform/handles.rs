@@ -119,6 +119,17 @@ pub struct WithLock<P, L, const SEGMENTS_MAX: usize = 65_536> {
 
 impl<P: Platform, L: RawLock, const SEGMENTS_MAX: usize> WithLock<P, L, SEGMENTS_MAX> {
     /// Returns `platform` with the lock `L`.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// use pmemset_core::lock::SpinRwLock;
+    /// use pmemset_core::WithLock;
+    ///
+    /// let platform: WithLock<_, SpinRwLock, 16> = WithLock::new(platform); // at most 16 segments
+    /// let set: Set<'_, _, _> = Set::with_capacity(platform, Config::new(Granularity::Page), 100);
+    /// assert_eq!(set.capacity(), 16);
+    /// # let _ = set.map(source, &MapConfig::new());
+    /// ```
     #[must_use]
     pub const fn new(platform: P) -> Self {
         Self { platform, lock: PhantomData }

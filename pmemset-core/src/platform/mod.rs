@@ -1,4 +1,4 @@
-//! The address space and the processor, [`Platform`]: with [`Source`](crate::Source) the two roles that a port fills.
+//! The address space and the processor: [`Platform`]. A port implements it and [`Source`](crate::Source).
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
 mod handles;
@@ -16,25 +16,25 @@ use crate::{Errno, Extent};
 /// A reservation returned by [`reserve`](Self::reserve) or accepted by [`reserve_at`](Self::reserve_at) belongs to the
 /// caller alone until it is released: nothing else is ever placed there.
 ///
-/// Platforms whose [`space`](Self::space) is of one type and equal have one address space, and reserve in it in one
-/// way: sources of that space can map into the reservations of each. A platform that reserves in a way of its own has a
-/// type of its own.
+/// Platforms whose [`space`](Self::space) has one type and is equal share one address space, and reserve in it in the
+/// same way, so that a source of that space can map into the reservations of each. A platform that reserves in another
+/// way needs another type.
 pub unsafe trait Platform: Sync {
-    /// The kind of address space. A set maps sources of the same kind only, so that bytes are never mapped into
-    /// addresses that are not theirs; a type without content, where there is one such space, costs nothing.
+    /// The kind of address space. A set maps only sources of the same kind, so that no source maps into addresses of
+    /// another space. If there is only one such space, use a type without content; it costs nothing.
     type Space: Copy + Eq + Send + Sync;
 
     /// The lock that keeps the books of a set consistent.
     ///
-    /// The module `lock` has one that spins and one that masks interrupts, each with a feature; a platform whose
-    /// threads can sleep brings one whose waiters do.
+    /// The module `lock` has one that spins and one that masks interrupts, each with a feature. If the platform's
+    /// threads can sleep, use a lock whose waiters sleep.
     type Lock: crate::lock::RawLock;
 
     /// The most segments that a set or a reservation here ever has room for, 1 to 65,536. Up to 64, the code for larger
     /// ones is not built.
     const SEGMENTS_MAX: usize = 65_536;
 
-    /// Returns which address space it is, where there are several of the kind; always the same.
+    /// Returns the address space, if there are several of the kind; always the same.
     fn space(&self) -> Self::Space;
 
     /// Returns the unit of address space in bytes, a power of two that never changes.
@@ -49,11 +49,11 @@ pub unsafe trait Platform: Sync {
         self.page_size_bytes()
     }
 
-    /// Returns how much of `ahead_bytes`, the room that a set was told to reserve with a new part
-    /// ([`Config::reserve_ahead`](crate::Config::reserve_ahead)), it is to reserve here: all of it.
+    /// Returns how much of `ahead_bytes` a set is to reserve here behind a new part
+    /// ([`Config::reserve_ahead`](crate::Config::reserve_ahead)); all of it by default.
     ///
-    /// Nothing where the addresses behind a part are kept for it anyway, as in a [`Reservation`](crate::Reservation),
-    /// whose window would only be filled sooner.
+    /// Return 0 if no other mapping can take the addresses behind a part, as in a [`Reservation`](crate::Reservation):
+    /// reserving them would only fill its window sooner.
     #[inline]
     fn room_ahead_bytes(&self, ahead_bytes: usize) -> usize {
         ahead_bytes
@@ -76,7 +76,8 @@ pub unsafe trait Platform: Sync {
     /// [`ReserveError::Occupied`] when something else is there; nothing is reserved then.
     fn reserve_at(&self, window: Extent) -> Result<(), ReserveError>;
 
-    /// Returns whether [`reserve`](Self::reserve) would succeed now, where a glance tells; asked before a source grows.
+    /// Returns whether [`reserve`](Self::reserve) would succeed now, if that is cheap to find out. Sets call this
+    /// before a source grows.
     ///
     /// # Errors
     ///
@@ -87,7 +88,7 @@ pub unsafe trait Platform: Sync {
         Ok(())
     }
 
-    /// Returns whether [`reserve_at`](Self::reserve_at) would succeed now, where a glance tells.
+    /// Returns whether [`reserve_at`](Self::reserve_at) would succeed now, if that is cheap to find out.
     ///
     /// # Errors
     ///
@@ -98,16 +99,17 @@ pub unsafe trait Platform: Sync {
         Ok(())
     }
 
-    /// Returns whether [`release`](Self::release) takes out what is mapped in the window, too, as `munmap(2)` does.
+    /// Returns whether [`release`](Self::release) also unmaps what is mapped in the window, as `munmap(2)` does.
     ///
-    /// A segment whose addresses go with it then goes in one call, if its source [agrees](crate::Source::goes_with_addresses).
+    /// A set then unmaps a segment and releases its addresses in one call, if the source
+    /// [agrees](crate::Source::goes_with_addresses).
     #[inline]
     fn release_unmaps(&self) -> bool {
         false
     }
 
-    /// Gives back `window`: any piece of what was reserved; the rest stays as it is. A platform that cannot take a
-    /// piece refuses it.
+    /// Releases `window`, any piece of what was reserved; the rest stays reserved. A platform that cannot release a
+    /// piece refuses.
     ///
     /// # Errors
     ///
@@ -137,8 +139,8 @@ pub unsafe trait Platform: Sync {
         self.cpu().fence();
     }
 
-    /// Writes back every cache line that `range` touches where it is dirty, and drops it from the caches, once each; not
-    /// ordered until [`full_fence`](Self::full_fence).
+    /// Writes back every cache line that `range` touches where it is dirty, and drops it from the caches, once each;
+    /// not ordered until [`full_fence`](Self::full_fence).
     ///
     /// You must not lose what this host has stored there, nor what is beside `range` in its lines. Asked for only where
     /// the processor [can write back](Cpu::can_write_back).
@@ -189,9 +191,9 @@ pub unsafe trait Platform: Sync {
         unsafe { self.cpu().read(dest, source, length_bytes) }
     }
 
-    /// Learns that the program gets a pointer to `range`, and may read and store there from now on.
+    /// Is called when the program gets a pointer to `range`, through which it may read and store from now on.
     ///
-    /// Of use to simulators, which have to know what is read; does nothing elsewhere, and costs nothing.
+    /// For simulators, which must know what is read. By default it does nothing and costs nothing.
     #[inline]
     fn lend(&self, range: Extent) {
         let _ = range;

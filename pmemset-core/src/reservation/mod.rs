@@ -1,4 +1,4 @@
-//! The caller's reservation: a platform whose addresses are a window of another's.
+//! The caller's reservation: a platform whose addresses are a window of another platform's.
 #![allow(unsafe_code, reason = "giving back address space rests on what the books say about it")]
 
 mod holes;
@@ -16,8 +16,15 @@ use crate::table;
 use crate::{Errno, Extent, Platform};
 use holes::{Hole, Holes, WEIGHTS};
 
-/// Memory for the books of a reservation with room for `M` segments, 1 to 65,536; all bytes are zero while it is not in
-/// use. A slab is for one reservation at a time. Takes 36 bytes a segment on a 64-bit processor.
+/// Memory for the tables of a reservation with room for `M` segments, 1 to 65,536. All bytes are zero while it is not
+/// in use. A slab serves one reservation at a time. Takes 36 bytes for each segment on a 64-bit processor.
+///
+/// ```
+#[doc = include_str!("../sim/machine.md")]
+/// let mut slab = ReservationSlab::<16>::new(); // a local variable, a field or a static
+/// let reservation = Reservation::new(platform, 1 << 20, &mut slab)?;
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct ReservationSlab<const M: usize>(table::Slab<Hole, M>);
 
@@ -71,11 +78,11 @@ fn reserve_exactly(
 /// A window of addresses that the caller owns and sets place their parts in (`pmem2_vm_reservation`).
 ///
 /// It is a platform: `Set<&Reservation<Linux>, S>` borrows it, `Set<Arc<Reservation<Linux>>, S>` owns a share of it, so
-/// it cannot go while a set lives. Several sets may share it; there is room for so many segments of all of them
-/// together. It is never resized.
+/// the reservation outlives the set. Several sets may share it; its capacity is for the segments of all of them
+/// together. It never changes its size.
 ///
-/// First fit is O(log capacity) for alignments up to the page size, of 2 MiB and of 1 GiB; for another alignment, holes
-/// that are long enough but lie wrongly cost a step each.
+/// First fit takes O(log capacity) for alignments up to the page size, of 2 MiB and of 1 GiB. With another alignment,
+/// each hole that is long enough but not aligned takes a step.
 ///
 /// ```
 #[doc = include_str!("../sim/machine.md")]
@@ -88,8 +95,8 @@ fn reserve_exactly(
 ///
 /// # Dropping
 ///
-/// An empty reservation gives its addresses back, and reports nothing. One in which a set could not unmap a segment
-/// keeps them.
+/// An empty reservation releases its addresses, and reports nothing. A reservation in which a set could not unmap a
+/// segment keeps them.
 #[doc(alias("pmem2_vm_reservation", "pmemset_config_set_reservation"))]
 pub struct Reservation<'m, P: Platform> {
     platform: P,
@@ -126,7 +133,7 @@ fn reserved_at<P: Platform>(platform: &P, window: Extent) -> Result<(), Reservat
 
 impl<'m, P: Platform> Reservation<'m, P> {
     /// Reserves `length_bytes` bytes of address space (`pmem2_vm_reservation_new`), aligned for the largest pages that
-    /// a mapping of this length can have where address space is not too scarce for that. The books are in `slab`.
+    /// a mapping of this length can have, if there is enough address space. The tables are in `slab`.
     ///
     /// ```
     #[doc = include_str!("../sim/machine.md")]
@@ -151,8 +158,8 @@ impl<'m, P: Platform> Reservation<'m, P> {
         Ok(Self::holding(platform, extent, Holes::over(extent, slab.0.lend(), M)))
     }
 
-    /// As [`new`](Self::new), with the books on the heap: room for `capacity` segments, no fewer than 1, and no more
-    /// than [`Platform::SEGMENTS_MAX`].
+    /// Like [`new`](Self::new), with the tables on the heap and room for `capacity` segments, at least 1 and at most
+    /// [`Platform::SEGMENTS_MAX`].
     ///
     /// ```
     #[doc = include_str!("../sim/machine.md")]
@@ -170,7 +177,7 @@ impl<'m, P: Platform> Reservation<'m, P> {
         Ok(Self::holding(platform, extent, Holes::on_heap(extent, capacity.min(P::SEGMENTS_MAX).max(1))))
     }
 
-    /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address). The books are in
+    /// Reserves exactly the addresses of `window` (`pmem2_vm_reservation_new` with an address). The tables are in
     /// `slab`.
     ///
     /// ```
@@ -196,7 +203,7 @@ impl<'m, P: Platform> Reservation<'m, P> {
         Ok(Self::holding(platform, window, Holes::over(window, slab.0.lend(), M)))
     }
 
-    /// As [`at`](Self::at), with the books on the heap; see [`with_capacity`](Self::with_capacity).
+    /// Like [`at`](Self::at), with the tables on the heap; see [`with_capacity`](Self::with_capacity).
     ///
     /// ```
     #[doc = include_str!("../sim/machine.md")]
@@ -219,6 +226,13 @@ impl<'m, P: Platform> Reservation<'m, P> {
     }
 
     /// Returns the addresses (`pmem2_vm_reservation_get_address`, `pmem2_vm_reservation_get_size`).
+    ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let reservation = Reservation::with_capacity(platform, 1 << 20, 16)?;
+    /// assert!(machine.address_space().covers(reservation.extent()));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[doc(alias("pmem2_vm_reservation_get_address", "pmem2_vm_reservation_get_size"))]
     #[must_use]
     pub const fn extent(&self) -> Extent {
@@ -226,13 +240,20 @@ impl<'m, P: Platform> Reservation<'m, P> {
     }
 
     /// Returns the number of segments that there is room for.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/machine.md")]
+    /// let reservation = Reservation::with_capacity(platform, 1 << 20, 16)?;
+    /// assert_eq!(reservation.capacity(), 16); // segments of all its sets together
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.holes.read().room()
     }
 
-    /// Returns the addresses that no segment of any set has, nor room that it has reserved, in their order. Each costs a
-    /// look-up when its turn comes, O(log capacity), and is as it is then.
+    /// Returns the free addresses, in order: those that no set uses for a segment or for the room behind one. Looks up
+    /// each hole when its turn comes, in O(log capacity).
     ///
     /// ```
     #[doc = include_str!("../sim/machine.md")]
@@ -254,10 +275,9 @@ impl<'m, P: Platform> Reservation<'m, P> {
         })
     }
 
-    /// Gives the addresses back to the platform (`pmem2_vm_reservation_delete`), as dropping does, and says how it
-    /// went.
+    /// Releases the addresses (`pmem2_vm_reservation_delete`) as dropping does, and returns whether that has succeeded.
     ///
-    /// A reservation that is closed stays so, and places nothing.
+    /// A closed reservation stays closed, and refuses to place segments.
     ///
     /// ```
     #[doc = include_str!("../sim/machine.md")]
@@ -271,7 +291,7 @@ impl<'m, P: Platform> Reservation<'m, P> {
     /// - [`ReservationError::NotEmpty`]: a set has left a segment mapped.
     /// - [`ReservationError::Release`]: the platform refused.
     ///
-    /// The reservation is as it was then.
+    /// The reservation has not changed then.
     #[doc(alias = "pmem2_vm_reservation_delete")]
     pub fn close(&mut self) -> Result<(), ReservationError> {
         if self.closed {

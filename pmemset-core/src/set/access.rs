@@ -22,10 +22,10 @@ pub(super) fn pointer(address: usize) -> *mut u8 {
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Stores `bytes` from `dest` on (`pmemset_memcpy`); they are durable when it returns.
     ///
-    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Emits [`Write`](Event::Write) before
-    /// and, unless the flags say not to wait or not to flush, [`Drain`](Event::Drain) after.
+    /// Aligned words are stored whole: see [`Part`](Part#the-bytes-of-a-part). Reports [`Write`](Event::Write) before
+    /// and [`Drain`](Event::Drain) after.
     ///
-    /// Looks the destination up under the read lock; [`Part::write`] does without.
+    /// Looks the destination up under the read lock; [`Part::write`] needs no look-up.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -44,7 +44,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         self.pin(range)?.write_piece(range, bytes, CopyFlags::empty())
     }
 
-    /// As [`write`](Self::write), in the way that the flags want, and as durably.
+    /// Stores `bytes` like [`write`](Self::write), in the way that `flags` say, and as durably. With flags that do not
+    /// wait or do not flush, it does not report [`Drain`](Event::Drain).
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -139,25 +140,25 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 ///
 /// The memory of a part is shared: other handles, other threads, other mappings of the same bytes and other processes
 /// may store to it at any time. [`read`](Part::read), [`write`](Part::write), [`fill`](Part::fill) and
-/// [`copy_within`](Part::copy_within) may be called at the same time, on the same bytes too. What comes of it is
-/// defined; it is no data race in the sense of the language, because each access is an instruction of the processor or
-/// a volatile access of memory that is no allocation of the language:
+/// [`copy_within`](Part::copy_within) may be called at the same time, on the same bytes too. The result is defined. It
+/// is no data race in the sense of the language, because each access is an instruction of the processor, or a volatile
+/// access of memory that is not an allocation of the language:
 ///
 /// - A *word* is 8 bytes on 64-bit processors and 4 on 32-bit ones. Aligned words that lie wholly in the range are
 ///   stored whole, and [`read`](Part::read) gets them whole, wherever the buffer lies: all of an old word or all of a
 ///   new one. Single bytes at the edges of a range are stored one by one.
-/// - Different words may come in any mixture of old and new, and in any order. `copy_within` reads whole words only
-///   where source and destination are aligned alike.
-/// - Having read a word says nothing of any other memory: to hand something over to another thread, use a lock or an
-///   atomic of the program's own.
+/// - Of different words, some may be old and others new, in any mixture. `copy_within` reads whole words only if source
+///   and destination have the same alignment.
+/// - Reading a word does not synchronise with other memory: to pass data to another thread, use a lock or an atomic of
+///   your own.
 /// - Where [memory takes whole words only](crate::arch::Cpu::storing_whole_words), a store at the edge of a range
 ///   stores the rest of its word again, and undoes what another thread stores there at the same time.
 ///
-/// [`as_slice`](Part::as_slice), [`as_mut_slice`](Part::as_mut_slice) and accesses through [`as_ptr`](Part::as_ptr) are
-/// the language's own: whoever uses them promises that nobody else stores.
+/// [`as_slice`](Part::as_slice), [`as_mut_slice`](Part::as_mut_slice) and accesses through [`as_ptr`](Part::as_ptr)
+/// follow the rules of the language: their callers promise that nobody else stores.
 ///
-/// What nobody can make safe: a file that is truncated under its mapping, and memory that is damaged (a bad block),
-/// raise a signal or a machine check at the access, slice or not.
+/// No library can prevent this: a file that is truncated under its mapping, and damaged memory (a bad block), raise a
+/// signal or a machine check at the access, with and without slices.
 impl<R: SetRef> Part<R> {
     /// Stores `bytes` from `offset` on; they are durable when it returns. See [`Set::write`].
     ///
@@ -320,6 +321,16 @@ impl<R: SetRef> Part<R> {
     ///
     /// # Example
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write(0, b"a sorted table")?;
+    /// // SAFETY: nobody else has the source, and nothing is stored while `table` is there.
+    /// let table = unsafe { part.as_slice(0, 14) }?;
+    /// assert!(table.ends_with(b"table"));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// The slice cannot outlive the handle, and the part cannot be removed while there is one:
     ///
     /// ```compile_fail,E0505
@@ -363,6 +374,15 @@ impl<R: SetRef> Part<R> {
     /// or mapping of the same bytes of the source, and no other process. The source is not shortened under the mapping.
     ///
     /// # Example
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let mut part = set.map(source, &MapConfig::new())?;
+    /// // SAFETY: nobody else has the source.
+    /// unsafe { part.as_mut_slice(0, 4) }?.copy_from_slice(b"data");
+    /// part.persist(0, 4)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// Persisting waits until the slice is gone:
     ///

@@ -1,4 +1,4 @@
-//! The end of a set: closed with a report, or dropped in silence.
+//! The end of a set: closed, which reports failures, or dropped, which does not.
 
 use super::Set;
 use super::books::Retired;
@@ -8,21 +8,21 @@ use crate::error::RemoveError;
 use crate::{Extent, Platform, Source};
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
-    /// Removes all parts, as [`remove_range`](Self::remove_range) does, and reports how it went; dropping a set is
-    /// silent.
+    /// Removes all parts as [`remove_range`](Self::remove_range) does, and returns whether that has succeeded. Dropping
+    /// a set reports nothing.
     ///
     /// Does not compile while there is a handle that borrows the set.
     ///
     /// ```
     #[doc = include_str!("example.md")]
     /// set.map(source, &MapConfig::new())?.write(0, b"the last words")?;
-    /// set.close()?; // deep-flushed, unmapped, and told how it went
+    /// set.close()?; // deep-flushed, then unmapped
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// See [`RemoveError`]. What is still mapped then is unmapped without a flush, as when a set is dropped.
+    /// See [`RemoveError`]. The set is dropped then, which unmaps the remaining segments without a flush.
     #[doc(alias = "pmemset_delete")]
     pub fn close(self) -> Result<(), RemoveError> {
         self.remove_range(0, usize::MAX)

@@ -2,7 +2,7 @@
 
 use crate::{Granularity, PartStates};
 
-/// Where a new segment goes, seen from the part that was mapped before it.
+/// Where a new segment is placed relative to the part that was mapped before it.
 ///
 /// ```
 /// use pmemset_core::Coalescing;
@@ -14,14 +14,14 @@ use crate::{Granularity, PartStates};
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[repr(u8)]
 pub enum Coalescing {
-    /// Anywhere; it becomes a part of its own.
+    /// Anywhere, as a part of its own.
     #[doc(alias = "PMEMSET_COALESCING_NONE")]
     #[default]
     None = 0,
-    /// Directly behind the previous part and merged with it, if that can be had; else anywhere.
+    /// Directly behind the previous part and merged with it, if the addresses are free; else anywhere.
     #[doc(alias = "PMEMSET_COALESCING_OPPORTUNISTIC")]
     Opportunistic = 1,
-    /// Directly behind the previous part and merged with it, or not at all.
+    /// Directly behind the previous part and merged with it; else the map call fails.
     #[doc(alias = "PMEMSET_COALESCING_FULL")]
     Full = 2,
 }
@@ -62,7 +62,7 @@ impl Config {
         Self { required, observer: (), reserve_ahead_bytes: 0, acceptable: PartStates::DEFAULT }
     }
 
-    /// Tells `observer` what happens (`pmemset_config_set_event_callback`): an [`Observer`](crate::Observer), a
+    /// Reports events to `observer` (`pmemset_config_set_event_callback`): an [`Observer`](crate::Observer), a
     /// reference to one, or an `Arc` of one.
     ///
     /// ```
@@ -111,7 +111,7 @@ impl<O> Config<O> {
 
     /// Accepts sources with a shutdown record in these states only (`pmemset_config_set_acceptable_states`).
     ///
-    /// Unless told otherwise, [`PartStates::DEFAULT`]. Counting starts again from a state that was accepted.
+    /// The default is [`PartStates::DEFAULT`]. After a state was accepted, counting starts again.
     ///
     /// ```
     /// use pmemset_core::{Config, Granularity, PartStates};
@@ -128,7 +128,7 @@ impl<O> Config<O> {
     }
 }
 
-/// What to map of a source, and where: everything, and anywhere, unless told otherwise.
+/// Which bytes of a source to map, and where; by default all of them, anywhere.
 ///
 /// ```
 /// use pmemset_core::MapConfig;
@@ -147,6 +147,13 @@ pub struct MapConfig {
 
 impl MapConfig {
     /// Returns the configuration that maps a source from its first byte to its last.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// assert_eq!(part.extent().length_bytes(), 64 << 10); // all that the source has
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[doc(alias = "pmemset_map_config_new")]
     #[must_use]
     pub const fn new() -> Self {
@@ -183,9 +190,9 @@ impl MapConfig {
         self
     }
 
-    /// Maps directly behind the part that has `address`, as its continuation, or not at all.
+    /// Maps directly behind the part that has `address`, as its continuation; else the map call fails.
     ///
-    /// For this call it takes the place of what [`Set::set_coalescing`](crate::Set::set_coalescing) says.
+    /// For this call it overrides [`Set::set_coalescing`](crate::Set::set_coalescing).
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -207,6 +214,12 @@ impl MapConfig {
     }
 
     /// Returns the first byte to map.
+    ///
+    /// ```
+    /// use pmemset_core::MapConfig;
+    ///
+    /// assert_eq!(MapConfig::new().offset(4096).offset_bytes(), 4096);
+    /// ```
     #[must_use]
     pub const fn offset_bytes(&self) -> u64 {
         self.offset
@@ -218,7 +231,14 @@ impl MapConfig {
         self.length_bytes
     }
 
-    /// Returns an address of the part to continue, if that was asked for.
+    /// Returns the address given to [`after`](Self::after), if any.
+    ///
+    /// ```
+    /// use pmemset_core::MapConfig;
+    ///
+    /// assert_eq!(MapConfig::new().after_address(), None); // the set chooses the place
+    /// assert_eq!(MapConfig::new().after(0x1000).after_address(), Some(0x1000));
+    /// ```
     #[must_use]
     pub const fn after_address(&self) -> Option<usize> {
         self.after

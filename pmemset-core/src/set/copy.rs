@@ -6,8 +6,8 @@ use crate::arch::StoreKind;
 bitflags::bitflags! {
     /// How a copy is stored and how far it goes (`PMEMSET_F_MEM_*`); the bits are libpmemset's.
     ///
-    /// Without a flag the bytes are durable when the call returns. [`NOFLUSH`](Self::NOFLUSH) goes before all others,
-    /// and streaming before stores through the cache.
+    /// Without a flag the bytes are durable when the call returns. [`NOFLUSH`](Self::NOFLUSH) overrides all other
+    /// flags, and streaming overrides stores through the cache.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -23,20 +23,20 @@ bitflags::bitflags! {
         /// Do not wait: durable after the next [`drain`](crate::Set::drain). Has no effect at page granularity.
         #[doc(alias = "PMEMSET_F_MEM_NODRAIN")]
         const NODRAIN = 1 << 0;
-        /// Store around the cache; through it what is short, where the processor does that faster
+        /// Store around the cache. Short copies go through it if that is faster on this processor
         /// ([`StoreKind::Streaming`](crate::arch::StoreKind::Streaming)).
         #[doc(alias = "PMEMSET_F_MEM_NONTEMPORAL")]
         const NONTEMPORAL = 1 << 1;
         /// Store through the cache, and write back.
         #[doc(alias = "PMEMSET_F_MEM_TEMPORAL")]
         const TEMPORAL = 1 << 2;
-        /// Like [`NONTEMPORAL`](Self::NONTEMPORAL), where that is a gain (not at byte granularity).
+        /// Like [`NONTEMPORAL`](Self::NONTEMPORAL), except at byte granularity, where it would be slower.
         #[doc(alias = "PMEMSET_F_MEM_WC")]
         const WC = 1 << 3;
         /// Like [`TEMPORAL`](Self::TEMPORAL).
         #[doc(alias = "PMEMSET_F_MEM_WB")]
         const WB = 1 << 4;
-        /// Store through the cache and leave it at that: durable after a [`persist`](crate::Set::persist) of the range.
+        /// Store through the cache and nothing else: durable after a [`persist`](crate::Set::persist) of the range.
         #[doc(alias = "PMEMSET_F_MEM_NOFLUSH")]
         const NOFLUSH = 1 << 5;
     }
@@ -66,8 +66,8 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Decides; streams by default at every length: what is faster through the cache on this processor goes through it all
-    /// the same ([`Cpu::streams_from_bytes`](crate::arch::Cpu::streams_from_bytes)).
+    /// Decides; streams by default at every length: what is faster through the cache on this processor goes through it
+    /// all the same ([`Cpu::streams_from_bytes`](crate::arch::Cpu::streams_from_bytes)).
     #[inline(always)]
     pub(crate) const fn new(granularity: Granularity, flags: CopyFlags) -> Self {
         let flush = !flags.contains(CopyFlags::NOFLUSH);

@@ -1,10 +1,25 @@
-//! What the caller is told, while or after it happens; never under a lock, so the observer may call the set.
+//! Events, which a set reports to its observer, never under a lock: the observer may call the set.
 
 use core::fmt;
 
 use crate::{CopyFlags, Extent, ShutdownRecord, Span};
 
-/// What happened. Events carry copies: they stay true after the lock is gone.
+/// What has happened, or is about to. Events carry copies, so they need no lock.
+///
+/// ```
+/// use pmemset_core::{Answer, Event};
+///
+/// fn log<S>(event: &Event<'_, S>) -> Answer {
+///     match event {
+///         Event::PartAdd { segment, .. } => println!("mapped at {segment}"),
+///         Event::PartRemove { part } => println!("removed from {part}"),
+///         Event::BadBlock { .. } => return Answer::Refuse, // map nothing that is damaged
+///         _ => {}
+///     }
+///     Answer::Proceed
+/// }
+/// # assert_eq!(log::<()>(&Event::Drain), Answer::Proceed);
+/// ```
 #[doc(alias("pmemset_event", "pmemset_event_context"))]
 #[derive(Clone, Copy, Debug)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
@@ -13,42 +28,42 @@ pub enum Event<'e, S> {
     /// [`Set::write`](crate::Set::write) or [`Part::write`](crate::Part::write) is about to store `bytes`.
     #[doc(alias("PMEMSET_EVENT_COPY", "pmemset_event_copy"))]
     Write {
-        /// Where they go.
+        /// The destination.
         dest: Extent,
-        /// What will be stored.
+        /// The bytes.
         bytes: &'e [u8],
-        /// How.
+        /// How they are stored.
         flags: CopyFlags,
     },
     /// [`Set::copy_within`](crate::Set::copy_within) or [`Part::copy_within`](crate::Part::copy_within) is about to
     /// store what is in `source`.
     #[doc(alias("PMEMSET_EVENT_MOVE", "pmemset_event_move"))]
     CopyWithin {
-        /// Where it goes; may overlap the source.
+        /// The destination; may overlap the source.
         dest: Extent,
-        /// Where it is now.
+        /// The source.
         source: Extent,
-        /// How.
+        /// How the bytes are stored.
         flags: CopyFlags,
     },
     /// [`Set::fill`](crate::Set::fill) or [`Part::fill`](crate::Part::fill) is about to store `value` all over `dest`.
     #[doc(alias("PMEMSET_EVENT_SET", "pmemset_event_set"))]
     Fill {
-        /// Where it goes.
+        /// The destination.
         dest: Extent,
-        /// What each byte will be.
+        /// The value of each byte.
         value: u8,
-        /// How.
+        /// How the bytes are stored.
         flags: CopyFlags,
     },
-    /// A flush or a persist of `range` is about to begin: what the program stored there itself is about to reach the
-    /// medium.
+    /// A flush or a persist of `range` is about to begin. It includes bytes that the program has stored through
+    /// pointers.
     #[doc(alias("PMEMSET_EVENT_FLUSH", "pmemset_event_flush"))]
     Flush {
         /// The range as it was given.
         range: Extent,
     },
-    /// Everything flushed, streamed or copied before by this thread is durable. Not told after a copy with
+    /// Everything that this thread has flushed, streamed or copied before is durable. Not reported after a copy with
     /// [`NODRAIN`](CopyFlags::NODRAIN) or [`NOFLUSH`](CopyFlags::NOFLUSH), nor after a failure.
     #[doc(alias = "PMEMSET_EVENT_DRAIN")]
     Drain,
@@ -65,7 +80,7 @@ pub enum Event<'e, S> {
         segment: Extent,
         /// The addresses of the whole part that it belongs to; the same as `segment` unless it was coalesced.
         part: Extent,
-        /// Where its bytes come from.
+        /// The source.
         source: &'e S,
     },
     /// A whole part has left the set; its addresses are no longer accessible.
@@ -81,11 +96,12 @@ pub enum Event<'e, S> {
         /// The range as it was given; after a failure, the addresses from the first segment that is gone to the last.
         range: Extent,
     },
-    /// The shutdown record of a source has changed and has to be kept, durably, before the event returns.
+    /// The shutdown record of a source has changed. The observer must store it durably before it returns.
     ///
-    /// Comes before a mapping can be stored to, after an unmapping whose stores were deep-flushed, and when a map call
-    /// that had announced itself fails. Calls of several threads may arrive out of order: ignore a record whose number
-    /// is lower than that of the one kept. An observer that cannot keep the record of a mapping refuses it.
+    /// Reported before a mapping can be stored to, after a segment was deep-flushed and unmapped, and when a map call
+    /// fails that had reported a record before. Events of several threads may arrive out of order: ignore a record
+    /// whose number is lower than that of the stored one. If the observer cannot store the record of a new mapping, it
+    /// refuses it.
     #[doc(alias("PMEMSET_EVENT_SDS_UPDATE", "pmemset_event_sds_update"))]
     SdsUpdate {
         /// The source.
@@ -96,8 +112,8 @@ pub enum Event<'e, S> {
         sequence: u64,
     },
     /// A block of the bytes to be mapped is bad. The observer may clear it with
-    /// [`clear_bad_block`](crate::Health::clear_bad_block), or refuse the mapping; a block that is left bad refuses it
-    /// too.
+    /// [`clear_bad_block`](crate::Health::clear_bad_block), or refuse the mapping. The mapping also fails if a block
+    /// stays bad.
     #[doc(alias("PMEMSET_EVENT_BADBLOCK", "pmemset_event_badblock"))]
     BadBlock {
         /// The source.
@@ -115,20 +131,27 @@ pub enum Event<'e, S> {
     },
 }
 
-/// What the observer wants done.
+/// The observer's answer to an event.
+///
+/// ```
+/// use pmemset_core::Answer;
+///
+/// assert_eq!(Answer::default(), Answer::Proceed);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum Answer {
-    /// Go on. The only answer that counts where the event's documentation names no other.
+    /// Go on. Events whose documentation does not mention a refusal ignore the answer.
     #[default]
     Proceed,
     /// Stop, and leave everything as it was.
     Refuse,
 }
 
-/// The caller, told what happens to its set. `S` is the kind of handle to a source that the set has.
+/// Gets the events of a set. `S` is the set's type of handle to a source.
 ///
-/// `()` is an observer that is told nothing, and costs nothing. A reference to an observer is one, and so is an `Arc`.
+/// `()` is the observer that gets no events and costs nothing. A reference to an observer, or an `Arc` of one, is an
+/// observer.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicUsize, Ordering};
@@ -149,10 +172,10 @@ pub enum Answer {
 /// ```
 #[doc(alias = "pmemset_event_callback")]
 pub trait Observer<S>: Send + Sync {
-    /// Takes note of `event`, in the thread that caused it and never under a lock of the set: it may call the set.
+    /// Handles `event`, in the thread that caused it, and never under a lock of the set: it may call the set.
     fn event(&self, event: &Event<'_, S>) -> Answer;
 
-    /// Returns whether anybody listens; always the same. What is not told need not be worked out.
+    /// Returns whether the observer wants events; always the same. If not, sets do not prepare any.
     #[inline]
     fn listens(&self) -> bool {
         true

@@ -7,10 +7,10 @@ use crate::set::event::{Answer, Event, Observer};
 use crate::set::pins::Pinned;
 use crate::{Extent, Granularity, Platform, Source};
 
-/// How a handle keeps its set: borrowed (`&Set`), or by a share of it (`Arc<Set>`).
+/// How a handle refers to its set: by reference (`&Set`), or as a share of it (`Arc<Set>`).
 ///
-/// Implemented for these two only: what dereferenced to one set now and to another one then would pin in the one and
-/// unpin in the other.
+/// Implemented for these two only: a type that could dereference to another set later would pin in one set and unpin in
+/// the other.
 #[allow(private_bounds, reason = "what handles do with their set is for sets alone")]
 pub trait SetRef: Sealed {
     /// The set.

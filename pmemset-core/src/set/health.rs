@@ -85,8 +85,24 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Returns the worst shutdown state of the set's parts; `None` where no part has a shutdown record.
     ///
-    /// A source counts with the state that the first of its present mappings has found, whichever set made it.
-    /// Costs O(segments × log N).
+    /// For each source it uses the state that the first of its present mappings has found, whichever set made it. Takes
+    /// O(segments × log N).
+    ///
+    /// ```
+    /// # use pmemset_core::lock::SpinRwLock;
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096).device(b"module", 0));
+    /// use pmemset_core::{Checked, PartState, ShutdownRecord};
+    ///
+    /// let pool = &Checked::<_, SpinRwLock>::new(source).shutdown_record(ShutdownRecord::new());
+    /// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// assert_eq!(set.part_state(), None);
+    /// let part = set.map(pool, &MapConfig::new())?;
+    /// assert_eq!(set.part_state(), Some(PartState::Ok));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn part_state(&self) -> Option<PartState> {
         let (mut worst, mut at) = (None, 0);
@@ -100,10 +116,32 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         }
     }
 
-    /// Forgets what the shutdown record of `source` holds against it: the caller has checked, or restored, its bytes.
+    /// Resets the shutdown record of `source`, after the caller has checked or restored its bytes.
     ///
-    /// The record becomes that of the present device with nothing mapped, and goes to the observer with
-    /// [`SdsUpdate`](Event::SdsUpdate). Returns what the record was judged to be.
+    /// The record becomes that of the present device with nothing mapped, and is reported to the observer with
+    /// [`SdsUpdate`](Event::SdsUpdate). Returns how the record was judged before.
+    ///
+    /// ```
+    /// # use pmemset_core::lock::SpinRwLock;
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096).device(b"module", 7));
+    /// use pmemset_core::{Checked, PartState, ShutdownRecord};
+    ///
+    /// # let mut bytes = [0; 536];
+    /// # bytes[..6].copy_from_slice(b"module");
+    /// # (bytes[520], bytes[528]) = (6, 1);
+    /// let record = ShutdownRecord::from_bytes(&bytes); // kept by a run that has ended in a power cut
+    /// let pool = &Checked::<_, SpinRwLock>::new(source).shutdown_record(record);
+    /// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// assert!(set.map(pool, &MapConfig::new()).is_err()); // stores may have been lost
+    ///
+    /// // ... once the bytes have been checked, or restored from a copy:
+    /// assert_eq!(set.repair_shutdown_state(&pool)?.state, PartState::Corrupted);
+    /// assert!(set.map(pool, &MapConfig::new()).is_ok());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

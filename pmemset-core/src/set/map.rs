@@ -13,18 +13,17 @@ use crate::{Extent, Granularity, GranularityLimit, Growth, Platform, Source, Spa
 const OUTDATED_MAX: u32 = 8;
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
-    /// Maps bytes of `source` into the set (`pmemset_map`), and returns a handle to the new segment, not to what it may
-    /// have been coalesced with.
+    /// Maps bytes of `source` into the set (`pmemset_map`), and returns a handle to the new segment (not to the whole
+    /// part if the segment was coalesced).
     ///
-    /// Everything that can be refused is refused before the source grows or the address space changes. The segment
-    /// becomes a part of its own, or the end of the previous part: see [`Coalescing`](crate::Coalescing) and
-    /// [`MapConfig::after`]. Ends with the event [`PartAdd`](Event::PartAdd).
+    /// Checks everything that can be checked before the source grows or the address space changes. The segment becomes
+    /// a part of its own, or the end of the previous part: see [`Coalescing`](crate::Coalescing) and
+    /// [`MapConfig::after`]. Reports the event [`PartAdd`](Event::PartAdd) at the end.
     ///
-    /// A source that is [`Checked`](crate::Checked) is judged before: events
-    /// [`BadBlock`](Event::BadBlock), [`BadBlocksCleared`](Event::BadBlocksCleared) and
-    /// [`SdsUpdate`](Event::SdsUpdate), in this order.
+    /// A [`Checked`](crate::Checked) source is checked before. That reports the events [`BadBlock`](Event::BadBlock),
+    /// [`BadBlocksCleared`](Event::BadBlocksCleared) and [`SdsUpdate`](Event::SdsUpdate), in this order.
     ///
-    /// Costs O(log capacity), one query of the source, one call that reserves addresses for a new part, and one that
+    /// Takes O(log capacity), one query of the source, one call that reserves addresses for a new part, and one that
     /// maps.
     ///
     /// ```

@@ -1,4 +1,4 @@
-//! A set of parts: its books, and the operations on them.
+//! A set of parts: its tables, and the operations on them.
 
 mod access;
 mod books;
@@ -46,8 +46,8 @@ use pins::{Pin, Pins};
 
 /// A set of parts with one granularity (`pmemset`).
 ///
-/// `P` is the platform, `S` the kind of handle to a source (`&'static FileSource`, `Arc<dyn Source<Space = …>>`, …),
-/// `O` the observer. A set is `Sync`: map, look up and remove from many threads.
+/// `P` is the platform, `S` the type of handle to a source (`&'static FileSource`, `Arc<dyn Source<Space = …>>`, …),
+/// `O` the observer. A set is `Sync`: many threads can map, look up and remove at the same time.
 ///
 /// ```
 #[doc = include_str!("example.md")]
@@ -59,7 +59,7 @@ use pins::{Pin, Pins};
 ///
 /// # Address spaces
 ///
-/// Sources are of the platform's address space: others could map over memory that is not the set's.
+/// A set takes only sources of its platform's address space; others could map over memory that is not the set's:
 ///
 /// ```compile_fail,E0271
 /// # use pmemset_core::{Platform, Set, Source};
@@ -68,24 +68,25 @@ use pins::{Pin, Pins};
 ///
 /// # Dropping
 ///
-/// A set that is dropped unmaps its parts and gives back its address space; what the platform will not unmap stays,
-/// with its address space. It does not make stores durable, it reports nothing, and it leaves shutdown records dirty,
-/// also after a persist: [`close`](Self::close) it, or [`remove`](Self::remove) the parts first.
+/// Dropping a set unmaps its parts and releases its address space. A segment that the platform does not unmap stays,
+/// with its addresses. Dropping does not make stores durable, reports nothing, and leaves shutdown records dirty, also
+/// after a persist: [`close`](Self::close) the set, or [`remove`](Self::remove) the parts first.
 ///
 /// # Handles to sources
 ///
-/// A handle is cloned while the books are locked, so `S::clone` must not call the set. Handles are dropped under no
-/// lock: the `Drop` of a source may call the set.
+/// The set clones a handle while it holds its lock, so `S::clone` must not call the set. It drops handles without the
+/// lock, so the `Drop` of a source may call the set.
 ///
 /// # Forks and signals
 ///
-/// The locks of a set are those of one process. A child that is forked while another thread is in a call of the set may
-/// find a lock taken for ever, and hangs at its first call: fork before there are other threads, or let the child only
-/// `exec`. A signal handler that calls the set hangs likewise when it has interrupted a call.
+/// The locks of a set belong to one process. A child that is forked while another thread is in a call of the set may
+/// find a lock that is never released, and hangs at its first call. Fork before there are other threads, or let the
+/// child only call `exec`. A signal handler that has interrupted a call of the set hangs in the same way if it calls
+/// the set.
 ///
 /// # Cost
 ///
-/// The set itself is a value of some 300 bytes that can be moved. Its books are 84 to 92 bytes for each segment that
+/// The set itself is a value of some 300 bytes that can be moved. Its tables take 84 to 92 bytes for each segment that
 /// there is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing
 /// hold the write lock while the source maps or unmaps.
 #[doc(alias = "pmemset")]
@@ -100,7 +101,7 @@ pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer
 type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, CallLock<<P as Platform>::Lock>, Books<'m, P, S>>;
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
-    /// Returns an empty set (`pmemset_new`) whose books are in `slab`: a local variable's, a field's, or a static's
+    /// Returns an empty set (`pmemset_new`) whose tables are in `slab`, which is a local variable, a field, or a static
     /// (see [`static_set!`](crate::static_set)).
     ///
     /// ```
@@ -124,8 +125,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
-    /// Returns an empty set whose books are on the heap, with room for `capacity` segments: no fewer than 1, and no
-    /// more than [`Platform::SEGMENTS_MAX`].
+    /// Returns an empty set whose tables are on the heap, with room for `capacity` segments, at least 1 and at most
+    /// [`Platform::SEGMENTS_MAX`].
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -143,6 +144,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// Returns the platform.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::Platform;
+    ///
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// assert!(part.extent().is_aligned(set.platform().page_size_bytes()));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn platform(&self) -> &P {
         &self.platform
@@ -164,7 +174,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.books.read().granularity
     }
 
-    /// Decides where the next segments go (`pmemset_set_contiguous_part_coalescing`).
+    /// Sets where the next segments are placed (`pmemset_set_contiguous_part_coalescing`).
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -195,6 +205,14 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// Returns the number of segments that there is room for.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// if set.segment_count() < set.capacity() {
+    ///     set.map(source, &MapConfig::new())?;
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn capacity(&self) -> usize {
         self.pins.len()

@@ -14,9 +14,10 @@ use crate::{Extent, Granularity, Platform, Source};
 
 /// A handle to bytes of a set: while it lives they stay mapped.
 ///
-/// [`Set::map`] and [`Set::pin`] give a handle to a range, which pins the segments that have a byte of it, and no
-/// others. [`Set::part_at`] gives one to a whole part, which may grow meanwhile by coalescing, and neither shrink nor
-/// go (`pmemset_part_map`). `R` is how it keeps its set: `&Set`, or `Arc<Set>` (see `Set::map_owned`, feature `alloc`).
+/// [`Set::map`] and [`Set::pin`] return a handle to a range. It pins the segments that have a byte of the range, and no
+/// others. [`Set::part_at`] returns a handle to a whole part (`pmemset_part_map`). Meanwhile the part may grow by
+/// coalescing, but it cannot shrink or be removed. `R` is the reference to the set: `&Set`, or `Arc<Set>` (see
+/// `Set::map_owned`, feature `alloc`).
 ///
 /// ```
 #[doc = include_str!("example.md")]
@@ -57,34 +58,76 @@ impl<R: SetRef> Part<R> {
     }
 
     /// Returns the addresses as they are now (`pmemset_descriptor_part_map`): more than [`extent`](Self::extent) if the
-    /// handle is one to a whole part that has grown.
+    /// handle is to a whole part that has grown.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let address = set.map(source.clone(), &MapConfig::new().length(4096))?.extent().start();
+    /// let part = set.part_at(address)?;
+    /// set.map(source, &MapConfig::new().offset(4096).length(4096).after(address))?;
+    /// assert_eq!((part.extent().length_bytes(), part.current_extent().length_bytes()), (4096, 8192));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[doc(alias("pmemset_descriptor_part_map", "pmemset_part_descriptor"))]
     #[must_use]
     pub fn current_extent(&self) -> Extent {
         if self.is_whole() { self.part_extent() } else { self.extent }
     }
 
-    /// Returns the addresses of the whole part that the first byte is in, as they are now.
+    /// Returns the addresses, as they are now, of the whole part that has the first byte.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?.extent();
+    /// let header = set.pin(part.slice(0, 512).ok_or("too short")?)?;
+    /// assert_eq!((header.extent().length_bytes(), header.part_extent()), (512, part));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn part_extent(&self) -> Extent {
         self.owner().part_extent(self.extent.start()).unwrap_or(self.extent)
     }
 
-    /// Returns whether the handle is one to a whole part, which may grow.
+    /// Returns whether the handle is to a whole part, which may grow.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let mapped = set.map(source, &MapConfig::new())?; // a handle to what was mapped
+    /// let whole = set.part_at(mapped.extent().start())?; // a handle to the part, which may grow
+    /// assert!(!mapped.is_whole() && whole.is_whole());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[inline]
     #[must_use]
     pub const fn is_whole(&self) -> bool {
         matches!(self.held, Held::Part(_))
     }
 
-    /// Returns how stores become durable: as in all parts of the set.
+    /// Returns how stores become durable, which is the same in all parts of the set.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// if part.granularity() == Granularity::Page {
+    ///     println!("each persist is a system call: collect stores");
+    /// }
+    /// # assert_eq!(part.granularity(), Granularity::CacheLine);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[inline]
     #[must_use]
     pub const fn granularity(&self) -> Granularity {
         self.granularity
     }
 
-    /// Returns how the handle keeps its set: a reference to it, or a share of it.
+    /// Returns the handle's reference to its set, or its share of it.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.set().drain(); // as `set.drain()`, where only the handle is at hand
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[inline]
     #[must_use]
     pub const fn set(&self) -> &R {
@@ -97,8 +140,19 @@ impl<R: SetRef> Part<R> {
         self.set.set()
     }
 
-    /// Returns what the shutdown record of the first byte's source was judged to be when the first of its present
-    /// mappings was made; `None` for a source without a record.
+    /// Returns the shutdown state of the first byte's source, as it was judged when the first of its present mappings
+    /// was made; `None` for a source without a record.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// match part.shutdown_verdict() {
+    ///     Some(verdict) => println!("{verdict}"),
+    ///     None => println!("no record was attached to the source: see `Checked`"),
+    /// }
+    /// # assert!(part.shutdown_verdict().is_none());
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn shutdown_verdict(&self) -> Option<Verdict> {
         let segment = self.owner().segment_from(self.extent.start())?;
@@ -152,8 +206,9 @@ impl<R: SetRef> fmt::Debug for Part<R> {
 
 /// The parts of a set in the order of their addresses; each is pinned while its handle lives.
 ///
-/// Sees the parts that begin above the one that it returned last, as they are when their turn comes; one that has grown
-/// since it was returned does not come again. Ends at a part that has 2^30 handles already. [`Extents`] pins nothing.
+/// Looks up each part when its turn comes: the next one that begins above the part that it has returned last. A part
+/// that has grown since it was returned is not returned again. Ends at a part that has 2^30 handles already.
+/// [`Extents`] pins nothing.
 ///
 /// ```
 #[doc = include_str!("example.md")]
@@ -201,10 +256,10 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debu
 /// How many parts are looked up at a time.
 const EXTENTS_AT_A_TIME: usize = 32;
 
-/// The addresses of the parts of a set, in order. Looks many up at a time, and pins nothing: what it returns may be
-/// gone.
+/// The addresses of the parts of a set, in order. Looks up many parts at a time, and pins nothing: a part that it
+/// returns may have been removed already.
 ///
-/// Otherwise as [`Parts`].
+/// Otherwise like [`Parts`].
 ///
 /// ```
 #[doc = include_str!("example.md")]
@@ -272,6 +327,18 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// As [`part_at`](Self::part_at); the handle owns a share of the set.
     ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use std::sync::Arc;
+    ///
+    /// let set = Arc::new(set);
+    /// let address = set.map_owned(source, &MapConfig::new())?.extent().start();
+    /// let part = set.part_at_owned(address)?;
+    /// drop(set); // the handle keeps the set alive
+    /// part.write(0, b"kept")?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// The same.
@@ -283,9 +350,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Ok(Part::new(alloc::sync::Arc::clone(self), self.hold_part_at(address)?))
     }
 
-    /// Returns a handle to the bytes of `range`: the segments that have one of them stay, others may go.
+    /// Returns a handle to the bytes of `range`. Segments that have one of these bytes stay mapped; others may be
+    /// removed.
     ///
-    /// Costs a look-up; a range over several segments costs one each, and takes the read lock when it is dropped.
+    /// Takes one look-up, or one for each segment of the range. Dropping a handle to several segments takes the read
+    /// lock.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -307,6 +376,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// As [`pin`](Self::pin); the handle owns a share of the set.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use std::sync::Arc;
+    ///
+    /// let set = Arc::new(set);
+    /// let mapped = set.map_owned(source, &MapConfig::new())?.extent();
+    /// let header = set.pin_owned(mapped.slice(0, 512).ok_or("too short")?)?;
+    /// std::thread::spawn(move || header.write(0, b"by another thread")).join().unwrap()?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -16,11 +16,11 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// one.
     ///
     /// Byte granularity: a fence. Cache line: each line that the range touches is written back once, then a fence.
-    /// Page: the source synchronises exactly the pages that the range touches, and there is nothing to drain. Tells
+    /// Page: the source synchronises exactly the pages that the range touches, and there is nothing to drain. Reports
     /// [`Flush`](Event::Flush) before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) after. A length of 0
     /// does nothing.
     ///
-    /// Looks the range up under the read lock; [`Part::persist`] does without.
+    /// Looks the range up under the read lock; [`Part::persist`] needs no look-up.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -41,16 +41,17 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         self.pin(range)?.persist_piece(range)
     }
 
-    /// Starts to make the bytes of a range durable (`pmemset_flush`); they are after the next [`drain`](Self::drain).
+    /// Starts to make the bytes of a range durable (`pmemset_flush`); they are durable after the next
+    /// [`drain`](Self::drain).
     ///
-    /// At page granularity they are when the call returns. Emits [`Flush`](Event::Flush) before.
+    /// At page granularity they are durable when the call returns. Reports [`Flush`](Event::Flush) before.
     ///
     /// ```
     #[doc = include_str!("example.md")]
     /// let address = set.map(source, &MapConfig::new())?.extent().start();
     /// set.write_with(address, &[7; 128], CopyFlags::NOFLUSH)?;
-    /// set.flush(address, 128)?; // started
-    /// set.drain(); // and done
+    /// set.flush(address, 128)?;
+    /// set.drain(); // durable now
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
@@ -67,7 +68,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Waits until everything that this processor flushed or streamed before is durable (`pmemset_drain`): a fence.
     ///
-    /// Emits [`Drain`](Event::Drain) after. Does not fail, in an empty set either.
+    /// Reports [`Drain`](Event::Drain) after. Does not fail, also in an empty set.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -88,9 +89,9 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// Makes the bytes of many ranges durable with one fence; each line (each page) that they touch is written back
     /// (synchronised) once, also where ranges overlap.
     ///
-    /// Emits [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
-    /// each range after. Ranges in ascending order cost O(n), others O(n²); ranges of one segment that follow each other
-    /// are looked up once.
+    /// Reports [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
+    /// each range after. Ranges in ascending order cost O(n), others O(n²); ranges of one segment that follow each
+    /// other are looked up once.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -145,8 +146,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Pushes the bytes of a range to the most reliable domain that software can reach (`pmemset_deep_flush`).
     ///
-    /// Makes them durable in the ordinary way first, and works at every granularity. A range over several segments
-    /// gets the answer of the one that came off worst: not permitted, done, not needed. Emits no event.
+    /// Makes them durable in the ordinary way first. Works at every granularity. For a range over several segments it
+    /// returns the worst answer of any segment, from not permitted over done to not needed. Reports no event.
     ///
     /// ```
     #[doc = include_str!("example.md")]

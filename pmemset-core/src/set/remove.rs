@@ -1,4 +1,4 @@
-//! Taking parts, and ranges of addresses, out of the set.
+//! Removing parts, and ranges of addresses, from the set.
 
 use core::fmt;
 
@@ -14,11 +14,24 @@ use crate::set::event::Observer;
 use crate::set::pins::Pinned;
 use crate::{Errno, Extent, Granularity, Platform, Source};
 
-/// A handle given back, because something of what it pins stays.
+/// A handle that is returned because not everything that it pins was removed.
+///
+/// ```
+#[doc = include_str!("example.md")]
+/// use pmemset_core::error::RemoveError;
+///
+/// let part = set.map(source, &MapConfig::new())?;
+/// let reader = set.part_at(part.extent().start())?; // another thread's, say
+/// let refused = set.try_remove(part).unwrap_err();
+/// assert!(matches!(refused.error, RemoveError::Pinned { .. } | RemoveError::InUse { .. }));
+/// refused.part.write(0, b"still mapped")?;
+/// # drop(reader);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 pub struct Refused<R: SetRef> {
-    /// The handle; after [`RemoveError::Unmap`], to what is left.
+    /// The handle; after [`RemoveError::Unmap`], to the rest.
     pub part: Part<R>,
-    /// Why.
+    /// The reason.
     pub error: RemoveError,
 }
 
@@ -46,10 +59,10 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// Removes what a handle pins, and the handle: a whole part (`pmemset_remove_part_map`), or the segments of a
     /// range.
     ///
-    /// What was stored before the call is deep-flushed first. Ends with the event
-    /// [`PartRemove`](crate::Event::PartRemove) where a whole part has gone, after a
-    /// [`RemoveRange`](crate::Event::RemoveRange) where the handle was one to a range, or where only the first segments
-    /// could be unmapped.
+    /// Bytes that were stored before the call are deep-flushed first. At the end it reports
+    /// [`PartRemove`](crate::Event::PartRemove) if a whole part was removed. Before that it reports
+    /// [`RemoveRange`](crate::Event::RemoveRange) if the handle was to a range, or if only the first segments could be
+    /// unmapped.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -110,10 +123,10 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
     }
 
-    /// Gives up what a handle pins, and the handle: what was stored and not made durable before may be lost.
+    /// Removes what a handle pins, and the handle, without a flush: bytes that are not durable yet may be lost.
     ///
-    /// As [`remove`](Self::remove), but without a flush, so it works where a synchronisation or a deep flush of the
-    /// source has failed. The sources' shutdown records stay dirty.
+    /// Otherwise like [`remove`](Self::remove). It works also after a synchronisation or a deep flush of the source has
+    /// failed. The sources' shutdown records stay dirty.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -132,6 +145,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 
     /// As [`discard`](Self::discard).
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// let reader = set.part_at(part.extent().start())?;
+    /// let refused = set.try_discard(part).unwrap_err();
+    /// drop(reader);
+    /// set.discard(refused.part)?;
+    /// assert_eq!(set.segment_count(), 0);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -210,9 +234,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// Removes every segment that has a byte in the range, each as a whole (`pmemset_remove_range`).
     ///
     /// Parts shrink, split in two, or go. A length of 0 removes nothing; so does a range in which nothing is mapped.
-    /// What was stored before the call is deep-flushed first. Ends, if something was removed, with the event
-    /// [`RemoveRange`](crate::Event::RemoveRange) and a [`PartRemove`](crate::Event::PartRemove) for each part that
-    /// went as a whole; until these are told, the removed segments but the first still count against the capacity.
+    /// Bytes that were stored before the call are deep-flushed first. If something was removed, it reports
+    /// [`RemoveRange`](crate::Event::RemoveRange), and [`PartRemove`](crate::Event::PartRemove) for each part that was
+    /// removed as a whole. Until then all removed segments but the first still count against the capacity.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -226,8 +250,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     ///
     /// - [`RemoveError::OutOfRange`], [`RemoveError::DeepFlush`], [`RemoveError::FailedBefore`],
     ///   [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
-    /// - [`RemoveError::Unmap`]: what lies below the segment named is removed, the rest is not. `RemoveRange` tells of
-    ///   what has gone then, not of the range as it was given.
+    /// - [`RemoveError::Unmap`]: segments below the one named are removed, the rest is not. `RemoveRange` then has the
+    ///   addresses that were removed, not the range as it was given.
     #[doc(alias = "pmemset_remove_range")]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
@@ -244,11 +268,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.take_out_range(books, range, true)
     }
 
-    /// Gives up every segment that has a byte in the range, each as a whole: what was stored and not made durable
-    /// before may be lost.
+    /// Removes every segment that has a byte in the range, each as a whole, without a flush: bytes that are not durable
+    /// yet may be lost.
     ///
-    /// As [`remove_range`](Self::remove_range), but without a flush, so it works where a synchronisation or a deep
-    /// flush of a source has failed. The sources' shutdown records stay dirty.
+    /// Otherwise like [`remove_range`](Self::remove_range). It works also after a synchronisation or a deep flush of a
+    /// source has failed. The sources' shutdown records stay dirty.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -260,7 +284,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// # Errors
     ///
     /// - [`RemoveError::OutOfRange`], [`RemoveError::Pinned`], [`RemoveError::InUse`]: nothing has changed.
-    /// - [`RemoveError::Unmap`]: what lies below the segment named is gone, the rest is not.
+    /// - [`RemoveError::Unmap`]: segments below the one named are removed, the rest is not.
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         let books = self.books.write();
@@ -280,8 +304,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         result
     }
 
-    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has not
-    /// been deep-flushed since it was mapped.
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has
+    /// not been deep-flushed since it was mapped.
     fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<bool, RemoveError> {
         let (mut rest, mut fresh) = (Some(range), false);
         while let Some(left) = rest

@@ -1,4 +1,4 @@
-//! The segments of a set, one by one: where each lies, and what of which source it is.
+//! The segments of a set, one by one: their addresses, and their bytes in the source.
 
 use core::fmt;
 use core::iter::FusedIterator;
@@ -9,23 +9,33 @@ use crate::set::pins::Pinned;
 use crate::{Extent, Platform, Source};
 
 /// One mapping, made by one map call: see [`Set::segments`].
+///
+/// ```
+#[doc = include_str!("example.md")]
+/// let part = set.map(source.clone(), &MapConfig::new().offset(8192).length(4096))?;
+/// let segment = set.segments(part.extent()).next().ok_or("no segment")?;
+/// assert_eq!((segment.extent, segment.offset, segment.pins), (part.extent(), 8192, 1));
+/// assert_eq!(segment.source, source);
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Segment<S> {
     /// Its addresses.
     pub extent: Extent,
-    /// Its first byte in the source.
+    /// The offset of its first byte in the source.
     pub offset: u64,
     /// A handle to the source.
     pub source: S,
-    /// Handles to its bytes and calls on them that ran just then; a handle to a whole part counts at its first segment.
+    /// The number of handles to its bytes, and of calls that use them at that moment. A handle to a whole part counts
+    /// for the part's first segment.
     pub pins: u32,
 }
 
 /// The segments of a set that a range touches, in the order of their addresses; pins nothing.
 ///
-/// Sees the segments above the one that it returned last, as they are when their turn comes; each costs a look-up and a
-/// clone of the handle to its source.
+/// Looks up each segment when its turn comes, above the one that it has returned last. Each takes a look-up and a clone
+/// of the handle to its source.
 #[must_use = "iterators do nothing until they are asked"]
 pub struct Segments<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> {
     set: &'s Set<'m, P, S, O>,
@@ -61,8 +71,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debu
 }
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
-    /// Returns the segments that `range` touches, in the order of their addresses, each as a whole; what is not mapped
-    /// is passed over.
+    /// Returns the segments that `range` touches, in the order of their addresses, each as a whole. Skips addresses
+    /// that are not mapped.
     ///
     /// ```
     #[doc = include_str!("example.md")]

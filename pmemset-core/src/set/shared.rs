@@ -1,4 +1,5 @@
-//! Memory that other hosts have, too: stores are published to them, and what they have published is seen after a refresh.
+//! Memory that other hosts share: stores are published to them, and what they have published is visible after a
+//! refresh.
 #![allow(unsafe_code, reason = "writes back and drops lines of mapped memory")]
 
 use core::fmt;
@@ -13,11 +14,23 @@ use crate::set::event::Observer;
 use crate::{Extent, Platform, Sharing, Source};
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
-    /// Makes what this host has stored to a range seen by other hosts that share the memory, once they
-    /// [refresh](Self::refresh) it.
+    /// Publishes what this host has stored to a range: other hosts that share the memory see it once they
+    /// [refresh](Self::refresh) the range.
     ///
-    /// [`SharedPart::publish`] says what is promised. Looks the range up under the read lock and asks the source of each
-    /// segment; [`SharedPart`] has done so before. Emits no event.
+    /// See [`SharedPart::publish`] for the guarantees. This call looks the range up under the read lock, and asks the
+    /// source of each segment; a [`SharedPart`] has done both when it was made. Reports no event.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set, Shared, Sharing};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let memory = Shared::new(machine.add_source(Medium::new(4096)), Sharing::Incoherent);
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    /// let address = set.map(&memory, &MapConfig::new())?.extent().start(); // memory that hosts share
+    /// set.write_with(address, b"a record", CopyFlags::NOFLUSH)?;
+    /// set.publish(address, 8)?; // in the shared memory
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -32,9 +45,23 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         Ok(())
     }
 
-    /// Has this host see what others had published of a range when the call was made, or later.
+    /// Refreshes a range: this host then sees what other hosts had published of it when the call was made, or later.
     ///
-    /// [`SharedPart::refresh`] says what is promised. Costs a look-up, as [`publish`](Self::publish). Emits no event.
+    /// See [`SharedPart::refresh`] for the guarantees. Takes a look-up, like [`publish`](Self::publish). Reports no
+    /// event.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set, Shared, Sharing};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let memory = Shared::new(machine.add_source(Medium::new(4096)), Sharing::Incoherent);
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    /// let address = set.map(&memory, &MapConfig::new())?.extent().start(); // memory that hosts share
+    /// let mut record = [0; 8];
+    /// set.refresh(address, 8)?; // what this host had cached is dropped
+    /// set.read(address, &mut record)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -51,23 +78,24 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 }
 
 impl<R: SetRef> Part<R> {
-    /// Returns a handle through which bytes are exchanged with other hosts: whether the memory is shared, and whether this
-    /// processor can do it, is asked once.
+    /// Returns a handle for exchanging bytes with other hosts. It checks once that the memory is shared, and that this
+    /// processor has the instructions.
     ///
     /// ```
     #[doc = include_str!("example.md")]
     /// use pmemset_core::{Sharing, error::ShareError};
     ///
-    /// let part = set.map(source, &MapConfig::new())?; // of which nobody has said that it is shared
+    /// let part = set.map(source, &MapConfig::new())?; // not declared as shared
     /// let address = part.extent().start();
     /// assert!(matches!(part.into_shared(), Err(ShareError::Private { .. })));
-    /// set.remove(set.part_at(address)?)?; // the handle is gone, what it was one to is not
+    /// set.remove(set.part_at(address)?)?; // the handle was dropped; the part is still mapped
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// [`ShareError::Private`], [`ShareError::NoInstruction`]; the handle is gone then, and nothing else.
+    /// [`ShareError::Private`], [`ShareError::NoInstruction`]; the handle is dropped then, and nothing else has
+    /// changed.
     pub fn into_shared(self) -> Result<SharedPart<R>, ShareError> {
         let coherent = self.caches_agree(self.extent())?;
         Ok(SharedPart { part: self, coherent })
@@ -94,23 +122,23 @@ impl<R: SetRef> Part<R> {
 /// A handle to bytes that other hosts have, too; a [`Part`] otherwise.
 ///
 /// To *publish* is not to persist. What is persisted survives a power cut, and may be in a cache that is kept then
-/// ([`Byte`](crate::Granularity::Byte) granularity: a fence), or in memory of this host that is not written yet; another
-/// host sees it if it happens to be written back. What is published is in the memory that all hosts have; it survives this
-/// host, and survives a power cut of the memory as it does where lines are the
+/// ([`Byte`](crate::Granularity::Byte) granularity: a fence), or in memory of this host that is not written yet;
+/// another host sees it if it happens to be written back. What is published is in the memory that all hosts have; it
+/// survives this host, and survives a power cut of the memory as it does where lines are the
 /// [granularity](crate::Granularity::CacheLine).
 ///
 /// # Duties
 ///
-/// Lines travel by themselves: a processor may write back a line that it has stored to, and fetch one that nobody has asked
-/// for, at any time. So
+/// Lines travel by themselves: a processor may write back a line that it has stored to, and fetch one that nobody has
+/// asked for, at any time. So
 ///
-/// - a reader may see any store to a line, in any order, before it is published, and does see it only once it has refreshed
-///   the line after that: also when it reads the line for the first time;
-/// - a line, of the longest that any of the hosts has (64 bytes, or 128), is stored to by *one host at a time*. It is passed
-///   on by publishing it here and refreshing it there, before the first store. Where two hosts have stored to one line, also
-///   to different bytes, the one that is written back last undoes the other;
-/// - what says that bytes are ready, an index or a mark, lies in another line, and is stored after they have been published.
-///   Who reads it refreshes them after having read it.
+/// - a reader may see any store to a line, in any order, before it is published, and does see it only once it has
+///   refreshed the line after that: also when it reads the line for the first time;
+/// - a line, of the longest that any of the hosts has (64 bytes, or 128), is stored to by *one host at a time*. It is
+///   passed on by publishing it here and refreshing it there, before the first store. Where two hosts have stored to
+///   one line, also to different bytes, the one that is written back last undoes the other;
+/// - what says that bytes are ready, an index or a mark, lies in another line, and is stored after they have been
+///   published. Who reads it refreshes them after having read it.
 ///
 /// ```
 /// # use pmemset_core::sim::{Hardware, Machine, Medium};
@@ -143,20 +171,32 @@ pub struct SharedPart<R: SetRef> {
 }
 
 impl<R: SetRef> SharedPart<R> {
-    /// Makes what this host has stored to `length_bytes` bytes from `offset` on seen by other hosts, once they
-    /// [refresh](Self::refresh) it.
+    /// Publishes what this host has stored to `length_bytes` bytes from `offset` on: other hosts see it once they
+    /// [refresh](Self::refresh) these bytes.
     ///
-    /// Each line that they touch is written back once, and then a fence: when this returns, the bytes are in the memory
-    /// that the hosts share, before anything that is stored later. Where caches are coherent, it is the fence alone. A
-    /// length of 0 does nothing.
+    /// Writes back each line that the bytes touch, once, and then fences. When it returns, the bytes are in the shared
+    /// memory, before anything that is stored later. With coherent caches it is the fence alone. A length of 0 does
+    /// nothing.
     ///
-    /// Covers what the processor that calls has stored or seen; streamed stores of another one have to be fenced there.
-    /// Costs what the instructions cost: no lock, no look-up.
+    /// Covers what the calling processor has stored or seen. Another processor must fence its own streamed stores.
+    /// Takes no lock and no look-up.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set, Shared, Sharing};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let memory = Shared::new(machine.add_source(Medium::new(4096)), Sharing::Incoherent);
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    /// let part = set.map(&memory, &MapConfig::new())?.into_shared()?;
+    /// part.write_with(0, b"a record", CopyFlags::NOFLUSH)?;
+    /// part.publish(0, 8)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`PersistError::NotMapped`], [`PersistError::OutOfRange`]: they are not all in the part as it was when the handle
-    /// was made.
+    /// [`PersistError::NotMapped`], [`PersistError::OutOfRange`]: they are not all in the part as it was when the
+    /// handle was made.
     #[inline]
     #[cfg_attr(feature = "sim", track_caller)]
     pub fn publish(&self, offset: usize, length_bytes: usize) -> Result<(), PersistError> {
@@ -167,16 +207,30 @@ impl<R: SetRef> SharedPart<R> {
         Ok(())
     }
 
-    /// Has this host see `length_bytes` bytes from `offset` on as others had published them when the call was made, or
-    /// later: to be called before they are read.
+    /// Refreshes `length_bytes` bytes from `offset` on: this host then sees them as other hosts had published them when
+    /// the call was made, or later. Call it before reading them.
     ///
-    /// A fence, so that what was read before comes before; each line that the bytes touch is written back if it is dirty,
-    /// and dropped, once; and a fence. Where caches are coherent, it is the fence alone. A length of 0 does nothing.
+    /// It fences, so that earlier loads come before; then it writes back each dirty line that the bytes touch, drops
+    /// each line, and fences. With coherent caches it is the fence alone. A length of 0 does nothing.
     ///
-    /// Stores of this host are not lost, and not hidden: a line that it has stored to is published by this. If another host
-    /// has stored to that line meanwhile, its stores are undone, which is against the [duties](Self#duties) of both.
+    /// Stores of this host are not lost: a line that it has stored to is published by this call. If another host has
+    /// stored to that line meanwhile, the other host's stores are undone, which breaks the [duties](Self#duties) of
+    /// both.
     ///
-    /// Costs what the instructions cost: no lock, no look-up. Each line is fetched again when it is read next.
+    /// Takes no lock and no look-up. Each line is fetched again when it is read next.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set, Shared, Sharing};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let memory = Shared::new(machine.add_source(Medium::new(4096)), Sharing::Incoherent);
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    /// let part = set.map(&memory, &MapConfig::new())?.into_shared()?;
+    /// let mut record = [0; 8];
+    /// part.refresh(0, 8)?; // before each look at what another host may have changed
+    /// part.read(0, &mut record)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -192,12 +246,23 @@ impl<R: SetRef> SharedPart<R> {
     }
 
     /// Returns whether hardware keeps the caches of the hosts coherent, so that publishing and refreshing are barriers.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set, Shared, Sharing};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let memory = Shared::new(machine.add_source(Medium::new(4096)), Sharing::Incoherent);
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::CacheLine), 4);
+    /// let part = set.map(&memory, &MapConfig::new())?.into_shared()?;
+    /// assert!(!part.is_coherent()); // lines are written back and dropped
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn is_coherent(&self) -> bool {
         self.coherent
     }
 
-    /// Returns the handle that this was made of.
+    /// Returns the handle that this one was made from.
     #[must_use]
     pub fn into_part(self) -> Part<R> {
         self.part

@@ -50,7 +50,19 @@ use crate::error::PersistError;
 /// assert_eq!(record.number, 2);
 /// ```
 impl<R: SetRef> Part<R> {
-    /// Reads a value from offset `offset` on, which need not be aligned: as [`read`](Self::read) does, word by word.
+    /// Reads a value at offset `offset`, which need not be aligned, word by word like [`read`](Self::read).
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096));
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// # let part = set.map(source, &MapConfig::new())?;
+    /// part.write(12, &7_u32.to_ne_bytes())?;
+    /// assert_eq!(part.read_as::<u32>(12)?, 7);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,8 +78,20 @@ impl<R: SetRef> Part<R> {
         Ok(unsafe { value.assume_init() })
     }
 
-    /// Stores a value at offset `offset`, which need not be aligned; it is durable when it returns: as
-    /// [`write`](Self::write) does, word by word.
+    /// Stores a value at offset `offset`, which need not be aligned, word by word like [`write`](Self::write). The
+    /// value is durable when the call returns.
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096));
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// # let part = set.map(source, &MapConfig::new())?;
+    /// part.write_as(16, &[1_u64, 2, 3])?; // durable
+    /// assert_eq!(part.read_as::<u64>(32)?, 3);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -79,8 +103,8 @@ impl<R: SetRef> Part<R> {
         self.write_flagged(offset, value.as_bytes(), crate::CopyFlags::empty())
     }
 
-    /// Returns the value at offset `offset`, as it lies in the part. No alignment is asked of the type, so none can be
-    /// missing.
+    /// Returns a reference to the value at offset `offset` in the part. The type must be [`Unaligned`], so every offset
+    /// will do.
     ///
     /// # Errors
     ///
@@ -99,8 +123,22 @@ impl<R: SetRef> Part<R> {
         Ok(unsafe { &*start.cast() })
     }
 
-    /// Returns the value at offset `offset`, as it lies in the part, to be changed; durable after
+    /// Returns a mutable reference to the value at offset `offset` in the part. Changes are durable after
     /// [`persist`](Self::persist).
+    ///
+    /// ```
+    /// # use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
+    /// # let machine = Machine::new(Hardware::new());
+    /// # let source = machine.add_source(Medium::new(4096));
+    /// # let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// # let mut part = set.map(source, &MapConfig::new())?;
+    /// // SAFETY: nobody else has the source.
+    /// let count: &mut [u8; 4] = unsafe { part.as_mut_typed(0) }?;
+    /// count[0] = 7;
+    /// part.persist(0, 4)?;
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Cutting the power at every step of some work, and checking everything that can be found then.
+//! Cutting the power at every step of some work, and checking every state that this can leave.
 
 use alloc::format;
 use alloc::string::{String, ToString};
@@ -14,7 +14,7 @@ use super::report::{Explored, Failure, Progress};
 use super::run::{recorded, verdict};
 use super::walk::{Limits, Walk};
 
-/// How power cuts are explored.
+/// The exploration of power cuts, and its settings.
 ///
 /// ```
 /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
@@ -50,7 +50,7 @@ impl Explore {
         Self { limits: Limits { hardware, runs_max: 1 << 20, depth: 0, progress: None }, seed: 0, schedules: 1 }
     }
 
-    /// Takes schedules of threads by `seed`, and the samples of [`eagerly`](Self::eagerly).
+    /// Sets the seed for schedules of threads, and for the samples of [`eagerly`](Self::eagerly).
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;
@@ -64,7 +64,7 @@ impl Explore {
         self
     }
 
-    /// Runs the check up to `runs_max` times; what has to be left out then is told in [`Explored::bounded`].
+    /// Runs the check at most `runs_max` times. [`Explored::bounded`] counts what was left out.
     ///
     /// ```
     /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
@@ -92,7 +92,7 @@ impl Explore {
         self
     }
 
-    /// Cuts the power while the check runs, too, `depth` times in a row: for checks that repair what they find.
+    /// Also cuts the power while the check runs, up to `depth` times in a row. For checks that repair what they find.
     ///
     /// ```
     /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
@@ -126,13 +126,14 @@ impl Explore {
         self
     }
 
-    /// Does `work` once, and runs `check` on a machine started anew once for every way that it can go after a power
-    /// cut at any step of the work: what it does not read is not decided.
+    /// Runs `work` once. Then, for every step of the work, it cuts the power there and runs `check` on a restarted
+    /// machine, once for each content that the bytes which `check` reads can have. Bytes that it does not read are not
+    /// varied.
     ///
     /// The work adds its sources, may prepare them and call [`Machine::settle`], and then does what is to be explored.
     /// The check finds the sources under the same numbers. It fails by returning an error, or by panicking. It reads
-    /// through sets and parts, their pointers and slices, or through [`SimSource`](super::SimSource), and depends on
-    /// nothing else: not on time, addresses, or the order of a hash table.
+    /// through sets and parts, their pointers and slices, or through [`SimSource`](super::SimSource), and must not
+    /// depend on anything else: not on time, addresses, or the order of a hash table.
     ///
     /// ```
     /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
@@ -157,7 +158,7 @@ impl Explore {
     ///
     /// # Errors
     ///
-    /// The first way that the check did not accept, with as few lost stores as it fails with.
+    /// The first state that the check did not accept, with as few lost stores as possible.
     pub fn run<W, C>(&self, work: W, check: C) -> Result<Explored, Failure>
     where
         W: Fn(&Machine),
@@ -173,7 +174,7 @@ impl Explore {
         Ok(walk.found)
     }
 
-    /// Does `work` once, and runs `check` the one way that `replay` names.
+    /// Runs `work` once, and runs `check` on the state that `replay` names.
     ///
     /// ```
     /// # use pmemset_core::sim::{Explore, Hardware, Machine, Medium};
@@ -199,7 +200,7 @@ impl Explore {
     ///
     /// # Errors
     ///
-    /// The check's verdict, or that the work is not the one that the replay belongs to.
+    /// The check's error, or that the replay belongs to other work.
     pub fn replay<W, C>(&self, replay: &SimReplay, work: W, check: C) -> Result<(), String>
     where
         W: Fn(&Machine),

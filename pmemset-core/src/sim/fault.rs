@@ -1,4 +1,4 @@
-//! Calls that fail on request.
+//! Calls that fail on purpose.
 
 use crate::Errno;
 
@@ -74,7 +74,7 @@ impl Call {
         )
     }
 
-    /// Returns whether the call has a way to fail.
+    /// Returns whether the call can fail.
     #[must_use]
     pub const fn can_fail(self) -> bool {
         !matches!(
@@ -102,9 +102,9 @@ impl Call {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fault {
-    /// The number of calls that come through first.
+    /// The number of calls that succeed first.
     pub after: u64,
-    /// The number of calls that fail then.
+    /// The number of calls that fail after that.
     pub times: u64,
     /// Only calls of this kind count; `None` means every call that can fail.
     pub only: Option<Call>,
@@ -114,12 +114,30 @@ pub struct Fault {
 
 impl Fault {
     /// Returns the fault that makes the call number `nth` (the next is 0) fail with an input/output error, once.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// machine.fail(Fault::nth(1).only(Call::DeepFlush));
+    /// assert!(part.deep_flush(0, 64).is_ok());
+    /// assert!(part.deep_flush(0, 64).is_err()); // the second one
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn nth(nth: u64) -> Self {
         Self { after: nth, times: 1, only: None, errno: Errno::IO }
     }
 
     /// Fails every later call as well.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// machine.fail(Fault::nth(0).only(Call::Map).for_good());
+    /// set.remove(part)?;
+    /// for _ in 0..3 {
+    ///     assert!(set.map(source.clone(), &MapConfig::new()).is_err());
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn for_good(mut self) -> Self {
         self.times = u64::MAX;
@@ -134,6 +152,17 @@ impl Fault {
     }
 
     /// Fails with `errno`.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::{Errno, error::MapError};
+    ///
+    /// machine.fail(Fault::nth(0).only(Call::Map).errno(Errno::NOMEM));
+    /// set.remove(part)?;
+    /// let refused = set.map(source, &MapConfig::new()).unwrap_err();
+    /// assert!(matches!(refused, MapError::Map { cause: Errno::NOMEM, .. }));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn errno(mut self, errno: Errno) -> Self {
         self.errno = errno;

@@ -1,6 +1,6 @@
-//! What a machine is made of.
+//! The properties of a simulated machine.
 
-/// What a machine is made of.
+/// The properties of a simulated machine.
 #[derive(Clone, Copy, Debug)]
 pub struct Hardware {
     pub(super) page_bytes: usize,
@@ -16,7 +16,7 @@ impl Hardware {
         Self { page_bytes: 4096, line_bytes: 64, address_space_bytes: 16 << 20, tracking: true }
     }
 
-    /// Has pages of `page_bytes` bytes, a power of two from 64 up; small ones make small worlds.
+    /// Sets the page size, a power of two of at least 64. With small pages there is less to explore.
     ///
     /// ```
     /// use pmemset_core::sim::{Hardware, Machine};
@@ -31,14 +31,14 @@ impl Hardware {
         self
     }
 
-    /// Has an address space of `length_bytes` bytes, rounded up to pages; all of it costs memory once touched.
+    /// Sets the size of the address space, rounded up to pages. It takes as much memory, once touched.
     #[must_use]
     pub const fn address_space_bytes(mut self, length_bytes: usize) -> Self {
         self.address_space_bytes = length_bytes;
         self
     }
 
-    /// Does not look at what is stored: nothing can be explored, and threads may store while others call.
+    /// Switches the tracking of stores off: nothing can be explored then, and threads may store during calls of others.
     #[must_use]
     pub const fn without_tracking(mut self) -> Self {
         self.tracking = false;

@@ -1,4 +1,4 @@
-//! The machine: its memory, its sources, and what is done with them step by step.
+//! The machine: its memory, its sources, and its steps.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -36,7 +36,7 @@ pub struct Machine {
     pub(super) inner: Arc<Inner>,
 }
 
-/// The address space of one [`Machine`]: that of two differs.
+/// The address space of one [`Machine`]; no two machines have the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SimSpace(usize);
 
@@ -134,20 +134,32 @@ impl Machine {
         self.inner.memory.extent()
     }
 
-    /// Returns what is at every address that is not free: runs of pages in address order.
+    /// Returns the pages that are not free, as runs in address order, and what is there.
     #[must_use]
     pub fn pages(&self) -> Vec<(Extent, Page)> {
         self.lock().space.runs()
     }
 
-    /// Puts somebody else's memory at `window`, which is free.
+    /// Marks `window`, which must be free, as used by other memory of the program.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// use pmemset_core::error::MapError;
+    ///
+    /// let behind = Extent::new(part.extent().end(), 4096).ok_or("the last page")?;
+    /// machine.occupy(behind); // another mapping of the program, say
+    /// let next = MapConfig::new().length(4096).after(part.extent().start());
+    /// # let source = machine.add_source(Medium::new(4096));
+    /// assert!(matches!(set.map(source, &next), Err(MapError::CannotCoalesce { .. })));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     pub fn occupy(&self, window: Extent) {
         let mut state = self.lock();
         assert!(state.space.all(window, Page::Free), "{window} is not free");
         state.space.set(window, Page::Occupied);
     }
 
-    /// Takes somebody else's memory away again.
+    /// Frees `window` again, after [`occupy`](Self::occupy).
     pub fn vacate(&self, window: Extent) {
         let mut state = self.lock();
         assert!(state.space.all(window, Page::Occupied), "{window} is not all occupied");
@@ -169,7 +181,7 @@ impl Machine {
         self.lock().script.add(fault);
     }
 
-    /// Forgets all faults that are still to come.
+    /// Cancels all faults that have not happened yet.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -183,6 +195,14 @@ impl Machine {
     }
 
     /// Returns the number of calls so far that could have failed.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let before = machine.calls();
+    /// part.deep_flush(0, 64)?;
+    /// assert_eq!(machine.calls() - before, 1); // so many faults are worth trying
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn calls(&self) -> u64 {
         self.lock().script.calls
@@ -209,12 +229,20 @@ impl Machine {
     }
 
     /// Returns the number of steps so far: calls that do something.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let before = machine.steps();
+    /// part.write(0, &[7; 64])?;
+    /// assert_eq!(machine.steps() - before, 2); // a copy, and a fence
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn steps(&self) -> usize {
         self.lock().steps
     }
 
-    /// Makes everything stored so far durable, and forgets the cuts before: where exploration begins.
+    /// Makes everything stored so far durable, and starts the exploration here.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -236,7 +264,7 @@ impl Machine {
         state.hints.clear();
     }
 
-    /// Notes what the work has promised its user by now; the check after a cut sees it in
+    /// Records what the work has promised its user so far. The check after a cut reads it with
     /// [`acknowledged`](Self::acknowledged).
     ///
     /// ```
@@ -261,8 +289,8 @@ impl Machine {
         self.lock().acknowledged
     }
 
-    /// Keeps `bytes` in a small file outside of all sources, as writing, synchronising and renaming it does: after a
-    /// cut it is the old one or this one.
+    /// Stores `bytes` in a small file outside of all sources, as if by writing, synchronising and renaming it: after a
+    /// cut the file is the old one or the new one.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -276,16 +304,16 @@ impl Machine {
         }
     }
 
-    /// Returns what was kept last; empty if nothing was.
+    /// Returns the bytes of the last [`keep`](Self::keep); empty if there was none.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
         self.lock().kept.clone()
     }
 
-    /// Runs threads until all have ended, one at a time: at every step the seed of the exploration decides which goes
-    /// on, so that the power may go between any two steps of different threads. The same seed makes the same happen.
+    /// Runs threads until all have ended, one at a time. At every step the seed of the exploration decides which thread
+    /// runs next, so that the power can be cut between steps of different threads. The same seed gives the same order.
     ///
-    /// A thread must not wait for another but with the lock of the simulated platform, [`SimLock`](super::SimLock).
+    /// Threads may wait for each other only with the lock of the simulated platform, [`SimLock`](super::SimLock).
     ///
     /// # Panics
     ///

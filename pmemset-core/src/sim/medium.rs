@@ -1,4 +1,4 @@
-//! What a source is made of, and what the machine keeps of it.
+//! The medium of a simulated source.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use super::line::{UNIT_BYTES, Word};
 use super::space::Memory;
 use crate::{DeepFlush, Extent, FailedWriteBack, Granularity, Sharing, Span};
 
-/// What a source is made of.
+/// The medium of a simulated source.
 ///
 /// ```
 /// use pmemset_core::{Granularity, sim::Medium};
@@ -48,36 +48,47 @@ impl Medium {
         }
     }
 
-    /// Has another granularity.
+    /// Sets the granularity.
     #[must_use]
     pub const fn granularity(mut self, granularity: Granularity) -> Self {
         self.granularity = granularity;
         self
     }
 
-    /// Grows up to `capacity_bytes` bytes; beyond them the device is full.
+    /// Lets the source grow up to `capacity_bytes` bytes; then the device is full.
+    ///
+    /// ```
+    /// use pmemset_core::sim::{Hardware, Machine, Medium};
+    /// use pmemset_core::{Config, Granularity, MapConfig, Set};
+    ///
+    /// let machine = Machine::new(Hardware::new());
+    /// let file = machine.add_source(Medium::new(0).granularity(Granularity::Page).growing_to(8192));
+    /// let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
+    /// assert!(set.map(file.clone(), &MapConfig::new().length(8192)).is_ok());
+    /// assert!(set.map(file, &MapConfig::new().offset(8192).length(4096)).is_err()); // the disk is full
+    /// ```
     #[must_use]
     pub const fn growing_to(mut self, capacity_bytes: u64) -> Self {
         self.capacity_bytes = Some(capacity_bytes);
         self
     }
 
-    /// Asks for mappings on multiples of `alignment_bytes`.
+    /// Sets the alignment of mappings in bytes.
     #[must_use]
     pub const fn alignment(mut self, alignment_bytes: usize) -> Self {
         self.alignment_bytes = alignment_bytes;
         self
     }
 
-    /// Has its first byte at `address`, and can be at no other.
+    /// Fixes the address of the first byte: the source can be mapped nowhere else.
     #[must_use]
     pub const fn fixed_at(mut self, address: usize) -> Self {
         self.fixed_address = Some(address);
         self
     }
 
-    /// Is on a memory module with the id `id`, which counts every power cut as an unsafe shutdown, from
-    /// `unsafe_shutdowns` on.
+    /// Puts the medium on a memory module with the id `id`, which counts every power cut as an unsafe shutdown,
+    /// beginning with `unsafe_shutdowns`.
     #[must_use]
     pub const fn device(mut self, id: &'static [u8], unsafe_shutdowns: u64) -> Self {
         self.device = Some(id);
@@ -85,7 +96,7 @@ impl Medium {
         self
     }
 
-    /// Is shared by several hosts, as `sharing` says: see [`Hosts`](super::Hosts).
+    /// Declares the medium as shared by several hosts: see [`Hosts`](super::Hosts).
     #[must_use]
     pub const fn sharing(mut self, sharing: Sharing) -> Self {
         self.sharing = sharing;
@@ -102,7 +113,7 @@ impl Medium {
         self
     }
 
-    /// Answers deep flushes with `answer`.
+    /// Sets the answer to deep flushes.
     #[must_use]
     pub const fn deep_flush(mut self, answer: DeepFlush) -> Self {
         self.deep_flush = answer;

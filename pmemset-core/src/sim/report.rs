@@ -1,4 +1,4 @@
-//! What an exploration says: what it came to, what it has noticed, and the way of the check that failed.
+//! The results of an exploration: counts, hints, and the failure.
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -39,9 +39,9 @@ pub struct LostUnit {
     pub source: usize,
     /// The offset in the source of the first of the 8 bytes.
     pub offset: usize,
-    /// What survived of them.
+    /// Their content after the cut.
     pub survived: u64,
-    /// What had been stored.
+    /// The content that had been stored.
     pub stored: u64,
     /// The call that stored, or after which a program's own instruction did, the first of what was lost; `None` where
     /// that was before the exploration began.
@@ -84,14 +84,14 @@ pub struct Lost {
     pub units: Vec<LostUnit>,
 }
 
-/// A way of the check that it did not accept.
+/// A state that the check did not accept.
 #[derive(Clone, Debug)]
 pub struct Failure {
-    /// What the check said.
+    /// The check's message.
     pub message: String,
     /// The power cuts that led to it: the one of the work, then those of the check itself.
     pub cuts: Vec<Lost>,
-    /// What makes the same happen again.
+    /// Repeats this failure: see [`Explore::replay`](super::Explore::replay).
     pub replay: SimReplay,
 }
 
@@ -152,12 +152,12 @@ impl fmt::Display for Unordered {
     }
 }
 
-/// What the work does for nothing.
+/// Something that the work does without need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hint {
-    /// Lines were written back, and nobody had stored to them since they last were.
+    /// Lines were written back again without a store in between.
     FlushedTwice(Option<&'static Location<'static>>),
-    /// A fence, and nothing was waiting for it.
+    /// A fence, although nothing was written back or streamed before it.
     NothingToFence(Option<&'static Location<'static>>),
 }
 
@@ -172,15 +172,15 @@ impl fmt::Display for Hint {
     }
 }
 
-/// What an exploration came to.
+/// The result of an exploration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
 pub struct Explored {
     /// Moments at which the power was cut, also within the check.
     pub cut_points: usize,
-    /// Those of them that were not followed to the end, because the bound was met: something was left out.
+    /// Those of them that were not explored to the end, because the bound was reached.
     pub bounded: usize,
-    /// Those of them that were left out because another had left the same in every respect.
+    /// Those of them that were skipped because another one had left the same state.
     pub merged: usize,
     /// Runs of the check.
     pub runs: usize,
@@ -192,9 +192,9 @@ pub struct Explored {
     pub summed: usize,
     /// The most branch points in one run.
     pub branches_max: usize,
-    /// What was read together and never was so: by luck, or for a reason, the check was content.
+    /// Pairs that the check has read and accepted, although the work never had them at the same time.
     pub unordered: Vec<Unordered>,
-    /// What the work does for nothing, and how often.
+    /// What the work does without need, and how often.
     pub hints: BTreeMap<Hint, usize>,
 }
 
@@ -205,7 +205,13 @@ impl Explored {
         self.bounded == 0
     }
 
-    /// Panics, with all that there is to say, unless every power cut was explored to its end.
+    /// Panics, with the whole report, unless every power cut was explored to its end.
+    ///
+    /// ```
+    /// use pmemset_core::sim::Explored;
+    ///
+    /// Explored::default().assert_complete(); // nothing was left out
+    /// ```
     #[track_caller]
     pub fn assert_complete(&self) {
         assert!(self.is_complete(), "{self}");
@@ -245,7 +251,7 @@ impl fmt::Display for Explored {
     }
 }
 
-/// How far an exploration is.
+/// The progress of an exploration.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Which cut point of the work is looked at, from 0 on.

@@ -35,7 +35,7 @@ impl SimSource {
         Self { machine: machine.clone(), index, failed }
     }
 
-    /// Opens the source anew: the new handle knows nothing of a synchronisation that has failed before.
+    /// Opens the source again: the new handle has no record of earlier failures of synchronisations.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -75,6 +75,13 @@ impl SimSource {
     }
 
     /// Returns `count` words from `offset` on as a program would read them now.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// part.write(8, &42_u64.to_le_bytes())?;
+    /// assert_eq!(source.words(0, 2), [0, 42]);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn words(&self, offset: usize, count: usize) -> Vec<u64> {
         let bytes = self.bytes(offset, count * UNIT_BYTES);
@@ -101,7 +108,7 @@ impl SimSource {
         state.sources[self.index].image.lines.keys().copied().collect()
     }
 
-    /// Sets the length, as another process would behind the back of everybody; only where nothing is mapped.
+    /// Sets the length, as another process could. Nothing of the source may be mapped.
     pub fn truncate(&self, length_bytes: u64) {
         let mut state = self.machine.lock();
         let source = &mut state.sources[self.index];
@@ -110,12 +117,18 @@ impl SimSource {
     }
 
     /// Returns the windows that the source is mapped at, each with the offset of its first byte.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// assert_eq!(source.mappings(), [(part.extent(), 0)]);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn mappings(&self) -> Vec<(Extent, usize)> {
         self.machine.lock().sources[self.index].mappings.clone()
     }
 
-    /// Makes a block bad.
+    /// Damages a block: it is a bad block from now on.
     pub fn damage(&self, block: Span) {
         self.machine.lock().sources[self.index].bad.push(block);
     }

@@ -5,11 +5,11 @@ use crate::health::{BadBlockPolicy, LiveRecord, LiveRecordRef, ShutdownRecord};
 use crate::lock::RawLock;
 use crate::{Health, Source, forward_health, forward_source};
 
-/// A source with checks: each is off until switched on here, and costs nothing then. What is switched on in the source
-/// inside stays on.
+/// A source with checks. Each check is off, and costs nothing, until it is switched on here. A check that is switched
+/// on in the source inside stays on.
 ///
-/// `L` is a lock that the platform has, such as its [`Platform::Lock`](crate::Platform::Lock). Make one for each
-/// device or file and share it: two of them do not know of each other's mappings.
+/// `L` is a lock of the platform, such as its [`Platform::Lock`](crate::Platform::Lock). Make one `Checked` for each
+/// device or file and share it: two of them do not count each other's mappings.
 ///
 /// ```
 /// use pmemset_core::{BadBlockPolicy, Checked, ShutdownRecord, Source};
@@ -27,16 +27,26 @@ pub struct Checked<S, L: RawLock> {
 
 impl<S: Source, L: RawLock> Checked<S, L> {
     /// Returns `source` without any check.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/example.md")]
+    /// use pmemset_core::lock::SpinRwLock;
+    /// use pmemset_core::{Checked, Health};
+    ///
+    /// let unchecked = Checked::<_, SpinRwLock>::new(source);
+    /// assert!(unchecked.health().is_some_and(|health| health.shutdown().is_none()));
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn new(source: S) -> Self {
         Self { source, shutdown: None, policy: BadBlockPolicy::Off }
     }
 
-    /// Judges the shutdown state by `record`, from a former run or a new one, at each mapping
+    /// Judges the shutdown state at each mapping by `record`, which is from an earlier run or new
     /// (`pmemset_source_set_sds`).
     ///
-    /// The record is counted up and down from here on and reaches the observer with
-    /// [`SdsUpdate`](crate::Event::SdsUpdate). `None` judges nothing.
+    /// Sets count their mappings in the record, and report each change to the observer with
+    /// [`SdsUpdate`](crate::Event::SdsUpdate). `None` switches the check off.
     ///
     /// ```
     /// # use pmemset_core::{Config, Granularity, MapConfig, Set};
@@ -81,6 +91,16 @@ impl<S: Source, L: RawLock> Checked<S, L> {
     }
 
     /// Returns the source itself.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/example.md")]
+    /// use pmemset_core::lock::SpinRwLock;
+    /// use pmemset_core::Checked;
+    ///
+    /// let checked = Checked::<_, SpinRwLock>::new(source.clone());
+    /// assert_eq!(checked.source(), &source);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn source(&self) -> &S {
         &self.source

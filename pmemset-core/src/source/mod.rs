@@ -1,4 +1,4 @@
-//! Where the bytes of parts come from: what a port's files, devices or memory have to do.
+//! Where the bytes of parts come from: the duties of a port's files, devices or memory.
 #![allow(unsafe_code, reason = "the trait's duties are what the memory safety of a set rests on")]
 
 mod checked;
@@ -24,6 +24,17 @@ pub struct Growth {
 }
 
 /// What a deep flush came to.
+///
+/// ```
+#[doc = include_str!("../sim/example.md")]
+/// use pmemset_core::DeepFlush;
+///
+/// part.write(0, b"abc")?;
+/// if part.deep_flush(0, 3)? == DeepFlush::NotPermitted {
+///     println!("durable, but not in the most reliable domain: only the administrator may ask for that");
+/// }
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum DeepFlush {
@@ -47,10 +58,10 @@ impl fmt::Display for DeepFlush {
 
 /// Where the bytes of parts come from.
 ///
-/// A source that is made of another one, an adapter, calls [`forward_source!`](crate::forward_source): whatever is
-/// forgotten there is not switched off.
+/// An adapter, which is a source made of another one, uses [`forward_source!`](crate::forward_source), which forwards
+/// all methods that the adapter does not write itself.
 ///
-/// Written by hand, an adapter that leaves out the health of its source does not compile:
+/// An adapter that is written by hand and does not forward the health of its source does not compile:
 ///
 /// ```compile_fail,E0046
 /// # use pmemset_core::error::MapFailure;
@@ -102,22 +113,22 @@ pub unsafe trait Source: Send + Sync {
     #[doc(alias = "pmemset_source_alignment")]
     fn alignment_bytes(&self) -> usize;
 
-    /// Returns how stores to its mappings become durable; never finer than what is proven.
+    /// Returns how stores to its mappings become durable; never finer than the platform guarantees.
     ///
     /// # Errors
     ///
     /// The platform's reason why it could not be found out.
     fn granularity(&self) -> Result<Granularity, Errno>;
 
-    /// Returns why the granularity is no finer: what [`MapError::GranularityNotSupported`] says. Asked after a refusal
-    /// only.
+    /// Returns why the granularity is no finer, for the message of [`MapError::GranularityNotSupported`]. Sets call it
+    /// only after they have refused the source.
     ///
     /// [`MapError::GranularityNotSupported`]: crate::error::MapError::GranularityNotSupported
     fn granularity_limit(&self) -> GranularityLimit {
         GranularityLimit::Unsaid
     }
 
-    /// Returns the address of its first byte where the source can be at no other (memory without an MMU).
+    /// Returns the address of its first byte if the source cannot be mapped elsewhere (memory without an MMU).
     fn fixed_address(&self) -> Option<usize> {
         None
     }
@@ -133,11 +144,12 @@ pub unsafe trait Source: Send + Sync {
         1
     }
 
-    /// Returns whether other hosts have the same memory, and whether their caches and this host's agree; always the same.
+    /// Returns whether other hosts have the same memory, and whether their caches and this host's agree; always the
+    /// same.
     ///
-    /// [`Private`](Sharing::Private) where nobody has said otherwise: then [`publish`](crate::Set::publish) and
-    /// [`refresh`](crate::Set::refresh) are refused. You must not say [`Coherent`](Sharing::Coherent) on a guess: nothing
-    /// is written back and nothing dropped then. [`Shared`] has a source say what its user knows.
+    /// The default is [`Private`](Sharing::Private), for which [`publish`](crate::Set::publish) and
+    /// [`refresh`](crate::Set::refresh) fail. You must not guess [`Coherent`](Sharing::Coherent): no line is written
+    /// back or dropped then. [`Shared`] is an adapter for users who know that their memory is shared.
     fn sharing(&self) -> Sharing {
         Sharing::Private
     }
@@ -157,26 +169,26 @@ pub unsafe trait Source: Send + Sync {
 
     /// Returns whether [`prepare`](Self::prepare) of `range` would have nothing to do; may answer from memory, like it.
     ///
-    /// `false` where that takes more than a glance. The set then looks whether there is room before it prepares.
+    /// Return `false` if finding out is expensive. The set then looks for free addresses before it calls `prepare`.
     fn holds(&self, range: Span) -> bool {
         let _ = range;
         false
     }
 
-    /// Takes back `growth`, unless something has come to need it since.
+    /// Undoes `growth`, unless somebody relies on the new length since.
     fn undo_growth(&self, growth: Growth) {
         let _ = growth;
     }
 
-    /// Gives back the storage of `range`, of which nothing is mapped: its bytes are 0 from then on, durably when this
-    /// returns, and storage comes back when they are [prepared](Self::prepare) again. The length stays.
+    /// Frees the storage of `range`, no byte of which is mapped. Its bytes are 0 from then on, durably when this
+    /// returns. [`prepare`](Self::prepare) allocates storage for them again. The length stays.
     ///
     /// The range is on multiples of [`alignment_bytes`](Self::alignment_bytes). After a power cut in the middle, or a
     /// failure, each page is as it was, or 0.
     ///
     /// # Errors
     ///
-    /// The platform's reason; `EOPNOTSUPP` where storage cannot be given back, and nothing has changed.
+    /// The platform's reason; `EOPNOTSUPP` if storage cannot be freed, and nothing has changed.
     fn give_back(&self, range: Span) -> Result<(), Errno> {
         let _ = range;
         Err(Errno::OPNOTSUPP)
@@ -187,21 +199,21 @@ pub unsafe trait Source: Send + Sync {
     /// The core guarantees: the window lies in a reservation, holds no mapping, and window and offset are multiples of
     /// [`alignment_bytes`](Self::alignment_bytes).
     ///
-    /// You must not map over anything but the placeholder. On failure put it back, and only where you know that nothing
-    /// of another thread is; else say that the window is lost. What would be refused at every address is better found
-    /// out before the window is touched.
+    /// You must not map over anything but the placeholder. On failure restore the placeholder, but only if you know
+    /// that no other thread has mapped something there; else report that the window is lost. Before you touch the
+    /// window, check everything that does not depend on the address.
     ///
     /// # Errors
     ///
-    /// See [`MapFailure`]: `Outdated` when the source has become too short meanwhile, say. A plain [`Errno`] is
-    /// `Refused`.
+    /// See [`MapFailure`]; for example `Outdated` if the source has become too short meanwhile. A plain [`Errno`]
+    /// converts to `Refused`.
     ///
     /// # Safety
     ///
     /// The caller holds the reservation.
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure>;
 
-    /// Takes the mapping out of `window` and puts the placeholder back.
+    /// Unmaps `window` and restores the placeholder.
     ///
     /// # Errors
     ///
@@ -209,19 +221,19 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// # Safety
     ///
-    /// `window` was mapped by one call of [`map`](Self::map) with this `offset`, and nobody uses it any more.
+    /// `window` was mapped by one call of [`map`](Self::map) with this `offset`, and is not used any more.
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno>;
 
-    /// Returns whether a mapping is gone, and nothing is left to be done, when a platform of this space releases its
-    /// addresses and [unmaps](crate::Platform::release_unmaps) what is there: [`unmap`](Self::unmap) is not called then.
+    /// Returns whether a mapping may be removed by releasing its addresses, with a platform that
+    /// [unmaps](crate::Platform::release_unmaps) what it releases. Sets do not call [`unmap`](Self::unmap) then.
     #[inline]
     fn goes_with_addresses(&self) -> bool {
         false
     }
 
     /// Makes the bytes of `range` durable at page granularity; `range` is on page boundaries, `offset` is its first
-    /// byte in the source. Interrupted calls are repeated; after a failed one there is none any more, in any set: see
-    /// [`failed_write_back`](Self::failed_write_back).
+    /// byte in the source. Sets repeat interrupted calls. After a failed call, no set calls it again for this source:
+    /// see [`failed_write_back`](Self::failed_write_back).
     ///
     /// # Errors
     ///
@@ -240,18 +252,18 @@ pub unsafe trait Source: Send + Sync {
     /// The platform's reason why the flush failed; sticks as for [`sync`](Self::sync).
     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno>;
 
-    /// Returns where it is kept that a [`sync`](Self::sync) or a [`deep_flush`](Self::deep_flush) has failed.
+    /// Returns the record of failures of [`sync`](Self::sync) and [`deep_flush`](Self::deep_flush).
     ///
-    /// You must return the same one always, for every handle and every adapter of one source, and make a new one only
-    /// where the source is opened anew. Sets set it, and look at it before every flush and after it. A source whose
-    /// platform tells a failure once must see to it that all others fail, too: other sources of the same medium (two on
-    /// one open file description), and calls that are under way at the same moment, which must not answer before it is
-    /// noted.
+    /// You must always return the same one, for every handle and every adapter of one source, and make a new one only
+    /// when the source is opened again. Sets write to it, and read it before and after every flush. If your platform
+    /// reports a failure only once, you must make everybody else fail too: other sources of the same medium (two on one
+    /// open file description), and calls that run at the same time, which must not return before the failure is
+    /// recorded.
     fn failed_write_back(&self) -> &FailedWriteBack;
 
-    /// Returns what can be asked about the state of the medium, and the checks that were switched on; `None` where
-    /// nothing is known and nothing is to be checked.
+    /// Returns the state of the medium and the checks that were switched on; `None` if nothing is known and nothing is
+    /// checked.
     ///
-    /// You must return that of the source inside, if there is one.
+    /// An adapter must return that of the source inside.
     fn health(&self) -> Option<&dyn Health>;
 }

@@ -1,22 +1,30 @@
-//! Whether other hosts have the memory of a source, and a source of which its user says so.
+//! Whether other hosts share the memory of a source, and an adapter that declares it.
 #![allow(unsafe_code, reason = "an adaptor of sources implements an unsafe trait")]
 
 use core::fmt;
 
 use crate::{Source, forward_source};
 
-/// Who else loads and stores the memory of a source: only this host, or others too, such as several hosts on one CXL
-/// memory device.
+/// Whether only this host loads and stores the memory of a source, or other hosts too, such as hosts on one CXL memory
+/// device.
+///
+/// ```
+#[doc = include_str!("../sim/example.md")]
+/// use pmemset_core::Sharing;
+///
+/// assert_eq!(source.sharing(), Sharing::Private); // the default
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Sharing {
-    /// This host alone, or nobody has said otherwise.
+    /// This host alone. This is the default.
     Private,
-    /// Other hosts too, and hardware keeps the caches of all of them coherent (CXL 3.0, back-invalidation): barriers are
-    /// enough.
+    /// Other hosts too, and hardware keeps the caches of all of them coherent (CXL 3.0, back-invalidation): barriers
+    /// are enough.
     Coherent,
-    /// Other hosts too, and each has caches of which the others know nothing.
+    /// Other hosts too, and their caches are not coherent.
     Incoherent,
 }
 
@@ -30,11 +38,11 @@ impl fmt::Display for Sharing {
     }
 }
 
-/// A source whose user knows that other hosts have its memory.
+/// A source whose memory other hosts share, as its user declares.
 ///
-/// No operating system tells that of a device: whoever has set up the fabric knows it. Everything else is as the source
-/// inside says. The mapping has to be the memory itself, as that of a device DAX is and of a file on fs-dax: of a file that
-/// is mapped by way of a page cache, other hosts see nothing.
+/// No operating system reports this; it is known to the person who has set up the fabric. Everything else is as the
+/// source inside says. The mapping must be the memory itself, as that of a device DAX or of a file on fs-dax. Other
+/// hosts do not see stores to a file that is mapped from a page cache.
 ///
 /// ```
 /// # use pmemset_core::sim::{Hardware, Machine, Medium};
@@ -57,7 +65,15 @@ pub struct Shared<S> {
 }
 
 impl<S: Source> Shared<S> {
-    /// Returns `source`, which is shared as `sharing` says, whatever it says itself.
+    /// Returns `source`, declared to be shared as `sharing` says.
+    ///
+    /// ```
+    #[doc = include_str!("../sim/example.md")]
+    /// use pmemset_core::{Shared, Sharing};
+    ///
+    /// assert_eq!(Shared::new(source, Sharing::Coherent).sharing(), Sharing::Coherent);
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     #[must_use]
     pub const fn new(source: S, sharing: Sharing) -> Self {
         Self { source, sharing }

@@ -26,8 +26,8 @@ pub(super) fn subjects(machine: &Machine) -> Vec<Subject> {
         {
             subject.hint(
                 format!("{} of {name} are in no region", Size(bytes)),
-                "nobody can use persistent memory behind CXL before a region and then a namespace (ndctl \
-                 create-namespace) are made of it",
+                "persistent memory behind CXL can be used once it is in a region, and the region in a namespace (ndctl \
+                 create-namespace)",
                 Some(format!("cxl create-region -m -t pmem -d decoder0.0 {name}")),
             );
         }

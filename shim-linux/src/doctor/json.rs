@@ -9,8 +9,8 @@ impl Report {
     /// Returns the report as one JSON object.
     ///
     /// `subjects` is a list of objects with `kind`, `name`, `verdict` (`granularity` and `why`; or null), `facts` and
-    /// `findings` (`severity`, `what`, `why`, `mend`). Lengths are numbers of bytes; what is not known is an object with
-    /// the member `unknown`, which says why. Names of facts have underscores for blanks.
+    /// `findings` (`severity`, `what`, `why`, `mend`). Lengths are numbers of bytes. A value that is not known is an
+    /// object with the member `unknown`, which is the reason. Names of facts have underscores instead of blanks.
     ///
     /// ```
     /// use pmemset_linux::doctor::Report;

@@ -27,7 +27,7 @@ fn subject(machine: &Machine) -> Subject {
     if !cpu.can_write_back() {
         subject.hint(
             "this processor cannot write back cache lines",
-            "files get page granularity unless their region keeps CPU caches, and device DAX is refused",
+            "files get page granularity unless CPU caches survive a power cut, and device DAX is refused",
             None,
         );
     }
@@ -40,15 +40,15 @@ fn subject(machine: &Machine) -> Subject {
     let (file, addresses) = (of("Max file size"), of("Max address space"));
     if let Ok(Some(limit)) = file {
         subject.hint(
-            format!("files of this process end at {limit} bytes (RLIMIT_FSIZE)"),
-            "a file that would have to grow beyond that is refused",
+            format!("this process cannot make files longer than {limit} bytes (RLIMIT_FSIZE)"),
+            "a set cannot grow a file beyond that",
             Some("ulimit -f unlimited".to_owned()),
         );
     }
     if let Ok(Some(limit)) = addresses {
         subject.hint(
-            format!("this process has {limit} bytes of address space (RLIMIT_AS)"),
-            "parts and reservations take address space whether it is touched or not",
+            format!("the address space of this process is limited to {limit} bytes (RLIMIT_AS)"),
+            "parts and reservations use address space, whether it is touched or not",
             Some("ulimit -v unlimited".to_owned()),
         );
     }
@@ -57,7 +57,7 @@ fn subject(machine: &Machine) -> Subject {
     if let Err(cause) = machine.sysfs() {
         subject.error(
             format!("there is no sysfs: {cause}"),
-            "no region can be asked, so nothing is taken for persistent: files get page granularity, device DAX is refused",
+            "without it no memory is known to be persistent: files get page granularity, device DAX is refused",
             Some("mount -t sysfs sysfs /sys".to_owned()),
         );
     }
@@ -71,8 +71,8 @@ fn mappings(machine: &Machine, subject: &mut Subject) {
     {
         subject.hint(
             format!("the kernel allows this process {count} mappings only"),
-            "scattered parts are one mapping each, and so is each hole between parts of a reservation; a set has up to \
-             65,536 segments",
+            "each separate part needs a mapping, and so does each hole in a reservation; a set can have 65,536 \
+             segments",
             Some("sysctl -w vm.max_map_count=262144".to_owned()),
         );
     }
@@ -82,9 +82,9 @@ fn mappings(machine: &Machine, subject: &mut Subject) {
 /// Says what the kernel does with memory that is asked for and not there.
 fn overcommit(mode: u64) -> String {
     match mode {
-        0 => "0: memory is promised by a rule of thumb; address space that a set reserves does not count".to_owned(),
-        1 => "1: memory is always promised".to_owned(),
-        2 => "2: memory is promised up to a limit; address space that a set reserves does not count".to_owned(),
+        0 => "0: by a heuristic; the address space that a set reserves does not count".to_owned(),
+        1 => "1: always".to_owned(),
+        2 => "2: up to a limit; the address space that a set reserves does not count".to_owned(),
         other => format!("{other}"),
     }
 }
@@ -112,8 +112,8 @@ pub(super) fn judge_all(machine: &Machine, report: &mut Report) {
     if let Some(this) = report.subjects.first_mut() {
         this.hint(
             "there is no persistent memory",
-            "no nd bus has a region, and there is no DAX device: files get page granularity. The kernel's parameter \
-             memmap=4G!4G makes 4 GiB of ordinary memory at 4 GiB look like it until the next boot",
+            "no nd bus has a region, and there is no DAX device: files get page granularity. For tests, the kernel \
+             parameter memmap=4G!4G makes 4 GiB of ordinary memory, at 4 GiB, look like it",
             None,
         );
     }

@@ -1,14 +1,14 @@
-//! What persistent memory there is, what a set would get of it, and what would make it better: for a path, or for the
-//! whole machine.
+//! Reports which persistent memory there is, what a set would get of it, and what would improve it: for a path, or for
+//! the whole machine.
 //!
-//! The answers are those of the library's own code, the same that decides when a source is opened. Nothing is changed:
+//! The same code decides here as when a source is opened. Nothing is changed:
 //!
 //! - An existing file is opened for reading and writing, mapped, and unmapped without having been touched.
-//! - What a directory's file system grants is asked with a file that never has a name (`O_TMPFILE`) and is gone when the
-//!   answer is there. Where the file system has no such files, nothing is made, and the answer is "not known".
-//! - All else is read: sysfs, procfs, the device mapper's tables.
+//! - For a directory, a file without a name (`O_TMPFILE`) is opened in it, mapped and closed. If the file system has no
+//!   such files, nothing is made, and the answer is "not known".
+//! - Everything else is read from sysfs, procfs and the device mapper's tables.
 //!
-//! `pmemset-devdax` has the same with device DAX in it, as `pmemset_devdax::doctor`.
+//! `pmemset_devdax::doctor` does the same, and knows device DAX too.
 //!
 //! ```
 //! use pmemset_linux::doctor;
@@ -16,7 +16,7 @@
 //! let report = doctor::examine(std::env::temp_dir().as_path());
 //! println!("{report}"); // or `report.to_json()`
 //! for (subject, finding) in report.findings() {
-//!     println!("{}: {}", subject.name, finding.mend.as_deref().unwrap_or("nothing mends it"));
+//!     println!("{}: {}", subject.name, finding.mend.as_deref().unwrap_or("no command helps"));
 //! }
 //! ```
 
@@ -39,9 +39,9 @@ pub use report::{Fact, Finding, Kind, Report, Severity, Subject, Value, Verdict}
 
 use machine::Machine;
 
-/// Examines what `path` is, and what it stands on: a file, a directory or mount point, a block device.
+/// Examines `path`, which is a file, a directory, a mount point or a block device, and the memory below it.
 ///
-/// What keeps it from being examined, such as that there is no such path, is an error in the report.
+/// If it cannot be examined, for example because there is no such path, the report has an error.
 ///
 /// ```
 /// use pmemset_linux::doctor;

@@ -192,8 +192,8 @@ fn mountable(mount: &Mount, subject: &mut Subject) {
     } else if mount.has("dax") || mount.has("dax=always") {
         subject.hint(
             what,
-            "it is mounted with dax and the kernel refuses MAP_SYNC none the less: its disk cannot, see the namespace, \
-             or the file system's blocks are not as large as pages",
+            "it is mounted with dax, but the kernel refuses MAP_SYNC: the disk does not support it (see the \
+             namespace), or the file system's blocks are not of the page size",
             None,
         );
     } else {

@@ -52,8 +52,8 @@ fn subject(machine: &Machine, region: &Folder, folder: &Folder) -> Subject {
     {
         subject.hint(
             format!("{name} is aligned to {}", Size(alignment)),
-            "no page of 2 MiB fits: mapping takes an entry of the page tables for every 4 KiB. The command destroys what \
-             is in the namespace",
+            "pages of 2 MiB need that alignment; smaller pages take more page faults and page-table entries. The \
+             command destroys what is in the namespace",
             Some(format!("ndctl create-namespace -f -e {name} -m {mode} -a 2M")),
         );
     }
@@ -103,8 +103,8 @@ fn disk(machine: &Machine, owner: &Folder, namespace: &str, mode: &str, takes_st
     let below = owner.below("block");
     let Some(name) = below.names().into_iter().next() else {
         subject.error(
-            format!("{namespace} is no disk"),
-            "no driver has it, so nothing of it can be used",
+            format!("{namespace} has no disk"),
+            "no driver is bound to it, so it cannot be used",
             Some(format!("ndctl enable-namespace {namespace}")),
         );
         return;
@@ -130,8 +130,8 @@ fn disk(machine: &Machine, owner: &Folder, namespace: &str, mode: &str, takes_st
     if mode == "fsdax" && !in_use(machine, &disk, &partitions) {
         subject.hint(
             format!("/dev/{name} is not in use"),
-            "once it has a file system (mkfs.ext4, mkfs.xfs) that is mounted with dax=always, a set gets of its files what \
-             the region grants",
+            "make a file system (mkfs.ext4, mkfs.xfs) and mount it with dax=always: its files get the region's \
+             granularity",
             Some(format!("mount -o dax=always /dev/{name} /mnt")),
         );
     }
@@ -166,7 +166,7 @@ fn partitions(disk: &Folder, name: &str, mode: &str, subject: &mut Subject) -> V
         let _ = write!(list, "{between}{}: {} at {}", partition.name(), Size(length), Size(start));
         if mode == "fsdax" && start.checked_rem(HUGE_BYTES) != Some(0) {
             subject.hint(
-                format!("{} begins at {} of its disk", partition.name(), Size(start)),
+                format!("{} begins {} into its disk", partition.name(), Size(start)),
                 "that is no multiple of 2 MiB, so files on it are mapped in pages of 4 KiB only",
                 None,
             );

@@ -91,7 +91,7 @@ fn refused(path: &Path, error: &OpenError) -> Subject {
         OpenError::Open(Errno::ACCES) => Some(format!("chmod u+rw {}", mounts::word(&path.display().to_string()))),
         _ => None,
     };
-    subject.error("a set does not open it", format!("{error}"), mend);
+    subject.error("a set cannot open it", format!("{error}"), mend);
     subject
 }
 
@@ -124,7 +124,7 @@ fn file(path: &Path) -> Subject {
     let facts = match source.facts() {
         Ok(facts) => facts,
         Err(cause) => {
-            subject.error("the file cannot be asked about", format!("{cause}"), None);
+            subject.error("the file's length cannot be read", format!("{cause}"), None);
             return subject;
         }
     };
@@ -163,11 +163,11 @@ fn mapping(path: &Path, subject: &mut Subject) {
     };
     subject.note("NUMA node", facts.node.map(|node| Value::Count(u64::from(node.number))));
     match facts.hindrance {
-        None => subject.note("huge pages", "nothing keeps them away"),
+        None => subject.note("huge pages", "possible"),
         Some(hindrance) => {
             subject.note("huge pages", format!("no: {hindrance}"));
             if facts.memory == Ok(Memory::FsDax) {
-                subject.hint("no page of 2 MiB maps all of the file", format!("{hindrance}"), None);
+                subject.hint("the file is not mapped by pages of 2 MiB throughout", format!("{hindrance}"), None);
             }
         }
     }
@@ -183,16 +183,15 @@ fn damage(source: &FileSource, length_bytes: u64, subject: &mut Subject) {
             let places: Vec<String> = blocks.iter().take(count).take(3).map(|block| format!("{block}")).collect();
             let bytes = blocks.iter().take(count).fold(0_u64, |sum, block| sum.saturating_add(block.length_bytes()));
             subject.error(
-                format!("{} of the file are bad, {} and so on", Size(bytes), places.join(", ")),
-                "reading them raises SIGBUS; Source::clear_bad_block overwrites whole pages and makes them good, with zeros \
-                 in them",
+                format!("{} of the file are bad, among them {}", Size(bytes), places.join(", ")),
+                "reading them raises SIGBUS; Health::clear_bad_block clears whole pages, and leaves zeros",
                 None,
             );
             let least = if more { " at least" } else { "" };
             format!("{count}{least}, {} together", Size(bytes)).into()
         }
         BadBlocks::Unknown(reason) => Value::Unknown(format!("{reason}")),
-        _ => Value::Unknown("an answer that is not known here".into()),
+        _ => Value::Unknown("an answer that this version does not know".into()),
     };
     subject.note("bad blocks", value);
 }

@@ -34,11 +34,11 @@ pub(super) fn subject(machine: &Machine, number: u32) -> Subject {
     let region = match machine.sysfs().map(|sysfs| sysfs.region(number)) {
         Ok(Ok(region)) => region,
         Ok(Err(error)) => {
-            subject.error("the region cannot be asked", format!("{error}"), None);
+            subject.error("the region's attributes cannot be read", format!("{error}"), None);
             return subject;
         }
         Err(cause) => {
-            subject.error("the region cannot be asked", format!("there is no sysfs: {cause}"), None);
+            subject.error("the region's attributes cannot be read", format!("there is no sysfs: {cause}"), None);
             return subject;
         }
     };
@@ -63,9 +63,9 @@ fn judge(region: &Region, subject: &mut Subject) {
     subject.gets(Some(reason.granularity()), why);
     match vouched {
         Ok(PersistenceDomain::Unknown) => subject.hint(
-            "nothing is known of the persistence domain",
-            "the platform does not say how far stores have to get, so cache lines are written back; that spares \
-             nothing where CPU caches are kept",
+            "the persistence domain is not known",
+            "the platform does not say how far stores must get to survive a power cut. Cache lines are written back, \
+             which is not needed where CPU caches survive",
             None,
         ),
         Ok(_) => {}
@@ -75,33 +75,34 @@ fn judge(region: &Region, subject: &mut Subject) {
 
 fn domain_text(domain: PersistenceDomain) -> String {
     match domain {
-        PersistenceDomain::Unknown => "nothing is known of the persistence domain".to_owned(),
-        PersistenceDomain::CpuCache => "the region keeps CPU caches".to_owned(),
-        _ => "the region keeps what has reached the memory controller".to_owned(),
+        PersistenceDomain::Unknown => "the persistence domain is not known".to_owned(),
+        PersistenceDomain::CpuCache => "CPU caches survive a power cut".to_owned(),
+        _ => "what has reached the memory controller survives a power cut".to_owned(),
     }
 }
 
 /// Says what makes the region's word good, where that can be had.
 fn doubted(doubt: Doubt, subject: &mut Subject) {
     let name = subject.name.clone();
-    let what = format!("{name} is not taken for persistent");
+    let what = format!("{name} is not accepted as persistent");
     match doubt {
         Doubt::ReadOnly => subject.error(
-            format!("{name} takes no stores"),
-            "its modules would not save them: their state says why",
+            format!("{name} is read-only"),
+            "its modules would not save stores: their state says why",
             Some(format!("ndctl list -DH -r {name}")),
         ),
         Doubt::Virtio => subject.hint(
             what,
-            "virtio-pmem makes stores durable by fsync only; the host can give an NVDIMM instead (QEMU: -device nvdimm)",
+            "stores to virtio-pmem become durable by fsync only; the host can provide an NVDIMM instead (QEMU: -device \
+             nvdimm)",
             None,
         ),
         Doubt::UnknownProvider => subject.error(
             what,
-            "the provider of its bus cannot be read in sysfs, and whoever provides it decides",
+            "sysfs does not name the provider of its bus, which decides whether the memory is persistent",
             None,
         ),
-        Doubt::Volatile => subject.hint(what, "the firmware says that it loses its content with the power", None),
+        Doubt::Volatile => subject.hint(what, "the firmware says that it is volatile", None),
         Doubt::NoDomain => subject.hint(
             what,
             "the platform says that nothing survives a power cut: the firmware's setup may have a setting for it",
@@ -142,7 +143,8 @@ fn modules(region: &Region, folder: &Folder, subject: &mut Subject) {
     if !unknown.is_empty() {
         subject.hint(
             format!("unsafe shutdowns are not counted by {}", unknown.join(", ")),
-            "a shutdown record of a set cannot tell then whether a power cut has lost stores: mapping with one is refused",
+            "without that count a shutdown record cannot show whether a power cut has lost stores, so a set refuses a \
+             source with a record",
             None,
         );
     }
@@ -158,16 +160,12 @@ fn sick(folder: &Folder, name: &str, subject: &mut Subject) {
     let more = Some(format!("ndctl list -DH -d {name}"));
     if !loses.is_empty() {
         subject.error(
-            format!("{name} says of itself: {loses}"),
+            format!("{name} reports: {loses}"),
             "stores to the region may not survive the next power cut, or may not have survived the last one",
             more,
         );
     } else if !tells.is_empty() {
-        subject.hint(
-            format!("{name} says of itself: {tells}"),
-            "its health has changed: the command shows what it tells",
-            more,
-        );
+        subject.hint(format!("{name} reports: {tells}"), "its health has changed: the command shows how", more);
     }
 }
 
@@ -181,8 +179,8 @@ fn bad_blocks(region: &Region, folder: &Folder, subject: &mut Subject) {
     if count > 0 {
         subject.error(
             format!("{} of {} are bad", Size(bytes), subject.name),
-            "reading them raises SIGBUS. Overwriting whole pages makes them good again: Checked does that for the bytes \
-             of one file or device, and the command for what no file has",
+            "reading them raises SIGBUS. Overwriting whole pages clears them: Health::clear_bad_block does that in a \
+             file or a device, the command in a whole namespace. What was in them is lost",
             namespaces(folder).first().map(|namespace| format!("ndctl clear-errors --scrub {}", namespace.name())),
         );
     }
@@ -210,8 +208,8 @@ fn unused(folder: &Folder, number: u32, subject: &mut Subject) {
     if available > 0 {
         subject.hint(
             format!("{} of region{number} are in no namespace", Size(available)),
-            "nobody can use them: a namespace makes them a disk whose files are mapped directly (or with -m devdax a \
-             device)",
+            "they are unused until a namespace is made of them: a disk for files that are mapped directly, or with -m \
+             devdax a device",
             Some(format!("ndctl create-namespace -r region{number} -m fsdax")),
         );
     }

@@ -7,18 +7,18 @@ use std::vec::Vec;
 
 use pmemset_core::Granularity;
 
-/// What was found out, from what was asked about to what it stands on.
+/// The subjects that were examined: first the path that was asked for, then what it is on.
 ///
-/// `Display` writes it for people, [`to_json`](Self::to_json) for programs.
+/// `Display` writes the report for people, [`to_json`](Self::to_json) for programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
-    /// What was looked at.
+    /// The subjects.
     pub subjects: Vec<Subject>,
 }
 
 impl Report {
-    /// Returns whether there is nothing worse than a hint.
+    /// Returns whether there is no finding worse than a hint.
     ///
     /// ```
     /// use pmemset_linux::doctor::Report;
@@ -30,7 +30,7 @@ impl Report {
         self.findings().all(|(_, finding)| finding.severity == Severity::Hint)
     }
 
-    /// Returns what could be better, with what it is about.
+    /// Returns the findings, each with its subject.
     ///
     /// ```
     /// use pmemset_linux::doctor;
@@ -51,7 +51,7 @@ impl Report {
     }
 }
 
-/// What kind of thing was looked at.
+/// The kind of a subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Kind {
@@ -69,7 +69,7 @@ pub enum Kind {
     Mount,
     /// A file.
     File,
-    /// What could not be looked at.
+    /// Something that could not be examined.
     Other,
 }
 
@@ -88,24 +88,24 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What was looked at, and what came of it.
+/// Something that was examined, with facts and findings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Subject {
-    /// What kind of thing it is.
+    /// Its kind.
     pub kind: Kind,
     /// Its path or the kernel's name for it.
     pub name: String,
-    /// What a set gets; `None` where that is asked of another subject.
+    /// What a set gets; `None` if that depends on another subject.
     pub verdict: Option<Verdict>,
-    /// What is known of it.
+    /// The facts.
     pub facts: Vec<Fact>,
-    /// What could be better.
+    /// The findings: what could be better.
     pub findings: Vec<Finding>,
 }
 
 impl Subject {
-    /// Returns one of which nothing is known yet.
+    /// Returns a subject without facts and findings.
     pub fn new(kind: Kind, name: impl Into<String>) -> Self {
         Self { kind, name: name.into(), verdict: None, facts: Vec::new(), findings: Vec::new() }
     }
@@ -121,17 +121,17 @@ impl Subject {
         self.facts.push(Fact { name, value: value.into() });
     }
 
-    /// Says what a set gets.
+    /// Sets what a set gets, and why.
     pub fn gets(&mut self, granularity: Option<Granularity>, why: impl fmt::Display) {
         self.verdict = Some(Verdict { granularity, why: std::format!("{why}") });
     }
 
-    /// Appends what could be better, and what would make it so.
+    /// Appends a hint: something that could be better, and the command that improves it.
     pub fn hint(&mut self, what: impl Into<String>, why: impl Into<String>, mend: Option<String>) {
         self.findings.push(Finding { severity: Severity::Hint, what: what.into(), why: why.into(), mend });
     }
 
-    /// Appends what is wrong, and what would mend it.
+    /// Appends an error, and the command that corrects it.
     pub fn error(&mut self, what: impl Into<String>, why: impl Into<String>, mend: Option<String>) {
         self.findings.push(Finding { severity: Severity::Error, what: what.into(), why: why.into(), mend });
     }
@@ -143,21 +143,32 @@ impl Subject {
 pub struct Verdict {
     /// The granularity at which stores become durable; `None`: a set refuses it.
     pub granularity: Option<Granularity>,
-    /// Why, in the library's own words.
+    /// The reason.
     pub why: String,
 }
 
-/// One thing that is known.
+/// One thing that is known of a subject.
+///
+/// ```
+/// use pmemset_linux::doctor::{self, Value};
+///
+/// let report = doctor::examine(&std::env::temp_dir());
+/// for fact in report.subjects.iter().flat_map(|subject| &subject.facts) {
+///     if let Value::Unknown(reason) = &fact.value {
+///         println!("{} is not known: {reason}", fact.name);
+///     }
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fact {
-    /// Its name, in words of the kernel's.
+    /// Its name, in the kernel's words.
     pub name: &'static str,
-    /// What it is.
+    /// Its value.
     pub value: Value,
 }
 
-/// What a fact is.
+/// The value of a fact.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Value {
@@ -169,7 +180,7 @@ pub enum Value {
     Count(u64),
     /// Yes or no.
     Flag(bool),
-    /// Not known, and why: never taken for none or zero.
+    /// Not known, for this reason; never the same as none or zero.
     Unknown(String),
 }
 
@@ -217,15 +228,24 @@ impl fmt::Display for Severity {
 }
 
 /// Something that could be better.
+///
+/// ```
+/// use pmemset_linux::doctor;
+///
+/// let report = doctor::examine("/no/such/path".as_ref());
+/// let (_, finding) = report.findings().next().unwrap();
+/// println!("{}: {}\nwhy: {}", finding.severity, finding.what, finding.why);
+/// assert_eq!(finding.mend, None); // no command makes the path
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
-    /// What is so.
+    /// What was found.
     pub what: String,
     /// Why that is worse than it could be.
     pub why: String,
-    /// The command that mends it; `None` where no command does.
+    /// The command that improves it; `None` if no command does.
     pub mend: Option<String>,
 }

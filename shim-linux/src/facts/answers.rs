@@ -7,7 +7,7 @@ use pmemset_core::{Errno, Extent};
 use crate::file::FileSystem;
 use crate::nd::NdError;
 
-/// Why the kernel has not told something. Not knowing is never taken for a fact.
+/// Why something about a mapping is not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Untold {
@@ -15,14 +15,14 @@ pub enum Untold {
     NoProc(Errno),
     /// The kernel lists no mapping of a file at the addresses.
     NoMapping,
-    /// No descriptor of this process is open on what is mapped, as its source has one: the file system may have other
-    /// numbers in the list of mappings than in `stat(2)` (btrfs, overlayfs).
+    /// No descriptor of this process has the numbers of the mapped file, although its source has one open: the file
+    /// system has other numbers in the list of mappings than in `stat(2)` (btrfs, overlayfs).
     NoDescriptor,
     /// Nothing has been touched yet, so no page is mapped.
     NotTouched,
-    /// The kernel is older than 6.7 and does not tell by which pages DAX memory is mapped.
+    /// The kernel is older than 6.7 and does not report the pages that DAX memory is mapped by.
     OldKernel,
-    /// Looking would take the pages of 1 GiB apart (`mm/pagewalk.c`).
+    /// Asking the kernel would split the pages of 1 GiB (`mm/pagewalk.c`).
     NotLooked,
     /// The memory belongs to no NUMA node, or the kernel knows of none.
     NoNode,
@@ -39,8 +39,8 @@ impl fmt::Display for Untold {
             Self::NoMapping => f.write_str("the kernel lists no mapping of a file there"),
             Self::NoDescriptor => f.write_str("no descriptor of this process is open on what is mapped there"),
             Self::NotTouched => f.write_str("nothing has been touched yet"),
-            Self::OldKernel => f.write_str("kernels before 6.7 do not tell by which pages DAX memory is mapped"),
-            Self::NotLooked => f.write_str("looking would take the pages of 1 GiB apart"),
+            Self::OldKernel => f.write_str("kernels before 6.7 do not report the pages that DAX memory is mapped by"),
+            Self::NotLooked => f.write_str("asking the kernel would split the pages of 1 GiB"),
             Self::NoNode => f.write_str("the memory belongs to no NUMA node"),
             Self::Sysfs(error) => error.fmt(f),
             Self::Failed(cause) => cause.fmt(f),
@@ -84,7 +84,7 @@ impl fmt::Display for Memory {
     }
 }
 
-/// By which pages memory is mapped, in bytes: what is touched together in the processor's page tables.
+/// The pages that memory is mapped by, in bytes: the units of the processor's page tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pages {
@@ -92,8 +92,7 @@ pub struct Pages {
     pub smallest_bytes: usize,
     /// The size of the largest page.
     pub largest_bytes: usize,
-    /// How many bytes are mapped by pages of the largest size; for a device DAX of 1 GiB pages, all that are mapped at
-    /// all.
+    /// How many bytes are mapped by pages of the largest size; for a device DAX of 1 GiB pages, all mapped bytes.
     pub in_largest_bytes: usize,
 }
 
@@ -103,9 +102,9 @@ pub struct Pages {
 pub struct Node {
     /// Its number.
     pub number: u32,
-    /// How far it is from the processor that asks, as the firmware says: 10 is near. `None` where that is not told.
+    /// Its distance from the processor that asks, as the firmware says: 10 is near. `None` if it is not known.
     pub distance: Option<u32>,
-    /// Whether some of the pages that were looked at (16 of a segment, at even distances) are on other nodes.
+    /// Whether some of the examined pages (16 of a segment, at even distances) are on other nodes.
     pub has_others: bool,
 }
 
@@ -122,7 +121,7 @@ impl fmt::Display for Node {
     }
 }
 
-/// What the kernel did with a segment, or with the piece of it that was asked about.
+/// How the kernel has mapped a segment, or the requested part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SegmentFacts {
@@ -136,7 +135,7 @@ pub struct SegmentFacts {
     pub resident_bytes: Result<usize, Untold>,
     /// The pages that they are mapped by.
     pub pages: Result<Pages, Untold>,
-    /// What keeps huge pages away, from what is mapped by small ones or will be; `None` where nothing does.
+    /// Why memory that is mapped by small pages, or will be, has no huge pages; `None` if nothing prevents them.
     pub hindrance: Option<Hindrance>,
     /// The node that the memory is on.
     pub node: Result<Node, Untold>,
@@ -171,16 +170,16 @@ impl fmt::Display for SegmentFacts {
     }
 }
 
-/// What keeps huge pages from being used.
+/// Why huge pages are not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Hindrance {
-    /// No whole huge page has room in the mapping.
+    /// The mapping is too short for a huge page.
     TooShort {
         /// The size of a huge page.
         huge_bytes: usize,
     },
-    /// Address and offset are not the same distance from the huge pages around them.
+    /// Address and offset differ modulo the size of a huge page.
     Misplaced {
         /// The size of a huge page.
         huge_bytes: usize,
@@ -194,32 +193,32 @@ pub enum Hindrance {
         /// The offset in the file of the first huge page that is not.
         offset: u64,
     },
-    /// The data of the namespace do not begin at a multiple of a huge page, or its alignment is smaller.
+    /// The data of the namespace do not begin at a multiple of a huge page, or the namespace has a smaller alignment.
     Namespace {
         /// The alignment in bytes.
         alignment_bytes: u64,
     },
-    /// The device DAX is mapped by pages of its alignment, which is the smallest.
+    /// The device DAX is mapped by pages of its alignment, which is 4 KiB.
     DeviceAlignment,
     /// The tmpfs was mounted without `huge=`, or with `huge=never`, or `huge=advise`, which needs `madvise(2)`.
     Mount,
     /// The setting `/sys/kernel/mm/transparent_hugepage/shmem_enabled`.
     Setting,
-    /// This process does without (`PR_SET_THP_DISABLE`).
+    /// Huge pages are switched off for this process (`PR_SET_THP_DISABLE`).
     Process,
     /// The kernel has no transparent huge pages.
     Kernel,
     /// The page cache is mapped by small pages, whatever the medium.
     PageCache,
-    /// Nothing that can be asked for: no huge page was free, or a limit was met, when the memory was touched first;
-    /// or it was touched when something else stood against it.
+    /// Not known: when the memory was first touched, no huge page was free, a limit was reached, or another reason
+    /// prevented it that is gone now.
     Unknown,
 }
 
 impl fmt::Display for Hindrance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::TooShort { huge_bytes } => write!(f, "no page of {} has room in the mapping", Size(huge_bytes)),
+            Self::TooShort { huge_bytes } => write!(f, "the mapping is too short for a page of {}", Size(huge_bytes)),
             Self::Misplaced { huge_bytes, by_bytes } => {
                 let (huge, by) = (Size(huge_bytes), Size(by_bytes));
                 write!(f, "address and offset differ by {by} modulo {huge}: map from a multiple of {huge} on")
@@ -241,14 +240,14 @@ impl fmt::Display for Hindrance {
                 "the device is mapped by pages of its alignment: `ndctl create-namespace --force --mode=devdax --align=2M \
                  --reconfig=namespaceR.N` makes it anew, empty",
             ),
-            Self::Mount => f.write_str("the tmpfs gives none: `mount -o remount,huge=always`"),
+            Self::Mount => f.write_str("the tmpfs has no huge pages: `mount -o remount,huge=always`"),
             Self::Setting => f.write_str(
-                "tmpfs may give none: `echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`",
+                "tmpfs may not use huge pages: `echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled`",
             ),
-            Self::Process => f.write_str("this process does without huge pages (PR_SET_THP_DISABLE)"),
+            Self::Process => f.write_str("huge pages are switched off for this process (PR_SET_THP_DISABLE)"),
             Self::Kernel => f.write_str("the kernel has no transparent huge pages"),
             Self::PageCache => f.write_str("files in the page cache are mapped by small pages; fs-dax and tmpfs are not"),
-            Self::Unknown => f.write_str("no huge page was free when the memory was first touched, or a limit was met"),
+            Self::Unknown => f.write_str("no huge page was free when the memory was first touched, or a limit was reached"),
         }
     }
 }

@@ -17,30 +17,30 @@ use super::answers::{Memory, SegmentFacts, Untold};
 pub enum BindError {
     /// Some of the range is not mapped.
     Lookup(LookupError),
-    /// The kernel would accept the call and nothing would come of it: DAX memory is where it is, and pages of the page
-    /// cache go where the thread that reads or stores them first has its policy. Nothing has been done.
+    /// The kernel would accept the call, but it would have no effect: DAX memory cannot be moved, and the policy of the
+    /// thread that first touches a page of the page cache decides where the page is. Nothing has been done.
     NoEffect {
         /// The first address for which it is so.
         address: usize,
         /// The memory there.
         memory: Memory,
     },
-    /// It is not known whether something would come of it. Nothing has been done.
+    /// It is not known whether binding would have an effect. Nothing has been done.
     Untold {
         /// The first address for which it is so.
         address: usize,
         /// Why it is not known.
         reason: Untold,
     },
-    /// Some of the pages that are in use already stay on other nodes; those that are touched for the first time from now
-    /// on come from this one.
+    /// Some pages that are in use already stay on other nodes. Pages that are touched for the first time from now on
+    /// are on this node.
     Elsewhere,
     /// There is no such node, or it has no memory, or this process may not use it.
     NoSuchNode {
         /// Its number.
         number: u32,
     },
-    /// The kernel knows of no nodes.
+    /// The kernel has no NUMA support.
     Unsupported,
     /// The kernel's reason.
     Failed(Errno),
@@ -65,14 +65,14 @@ impl fmt::Display for BindError {
         match self {
             Self::Lookup(error) => error.fmt(f),
             Self::NoEffect { address, memory } => {
-                write!(f, "a node for {address:#x} would change nothing: {memory} does not go where a policy says")
+                write!(f, "binding {address:#x} to a node has no effect: {memory} does not follow a policy")
             }
             Self::Untold { address, reason } => {
-                write!(f, "whether a node for {address:#x} would change anything is not known: {reason}")
+                write!(f, "it is not known whether binding {address:#x} to a node has an effect: {reason}")
             }
             Self::Elsewhere => f.write_str("some pages that are in use stay on other nodes"),
             Self::NoSuchNode { number } => write!(f, "there is no node {number} with memory that this process may use"),
-            Self::Unsupported => f.write_str("this kernel knows of no nodes"),
+            Self::Unsupported => f.write_str("this kernel has no NUMA support"),
             Self::Failed(cause) => write!(f, "cannot bind to the node: {cause}"),
         }
     }

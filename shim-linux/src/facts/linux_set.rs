@@ -1,4 +1,4 @@
-//! What Linux can be asked, and asked for, beside a set: an extension of sets whose parts are in a Linux process.
+//! An extension of sets on Linux: facts about their mappings, faulting in, and binding to nodes.
 
 use core::fmt;
 use core::iter::FusedIterator;
@@ -14,7 +14,7 @@ use super::bind::{self, BindError};
 use super::kernel::Kernel;
 use super::populate::{self, PopulateError};
 
-/// What Linux tells of the mappings of a set, and does with them on request.
+/// Facts about a set's mappings, and requests to the kernel about them.
 ///
 /// ```
 /// use pmemset_linux::{Config, FileSource, Granularity, Linux, LinuxSet, MapConfig, Set};
@@ -32,30 +32,43 @@ use super::populate::{self, PopulateError};
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 pub trait LinuxSet {
-    /// The facts of one segment after the other.
+    /// The iterator over the facts of each segment.
     type Facts<'s>: Iterator<Item = SegmentFacts>
     where
         Self: 's;
 
-    /// Returns what the kernel really did with the segments that `range` touches, each as far as the range has it: by
-    /// which pages they are mapped, on which node they are, what keeps huge pages away. For people, and for programs
-    /// that start; each segment is pinned while it is asked about.
+    /// Returns how the kernel has mapped the segments that `range` touches, each as far as it is in the range: the
+    /// pages, the node, and why there are no huge pages. For people, and for programs at their start. Each segment is
+    /// pinned while it is examined.
     ///
-    /// No byte is touched to find out. Nothing takes special rights, but for where the nodes and regions below device
-    /// mapper are. What cannot be told says why ([`Untold`](crate::Untold)), and a missing `/proc` or `/sys` is a reason.
+    /// Touches no byte. Needs no special rights, except for nodes and regions below device mapper. An answer that is
+    /// not known has the reason ([`Untold`](crate::Untold)), for example that `/proc` or `/sys` is missing.
     ///
     /// # Cost
     ///
     /// Reads the list of mappings once, up to the range (some 0.1 s for 60,000 mappings), and for each segment asks the
     /// kernel to walk through its page tables. A file on fs-dax is asked for its extents.
+    ///
+    /// ```
+    /// # use pmemset_linux::{Config, FileSource, Granularity, Linux, LinuxSet, MapConfig, Set};
+    /// # let file = FileSource::temporary(std::env::temp_dir())?;
+    /// # let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
+    /// let part = set.map(&file, &MapConfig::new().length(1 << 20))?;
+    /// let facts = set.facts(part.extent()).next().ok_or("one segment")?;
+    /// match facts.resident_bytes {
+    ///     Ok(bytes) => println!("{bytes} of {} bytes are in the page tables", facts.extent.length_bytes()),
+    ///     Err(reason) => println!("not known: {reason}"),
+    /// }
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
     fn facts(&self, range: Extent) -> Self::Facts<'_>;
 
     /// Faults the pages that `range` touches in at once, writable (`madvise(2)`, `MADV_POPULATE_WRITE`, Linux 5.14), so
     /// that no store faults later.
     ///
-    /// The bytes stay what they are. Where the page cache or tmpfs is mapped, the pages are dirty then: holes of the file
-    /// get storage, the times of the file change, and pages are written back as if they had been stored to. Pages that
-    /// memory is short of may be written back and leave again; on DAX they stay.
+    /// Changes no byte. Pages of the page cache and of tmpfs are dirty afterwards: holes of the file get storage, the
+    /// times of the file change, and the pages are written back as if they had been stored to. When memory is short,
+    /// the kernel may evict them again; on DAX they stay.
     ///
     /// ```
     /// # use pmemset_linux::{Config, FileSource, Granularity, Linux, LinuxSet, MapConfig, PopulateError, Set};
@@ -71,22 +84,25 @@ pub trait LinuxSet {
     ///
     /// # Errors
     ///
-    /// See [`PopulateError`]: an error where a touch would raise `SIGBUS`. Some of the pages may have been faulted in.
+    /// See [`PopulateError`]. Where an access would raise `SIGBUS`, this returns an error. Some of the pages may have
+    /// been faulted in.
     fn populate(&self, range: Extent) -> Result<(), PopulateError>;
 
-    /// Binds the pages that `range` touches to the node `number` (`mbind(2)`, `MPOL_BIND`), and moves there what is in
-    /// memory already. Of use for tmpfs alone: DAX memory cannot be moved, and is refused.
+    /// Binds the pages that `range` touches to the node `number` (`mbind(2)`, `MPOL_BIND`), and moves pages that are in
+    /// memory already. It has an effect on tmpfs only: DAX memory cannot be moved, and is refused.
     ///
-    /// The binding belongs to the file's bytes: it holds for all who map them, and stays when the part is removed.
+    /// The binding belongs to the bytes of the file: it holds for every mapping of them, and stays when the part is
+    /// removed.
     ///
-    /// ```no_run
+    /// ```
     /// # use pmemset_linux::{Config, FileSource, Granularity, Linux, LinuxSet, MapConfig, BindError, Set};
     /// # let file = FileSource::temporary(std::env::temp_dir())?;
     /// # let set = Set::with_capacity(Linux::new(), Config::new(Granularity::Page), 4);
     /// let part = set.map(&file, &MapConfig::new().length(1 << 20))?;
     /// match set.bind(part.extent(), 0) {
-    ///     Err(BindError::NoEffect { memory, .. }) => println!("{memory} is where it is"),
-    ///     bound => bound?,
+    ///     Ok(()) => println!("on node 0"),
+    ///     Err(BindError::NoEffect { memory, .. }) => println!("{memory} cannot be moved"),
+    ///     Err(error) => println!("{error}"), // a kernel without NUMA, say
     /// }
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```

@@ -17,11 +17,11 @@ pub enum PopulateError {
     Lookup(LookupError),
     /// The kernel is older than 5.14 and has no such call.
     Unsupported,
-    /// A touch would raise `SIGBUS`: the file has become shorter, has no storage there, or its device has gone.
+    /// An access would raise `SIGBUS`: the file has become shorter, has no storage there, or its device was removed.
     NoMemoryBehind,
     /// A page is damaged.
     Damaged,
-    /// No memory for pages or page tables, or a limit was met.
+    /// There is no memory for pages or page tables, or a limit was reached.
     OutOfMemory,
     /// The kernel's reason.
     Failed(Errno),
@@ -51,7 +51,7 @@ impl fmt::Display for PopulateError {
                 "a touch would raise SIGBUS: the file is shorter now, without storage there, or its device has gone",
             ),
             Self::Damaged => f.write_str("a page is damaged"),
-            Self::OutOfMemory => f.write_str("no memory for the pages, or a limit was met"),
+            Self::OutOfMemory => f.write_str("no memory for the pages, or a limit was reached"),
             Self::Failed(cause) => write!(f, "cannot fault the range in: {cause}"),
         }
     }

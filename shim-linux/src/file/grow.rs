@@ -16,24 +16,24 @@ use crate::return_buffer;
 use super::limit;
 use super::open::FileSystem;
 
-/// How sure it is that a store to a mapping of the file finds storage.
+/// Whether stores to a mapping of the file are sure to find storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Backing {
-    /// The source may not grow, so that its file is left as it is: a store to a hole of it can raise `SIGBUS` when the
-    /// file system is full.
+    /// The source may not grow, so nothing is allocated: a store to a hole of the file can raise `SIGBUS` when the file
+    /// system is full.
     AsFound,
-    /// What is mapped is allocated first, and the file system stores in place: ext2, ext3, ext4, XFS, tmpfs. Extents
-    /// that XFS files share are given storage of their own.
+    /// Bytes are allocated before they are mapped, and the file system stores in place: ext2, ext3, ext4, XFS, tmpfs.
+    /// Extents that XFS files share are copied.
     ///
-    /// Until somebody takes it away: whoever punches holes into the file, or shares its extents again (`cp --reflink`),
-    /// makes a store raise `SIGBUS` when the file system is full. What is gone is allocated again by the next mapping
-    /// if the file has less storage then than when it was allocated.
+    /// If somebody later punches holes into the file, or shares its extents again (`cp --reflink`), a store can raise
+    /// `SIGBUS` when the file system is full. The next mapping allocates missing bytes again if the file has less
+    /// storage than before.
     Allocated,
-    /// What is mapped is allocated first, but the file system keeps changed bytes elsewhere (btrfs, bcachefs, F2FS), or
-    /// it is not known that it does not: a store can raise `SIGBUS` when the file system is full.
+    /// Bytes are allocated before they are mapped, but the file system writes changed bytes elsewhere (btrfs, bcachefs,
+    /// F2FS), or may do so: a store can raise `SIGBUS` when the file system is full.
     NotInPlace,
-    /// The file system cannot allocate (`fallocate(2)`): new bytes are written as zeros, holes stay holes, and a store
+    /// The file system cannot allocate (`fallocate(2)`). New bytes are written as zeros. Holes stay holes, and a store
     /// to one can raise `SIGBUS` when the file system is full.
     WrittenWhenNew,
 }
@@ -41,10 +41,10 @@ pub enum Backing {
 impl fmt::Display for Backing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::AsFound => "as found: holes may raise SIGBUS when the file system is full",
+            Self::AsFound => "not allocated: stores to holes may raise SIGBUS when the file system is full",
             Self::Allocated => "allocated, and stored in place",
             Self::NotInPlace => "allocated, but the file system may store elsewhere",
-            Self::WrittenWhenNew => "new bytes are written, holes stay holes",
+            Self::WrittenWhenNew => "new bytes are written as zeros, holes stay holes",
         })
     }
 }

@@ -28,7 +28,7 @@ const DEFAULT_MODE: u32 = 0o644;
 /// use pmemset_linux::{FileSource, OpenOptions};
 ///
 /// let made = OpenOptions::new().create_if_needed().create_mode(0o600)?; // for our eyes only
-/// let fixed = OpenOptions::new().do_not_grow(); // mapping more than there is, is an error
+/// let fixed = OpenOptions::new().do_not_grow(); // mapping more than the file has fails
 /// # Ok::<(), pmemset_linux::OpenError>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
@@ -40,16 +40,27 @@ pub struct OpenOptions {
 
 impl OpenOptions {
     /// Returns the options that open an existing file, which grows when more of it is mapped than it has.
+    ///
+    /// ```
+    /// use pmemset_linux::{FileSource, OpenError, OpenOptions};
+    ///
+    /// let missing = FileSource::open("/no/such/file", OpenOptions::new());
+    /// assert!(matches!(missing, Err(OpenError::InvalidPath(_))));
+    /// ```
     pub const fn new() -> Self {
         Self { flags: 0, exclusive: false }
     }
 
     /// Creates the file, or truncates an existing one to length 0 in place (`PMEMSET_SOURCE_FILE_CREATE_ALWAYS`).
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{FileSource, OpenOptions};
     ///
-    /// let empty = FileSource::open("records.bin", OpenOptions::new().create_always())?; // whatever was in it
+    /// # let path = std::env::temp_dir().join(format!("pmemset-always-{}", std::process::id()));
+    /// std::fs::write(&path, b"old records")?;
+    /// let empty = FileSource::open(&path, OpenOptions::new().create_always())?;
+    /// assert_eq!(empty.facts()?.length_bytes, 0);
+    /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     #[doc(alias = "PMEMSET_SOURCE_FILE_CREATE_ALWAYS")]
@@ -59,10 +70,14 @@ impl OpenOptions {
 
     /// Creates the file where there is none (`PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED`).
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{FileSource, OpenOptions};
     ///
-    /// let file = FileSource::open("records.bin", OpenOptions::new().create_if_needed())?;
+    /// # let path = std::env::temp_dir().join(format!("pmemset-if-needed-{}", std::process::id()));
+    /// let made = FileSource::open(&path, OpenOptions::new().create_if_needed())?;
+    /// let same = FileSource::open(&path, OpenOptions::new().create_if_needed())?;
+    /// assert_eq!(made.facts()?.inode, same.facts()?.inode);
+    /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     #[doc(alias = "PMEMSET_SOURCE_FILE_CREATE_IF_NEEDED")]
@@ -72,11 +87,14 @@ impl OpenOptions {
 
     /// Never changes the length of the file (`PMEMSET_SOURCE_FILE_DO_NOT_GROW`).
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{FileSource, OpenOptions};
     ///
-    /// let file = FileSource::open("records.bin", OpenOptions::new().do_not_grow())?;
+    /// # let path = std::env::temp_dir().join(format!("pmemset-fixed-{}", std::process::id()));
+    /// std::fs::write(&path, [0; 8192])?;
+    /// let file = FileSource::open(&path, OpenOptions::new().do_not_grow())?;
     /// assert!(!file.facts()?.may_grow);
+    /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     #[doc(alias = "PMEMSET_SOURCE_FILE_DO_NOT_GROW")]
@@ -112,14 +130,14 @@ impl OpenOptions {
         Ok(Self { flags: others | shifted, ..self })
     }
 
-    /// Takes an exclusive lock of the file (`flock(2)`, `LOCK_EX`), or refuses to open it: for what two programs would
-    /// destroy by storing to it at a time, such as a log.
+    /// Takes an exclusive lock of the file (`flock(2)`, `LOCK_EX`), or fails to open it. For files that two programs at
+    /// a time would destroy, such as a log.
     ///
-    /// The lock is advisory: it keeps out whoever asks for one, in other processes and in this one. It belongs to the open
-    /// file, and goes with the last descriptor and mapping of it, however the process ends; a child of `fork(2)` shares
-    /// it. `flock(2)` with [`AsFd`](rustix::fd::AsFd) changes it. A file that [`create_always`](Self::create_always) would
-    /// truncate is left as it is where the lock is another's. Over NFS the lock is the server's, or of this machine only
-    /// (`nfs(5)`).
+    /// The lock is advisory: it keeps out programs that ask for a lock too, and other sources of this process. It
+    /// belongs to the open file, and is released with its last descriptor and mapping, however the process ends; a
+    /// child of `fork(2)` shares it. `flock(2)` with [`AsFd`](rustix::fd::AsFd) changes it. If somebody else holds the
+    /// lock, [`create_always`](Self::create_always) does not truncate the file. Over NFS the lock is on the server, or
+    /// on this machine only (`nfs(5)`).
     ///
     /// ```
     /// use pmemset_linux::{FileSource, OpenError, OpenOptions};
@@ -218,6 +236,14 @@ impl FileSystem {
 
 errors! {
     /// Why a file cannot be a source.
+    ///
+    /// ```
+    /// use pmemset_linux::{FileSource, OpenError, OpenOptions};
+    ///
+    /// let error = FileSource::open(std::env::temp_dir(), OpenOptions::new()).unwrap_err();
+    /// assert!(matches!(error, OpenError::InvalidFileType { .. }));
+    /// assert_eq!(error.to_string(), "only regular files can be mapped, and this is a directory");
+    /// ```
     // Parts side by side take less code where an error is passed on.
     #[repr(u32)]
     pub enum OpenError {
@@ -235,10 +261,9 @@ errors! {
         } = code::INVALID_FILE_TYPE => "only regular files can be mapped, and this is {}", kind_name(kind);
         /// A device DAX: `pmemset-devdax` has a source for it.
         DeviceDax = code::INVALID_FILE_TYPE => "a device DAX is not a file: open it with pmemset-devdax";
-        /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): memory that no power cut spares, mapped in units larger
-        /// than a page.
-        HugePages = code::INVALID_FILE_TYPE => "a file of huge pages is ordinary memory: no part of it would be durable";
-        /// The descriptor appends (`O_APPEND`): the kernel writes at the end whatever offset it is told.
+        /// A file of huge pages (hugetlbfs, `MFD_HUGETLB`): volatile memory, mapped in units larger than a page.
+        HugePages = code::INVALID_FILE_TYPE => "a file of huge pages is volatile memory: nothing in it would be durable";
+        /// The descriptor appends (`O_APPEND`): the kernel ignores the offset of a write.
         Appends = Errno::INVAL.code() => "the descriptor appends: open it without O_APPEND";
         /// The descriptor is not open for reading.
         NotReadable = code::INVALID_FILE_HANDLE
@@ -248,9 +273,9 @@ errors! {
             => "the descriptor is not open for writing: open it for reading and writing";
         /// The file is locked by another program, or by another source of this one (`flock(2)`).
         InUse = Errno::AGAIN.code() => "another program has locked the file, or another source of this one";
-        /// The file could not be opened or asked about.
+        /// The file could not be opened, or its status could not be read.
         Open(cause: Errno) = cause.code() => "cannot open the file: {cause}";
-        /// The directory takes no unnamed file.
+        /// No unnamed file can be made in the directory.
         CannotCreateTemporary(cause: Errno) = code::CANNOT_CREATE_TEMP_FILE
             => "cannot create an unnamed file in this directory: {cause}";
     }

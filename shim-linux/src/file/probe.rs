@@ -1,4 +1,4 @@
-//! How stores to a file become durable, and why: found out once, away from every reservation.
+//! How stores to a file become durable, and why: tested once, when the source is opened.
 
 use core::fmt;
 
@@ -13,20 +13,29 @@ use crate::nd::region::{Device, Region};
 use crate::nd::sysfs::Sysfs;
 use crate::nd::{Doubt, PersistenceDomain};
 
-/// Why a file has its granularity.
+/// The reason for a file's granularity.
+///
+/// ```
+/// use pmemset_linux::nd::PersistenceDomain;
+/// use pmemset_linux::{Granularity, GranularityReason};
+///
+/// let reason = GranularityReason::Domain(PersistenceDomain::CpuCache);
+/// assert_eq!(reason.to_string(), "MAP_SYNC, and CPU caches survive a power cut");
+/// assert_eq!(reason.granularity(), Granularity::Byte);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GranularityReason {
     /// Page: the file system refuses `MAP_SYNC` for this file; it is not persistent memory mounted with DAX.
     NoMapSync(Errno),
-    /// Page: the kernel would accept `MAP_SYNC`, but the memory below is not taken for persistent.
+    /// Page: the kernel would accept `MAP_SYNC`, but the memory below is not accepted as persistent.
     Doubted(Doubt),
     /// Byte or cache line: the file is mapped with `MAP_SYNC`, and this is the persistence domain of its region.
     Domain(PersistenceDomain),
 }
 
 impl GranularityReason {
-    /// Returns the granularity that follows; only a region that says so makes flushing unnecessary.
+    /// Returns the granularity. It is byte granularity only if the region says that CPU caches are persistent.
     #[must_use]
     pub const fn granularity(self) -> Granularity {
         match self {
@@ -36,7 +45,7 @@ impl GranularityReason {
         }
     }
 
-    /// Returns why the granularity is no finer, without what the platform said.
+    /// Returns why the granularity is no finer, without the platform's details.
     #[must_use]
     pub const fn limit(self) -> GranularityLimit {
         match self {
@@ -51,14 +60,14 @@ impl fmt::Display for GranularityReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoMapSync(cause) => write!(f, "the file system refuses MAP_SYNC for this file: {cause}"),
-            Self::Doubted(doubt) => write!(f, "the memory below is not taken for persistent: {doubt}"),
-            Self::Domain(PersistenceDomain::CpuCache) => f.write_str("MAP_SYNC, and the region keeps CPU caches"),
+            Self::Doubted(doubt) => write!(f, "the memory below is not accepted as persistent: {doubt}"),
+            Self::Domain(PersistenceDomain::CpuCache) => f.write_str("MAP_SYNC, and CPU caches survive a power cut"),
             Self::Domain(PersistenceDomain::MemoryController) => {
-                f.write_str("MAP_SYNC, and the region keeps what has reached the memory controller")
+                f.write_str("MAP_SYNC, and what has reached the memory controller survives a power cut")
             }
             Self::Domain(PersistenceDomain::None) => f.write_str("MAP_SYNC, and the region has no persistence domain"),
             Self::Domain(PersistenceDomain::Unknown) => {
-                f.write_str("MAP_SYNC, and nothing is known of the persistence domain")
+                f.write_str("MAP_SYNC, and the persistence domain is not known")
             }
         }
     }

@@ -29,8 +29,8 @@ use super::temporary;
 
 /// A regular file as the source of parts (`pmemset_source`).
 ///
-/// `F` is [`OwnedFd`] for a file that the source has opened or was given, [`BorrowedFd`] for one that stays the
-/// caller's. No path is kept. One source can be in several sets, and several sources can have one file.
+/// `F` is [`Fd`] if the source owns the descriptor, and [`BorrowedFd`] if the caller keeps it. The source does not keep
+/// the path. One source can be in several sets, and several sources can have one file.
 ///
 /// ```
 /// use pmemset_linux::{Config, FileSource, Granularity, Linux, MapConfig, Set};
@@ -44,18 +44,18 @@ use super::temporary;
 ///
 /// # Limits
 ///
-/// - Whoever truncates the file under its mappings makes accesses behind the new end raise `SIGBUS`.
-/// - The kernel tells once for each open file that bytes are lost: whoever synchronises the same open file besides sets
-///   (`fsync(2)` on the descriptor given to [`from_fd`](Self::from_fd), or one that shares it) has to look at the
-///   answer. Sources of one file in this process tell each other; a call that went well waits for those of the same
-///   file that are under way, in case that the kernel tells one of them.
-/// - A growth is taken back only if no other source of this process relies on it; other processes are not seen.
+/// - If somebody truncates the file under its mappings, accesses behind the new end raise `SIGBUS`.
+/// - The kernel reports lost bytes once for each open file. If you synchronise the same open file yourself (`fsync(2)`
+///   on the descriptor given to [`from_fd`](Self::from_fd), or one that shares it), check the result. Sources of one
+///   file in this process share that report: a successful call waits for those on the same file that are running, in
+///   case the kernel reports a failure to one of them.
+/// - A growth is undone only if no other source of this process relies on it. Other processes are not seen.
 ///
 /// # Cost
 ///
-/// Mapping takes two system calls (`mmap` and the `fstat` that makes sure of the length), once the length is known and
-/// the bytes are allocated, and an `mmap` before where the set finds room; removing takes two (`msync`, and `mmap` in a
-/// caller's reservation, else `munmap`).
+/// When the length is known and the bytes are allocated, mapping takes two system calls (`mmap`, and `fstat` to check
+/// the length), and one `mmap` before if the set reserves the addresses. Removing takes two (`msync`, and `munmap`, or
+/// `mmap` in a caller's reservation).
 pub struct FileSource<F = Fd> {
     fd: F,
     length: Length,
@@ -68,16 +68,19 @@ pub struct FileSource<F = Fd> {
 impl FileSource<Fd> {
     /// Opens the file `path` (`pmemset_source_from_file`, `pmemset_xsource_from_file`).
     ///
-    /// ```no_run
+    /// ```
     /// use pmemset_linux::{FileSource, OpenOptions};
     ///
-    /// let file = FileSource::open("/var/lib/records.bin", OpenOptions::new().create_if_needed())?;
+    /// # let path = std::env::temp_dir().join(format!("pmemset-open-{}", std::process::id()));
+    /// let file = FileSource::open(&path, OpenOptions::new().create_if_needed())?;
+    /// assert!(file.facts()?.may_grow);
+    /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
     /// # Errors
     ///
-    /// See [`OpenError`]. Unless [`create_always`](OpenOptions::create_always) was given, the file is what it was.
+    /// See [`OpenError`]. Unless [`create_always`](OpenOptions::create_always) was given, the file has not changed.
     #[doc(alias("pmemset_source_from_file", "pmemset_xsource_from_file"))]
     pub fn open(path: impl Arg, options: OpenOptions) -> Result<Self, OpenError> {
         let (fd, stat) = open::open(path, options)?;
@@ -92,7 +95,7 @@ impl FileSource<Fd> {
 
     /// Makes an unnamed file in the directory `directory` (`pmemset_source_from_temporary`).
     ///
-    /// It is empty and grows; its storage is given back with the source and its last mapping.
+    /// It is empty and grows. Its storage is freed with the source and its last mapping.
     ///
     /// ```
     /// let file = pmemset_linux::FileSource::temporary(std::env::temp_dir())?;
@@ -103,7 +106,7 @@ impl FileSource<Fd> {
     /// # Errors
     ///
     /// - [`OpenError::InvalidPath`]: there is no such directory.
-    /// - [`OpenError::CannotCreateTemporary`]: it takes no file; nothing is left behind.
+    /// - [`OpenError::CannotCreateTemporary`]: no file can be made there; nothing is left behind.
     #[doc(alias = "pmemset_source_from_temporary")]
     pub fn temporary(directory: impl Arg) -> Result<Self, OpenError> {
         let (fd, stat) = temporary::temporary(directory)?;
@@ -117,13 +120,18 @@ impl FileSource<Fd> {
         Self::new(fd, &stat, true)
     }
 
-    /// Takes over a descriptor. The file never grows unless [`growing`](Self::growing) says so.
+    /// Takes ownership of a descriptor. The file grows only after [`growing`](Self::growing).
     ///
-    /// ```no_run
+    /// ```
+    /// use std::fs::File;
+    ///
     /// use pmemset_linux::FileSource;
     ///
-    /// let file = std::fs::File::options().read(true).write(true).open("records.bin")?;
-    /// let source = FileSource::from_owned_fd(file.into())?; // maps what there is, and leaves the length alone
+    /// # let path = std::env::temp_dir().join(format!("pmemset-owned-{}", std::process::id()));
+    /// let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+    /// let source = FileSource::from_owned_fd(file.into())?; // maps what there is, and never changes the length
+    /// assert!(!source.facts()?.may_grow);
+    /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
@@ -140,15 +148,19 @@ impl FileSource<Fd> {
 impl<'fd> FileSource<BorrowedFd<'fd>> {
     /// Uses the caller's descriptor (`pmemset_source_from_pmem2`).
     ///
-    /// The file never grows unless [`growing`](Self::growing) says so.
+    /// The file grows only after [`growing`](Self::growing).
     ///
-    /// ```no_run
+    /// ```
+    /// use std::fs::File;
     /// use std::os::fd::AsFd;
     ///
     /// use pmemset_linux::FileSource;
     ///
-    /// let file = std::fs::File::options().read(true).write(true).open("records.bin")?;
+    /// # let path = std::env::temp_dir().join(format!("pmemset-lent-{}", std::process::id()));
+    /// let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
     /// let source = FileSource::from_fd(file.as_fd())?.growing();
+    /// assert!(source.facts()?.may_grow);
+    /// # std::fs::remove_file(&path)?;
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     ///
@@ -200,7 +212,7 @@ impl<F: AsFd> FileSource<F> {
         self
     }
 
-    /// Returns what is known of the file, for people to read; one system call.
+    /// Returns the facts about the file, for people to read; one system call.
     ///
     /// ```
     /// let file = pmemset_linux::FileSource::temporary(std::env::temp_dir())?;
@@ -211,7 +223,7 @@ impl<F: AsFd> FileSource<F> {
     ///
     /// # Errors
     ///
-    /// The kernel's reason why the length cannot be had.
+    /// The kernel's reason why the length cannot be read.
     pub fn facts(&self) -> Result<FileFacts, Errno> {
         let (length_bytes, allocated_bytes) = grow::size(self.fd.as_fd())?;
         Ok(FileFacts {
@@ -229,7 +241,7 @@ impl<F: AsFd> FileSource<F> {
 }
 
 impl<F> FileSource<F> {
-    /// Gives the descriptor back.
+    /// Returns the descriptor.
     ///
     /// ```
     /// let file = pmemset_linux::FileSource::temporary(std::env::temp_dir())?;
@@ -242,17 +254,31 @@ impl<F> FileSource<F> {
     }
 }
 
-/// Locks, seals, and holes punched into bytes that are not mapped: what the file is asked beside the set.
+/// The descriptor, for locks, seals, and punching holes into bytes that are not mapped.
 ///
-/// Cutting the file short, or punching holes where it is mapped, takes storage from under its parts: stores there may
-/// raise `SIGBUS`. A part that is mapped later finds storage again, if the file may grow.
+/// Truncating the file, or punching holes where it is mapped, removes storage of its parts: stores there may raise
+/// `SIGBUS`. A part that is mapped later gets storage again, if the file may grow.
 impl<F: AsFd> AsFd for FileSource<F> {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
 }
 
-/// What is known of a file.
+/// The facts about a file.
+///
+/// ```
+/// use pmemset_linux::{Backing, FileSource};
+///
+/// let facts = FileSource::temporary(std::env::temp_dir())?.facts()?;
+/// match facts.granularity {
+///     Ok(reason) => println!("{}: {reason}", reason.granularity()),
+///     Err(errno) => println!("cannot be mapped: {errno}"),
+/// }
+/// if facts.backing != Backing::Allocated {
+///     println!("a store may raise SIGBUS when the file system is full");
+/// }
+/// # Ok::<(), Box<dyn core::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FileFacts {
@@ -268,9 +294,9 @@ pub struct FileFacts {
     pub may_grow: bool,
     /// The kind of its file system.
     pub file_system: FileSystem,
-    /// How sure it is that a store finds storage.
+    /// Whether stores are sure to find storage.
     pub backing: Backing,
-    /// Why it has its granularity; `Err` if it cannot be mapped.
+    /// The reason for its granularity; `Err` if it cannot be mapped.
     pub granularity: Result<GranularityReason, Errno>,
     /// The region of the nd bus that it lies on, if the kernel accepts `MAP_SYNC` for it.
     pub region: Option<u32>,

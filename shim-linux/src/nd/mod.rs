@@ -1,4 +1,4 @@
-//! Persistent memory as Linux's nd bus and sysfs show it: what it promises, and why it may not be believed.
+//! Persistent memory on Linux's nd bus and in sysfs: what it guarantees, and why it may not be accepted as persistent.
 
 pub(crate) mod bad_blocks;
 pub(crate) mod block_device;

@@ -16,7 +16,7 @@ pub enum PersistenceDomain {
     MemoryController,
     /// The platform says that there is none.
     None,
-    /// The platform does not say, or says what is not known here: write back cache lines.
+    /// The platform does not say, or its answer is not known to this version: write back cache lines.
     Unknown,
 }
 

@@ -20,29 +20,29 @@ const MODULES_MAX: usize = 32;
 /// Where a module's own numbers are, by what its bus speaks.
 const FAMILIES: [&[u8]; 3] = [b"/nfit/", b"/papr/", b"/cxl/"];
 
-/// Why memory is not taken for persistent, whatever the kernel accepts for it.
+/// Why memory is not accepted as persistent, although the kernel may accept `MAP_SYNC` for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Doubt {
-    /// The memory is on no nd bus that could be asked: soft-reserved or CXL memory, or a mapped device that this
-    /// program may not look through.
+    /// The memory is on no nd bus that can be read: soft-reserved or CXL memory, or a mapped device that this program
+    /// may not examine.
     NoRegion,
     /// The region is one of volatile memory (`nd_volatile`).
     Volatile,
-    /// The region is a virtio-pmem device, whose stores become durable by a request of the file system only.
+    /// The region is a virtio-pmem device: stores become durable only by a request of the file system.
     Virtio,
-    /// The region's bus does not say what provides it.
+    /// The bus does not name its provider.
     UnknownProvider,
     /// The platform says that nothing survives a power cut.
     NoDomain,
-    /// The region takes no stores: its modules will not save them.
+    /// The region is read-only: its modules will not save stores.
     ReadOnly,
     /// This processor has no instruction that writes back cache lines to the memory.
     NoWriteBack,
 }
 
 impl Doubt {
-    /// Returns what it is called where a set refuses the granularity.
+    /// Returns the reason that a set gives when it refuses the granularity.
     #[must_use]
     pub const fn limit(self) -> GranularityLimit {
         match self {
@@ -60,12 +60,14 @@ impl Doubt {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
-            Self::NoRegion => "no region of an nd bus vouches for it (soft-reserved or CXL memory, no sysfs)",
+            Self::NoRegion => {
+                "no region of an nd bus says that it is persistent (soft-reserved or CXL memory, no sysfs)"
+            }
             Self::Volatile => "the region is volatile memory",
-            Self::Virtio => "virtio-pmem becomes durable by fsync on fs-dax only, never as device DAX",
+            Self::Virtio => "stores to virtio-pmem become durable by fsync on a file system only, never as device DAX",
             Self::UnknownProvider => "the region's bus does not say what provides it",
             Self::NoDomain => "the platform says that nothing survives a power cut",
-            Self::ReadOnly => "the region takes no stores",
+            Self::ReadOnly => "the region is read-only",
             Self::NoWriteBack => "this processor cannot write back cache lines",
         })
     }
@@ -228,7 +230,7 @@ impl Region {
         }
     }
 
-    /// Returns whether the region takes no stores.
+    /// Returns whether the region is read-only.
     ///
     /// # Errors
     ///

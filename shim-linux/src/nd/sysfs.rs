@@ -85,7 +85,7 @@ attributes! {
     Uuid "uuid"
 }
 
-/// Why sysfs has no answer. Not knowing is never taken for "none" or zero.
+/// Why a value could not be read from sysfs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NdError {
@@ -96,12 +96,12 @@ pub enum NdError {
         /// The kernel's reason.
         cause: Errno,
     },
-    /// The attribute or link does not hold what its document says.
+    /// The attribute or link does not have the documented format.
     Garbage {
         /// Which one.
         attribute: Attribute,
     },
-    /// The attribute or path is longer, or the list has more entries, than there is room for.
+    /// The attribute or path is too long, or the list has too many entries.
     TooLong {
         /// Which one.
         attribute: Attribute,
@@ -109,7 +109,7 @@ pub enum NdError {
 }
 
 impl NdError {
-    /// Returns the kernel's reason, or the number that comes closest.
+    /// Returns the kernel's reason, or the closest error number.
     #[must_use]
     #[inline(never)]
     pub const fn errno(&self) -> Errno {
@@ -122,7 +122,7 @@ impl NdError {
 }
 
 impl NdError {
-    /// Returns why it keeps bad blocks from being told.
+    /// Returns the reason why bad blocks cannot be listed then.
     #[must_use]
     #[inline(never)]
     pub const fn untold(&self) -> BadBlocksError {

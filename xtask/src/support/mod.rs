@@ -10,6 +10,7 @@ pub(crate) mod programs;
 pub(crate) mod progress;
 pub(crate) mod qemu;
 pub(crate) mod random;
+pub(crate) mod readme;
 pub(crate) mod stage;
 pub(crate) mod tally;
 

@@ -7,6 +7,7 @@ use std::process::Command;
 use crate::support::processes::root;
 use crate::support::programs::{recorder, ring};
 use crate::support::random::Random;
+use crate::support::readme;
 use crate::support::tally::{Outcome, Tally, say};
 use crate::support::vm::Vm;
 
@@ -37,6 +38,7 @@ pub(crate) fn check() -> Tally {
     tally.check("appliance builds without std, libc and allocator", built.as_ref().map(drop).map_err(Clone::clone));
     if let Ok(program) = built {
         tally.run("appliance is small", || size(&program));
+        tally.run("appliance says what its README shows", || shown(&program, &folder));
         tally.run(&format!("{KILLS} kills lose no acknowledged record"), || kills(&program, &folder));
     }
     tally
@@ -46,6 +48,20 @@ fn size(program: &Path) -> Result<(), String> {
     let bytes = fs::metadata(program).map_err(|error| error.to_string())?.len();
     say(&format!("        {bytes} bytes"));
     (bytes <= FILE_BYTES_MAX).then_some(()).ok_or_else(|| format!("{bytes} bytes, more than {FILE_BYTES_MAX}"))
+}
+
+fn shown(program: &Path, folder: &Path) -> Result<(), String> {
+    let file = folder.join("shown");
+    let _ = fs::remove_file(&file);
+    let mut said = Vec::new();
+    for _ in 0..2 {
+        let (status, lines) = start(program, &file, folder, Some("2"))?.finish()?;
+        said.extend(lines);
+        if status != Some(0) {
+            return Err(format!("{status:?}: {}", said.join("\n")));
+        }
+    }
+    readme::compare("appliance", "appliance PATH DIRECTORY 2; appliance PATH DIRECTORY 2", &said)
 }
 
 fn kills(program: &Path, folder: &Path) -> Result<(), String> {

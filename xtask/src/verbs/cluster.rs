@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use crate::support::counting::counted_by;
 use crate::support::processes::{self, root, run as run_command};
 use crate::support::progress;
+use crate::support::readme;
 use crate::support::tally::{Outcome, Tally, say};
 
 #[derive(clap::Args)]
@@ -82,7 +83,7 @@ fn cluster(tally: &mut Tally, args: &Args) {
 /// Runs the program, counts its lines, and returns whether it has ended well, with something checked.
 fn follow(program: &mut Command, tally: &mut Tally) -> Result<(), String> {
     let mut child = program.stdout(Stdio::piped()).spawn().map_err(|error| error.to_string())?;
-    let before = tally.passed;
+    let (before, mut said) = (tally.passed, Vec::new());
     let lines = child.stdout.take().map(|output| BufReader::new(output).lines());
     for line in lines.into_iter().flatten().map_while(Result::ok) {
         match line.split_whitespace().next() {
@@ -92,10 +93,11 @@ fn follow(program: &mut Command, tally: &mut Tally) -> Result<(), String> {
             _ => {}
         }
         say(&line);
+        said.push(line);
     }
     let status = child.wait().map_err(|error| error.to_string())?;
     match status.success() && tally.passed > before {
-        true => Ok(()),
+        true => readme::compare("raft", "cargo xtask cluster", &said),
         false => Err(format!("{status}, {} checks", tally.passed - before)),
     }
 }

@@ -10,8 +10,8 @@ use std::path::Path;
 /// Who imports whom, by module path (`set::books`).
 type Graph = BTreeMap<String, BTreeSet<String>>;
 
-/// Reads the library whose package is in `package`, and fails where files import each other in a circle, or rooms do; or
-/// where fewer files, imports and rooms are seen than there are at least.
+/// Reads the library whose package is in `package`, and fails where files import each other in a circle, or rooms do;
+/// or where fewer files, imports and rooms are seen than there are at least.
 pub fn no_circle(package: &str, [files_min, imports_min, rooms_min]: [usize; 3]) {
     let graph = House::of(&Path::new(package).join("src")).graph();
     let (files, imports) = (graph.len(), graph.values().map(BTreeSet::len).sum::<usize>());
@@ -24,16 +24,16 @@ pub fn no_circle(package: &str, [files_min, imports_min, rooms_min]: [usize; 3])
 }
 
 /// The modules of a library.
-struct House {
+pub(crate) struct House {
     /// The text of each module.
-    modules: BTreeMap<String, String>,
+    pub(crate) modules: BTreeMap<String, String>,
     /// What a module passes on: name, path.
     passed_on: BTreeMap<String, BTreeMap<String, String>>,
 }
 
 impl House {
     /// Reads the house below the folder `source`.
-    fn of(source: &Path) -> Self {
+    pub(crate) fn of(source: &Path) -> Self {
         let mut modules = BTreeMap::new();
         read(source, source, &mut modules);
         let mut house = Self { modules, passed_on: BTreeMap::new() };
@@ -51,7 +51,7 @@ impl House {
     }
 
     /// Returns the module that has what `path` names in `module`; `None` for other crates.
-    fn resolve(&self, module: &str, path: &str, depth: usize) -> Option<String> {
+    pub(crate) fn resolve(&self, module: &str, path: &str, depth: usize) -> Option<String> {
         assert!(depth < 16, "{path} is passed on in a circle");
         let mut segments = path.split("::").peekable();
         let mut at = module.to_owned();
@@ -92,7 +92,7 @@ impl House {
     }
 }
 
-fn join(module: &str, name: &str) -> String {
+pub(crate) fn join(module: &str, name: &str) -> String {
     if module.is_empty() { name.to_owned() } else { format!("{module}::{name}") }
 }
 
@@ -116,7 +116,7 @@ fn read(root: &Path, folder: &Path, modules: &mut BTreeMap<String, String>) {
 }
 
 /// Returns the code of a file that is built into the library: no comments, no texts, nothing for tests.
-fn code(text: &str) -> String {
+pub(crate) fn code(text: &str) -> String {
     let mut lines = String::new();
     let mut test = false;
     for line in text.lines() {
@@ -137,7 +137,7 @@ fn code(text: &str) -> String {
 }
 
 /// Returns what is imported, and whether it is passed on.
-fn uses(text: &str) -> Vec<(bool, String)> {
+pub(crate) fn uses(text: &str) -> Vec<(bool, String)> {
     let mut found = Vec::new();
     for statement in text.split(';') {
         let line = statement.lines().rfind(|line| {

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "core")]
 pub mod campaign;
+pub mod examples;
 #[cfg(feature = "fuzzers")]
 pub mod fuzzers;
 pub mod house;

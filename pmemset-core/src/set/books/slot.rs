@@ -112,12 +112,20 @@ pub(super) fn linked_mut<S>(slots: &mut [Slot<S>], link: Link) -> Option<&mut Sl
     slots.get_mut(link.wrapping_sub(1))
 }
 
-/// Memory for the books of a set with room for `N` segments, 1 to 65,536: [`Set::new`](crate::Set::new) borrows it.
+/// Memory for the tables of a set with room for `N` segments, 1 to 65,536: [`Set::new`](crate::Set::new) borrows it.
 ///
 /// All bytes are zero while it is not in use (where `None` of a source handle is zero bytes, as it is of a reference
 /// and of an `Arc`), so that a static one takes no room in a program file; [`static_set!`](crate::static_set) makes
 /// one. A slab is for one set at a time. Takes 84 bytes a segment where a source handle is one word, 92 where it is
 /// two.
+///
+/// ```
+/// use pmemset_core::sim::SimSource;
+/// use pmemset_core::Slab;
+///
+/// let slab = Slab::<&SimSource, 64>::new(); // 64 segments, none of which is used yet
+/// assert!(size_of_val(&slab) <= 64 * 92 + 64);
+/// ```
 #[derive(Debug)]
 pub struct Slab<S, const N: usize> {
     pub(in crate::set) table: table::Slab<Tag, N>,

@@ -18,27 +18,27 @@ use super::hardware::Hardware;
 use super::machine::Machine;
 use crate::Sharing;
 
-/// How hosts are explored that share media without coherence.
+/// The exploration of hosts that share media without coherence, and its settings.
 ///
-/// Each host is a program, which is given its [`Host`]: it maps the sources that all share, stores, publishes, refreshes
-/// and reads, and says what is wrong by an error or a panic. A host that is cut starts its program once more.
+/// Each host is a program that gets its [`Host`]. It maps the shared sources, stores, publishes, refreshes and reads,
+/// and reports a failure by an error or a panic. A host that loses its power starts its program again.
 ///
 /// # Model
 ///
 /// - A store is in the caches of its host. Units of 8 bytes reach memory by themselves at any time and in any order, or
 ///   never; what was written back, or streamed, is there after the host's next fence.
-/// - A host that loads finds what memory has, or has had since the host last dropped the line (or since it started, which
-///   is as if all lines had been fetched then): never an older value than it has found before.
-/// - When a host is cut, its caches are lost: of what it had not published, memory has any one of the stores, once and for
-///   all. At [byte](crate::Granularity::Byte) granularity the caches are saved.
-/// - A host may store to a line only if it has seen the newest store to each of its units: else what another one has stored
-///   may be undone, when lines are written back whole. That is told at once.
-/// - Single loads and stores of parts are explored. A pointer into a part is refused: what it shows may change between two
-///   loads.
+/// - A host that loads finds what memory has, or has had since the host last dropped the line (or since it started,
+///   which is as if all lines had been fetched then): never an older value than it has found before.
+/// - When a host is cut, its caches are lost: of what it had not published, memory has any one of the stores, once and
+///   for all. At [byte](crate::Granularity::Byte) granularity the caches are saved.
+/// - A host may store to a line only if it has seen the newest store to each of its units: else what another one has
+///   stored may be undone, when lines are written back whole. This is reported at once.
+/// - Single loads and stores of parts are explored. A pointer into a part is refused: what it shows may change between
+///   two loads.
 ///
-/// Within these rules nothing is sampled: every order of the steps, as far as it makes a difference, every value of every
-/// load, and every moment of a cut. What memory has is decided when somebody loads it. A program has to do the same when
-/// it loads the same, and has to end: it polls so many times and no more.
+/// Within these rules nothing is sampled: every order of the steps, as far as it makes a difference, every value of
+/// every load, and every moment of a cut. What memory has is decided when somebody loads it. A program has to do the
+/// same when it loads the same, and has to end: it polls so many times and no more.
 ///
 /// ```
 /// use pmemset_core::sim::{Hardware, Host, Hosts, Medium};
@@ -112,19 +112,19 @@ impl Hosts {
         self
     }
 
-    /// Explores up to `states_max` states; what has to be left out then is told in [`HostsExplored::bounded`].
+    /// Explores at most `states_max` states. [`HostsExplored::bounded`] counts what was left out.
     #[must_use]
     pub const fn states_max(mut self, states_max: usize) -> Self {
         self.states_max = states_max;
         self
     }
 
-    /// Has `prepare` add the sources and store what is there in the beginning, runs the `hosts`, and `check` when all have
-    /// ended: a host that starts then.
+    /// Runs `prepare`, which adds the sources and stores their first content; then the `hosts`; and, when all have
+    /// ended, `check`, as a host that starts then.
     ///
     /// # Errors
     ///
-    /// The first way that a program or the check did not accept.
+    /// The first failure of a program or the check.
     ///
     /// # Panics
     ///

@@ -1,4 +1,5 @@
-//! What a host does, as a tree: between two loads it does always the same, and where it goes on depends on what it loads.
+//! What a host does, as a tree: between two loads it does always the same, and where it goes on depends on what it
+//! loads.
 //!
 //! A program is run once for each way that it can go, by itself: the steps of several are put together afterwards.
 
@@ -47,25 +48,25 @@ impl Host {
         self.life
     }
 
-    /// Tells the world something, which it knows at once: what the host has promised by now, or done with what it got.
+    /// Records a value outside of the simulation: what the host has promised so far, or done with what it got.
     pub fn acknowledge(&self, value: u64) {
         self.machine.acknowledge(value);
     }
 
-    /// Returns what this host has told last, also before it was cut; 0 if nothing.
+    /// Returns the value that this host has recorded last, also before it lost its power; 0 if none.
     #[must_use]
     pub fn acknowledged(&self) -> u64 {
         self.machine.acknowledged()
     }
 
-    /// Returns what the host of that number has told by now.
+    /// Returns the value that host number `host` has recorded last.
     #[must_use]
     pub fn acknowledged_by(&self, host: usize) -> u64 {
         self.load((ACKNOWLEDGED, host))
     }
 
-    /// Says that what the program does from here on depends on `value` alone, beside what it loads from now on: ways that
-    /// come to the same value are followed once. For programs that poll.
+    /// Declares that the rest of the program depends only on `value` and on what it loads from now on. Runs that reach
+    /// the same value are explored once. For programs that poll.
     #[track_caller]
     pub fn summary(&self, value: &impl Hash) {
         let line = Location::caller().line();

@@ -7,16 +7,18 @@ use std::process::Stdio;
 use crate::support::controller::{TARGET, boot, chip};
 use crate::support::processes::{root, run as run_command};
 use crate::support::programs::decode;
+use crate::support::readme;
 use crate::support::tally::Tally;
 use crate::support::toolchains::Compiler;
 
-/// Boots two programs: memory at a fixed address, and a handler that uses the set in between, which links only if no panic
-/// can be reached; and the contract suite, which is a program of its own. Then the first one again, with a log.
+/// Boots two programs: memory at a fixed address, and a handler that uses the set in between, which links only if no
+/// panic can be reached; and the contract suite, which is a program of its own. Then the first one again, with a log.
 pub(crate) fn check(tally: &mut Tally) {
     type Run = fn(&Path) -> Result<(), String>;
+    let shown: Run = |program| readme::compare("cortex-m", "cortex-m-fram", &boot(program)?);
     let run: Run = |program| boot(program).map(drop);
     let programs: [(&str, &str, &[&str], Run); 3] = [
-        ("a controller's set works, also from an interrupt handler", "cortex-m-fram", &[], run),
+        ("a controller's set works, also from an interrupt handler", "cortex-m-fram", &[], shown),
         ("a controller keeps every duty of a port", "contract", &["--features", "contract"], run),
         ("a controller's log is decoded", "cortex-m-fram", &["--features", "defmt"], log),
     ];
