@@ -7,9 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UNIT 4096UL
-#define TABLES 16
-#define UNITS (TABLES * 512)
 /* Where sets have address space: the 65th GiB. */
 #define WINDOW (1UL << 36)
 /* Where the persistent memory is: 64 MiB into the RAM. */
@@ -33,28 +30,12 @@ forget(uintptr_t addr)
 #include "pages.h"
 #include "semihosting.h"
 
-extern uint64_t root[512];
-static uint64_t directory[512] __attribute__((aligned(4096)));
-
-_Noreturn void kernel(void);
 _Noreturn void start_c(void);
-_Noreturn void fault(void);
-
-_Noreturn void
-fault(void)
-{
-	say("a fault\n");
-	finish(0);
-}
 
 _Noreturn void
 start_c(void)
 {
-	size_t i;
-
-	for (i = 0; i < TABLES; i++)
-		directory[i] = (uintptr_t)&entries[i * 512] | 3;
-	root[WINDOW >> 30] = (uintptr_t)directory | 3;
+	root[WINDOW >> 30] = pages();
 	entered();
 	kernel();
 }

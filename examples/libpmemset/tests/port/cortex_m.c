@@ -16,8 +16,6 @@
 #include "semihosting.h"
 #include "window.h"
 
-_Noreturn void kernel(void);
-
 /* ---- the start ------------------------------------------------------------- */
 
 extern uint32_t data_start[], data_end[], data_stored[], bss_start[], bss_end[];
@@ -34,13 +32,6 @@ reset(void)
 	for (to = bss_start; to < bss_end; to++)
 		*to = 0;
 	kernel();
-}
-
-static void
-fault(void)
-{
-	say("a fault\n");
-	finish(0);
 }
 
 /* ---- the timer --------------------------------------------------------------- */

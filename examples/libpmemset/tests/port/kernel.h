@@ -9,6 +9,8 @@
 extern const struct pmemset_port port;
 extern struct pmemset_port_source persistent;
 
+_Noreturn void kernel(void); /* what all of them do */
+
 void say(const char *text);
 _Noreturn void finish(int good);
 /* What the machine was started with, in words. */

@@ -1,15 +1,36 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /*
- * Mapping persistent memory, PERSISTENT on, into the window page by page: the
- * kernel has defined PAGE_BITS, what an entry has beside the address, and
- * forget(), which takes a translation out of the processor.
+ * Mapping persistent memory, PERSISTENT on, into the window page by page, by
+ * tables as x86-64 and aarch64 have them, of 512 entries: the kernel has defined
+ * WINDOW, PAGE_BITS, what an entry of the last level has beside the address,
+ * and entered() and forget(), which tell the processor of a new translation
+ * and take one out of it. Its first table is root.
  */
 #ifndef PAGES_H
 #define PAGES_H
 
+#define UNIT 4096UL
+#define TABLES 16
+#define UNITS (TABLES * 512)
+/* Of both processors: there is a table there, whose pages may be written. */
+#define TABLE_BITS 3UL
+
 #include "window.h"
 
+extern uint64_t root[512];
+static uint64_t directory[512] __attribute__((aligned(4096)));
 static uint64_t entries[UNITS] __attribute__((aligned(4096)));
+
+/* The entry that leads to the window's pages, none of which is mapped yet. */
+static uint64_t
+pages(void)
+{
+	size_t i;
+
+	for (i = 0; i < TABLES; i++)
+		directory[i] = (uintptr_t)&entries[i * 512] | TABLE_BITS;
+	return (uintptr_t)directory | TABLE_BITS;
+}
 
 static int
 map(const struct pmemset_port_source *src, void *addr, size_t length,

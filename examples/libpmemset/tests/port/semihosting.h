@@ -59,6 +59,16 @@ finish(int good)
 		;
 }
 
+_Noreturn void fault(void);
+
+/* Where exceptions lead that nobody expects. */
+_Noreturn void
+fault(void)
+{
+	say("a fault\n");
+	finish(0);
+}
+
 const char *
 orders(void)
 {

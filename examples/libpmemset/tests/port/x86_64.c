@@ -7,9 +7,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UNIT 4096UL
-#define TABLES 16
-#define UNITS (TABLES * 512)
 /* Where sets have address space: the second of 512 GiB. */
 #define WINDOW (1UL << 39)
 /* Where the persistent memory is. */
@@ -31,11 +28,8 @@ forget(uintptr_t addr)
 
 #include "pages.h"
 
-extern uint64_t root[512];
 static uint64_t pointers2[512] __attribute__((aligned(4096)));
-static uint64_t directory[512] __attribute__((aligned(4096)));
 
-_Noreturn void kernel(void);
 _Noreturn void start_c(uintptr_t start_info);
 
 static inline void
@@ -84,14 +78,11 @@ orders(void)
 _Noreturn void
 start_c(uintptr_t start_info)
 {
-	size_t i;
 	uint64_t text = *(const uint64_t *)(start_info + 24);
 
 	if (text)
 		command_line = (const char *)(uintptr_t)text;
-	pointers2[0] = (uintptr_t)directory | PAGE_BITS;
-	for (i = 0; i < TABLES; i++)
-		directory[i] = (uintptr_t)&entries[i * 512] | PAGE_BITS;
-	root[1] = (uintptr_t)pointers2 | PAGE_BITS;
+	pointers2[0] = pages();
+	root[1] = (uintptr_t)pointers2 | TABLE_BITS;
 	kernel();
 }
