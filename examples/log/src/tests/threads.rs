@@ -2,12 +2,13 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use pmemset_core::sim::{Explore, Explored, Failure, Machine};
+use pmemset_core::sim::{Call, Explore, Explored, Failure, Fault, Machine};
 use pmemset_core::{Errno, Extent, Granularity, Source, forward_source};
 
 use super::{SEGMENTS, hardware, medium, open, options, records};
+use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
-use crate::{Log, Table};
+use crate::{AppendError, Log, Table};
 
 /// Two threads append two records each; what was told is a bit for each sequence number.
 fn explore(schedules: u64, mistake: Option<Mistake>) -> Result<Explored, Failure> {
@@ -51,6 +52,57 @@ fn whatever_two_threads_were_told_is_there() {
     println!("EXPLORED threads: {explored}");
     explore(40, Some(Mistake::CountsTooMany)).unwrap_err();
     explore(4, Some(Mistake::NoFence)).unwrap_err();
+}
+
+/// Four threads append to a log whose disk has room for two more records, while a call of the machine fails; the power
+/// goes at any step. What was told is a byte for each sequence number: who appended it.
+fn explore_failing(fault: Fault, mistake: Option<Mistake>) -> Result<Explored, Failure> {
+    let options = options(mistake);
+    let work = |machine: &Machine| {
+        let _ = machine.add_source(medium(Granularity::Page).growing_to((HEAD_BYTES + super::PAGE) as u64));
+        let log = open(machine, &options);
+        log.append(&[0; 352]).unwrap();
+        machine.settle();
+        let told = AtomicU64::new(0);
+        let append = |thread: u8| match log.append(&[thread; 8]) {
+            Ok(sequence) => {
+                let bits = u64::from(thread) << (8 * (sequence - 2));
+                machine.acknowledge(told.fetch_or(bits, Ordering::Relaxed) | bits);
+            }
+            Err(AppendError::Full(_) | AppendError::Stopped(_)) => {}
+            Err(error) => panic!("{error}"),
+        };
+        machine.fail(fault);
+        machine.threads([&|| append(1), &|| append(2), &|| append(3), &|| append(4)]);
+        machine.repair();
+    };
+    let check = |machine: &Machine| {
+        let log = open(machine, &options);
+        let found = records(&log);
+        let told = machine.acknowledged().to_le_bytes();
+        for (index, thread) in told.into_iter().enumerate().filter(|(_, thread)| *thread > 0) {
+            let payload = found.get(index + 1).map(|(_, payload)| &payload[..]);
+            if payload != Some(&[thread; 8]) {
+                return Err(format!("thread {thread} was told that record {} is durable: {payload:?}", index + 2));
+            }
+        }
+        Ok(())
+    };
+    Explore::new(hardware()).schedules(8).run(work, check)
+}
+
+#[test]
+fn whatever_four_threads_were_told_is_there_when_the_disk_is_full_or_fails() {
+    let full = Fault::nth(0).only(Call::Prepare).errno(Errno::NOSPC).for_good();
+    let syncs = (0..3).map(|nth| Fault::nth(nth).only(Call::Sync));
+    for fault in syncs.chain([full]) {
+        let explored = explore_failing(fault, None).unwrap_or_else(|failure| panic!("{fault:?}: {failure}"));
+        explored.assert_complete();
+        println!("EXPLORED failing threads: {explored}");
+    }
+    let failing = Fault::nth(3).only(Call::Sync);
+    explore_failing(failing, Some(Mistake::AcknowledgedEarly)).unwrap_err();
+    explore_failing(failing, Some(Mistake::CountsTooMany)).unwrap_err();
 }
 
 /// A source that counts how often it is synchronised.
