@@ -1,5 +1,6 @@
-//! Whoever looks for a name of libpmemset 1.0 finds what does it here: every function, type and constant of its header
-//! but the numbers of errors is an alias in the documentation.
+//! Names that must not be forgotten. Whoever looks for one of libpmemset 1.0 finds what does it here: every function,
+//! type and constant of its header but the numbers of errors is an alias in the documentation. And what is made of other
+//! sources and platforms forwards every method that there is.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -57,4 +58,35 @@ fn every_name_of_libpmemset_is_an_alias() {
         })
         .collect();
     assert!(missing.is_empty(), "no item has the alias {missing:?}");
+}
+
+/// Returns the methods of the trait in `file`, in its order.
+fn methods(file: &str, of: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("pmemset-core/src").join(file)).expect("a source file");
+    let (_, rest) = text.split_once(&format!("pub unsafe trait {of}: ")).expect("the trait");
+    let (body, _) = rest.split_once("\n}\n").expect("the end of the trait");
+    let signatures =
+        body.lines().filter_map(|line| line.strip_prefix("    ")?.trim_start_matches("unsafe ").strip_prefix("fn "));
+    signatures.filter_map(|rest| rest.split('(').next()).map(str::to_owned).collect()
+}
+
+/// Returns the methods that the macro `name` in `file` forwards.
+fn forwarded(file: &str, name: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join("pmemset-core/src").join(file)).expect("a source file");
+    let (_, rest) = text.split_once(&format!("macro_rules! {name} {{")).expect("the macro");
+    let (_, rest) = rest.split_once("{ $($arms)+ } [").expect("the list");
+    let (list, _) = rest.split_once(']').expect("the end of the list");
+    list.split_whitespace().map(str::to_owned).collect()
+}
+
+#[test]
+fn every_method_is_forwarded() {
+    for (of, file, name, macros) in [
+        ("Source", "source/mod.rs", "forward_source", "source/handles.rs"),
+        ("Platform", "platform/mod.rs", "forward_platform", "platform/handles.rs"),
+    ] {
+        let methods = methods(file, of);
+        assert!(methods.len() > 15, "{of}: {methods:?}");
+        assert_eq!(forwarded(macros, name), methods);
+    }
 }

@@ -3,11 +3,9 @@
 use core::fmt;
 
 use bare::KernelSpace;
-use pmemset_core::arch::Cpu;
 use pmemset_core::contract::{self, Finding, Outcome};
-use pmemset_core::error::MapFailure;
-use pmemset_core::error::ReserveError;
-use pmemset_core::{Errno, Extent, Platform, Source, forward_source};
+use pmemset_core::error::{MapFailure, ReserveError};
+use pmemset_core::{Errno, Extent, Platform, Source, forward_platform, forward_source};
 
 use crate::journal::Handle;
 use crate::platform::Machine;
@@ -58,29 +56,10 @@ unsafe impl Platform for Flawed<&Machine> {
     type Lock = <Machine as Platform>::Lock;
     type Space = KernelSpace;
 
-    fn space(&self) -> KernelSpace {
-        KernelSpace
-    }
-
-    fn page_size_bytes(&self) -> usize {
-        self.0.page_size_bytes()
-    }
-
-    fn cpu(&self) -> &Cpu {
-        self.0.cpu()
-    }
-
-    fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
-        self.0.reserve(length_bytes, alignment_bytes)
-    }
+    forward_platform!(self { Self(machine) => machine } except reserve_at);
 
     fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.0.reserve_at(window).or(Ok(()))
-    }
-
-    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.0.release(window) }
     }
 }
 

@@ -4,76 +4,254 @@
 use core::marker::PhantomData;
 
 use super::Platform;
-use crate::arch::{Cpu, StoreKind};
-use crate::error::ReserveError;
 use crate::lock::RawLock;
-use crate::{Errno, Extent};
 
-/// Forwards every method of [`Platform`] to `$platform`.
+/// Forwards the methods of [`Platform`] to the platform inside of another one: all of them, or all but those that
+/// follow `except` in the trait's order, which the outer one writes itself, or leaves at what the trait does.
+///
+/// The arms are those of a `match`: one for each kind of platform that there may be. What is added to the trait later is
+/// forwarded, too.
+///
+/// ```
+/// use pmemset_core::{Platform, forward_platform};
+/// use std::sync::atomic::{AtomicU64, Ordering};
+///
+/// /// Counts fences; everything else is that of the platform.
+/// struct Counting<P> {
+///     platform: P,
+///     fences: AtomicU64,
+/// }
+///
+/// // SAFETY: every call goes on to the platform inside.
+/// unsafe impl<P: Platform> Platform for Counting<P> {
+///     type Lock = P::Lock;
+///     type Space = P::Space;
+///
+///     const SEGMENTS_MAX: usize = P::SEGMENTS_MAX;
+///
+///     forward_platform!(self { Self { platform, .. } => platform } except fence);
+///
+///     fn fence(&self) {
+///         self.fences.fetch_add(1, Ordering::Relaxed);
+///         self.platform.fence();
+///     }
+/// }
+/// ```
+#[macro_export]
 macro_rules! forward_platform {
-    ($self:ident, $platform:expr) => {
+    ($self:ident { $($arms:tt)+ } $(except $($own:ident),+)?) => {
+        $crate::forward_platform! { @each $self { $($arms)+ } [
+            space page_size_bytes cpu alignment_for room_ahead_bytes reserve reserve_at may_reserve
+            may_reserve_at release_unmaps release write_back fence write_back_invalidate full_fence copy read
+            lend fill
+        ] [$($($own)+)?] }
+    };
+    (@each $self:ident $arms:tt [] []) => {};
+    (@each $self:ident $arms:tt [] [$own:ident $($rest:ident)*]) => {
+        compile_error!(concat!("`", stringify!($own), "` is no method of `Platform`, or out of the trait's order"));
+    };
+    (@each $self:ident $arms:tt [space $($rest:ident)*] [space $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [page_size_bytes $($rest:ident)*] [page_size_bytes $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [cpu $($rest:ident)*] [cpu $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [alignment_for $($rest:ident)*] [alignment_for $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [room_ahead_bytes $($rest:ident)*] [room_ahead_bytes $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [reserve $($rest:ident)*] [reserve $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [reserve_at $($rest:ident)*] [reserve_at $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [may_reserve $($rest:ident)*] [may_reserve $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [may_reserve_at $($rest:ident)*] [may_reserve_at $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [release_unmaps $($rest:ident)*] [release_unmaps $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [release $($rest:ident)*] [release $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [write_back $($rest:ident)*] [write_back $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [fence $($rest:ident)*] [fence $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [write_back_invalidate $($rest:ident)*] [write_back_invalidate $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [full_fence $($rest:ident)*] [full_fence $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [copy $($rest:ident)*] [copy $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [read $($rest:ident)*] [read $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [lend $($rest:ident)*] [lend $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [fill $($rest:ident)*] [fill $($own:ident)*]) => {
+        $crate::forward_platform! { @each $self $arms [$($rest)*] [$($own)*] }
+    };
+    (@each $self:ident $arms:tt [$method:ident $($rest:ident)*] $own:tt) => {
+        $crate::forward_platform! { @method $method $self $arms }
+        $crate::forward_platform! { @each $self $arms [$($rest)*] $own }
+    };
+    (@method space $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn space(&$self) -> Self::Space {
-            $platform.space()
+            match $self {
+                $($pattern => $to.space()),+
+            }
         }
+    };
+    (@method page_size_bytes $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn page_size_bytes(&$self) -> usize {
-            $platform.page_size_bytes()
+            match $self {
+                $($pattern => $to.page_size_bytes()),+
+            }
         }
-        fn cpu(&$self) -> &Cpu {
-            $platform.cpu()
+    };
+    (@method cpu $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn cpu(&$self) -> &$crate::arch::Cpu {
+            match $self {
+                $($pattern => $to.cpu()),+
+            }
         }
+    };
+    (@method alignment_for $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn alignment_for(&$self, length_bytes: usize) -> usize {
-            $platform.alignment_for(length_bytes)
+            match $self {
+                $($pattern => $to.alignment_for(length_bytes)),+
+            }
         }
+    };
+    (@method room_ahead_bytes $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn room_ahead_bytes(&$self, ahead_bytes: usize) -> usize {
-            $platform.room_ahead_bytes(ahead_bytes)
+            match $self {
+                $($pattern => $to.room_ahead_bytes(ahead_bytes)),+
+            }
         }
-        fn reserve(&$self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
-            $platform.reserve(length_bytes, alignment_bytes)
+    };
+    (@method reserve $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn reserve(
+            &$self,
+            length_bytes: usize,
+            alignment_bytes: usize,
+        ) -> Result<$crate::Extent, $crate::error::ReserveError> {
+            match $self {
+                $($pattern => $to.reserve(length_bytes, alignment_bytes)),+
+            }
         }
-        fn reserve_at(&$self, window: Extent) -> Result<(), ReserveError> {
-            $platform.reserve_at(window)
+    };
+    (@method reserve_at $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn reserve_at(&$self, window: $crate::Extent) -> Result<(), $crate::error::ReserveError> {
+            match $self {
+                $($pattern => $to.reserve_at(window)),+
+            }
         }
-        fn may_reserve(&$self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ReserveError> {
-            $platform.may_reserve(length_bytes, alignment_bytes)
+    };
+    (@method may_reserve $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn may_reserve(&$self, length_bytes: usize, alignment_bytes: usize) -> Result<(), $crate::error::ReserveError> {
+            match $self {
+                $($pattern => $to.may_reserve(length_bytes, alignment_bytes)),+
+            }
         }
-        fn may_reserve_at(&$self, window: Extent) -> Result<(), ReserveError> {
-            $platform.may_reserve_at(window)
+    };
+    (@method may_reserve_at $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn may_reserve_at(&$self, window: $crate::Extent) -> Result<(), $crate::error::ReserveError> {
+            match $self {
+                $($pattern => $to.may_reserve_at(window)),+
+            }
         }
+    };
+    (@method release_unmaps $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn release_unmaps(&$self) -> bool {
-            $platform.release_unmaps()
+            match $self {
+                $($pattern => $to.release_unmaps()),+
+            }
         }
-        unsafe fn release(&$self, window: Extent) -> Result<(), Errno> {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $platform.release(window) }
+    };
+    (@method release $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        unsafe fn release(&$self, window: $crate::Extent) -> Result<(), $crate::Errno> {
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.release(window) }),+
+            }
         }
-        unsafe fn write_back(&$self, range: Extent) {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $platform.write_back(range) }
+    };
+    (@method write_back $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        unsafe fn write_back(&$self, range: $crate::Extent) {
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.write_back(range) }),+
+            }
         }
+    };
+    (@method fence $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn fence(&$self) {
-            $platform.fence();
+            match $self {
+                $($pattern => $to.fence()),+
+            }
         }
-        unsafe fn write_back_invalidate(&$self, range: Extent) {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $platform.write_back_invalidate(range) }
+    };
+    (@method write_back_invalidate $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        unsafe fn write_back_invalidate(&$self, range: $crate::Extent) {
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.write_back_invalidate(range) }),+
+            }
         }
+    };
+    (@method full_fence $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         fn full_fence(&$self) {
-            $platform.full_fence();
+            match $self {
+                $($pattern => $to.full_fence()),+
+            }
         }
-        unsafe fn copy(&$self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $platform.copy(dest, source, length_bytes, kind) }
+    };
+    (@method copy $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        unsafe fn copy(&$self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: $crate::arch::StoreKind) {
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.copy(dest, source, length_bytes, kind) }),+
+            }
         }
+    };
+    (@method read $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
         unsafe fn read(&$self, dest: *mut u8, source: *const u8, length_bytes: usize) {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $platform.read(dest, source, length_bytes) }
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.read(dest, source, length_bytes) }),+
+            }
         }
-        fn lend(&$self, range: Extent) {
-            $platform.lend(range);
+    };
+    (@method lend $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        fn lend(&$self, range: $crate::Extent) {
+            match $self {
+                $($pattern => $to.lend(range)),+
+            }
         }
-        unsafe fn fill(&$self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-            // SAFETY: the caller's promise is passed on as it is.
-            unsafe { $platform.fill(dest, value, length_bytes, kind) }
+    };
+    (@method fill $self:ident { $($pattern:pat => $to:expr),+ $(,)? }) => {
+        unsafe fn fill(&$self, dest: *mut u8, value: u8, length_bytes: usize, kind: $crate::arch::StoreKind) {
+            match $self {
+                // SAFETY: the caller's promise is passed on as it is.
+                $($pattern => unsafe { $to.fill(dest, value, length_bytes, kind) }),+
+            }
         }
     };
 }
@@ -87,7 +265,7 @@ macro_rules! forward_platform_handles {
 
             const SEGMENTS_MAX: usize = T::SEGMENTS_MAX;
 
-            forward_platform!(self, (**self));
+            forward_platform!(self { _ => (**self) });
         }
     )*};
 }
@@ -135,7 +313,13 @@ impl<P: Platform, L: RawLock, const SEGMENTS_MAX: usize> WithLock<P, L, SEGMENTS
         Self { platform, lock: PhantomData }
     }
 
-    /// Returns the platform inside.
+    /// Returns the platform itself.
+    #[must_use]
+    pub const fn platform(&self) -> &P {
+        &self.platform
+    }
+
+    /// Returns the platform itself, with its own lock.
     #[must_use]
     pub fn into_inner(self) -> P {
         self.platform
@@ -155,5 +339,5 @@ unsafe impl<P: Platform, L: RawLock, const SEGMENTS_MAX: usize> Platform for Wit
 
     const SEGMENTS_MAX: usize = if SEGMENTS_MAX < P::SEGMENTS_MAX { SEGMENTS_MAX } else { P::SEGMENTS_MAX };
 
-    forward_platform!(self, self.platform);
+    forward_platform!(self { Self { platform, .. } => platform });
 }

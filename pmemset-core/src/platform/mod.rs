@@ -11,6 +11,8 @@ use crate::{Errno, Extent};
 
 /// The address space that parts live in, and how stores of this processor reach the medium.
 ///
+/// A platform that is made of another one calls [`forward_platform!`](crate::forward_platform).
+///
 /// # Safety
 ///
 /// A reservation returned by [`reserve`](Self::reserve) or accepted by [`reserve_at`](Self::reserve_at) belongs to the

@@ -9,11 +9,10 @@ use core::fmt;
 
 use lock_api::RwLock;
 
-use crate::arch::{Cpu, StoreKind};
 use crate::error::{ReservationError, ReserveError};
 use crate::lock::CallLock;
 use crate::table;
-use crate::{Errno, Extent, Platform};
+use crate::{Errno, Extent, Platform, forward_platform};
 use holes::{Hole, Holes, WEIGHTS};
 
 /// Memory for the tables of a reservation with room for `M` segments, 1 to 65,536. All bytes are zero while it is not
@@ -328,20 +327,10 @@ where
 
     const SEGMENTS_MAX: usize = P::SEGMENTS_MAX;
 
-    fn space(&self) -> P::Space {
-        self.platform.space()
-    }
-
-    fn page_size_bytes(&self) -> usize {
-        self.platform.page_size_bytes()
-    }
-
-    fn cpu(&self) -> &Cpu {
-        self.platform.cpu()
-    }
-
     // A window of its own is for the caller to fill as densely as it can be: no more alignment than is needed, no room
-    // ahead.
+    // ahead. Its addresses stay reserved when they are released, so what is mapped there is not taken out.
+    forward_platform!(self { Self { platform, .. } => platform } except
+        alignment_for, room_ahead_bytes, reserve, reserve_at, may_reserve, may_reserve_at, release_unmaps, release);
 
     fn room_ahead_bytes(&self, _: usize) -> usize {
         0
@@ -369,34 +358,6 @@ where
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
         self.holes.write().release(window)
-    }
-
-    unsafe fn write_back(&self, range: Extent) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.platform.write_back(range) }
-    }
-
-    fn fence(&self) {
-        self.platform.fence();
-    }
-
-    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.platform.copy(dest, source, length_bytes, kind) }
-    }
-
-    unsafe fn read(&self, dest: *mut u8, source: *const u8, length_bytes: usize) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.platform.read(dest, source, length_bytes) }
-    }
-
-    fn lend(&self, range: Extent) {
-        self.platform.lend(range);
-    }
-
-    unsafe fn fill(&self, dest: *mut u8, value: u8, length_bytes: usize, kind: StoreKind) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { self.platform.fill(dest, value, length_bytes, kind) }
     }
 }
 

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use core::ffi::c_void;
 
 use lock_api::Mutex;
-use pmemset_core::arch::{Cpu, StoreKind};
+use pmemset_core::arch::Cpu;
 use pmemset_core::error::{ReservationError, ReserveError};
-use pmemset_core::{Errno, Extent, Platform, Reservation};
+use pmemset_core::{Errno, Extent, Platform, Reservation, forward_platform};
 use pmemset_linux::{Linux, Process, StripedRwLock};
 use rustix_futex_sync::RawMutex;
 
@@ -133,37 +133,16 @@ impl Place {
     }
 }
 
-macro_rules! each {
-    ($self:ident, $to:ident => $call:expr) => {
-        match $self {
-            Place::Anywhere => {
-                let $to = &LINUX;
-                $call
-            }
-            Place::Inside($to, _) => $call,
-        }
-    };
-}
-
 // SAFETY: every call goes to one of two platforms of one kind, always the same.
 unsafe impl Platform for Place {
     type Lock = StripedRwLock;
     type Space = Process;
 
-    fn space(&self) -> Process {
-        Process
-    }
-    fn page_size_bytes(&self) -> usize {
-        LINUX.page_size_bytes()
-    }
+    forward_platform!(self { Self::Anywhere => LINUX, Self::Inside(inside, _) => inside } except
+        cpu, reserve, reserve_at);
+
     fn cpu(&self) -> &Cpu {
         const { &LINUX }.cpu()
-    }
-    fn alignment_for(&self, length_bytes: usize) -> usize {
-        each!(self, to => to.alignment_for(length_bytes))
-    }
-    fn room_ahead_bytes(&self, ahead_bytes: usize) -> usize {
-        each!(self, to => to.room_ahead_bytes(ahead_bytes))
     }
     fn reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<Extent, ReserveError> {
         match self {
@@ -172,27 +151,10 @@ unsafe impl Platform for Place {
         }
     }
     fn reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
-        if matches!(self, Self::Inside(_, theirs) if theirs.map_in(window).is_some()) {
-            return Err(ReserveError::Occupied);
+        match self {
+            Self::Anywhere => LINUX.reserve_at(window),
+            Self::Inside(_, theirs) if theirs.map_in(window).is_some() => Err(ReserveError::Occupied),
+            Self::Inside(inside, _) => inside.reserve_at(window),
         }
-        each!(self, to => to.reserve_at(window))
-    }
-    fn may_reserve(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(), ReserveError> {
-        each!(self, to => to.may_reserve(length_bytes, alignment_bytes))
-    }
-    fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
-        each!(self, to => to.may_reserve_at(window))
-    }
-    fn release_unmaps(&self) -> bool {
-        each!(self, to => to.release_unmaps())
-    }
-    unsafe fn release(&self, window: Extent) -> Result<(), Errno> {
-        // SAFETY: the caller's promise is passed on as it is.
-        each!(self, to => unsafe { to.release(window) })
-    }
-    #[inline]
-    unsafe fn copy(&self, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
-        // SAFETY: the caller's promise is passed on as it is.
-        unsafe { LINUX.copy(dest, source, length_bytes, kind) }
     }
 }

@@ -5,7 +5,7 @@ use super::world::Act::{Drop, Fence, FullFence, WriteBack};
 use super::world::{Memory, World};
 use crate::arch::Cpu;
 use crate::error::{PersistError, ShareError};
-use crate::{Config, CopyFlags, Errno, Extent, Granularity, MapConfig, Set, Shared, Sharing, Source};
+use crate::{Config, CopyFlags, Errno, Extent, Granularity, MapConfig, Reservation, Set, Shared, Sharing, Source};
 
 type Handle<'a> = &'a (dyn Source<Space = usize> + 'a);
 type WorldSet<'a> = Set<'a, &'a World, Handle<'a>>;
@@ -107,6 +107,20 @@ fn a_processor_without_the_instructions_is_refused_unless_barriers_are_enough() 
     assert_eq!(world.take(), [FullFence, Fence]);
     // One of each is as the worse of them.
     assert_eq!(set.refresh(part.extent().start() - 8, 16), Err(ShareError::NoInstruction));
+}
+
+#[test]
+fn a_reservation_has_its_platform_write_back_and_drop() {
+    let world = World::new(8);
+    let reservation = Reservation::with_capacity(&world, 4 * PAGE, 4).unwrap();
+    let set = Set::with_capacity(&reservation, Config::new(Granularity::Page), 4);
+    let shared = source(&world, Granularity::CacheLine, Sharing::Incoherent);
+    let part = set.map(shared, &pages(1)).unwrap().into_shared().unwrap();
+    world.take();
+    part.publish(0, 8).unwrap();
+    part.refresh(0, 8).unwrap();
+    let range = extent(part.extent().start(), 8);
+    assert_eq!(world.take(), [WriteBack(range), Fence, FullFence, Drop(range), FullFence]);
 }
 
 #[test]
