@@ -253,6 +253,7 @@ where
     is::<error::DeepFlushError>();
     is::<error::EmptyRange>();
     is::<Errno>();
+    is::<error::GiveBackError>();
     is::<error::LookupError>();
     is::<error::MapError>();
     is::<error::MapFailure>();

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use machine::{Folder, PAGE, alone, at, bytes, descriptors, mappings, numbered, skip};
-use pmemset_core::error::{MapError, MapFailure, PrepareError};
+use pmemset_core::error::{GiveBackError, MapError, MapFailure, PrepareError};
 use pmemset_core::{
     Config, DeepFlush, Errno, Extent, Granularity, GranularityLimit, Growth, MapConfig, Platform, Reservation, Set,
     Source, Span, forward_source,
@@ -264,6 +264,31 @@ fn the_working_directory_stays() {
             over.store(true, Ordering::Relaxed);
         });
     });
+}
+
+#[test]
+fn storage_goes_back_where_nothing_is_mapped_and_comes_again() {
+    for folder in [Folder::on_disk("given-back"), Folder::in_memory("given-back")] {
+        let source = FileSource::temporary(folder.path()).unwrap();
+        let set: Set<Linux, &FileSource, _> = Set::with_capacity(Linux, Config::new(Granularity::Page), 4);
+        let half = 32 * PAGE;
+        let (low, high) = (at(0).length(half), MapConfig::new().offset(half as u64).length(half));
+        let (old, kept) = (set.map(&source, &low).unwrap(), set.map(&source, &high).unwrap());
+        old.write(0, b"forget me").unwrap();
+        kept.write(0, b"keep me").unwrap();
+        let bytes = Span::new(0, half as u64).unwrap();
+        let refused = Err(GiveBackError::Mapped { segment: old.extent() });
+        assert_eq!(set.give_back(&&source, bytes), refused);
+        set.remove(old).unwrap();
+        let full = source.facts().unwrap().allocated_bytes;
+        assert_eq!(set.give_back(&&source, bytes), Ok(()));
+        assert!(source.facts().unwrap().allocated_bytes + half as u64 <= full);
+        let mut found = [1; 7];
+        kept.read(0, &mut found).unwrap();
+        assert_eq!(&found, b"keep me");
+        set.map(&source, &low).unwrap().read(0, &mut found).unwrap();
+        assert_eq!((found, source.facts().unwrap().allocated_bytes >= full), ([0; 7], true));
+    }
 }
 
 /// Defect 2.4-C4: a source could be deleted under its parts.

@@ -7,6 +7,7 @@
 mod cursor;
 #[cfg(feature = "embedded-storage")]
 mod flash;
+mod give_back;
 mod lookup;
 mod map;
 mod persist;
@@ -19,6 +20,7 @@ mod share;
 pub use cursor::CursorError;
 #[cfg(feature = "embedded-storage")]
 pub use flash::FlashError;
+pub use give_back::GiveBackError;
 pub use lookup::LookupError;
 pub use map::{MapError, MapFailure, PrepareError};
 pub use persist::{DeepFlushError, PersistError};

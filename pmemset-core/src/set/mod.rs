@@ -7,6 +7,7 @@ mod close;
 mod config;
 mod copy;
 mod event;
+mod give_back;
 mod handle;
 mod health;
 mod map;

@@ -8,7 +8,7 @@ use portable_atomic::{AtomicBool, Ordering};
 
 use crate::arch::prefetch;
 use crate::table::{Array, Arrays, Table};
-use crate::{Coalescing, Extent, Granularity, Platform};
+use crate::{Coalescing, Extent, Granularity, Platform, Span};
 pub(crate) use retired::{Retired, RetiredSegment};
 pub use slot::Slab;
 #[cfg(feature = "alloc")]
@@ -144,6 +144,20 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         })
     }
 
+    /// Returns the lowest segment that maps a byte of `range` of a source of which `is` says so.
+    pub(crate) fn mapping_of(&self, range: Span, is: impl Fn(&S) -> bool) -> Option<Extent> {
+        let mut at = 0;
+        while let Some(entry) = self.entry_from(at) {
+            let slot = self.slot(entry.slot)?;
+            let bytes = Span::new(slot.offset, entry.extent.length_bytes() as u64);
+            if bytes.is_some_and(|bytes| bytes.overlaps(range)) && slot.source.as_ref().is_some_and(&is) {
+                return Some(entry.extent);
+            }
+            at = entry.extent.end();
+        }
+        None
+    }
+
     /// Returns what the segment at a place maps: its first byte in the source, and the source; and how many bytes are
     /// reserved behind it.
     pub(crate) fn mapping_at(&self, place: &Position) -> Option<(u64, &S, usize)> {
@@ -189,9 +203,9 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
     }
 
-    /// Enters a segment; `joins` where it continues the part below it. Returns its slot, and the addresses of its part.
+    /// Inserts a segment; `joins` where it continues the part below it. Returns its slot, and the addresses of its part.
     ///
-    /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing entered, where the books
+    /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing inserted, where the books
     /// are full; the caller has looked before.
     pub(crate) fn insert(&mut self, segment: Segment<S>, joins: bool) -> Option<(u32, Extent)> {
         if self.is_full() {
