@@ -8,7 +8,7 @@ macro_rules! codes {
         #[doc = concat!("\n\n`", $prefix, stringify!($name), "`.")]
         pub const $name: i32 = $number;)*
 
-        /// Returns the C library's name for a number: `PMEMSET_E_…`, or `PMEM2_E_…` for reservations.
+        /// Returns the C library's name for a number: `PMEMSET_E_…`, or `PMEM2_E_…` for what it passes on.
         ///
         /// ```
         /// use pmemset_core::code;
@@ -29,6 +29,8 @@ macro_rules! codes {
 }
 
 codes! {
+    /// No source has a path, or it is no path.
+    INVALID_SOURCE_PATH = -200_003, "PMEMSET_E_";
     /// There is no room for another segment, or another piece of address space.
     CANNOT_ALLOCATE_INTERNAL_STRUCTURE = -200_005, "PMEMSET_E_";
     /// An offset is not a multiple of the alignment.
@@ -51,6 +53,10 @@ codes! {
     PART_NOT_FOUND = -200_016, "PMEMSET_E_";
     /// Bytes could not be made durable.
     DEEP_FLUSH_FAIL = -200_018, "PMEMSET_E_";
+    /// A flag or a permission bit has no meaning.
+    INVALID_SOURCE_FILE_CREATE_FLAGS = -200_019, "PMEMSET_E_";
+    /// A directory takes no unnamed file.
+    CANNOT_CREATE_TEMP_FILE = -200_020, "PMEMSET_E_";
     /// A source cannot grow.
     CANNOT_GROW_SOURCE_FILE = -200_021, "PMEMSET_E_";
     /// Something is in use.
@@ -81,12 +87,18 @@ codes! {
     CANNOT_READ_BOUNDS = -200_037, "PMEMSET_E_";
     /// The medium does not list bad blocks.
     BADBLOCK_NOSUPP = -200_038, "PMEMSET_E_";
+    /// A descriptor is not open for reading.
+    INVALID_FILE_HANDLE = -100_004, "PMEM2_E_";
+    /// A file is of a kind that cannot be mapped.
+    INVALID_FILE_TYPE = -100_005, "PMEM2_E_";
     /// Something is at the addresses of a reservation.
     MAPPING_EXISTS = -100_007, "PMEM2_E_";
     /// The length of a reservation is not a multiple of the page size.
     RESERVATION_LENGTH_UNALIGNED = -100_015, "PMEM2_E_";
     /// The address of a reservation is not a multiple of the page size.
     ADDRESS_UNALIGNED = -100_022, "PMEM2_E_";
+    /// A descriptor is not open for writing.
+    FILE_DESCRIPTOR_NOT_WRITABLE = -100_032, "PMEM2_E_";
     /// A reservation is in use.
     VM_RESERVATION_NOT_EMPTY = -100_033, "PMEM2_E_";
 }
@@ -116,7 +128,12 @@ pub const fn to_errno(code: i32) -> Errno {
 ///
 /// A message says everything, the platform's reason included, and there is no `source`: whoever prints a chain of
 /// errors would else print the reason twice, and firmware prints no chains.
-macro_rules! errors {
+///
+/// The crates of this project call it by `pmemset_core::support`, those on Linux with fields that have no format of
+/// `defmt`'s; the core itself calls [`errors`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __errors {
     ($(#[$meta:meta])* pub enum $name:ident {
         $($(#[$variant_meta:meta])* $variant:ident
             $(($inner:ident: $inner_type:ty))?
@@ -148,19 +165,43 @@ macro_rules! errors {
             }
         }
 
-        impl core::fmt::Display for $name {
+        impl ::core::fmt::Display for $name {
             #[allow(unused_variables, clippy::too_many_lines, reason = "a message for each; not all name every field")]
-            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+            fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
                 match *self {
                     $(Self::$variant $(($inner))? $({$($field),+})? => write!(f, $text $(, $argument)*)),+
                 }
             }
         }
 
-        impl core::error::Error for $name {}
+        impl ::core::error::Error for $name {}
+    };
+}
 
-        #[cfg(feature = "defmt")]
-        impl crate::code::Wide for $name {
+/// The same, for the core's own errors: with a format of `defmt`'s.
+macro_rules! errors {
+    ($($enumeration:tt)+) => {
+        $crate::__errors! { $($enumeration)+ }
+        $crate::code::logged! { $($enumeration)+ }
+    };
+}
+pub(crate) use errors;
+
+#[cfg(not(feature = "defmt"))]
+macro_rules! logged {
+    ($($enumeration:tt)+) => {};
+}
+
+/// The format of an error: that of the same enumeration with numbers of 64 bits, since defmt cuts others to 32.
+#[cfg(feature = "defmt")]
+macro_rules! logged {
+    ($(#[$meta:meta])* pub enum $name:ident {
+        $($(#[$variant_meta:meta])* $variant:ident
+            $(($inner:ident: $inner_type:ty))?
+            $({$($(#[$field_meta:meta])* $field:ident: $type:ty),+ $(,)?})?
+            = $code:expr => $text:literal $(, $argument:expr)*;)+
+    }) => {
+        impl $crate::code::Wide for $name {
             type Wide = Self;
 
             fn wide(self) -> Self {
@@ -168,13 +209,12 @@ macro_rules! errors {
             }
         }
 
-        #[cfg(feature = "defmt")]
         const _: () = {
             use self::$name as Narrow;
             const _: () = {
-                use crate::code::Wide;
+                use $crate::code::Wide;
 
-                /// The same with numbers of 64 bits: defmt cuts others to 32.
+                /// The same with numbers of 64 bits.
                 #[derive(defmt::Format)]
                 enum $name {
                     $($variant
@@ -196,7 +236,7 @@ macro_rules! errors {
         };
     };
 }
-pub(crate) use errors;
+pub(crate) use logged;
 
 /// What is logged of a field: numbers with 64 bits, because defmt cuts others to 32.
 #[cfg(feature = "defmt")]

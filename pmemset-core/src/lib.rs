@@ -84,6 +84,7 @@ pub mod observer {
 /// What the project's own crates share: no part of the interface, and subject to change at any time.
 #[doc(hidden)]
 pub mod support {
+    pub use crate::__errors as errors;
     pub use crate::health::{Collector, check_bounds, in_extent};
     #[cfg(feature = "sim")]
     pub use crate::sim::random::Random;

@@ -2,9 +2,9 @@
 #![allow(unsafe_code, reason = "a source of either kind implements an unsafe trait")]
 
 use core::ffi::CStr;
-use core::fmt;
 
 use pmemset_core::error::{ClearError, DeviceError, MapFailure, McsafeError};
+use pmemset_core::support::errors;
 use pmemset_core::{
     BadBlockPolicy, BadBlocks, DeepFlush, DeviceId, Errno, Extent, Health, LiveRecordRef, Source, Span, forward_source,
 };
@@ -116,38 +116,21 @@ impl AnySource {
     }
 }
 
-/// Why neither a file nor a device could be opened.
-///
-/// ```
-/// use pmemset_devdax::{AnyError, AnySource, OpenError, OpenOptions};
-///
-/// let folder = AnySource::open(std::env::temp_dir(), OpenOptions::new());
-/// assert!(matches!(folder, Err(AnyError::File(OpenError::InvalidFileType { .. }))));
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AnyError {
-    /// The path is not a device DAX.
-    File(OpenError),
-    /// The path is a device DAX.
-    Dax(DaxError),
-}
-
-impl AnyError {
-    /// Returns libpmemset's number for this error.
+errors! {
+    /// Why neither a file nor a device could be opened.
     ///
     /// ```
-    /// use pmemset_devdax::{AnySource, OpenOptions};
+    /// use pmemset_devdax::{AnyError, AnySource, OpenError, OpenOptions, code};
     ///
-    /// let error = AnySource::open("/no/such/path", OpenOptions::new()).unwrap_err();
-    /// assert_eq!(error.code(), -200_003); // PMEMSET_E_INVALID_SOURCE_PATH
+    /// let folder = AnySource::open(std::env::temp_dir(), OpenOptions::new()).unwrap_err();
+    /// assert!(matches!(folder, AnyError::File(OpenError::InvalidFileType { .. })));
+    /// assert_eq!(code::name(folder.code()), Some("PMEM2_E_INVALID_FILE_TYPE"));
     /// ```
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        match self {
-            Self::File(error) => error.code(),
-            Self::Dax(error) => error.code(),
-        }
+    pub enum AnyError {
+        /// The path is not a device DAX.
+        File(error: OpenError) = error.code() => "{error}";
+        /// The path is a device DAX.
+        Dax(error: DaxError) = error.code() => "{error}";
     }
 }
 
@@ -162,17 +145,6 @@ impl From<DaxError> for AnyError {
         Self::Dax(error)
     }
 }
-
-impl fmt::Display for AnyError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(error) => error.fmt(f),
-            Self::Dax(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for AnyError {}
 
 macro_rules! each {
     ($self:ident, $source:ident => $call:expr) => {

@@ -142,7 +142,7 @@ fn list_with(
     let Some(region) = device.nd_region() else { return BadBlocks::Unknown(BadBlocksError::NoRegion) };
     let place = match Place::of(device, region) {
         Ok(place) => place,
-        Err(error) => return BadBlocks::Unknown(error.untold()),
+        Err(error) => return BadBlocks::Unknown(error.into()),
     };
     let (mut collector, mut known_unit) = (Collector::new(blocks), None);
     let read = region.bad_blocks(|block| {
@@ -158,7 +158,7 @@ fn list_with(
         (Ok(()), answer) => answer,
         // The kernel has cut off its list: what is there is bad, and there may be more.
         (Err(NdError::TooLong { .. }), BadBlocks::Listed { count, .. }) => BadBlocks::Listed { count, more: true },
-        (Err(error), _) => BadBlocks::Unknown(error.untold()),
+        (Err(error), _) => BadBlocks::Unknown(error.into()),
     }
 }
 
@@ -182,7 +182,7 @@ fn clear_with<B: Bus>(
     if block.end() > length_bytes {
         return Err(ClearError::OutOfRange { length_bytes });
     }
-    let identity = Identity::of(device, region).map_err(|error| ClearError::Unknown(error.untold()))?;
+    let identity = Identity::of(device, region).map_err(|error| ClearError::Unknown(error.into()))?;
     let place = identity.place;
     let bus = open()?;
     let unit_bytes = unit_bytes(&bus, place.physical).ok_or(ClearError::Unsupported)?.max(SECTOR_BYTES);

@@ -1,7 +1,8 @@
 //! Why a device cannot be a source.
 
-use pmemset_core::Errno;
-use pmemset_linux::internal::{code, errors, kind_name};
+use pmemset_core::support::errors;
+use pmemset_core::{Errno, code};
+use pmemset_linux::internal::kind_name;
 use pmemset_linux::nd::{Doubt, NdError};
 use rustix::fs::FileType;
 

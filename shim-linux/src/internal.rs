@@ -10,7 +10,7 @@ use crate::{Fd, FileSource, OpenError, OpenOptions};
 
 pub use crate::address_space::{Mapper, put_placeholder};
 pub use crate::errno::errno;
-pub use crate::errors::{code, errors, kind_name};
+pub use crate::errors::kind_name;
 pub use crate::file::open::open_any;
 pub use crate::nd::block_device::{Piece, Pieces, Table};
 pub use crate::nd::device_mapper::{Linear, targets};

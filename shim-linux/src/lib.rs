@@ -56,7 +56,7 @@ mod return_buffer {
 }
 
 pub use address_space::{Linux, Process};
-pub use facts::{BindError, Facts, Hindrance, LinuxSet, Memory, Node, Pages, PopulateError, SegmentFacts, Untold};
+pub use facts::{BindError, FactError, Facts, Hindrance, LinuxSet, Memory, Node, Pages, PopulateError, SegmentFacts};
 pub use fd::Fd;
 pub use file::{Backing, FileFacts, FileSource, FileSystem, GranularityReason, OpenError, OpenOptions};
 #[cfg(feature = "vm-memory")]

@@ -4,7 +4,8 @@ use core::ffi::CStr;
 use core::fmt;
 
 use lock_api::Mutex;
-use pmemset_core::{Errno, ShutdownRecord};
+use pmemset_core::support::errors;
+use pmemset_core::{Errno, ShutdownRecord, code};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::fs::{self, AtFlags, CWD, FlockOperation, Mode, OFlags};
 use rustix::io;
@@ -12,7 +13,6 @@ use rustix::path::Arg;
 use rustix_futex_sync::RawMutex;
 
 use crate::errno::errno;
-use crate::errors::{code, errors};
 use crate::fd::{Fd, until_nul};
 use crate::nd::sysfs;
 

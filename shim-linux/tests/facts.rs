@@ -11,8 +11,8 @@ use machine::{Folder, Mount, PAGE, alone, is_root, skip};
 use pmemset_core::error::LookupError;
 use pmemset_core::{Coalescing, Config, CopyFlags, Extent, Granularity, MapConfig, Part, Set, Source};
 use pmemset_linux::{
-    BindError, FileSource, FileSystem, Hindrance, Linux, LinuxSet, Memory, OpenOptions, PopulateError, Process,
-    SegmentFacts, Untold,
+    BindError, FactError, FileSource, FileSystem, Hindrance, Linux, LinuxSet, Memory, OpenOptions, PopulateError,
+    Process, SegmentFacts,
 };
 use rustix::fs::{MemfdFlags, fstat, ftruncate, memfd_create};
 
@@ -59,9 +59,9 @@ fn looking_touches_nothing_and_sees_what_was_touched() {
         assert_eq!(facts.memory, Ok(Memory::Tmpfs));
         assert_eq!((facts.extent, facts.offset), (part.extent(), 0));
         assert_eq!(facts.resident_bytes, Ok(0), "the first touch is still to come");
-        assert_eq!(facts.pages, Err(Untold::NotTouched));
+        assert_eq!(facts.pages, Err(FactError::NotTouched));
         assert_eq!(facts.hindrance, Some(Hindrance::TooShort { huge_bytes: HUGE }));
-        assert!(matches!(facts.node, Err(Untold::NotTouched | Untold::NoNode)), "{facts:?}");
+        assert!(matches!(facts.node, Err(FactError::NotTouched | FactError::NoNode)), "{facts:?}");
         assert_eq!(facts.region, None);
     }
     touch(&part, 3 * PAGE, 2 * PAGE);
@@ -101,7 +101,7 @@ fn segments_of_several_sources_and_parts_each_have_their_own() {
                 assert_eq!(facts.hindrance, Some(Hindrance::PageCache));
             }
             // Where the build is on tmpfs, or on a file system with other numbers in the list of mappings.
-            Ok(Memory::Tmpfs) | Err(Untold::NoDescriptor) => {}
+            Ok(Memory::Tmpfs) | Err(FactError::NoDescriptor) => {}
             other => panic!("{other:?}"),
         }
     }
@@ -119,7 +119,7 @@ fn pages_of_2_mib_are_seen_and_their_lack_is_explained() {
     if before.hindrance == Some(Hindrance::Setting) || before.hindrance == Some(Hindrance::Kernel) {
         return skip("the kernel gives no huge pages to tmpfs");
     }
-    assert_eq!((before.hindrance, before.pages), (None, Err(Untold::NotTouched)), "nothing stands against it");
+    assert_eq!((before.hindrance, before.pages), (None, Err(FactError::NotTouched)), "nothing stands against it");
     touch(&part, HUGE, 1);
     let facts = one(&set, part.extent());
     let pages = facts.pages.unwrap();
@@ -222,7 +222,7 @@ fn memory_is_bound_to_a_node_or_the_reason_is_told() {
     touch(&part, 0, PAGE);
     let missing = set.bind(part.extent(), 1023);
     if missing == Err(BindError::Unsupported) {
-        assert_eq!(one(&set, part.extent()).node, Err(Untold::NoNode));
+        assert_eq!(one(&set, part.extent()).node, Err(FactError::NoNode));
         return skip("the kernel knows of no nodes");
     }
     assert_eq!(missing, Err(BindError::NoSuchNode { number: 1023 }));
@@ -265,11 +265,11 @@ fn without_proc_nothing_is_known_and_the_reason_is_told() {
     let part = set.map(Arc::new(FileSource::from_owned_fd(memory(PAGE)).unwrap()), &MapConfig::new()).unwrap();
     touch(&part, 0, PAGE);
     let facts = one(&set, part.extent());
-    let reason = Untold::NoProc(pmemset_core::Errno::NOENT);
+    let reason = FactError::NoProc(pmemset_core::Errno::NOENT);
     assert_eq!((facts.memory, facts.resident_bytes), (Err(reason), Err(reason)));
     assert_eq!(facts.pages, Err(reason));
     let address = part.extent().start();
-    assert_eq!(set.bind(part.extent(), 0), Err(BindError::Untold { address, reason }));
+    assert_eq!(set.bind(part.extent(), 0), Err(BindError::Unknown { address, reason }));
     assert_eq!(set.populate(part.extent()), Ok(()), "that needs no /proc");
 }
 
@@ -288,7 +288,7 @@ fn a_descriptor_that_is_not_there_any_more_is_told() {
         rustix::io::dup2(&null, &mut target).unwrap();
         core::mem::forget(target);
         let facts = one(&set, part.extent());
-        assert_eq!((facts.memory, facts.resident_bytes), (Err(Untold::NoDescriptor), Ok(0)));
+        assert_eq!((facts.memory, facts.resident_bytes), (Err(FactError::NoDescriptor), Ok(0)));
         assert_eq!(facts.hindrance, None);
     });
 }

@@ -1,25 +1,23 @@
-//! Numbers that this layer gives itself; others come from `code()` of an error.
+//! Numbers that this layer gives itself, among them those that nothing below gives; others come from `code()` of an
+//! error.
 #![cfg_attr(not(feature = "hosted"), allow(dead_code, reason = "sources that are opened fail in more ways"))]
 
 use core::ffi::c_int;
 
 use pmemset_core::{Errno, code};
 
+pub(crate) use pmemset_core::code::{
+    CANNOT_GROW_SOURCE_FILE, GRANULARITY_NOT_SUPPORTED, INVALID_ALIGNMENT_VALUE, INVALID_SOURCE_PATH,
+    LENGTH_OUT_OF_RANGE, NO_PART_MAPPED, OFFSET_OUT_OF_RANGE, PART_NOT_FOUND,
+};
+
 pub(crate) const NOSUPP: c_int = -200_001;
 pub(crate) const INVALID_PMEM2_SOURCE: c_int = -200_002;
-pub(crate) const INVALID_SOURCE_PATH: c_int = -200_003;
 pub(crate) const INVALID_SOURCE_TYPE: c_int = -200_004;
-pub(crate) const GRANULARITY_NOT_SUPPORTED: c_int = -200_007;
 pub(crate) const GRANULARITY_NOT_SET: c_int = -200_010;
-pub(crate) const NO_PART_MAPPED: c_int = -200_012;
-pub(crate) const PART_NOT_FOUND: c_int = -200_016;
 pub(crate) const INVALID_COALESCING_VALUE: c_int = -200_017;
-pub(crate) const CANNOT_GROW_SOURCE_FILE: c_int = -200_021;
-pub(crate) const OFFSET_OUT_OF_RANGE: c_int = -200_024;
 pub(crate) const INVALID_PART_STATES: c_int = -200_025;
 pub(crate) const SDS_ALREADY_SET: c_int = -200_027;
-pub(crate) const LENGTH_OUT_OF_RANGE: c_int = -200_033;
-pub(crate) const INVALID_ALIGNMENT_VALUE: c_int = -200_035;
 pub(crate) const ENOENT: c_int = -2;
 pub(crate) const ENOMEM: c_int = -12;
 pub(crate) const EBUSY: c_int = -16;

@@ -7,6 +7,7 @@ use std::string::String;
 use std::vec::Vec;
 
 use pmemset_core::Span;
+use pmemset_core::error::BadBlocksError;
 
 use crate::file::GranularityReason;
 use crate::nd::region::Region;
@@ -197,7 +198,7 @@ pub(super) fn listed(asked: &Result<(), NdError>, count: u64, bytes: u64) -> Val
         Ok(()) if count == 0 => "none".into(),
         Ok(()) => format!("{count}, {} together", Size(bytes)).into(),
         Err(NdError::TooLong { .. }) => format!("{count} at least, {} together", Size(bytes)).into(),
-        Err(error) => Value::Unknown(format!("{}", error.untold())),
+        Err(error) => Value::Unknown(format!("{}", BadBlocksError::from(*error))),
     }
 }
 

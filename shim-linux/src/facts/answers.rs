@@ -2,55 +2,38 @@
 
 use core::fmt;
 
-use pmemset_core::{Errno, Extent};
+use pmemset_core::support::errors;
+use pmemset_core::{Errno, Extent, code};
 
 use crate::file::FileSystem;
 use crate::nd::NdError;
 
-/// Why something about a mapping is not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Untold {
-    /// `/proc/self` cannot be read: it is not mounted, or hidden from this program.
-    NoProc(Errno),
-    /// The kernel lists no mapping of a file at the addresses.
-    NoMapping,
-    /// No descriptor of this process has the numbers of the mapped file, although its source has one open: the file
-    /// system has other numbers in the list of mappings than in `stat(2)` (btrfs, overlayfs).
-    NoDescriptor,
-    /// Nothing has been touched yet, so no page is mapped.
-    NotTouched,
-    /// The kernel is older than 6.7 and does not report the pages that DAX memory is mapped by.
-    OldKernel,
-    /// Asking the kernel would split the pages of 1 GiB (`mm/pagewalk.c`).
-    NotLooked,
-    /// The memory belongs to no NUMA node, or the kernel knows of none.
-    NoNode,
-    /// `/sys` has no answer.
-    Sysfs(NdError),
-    /// The kernel's reason.
-    Failed(Errno),
-}
-
-impl fmt::Display for Untold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::NoProc(cause) => write!(f, "/proc/self cannot be read: {cause}"),
-            Self::NoMapping => f.write_str("the kernel lists no mapping of a file there"),
-            Self::NoDescriptor => f.write_str("no descriptor of this process is open on what is mapped there"),
-            Self::NotTouched => f.write_str("nothing has been touched yet"),
-            Self::OldKernel => f.write_str("kernels before 6.7 do not report the pages that DAX memory is mapped by"),
-            Self::NotLooked => f.write_str("asking the kernel would split the pages of 1 GiB"),
-            Self::NoNode => f.write_str("the memory belongs to no NUMA node"),
-            Self::Sysfs(error) => error.fmt(f),
-            Self::Failed(cause) => cause.fmt(f),
-        }
+errors! {
+    /// Why something about a mapping is not known.
+    pub enum FactError {
+        /// `/proc/self` cannot be read: it is not mounted, or hidden from this program.
+        NoProc(cause: Errno) = cause.code() => "/proc/self cannot be read: {cause}";
+        /// The kernel lists no mapping of a file at the addresses.
+        NoMapping = code::NO_PART_MAPPED => "the kernel lists no mapping of a file there";
+        /// No descriptor of this process has the numbers of the mapped file, although its source has one open: the file
+        /// system has other numbers in the list of mappings than in `stat(2)` (btrfs, overlayfs).
+        NoDescriptor = Errno::BADF.code() => "no descriptor of this process is open on what is mapped there";
+        /// Nothing has been touched yet, so no page is mapped.
+        NotTouched = Errno::OPNOTSUPP.code() => "nothing has been touched yet";
+        /// The kernel is older than 6.7 and does not report the pages that DAX memory is mapped by.
+        OldKernel = Errno::OPNOTSUPP.code() => "kernels before 6.7 do not report the pages that DAX memory is mapped by";
+        /// Asking the kernel would split the pages of 1 GiB (`mm/pagewalk.c`).
+        NotLooked = Errno::OPNOTSUPP.code() => "asking the kernel would split the pages of 1 GiB";
+        /// The memory belongs to no NUMA node, or the kernel knows of none.
+        NoNode = Errno::OPNOTSUPP.code() => "the memory belongs to no NUMA node";
+        /// `/sys` has no answer.
+        Sysfs(error: NdError) = error.code() => "{error}";
+        /// The kernel's reason.
+        Failed(cause: Errno) = cause.code() => "{cause}";
     }
 }
 
-impl core::error::Error for Untold {}
-
-impl From<NdError> for Untold {
+impl From<NdError> for FactError {
     fn from(error: NdError) -> Self {
         Self::Sysfs(error)
     }
@@ -130,15 +113,15 @@ pub struct SegmentFacts {
     /// The first byte in the source.
     pub offset: u64,
     /// The kind of memory.
-    pub memory: Result<Memory, Untold>,
+    pub memory: Result<Memory, FactError>,
     /// How many bytes are in the process's page tables. The first touch of each other page faults.
-    pub resident_bytes: Result<usize, Untold>,
+    pub resident_bytes: Result<usize, FactError>,
     /// The pages that they are mapped by.
-    pub pages: Result<Pages, Untold>,
+    pub pages: Result<Pages, FactError>,
     /// Why memory that is mapped by small pages, or will be, has no huge pages; `None` if nothing prevents them.
     pub hindrance: Option<Hindrance>,
     /// The node that the memory is on.
-    pub node: Result<Node, Untold>,
+    pub node: Result<Node, FactError>,
     /// R of `regionR`, the region of the nd bus that it is on.
     pub region: Option<u32>,
 }
@@ -154,14 +137,14 @@ impl fmt::Display for SegmentFacts {
                 let (large, in_large) = (Size(pages.largest_bytes), Size(pages.in_largest_bytes));
                 write!(f, "pages of {} and, {in_large}, of {large}", Size(pages.smallest_bytes))?;
             }
-            Err(untold) => write!(f, "pages not known ({untold})")?,
+            Err(reason) => write!(f, "pages not known ({reason})")?,
         }
         if let Ok(resident) = self.resident_bytes {
             write!(f, ", {} of {} touched", Size(resident), Size(self.extent.length_bytes()))?;
         }
         match self.node {
             Ok(node) => write!(f, ", {node}")?,
-            Err(untold) => write!(f, ", node not known ({untold})")?,
+            Err(reason) => write!(f, ", node not known ({reason})")?,
         }
         match self.region {
             Some(region) => write!(f, ", region{region}"),

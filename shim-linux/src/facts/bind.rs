@@ -1,84 +1,51 @@
 //! Binding memory to a NUMA node (`mbind(2)`).
 #![allow(unsafe_code, reason = "a system call on mapped memory")]
 
-use core::fmt;
-
 use linux_raw_sys::errno::{EINVAL, EIO, ENOMEM, ENOSYS};
 use linux_raw_sys::mempolicy::{MPOL_BIND, MPOL_MF_MOVE, MPOL_MF_STRICT};
 use pmemset_core::error::LookupError;
+use pmemset_core::support::errors;
 use pmemset_core::{Errno, Extent};
 use syscalls::{Sysno, syscall};
 
-use super::answers::{Memory, SegmentFacts, Untold};
+use super::answers::{FactError, Memory, SegmentFacts};
 
-/// Why memory was not bound to a node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum BindError {
-    /// Some of the range is not mapped.
-    Lookup(LookupError),
-    /// The kernel would accept the call, but it would have no effect: DAX memory cannot be moved, and the policy of the
-    /// thread that first touches a page of the page cache decides where the page is. Nothing has been done.
-    NoEffect {
-        /// The first address for which it is so.
-        address: usize,
-        /// The memory there.
-        memory: Memory,
-    },
-    /// It is not known whether binding would have an effect. Nothing has been done.
-    Untold {
-        /// The first address for which it is so.
-        address: usize,
-        /// Why it is not known.
-        reason: Untold,
-    },
-    /// Some pages that are in use already stay on other nodes. Pages that are touched for the first time from now on
-    /// are on this node.
-    Elsewhere,
-    /// There is no such node, or it has no memory, or this process may not use it.
-    NoSuchNode {
-        /// Its number.
-        number: u32,
-    },
-    /// The kernel has no NUMA support.
-    Unsupported,
-    /// The kernel's reason.
-    Failed(Errno),
-}
-
-impl BindError {
-    /// Returns the number of this error.
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        match self {
-            Self::Lookup(error) => error.code(),
-            Self::NoEffect { .. } | Self::Untold { .. } | Self::Unsupported => Errno::OPNOTSUPP.code(),
-            Self::Elsewhere => Errno::IO.code(),
-            Self::NoSuchNode { .. } => Errno::INVAL.code(),
-            Self::Failed(cause) => cause.code(),
-        }
+errors! {
+    /// Why memory was not bound to a node.
+    pub enum BindError {
+        /// Some of the range is not mapped.
+        Lookup(error: LookupError) = error.code() => "{error}";
+        /// The kernel would accept the call, but it would have no effect: DAX memory cannot be moved, and the policy of
+        /// the thread that first touches a page of the page cache decides where the page is. Nothing has been done.
+        NoEffect {
+            /// The first address for which it is so.
+            address: usize,
+            /// The memory there.
+            memory: Memory,
+        } = Errno::OPNOTSUPP.code()
+            => "binding {address:#x} to a node has no effect: {memory} does not follow a policy";
+        /// It is not known whether binding would have an effect. Nothing has been done.
+        Unknown {
+            /// The first address for which it is so.
+            address: usize,
+            /// Why it is not known.
+            reason: FactError,
+        } = Errno::OPNOTSUPP.code()
+            => "it is not known whether binding {address:#x} to a node has an effect: {reason}";
+        /// Some pages that are in use already stay on other nodes. Pages that are touched for the first time from now
+        /// on are on this node.
+        Elsewhere = Errno::IO.code() => "some pages that are in use stay on other nodes";
+        /// There is no such node, or it has no memory, or this process may not use it.
+        NoSuchNode {
+            /// Its number.
+            number: u32,
+        } = Errno::INVAL.code() => "there is no node {number} with memory that this process may use";
+        /// The kernel has no NUMA support.
+        Unsupported = Errno::OPNOTSUPP.code() => "this kernel has no NUMA support";
+        /// The kernel's reason.
+        Failed(cause: Errno) = cause.code() => "cannot bind to the node: {cause}";
     }
 }
-
-impl fmt::Display for BindError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lookup(error) => error.fmt(f),
-            Self::NoEffect { address, memory } => {
-                write!(f, "binding {address:#x} to a node has no effect: {memory} does not follow a policy")
-            }
-            Self::Untold { address, reason } => {
-                write!(f, "it is not known whether binding {address:#x} to a node has an effect: {reason}")
-            }
-            Self::Elsewhere => f.write_str("some pages that are in use stay on other nodes"),
-            Self::NoSuchNode { number } => write!(f, "there is no node {number} with memory that this process may use"),
-            Self::Unsupported => f.write_str("this kernel has no NUMA support"),
-            Self::Failed(cause) => write!(f, "cannot bind to the node: {cause}"),
-        }
-    }
-}
-
-impl core::error::Error for BindError {}
 
 impl From<LookupError> for BindError {
     fn from(error: LookupError) -> Self {
@@ -93,7 +60,7 @@ impl SegmentFacts {
         match self.memory {
             Ok(Memory::Tmpfs) => Ok(()),
             Ok(memory) => Err(BindError::NoEffect { address, memory }),
-            Err(reason) => Err(BindError::Untold { address, reason }),
+            Err(reason) => Err(BindError::Unknown { address, reason }),
         }
     }
 }

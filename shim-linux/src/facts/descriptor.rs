@@ -12,7 +12,7 @@ use crate::file::FileSystem;
 use crate::nd::parse::numbered;
 use crate::nd::sysfs::PathText;
 
-use super::answers::Untold;
+use super::answers::FactError;
 use super::parse::Vma;
 
 /// What is mapped.
@@ -46,7 +46,7 @@ pub(super) enum Kind {
 
 impl Mapped {
     /// Finds what `vma` maps; `known` was found before.
-    pub(super) fn find(vma: &Vma, known: Option<Self>) -> Result<Self, Untold> {
+    pub(super) fn find(vma: &Vma, known: Option<Self>) -> Result<Self, FactError> {
         if let Some(found) = known.and_then(|known| Self::at(known.number, vma)) {
             return Ok(found);
         }
@@ -54,13 +54,13 @@ impl Mapped {
         let mut buffer = [MaybeUninit::uninit(); 1024];
         let mut entries = RawDir::new(folder.as_fd(), &mut buffer);
         while let Some(entry) = entries.next() {
-            let entry = entry.map_err(|cause| Untold::NoProc(errno(cause)))?;
+            let entry = entry.map_err(|cause| FactError::NoProc(errno(cause)))?;
             let number = numbered(entry.file_name().to_bytes(), b"");
             if let Some(found) = number.and_then(|number| Self::at(number, vma)) {
                 return Ok(found);
             }
         }
-        Err(Untold::NoDescriptor)
+        Err(FactError::NoDescriptor)
     }
 
     /// Returns what descriptor `number` is open on, if that is what `vma` maps.
@@ -75,15 +75,15 @@ impl Mapped {
     }
 
     /// Opens it once more, for reading.
-    pub(super) fn open(&self) -> Result<Fd, Untold> {
+    pub(super) fn open(&self) -> Result<Fd, FactError> {
         let mut path = PathText::new();
-        let path = path.text(b"/proc/self/fd/").number(self.number).as_c_str().ok_or(Untold::NoDescriptor)?;
+        let path = path.text(b"/proc/self/fd/").number(self.number).as_c_str().ok_or(FactError::NoDescriptor)?;
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let fd = Fd::open(CWD, path, flags, Mode::empty()).map_err(|cause| Untold::Failed(errno(cause)))?;
+        let fd = Fd::open(CWD, path, flags, Mode::empty()).map_err(|cause| FactError::Failed(errno(cause)))?;
         // Another thread may have closed it and opened something else.
-        let stat = fs::fstat(&fd).map_err(|cause| Untold::Failed(errno(cause)))?;
+        let stat = fs::fstat(&fd).map_err(|cause| FactError::Failed(errno(cause)))?;
         let found = ((fs::major(stat.st_dev), fs::minor(stat.st_dev)), stat.st_ino);
-        if found == self.identity { Ok(fd) } else { Err(Untold::NoDescriptor) }
+        if found == self.identity { Ok(fd) } else { Err(FactError::NoDescriptor) }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::nd::parse;
 use crate::nd::region::{Device, Region};
 use crate::nd::sysfs::{self, Attribute, NdError, PATH_MAX_BYTES, Sysfs};
 
-use super::answers::{Hindrance, Memory, Node, Pages, SegmentFacts, Untold};
+use super::answers::{FactError, Hindrance, Memory, Node, Pages, SegmentFacts};
 use super::descriptor::{Kind, Mapped};
 use super::hindrance::Asked;
 use super::hugepages;
@@ -21,10 +21,10 @@ use super::vma::Vmas;
 /// What is asked, opened once.
 #[derive(Debug)]
 pub(super) struct Kernel {
-    vmas: Result<Vmas, Untold>,
+    vmas: Result<Vmas, FactError>,
     /// `/proc/self/smaps`, which only old kernels are asked for.
     amounts: Option<Vmas>,
-    page_map: Result<PageMap, Untold>,
+    page_map: Result<PageMap, FactError>,
     sysfs: Result<Sysfs, Errno>,
     ground: Option<Ground>,
 }
@@ -35,7 +35,7 @@ struct Ground {
     mapped: Mapped,
     memory: Memory,
     /// `None` for what is not at one place: pages are asked then.
-    node: Option<Result<Node, Untold>>,
+    node: Option<Result<Node, FactError>>,
     region: Option<u32>,
 }
 
@@ -52,19 +52,19 @@ impl Kernel {
 
     /// Returns the facts of `extent`, which is mapped and stays so, and lies behind those asked about before.
     pub(super) fn facts(&mut self, extent: Extent, offset: u64) -> SegmentFacts {
-        let untold = |untold| SegmentFacts {
+        let unknown = |reason| SegmentFacts {
             extent,
             offset,
-            memory: Err(untold),
-            resident_bytes: Err(untold),
-            pages: Err(untold),
+            memory: Err(reason),
+            resident_bytes: Err(reason),
+            pages: Err(reason),
             hindrance: None,
-            node: Err(untold),
+            node: Err(reason),
             region: None,
         };
-        let vma = match self.vmas.as_mut().map_err(|untold| *untold).and_then(|vmas| vmas.at(extent.start())) {
+        let vma = match self.vmas.as_mut().map_err(|reason| *reason).and_then(|vmas| vmas.at(extent.start())) {
             Ok(vma) => vma,
-            Err(reason) => return untold(reason),
+            Err(reason) => return unknown(reason),
         };
         let ground = self.ground(&vma);
         let resident = self.resident(&vma, extent, ground.as_ref().ok());
@@ -84,7 +84,7 @@ impl Kernel {
     }
 
     /// Finds what `vma` maps, and what sysfs says of it.
-    fn ground(&mut self, vma: &Vma) -> Result<Ground, Untold> {
+    fn ground(&mut self, vma: &Vma) -> Result<Ground, FactError> {
         let known = self.ground;
         let mapped = Mapped::find(vma, known.map(|ground| ground.mapped))?;
         if let Some(ground) = known.filter(|ground| ground.mapped == mapped) {
@@ -104,8 +104,8 @@ impl Kernel {
     }
 
     /// A device DAX: its own directory says everything.
-    fn on_device(&self, mapped: Mapped, number: rustix::fs::Dev) -> Result<Ground, Untold> {
-        let sysfs = self.sysfs.as_ref().map_err(|cause| Untold::Failed(*cause))?;
+    fn on_device(&self, mapped: Mapped, number: rustix::fs::Dev) -> Result<Ground, FactError> {
+        let sysfs = self.sysfs.as_ref().map_err(|cause| FactError::Failed(*cause))?;
         let device = sysfs.device(Device::Character(number))?;
         let dir = device.dir.as_fd();
         let mut buffer = [0; PATH_MAX_BYTES];
@@ -121,7 +121,7 @@ impl Kernel {
             Ok(None) => sysfs::read(dir, Attribute::TargetNode, c"target_node", parse::count),
             other => other,
         };
-        let node = node.map_err(Untold::Sysfs).and_then(nodes::of_device);
+        let node = node.map_err(FactError::Sysfs).and_then(nodes::of_device);
         let region = device.region.as_ref().map(Region::id);
         Ok(Ground { mapped, memory: Memory::DeviceDax { alignment_bytes }, node: Some(node), region })
     }
@@ -130,27 +130,27 @@ impl Kernel {
     fn on_medium(&self, mapped: Mapped, device: rustix::fs::Dev) -> Ground {
         let told = |region: &Region| {
             let node = sysfs::read(region.dir().as_fd(), Attribute::NumaNode, c"numa_node", parse::count);
-            (node.map_err(Untold::Sysfs).and_then(nodes::of_device), Some(region.id()))
+            (node.map_err(FactError::Sysfs).and_then(nodes::of_device), Some(region.id()))
         };
-        let found = self.sysfs.as_ref().map_err(|cause| Untold::Failed(*cause)).and_then(|sysfs| {
+        let found = self.sysfs.as_ref().map_err(|cause| FactError::Failed(*cause)).and_then(|sysfs| {
             if let Some(region) = sysfs.device(Device::Block(device))?.region {
                 return Ok(told(&region));
             }
             let pieces = sysfs.pieces(device)?;
-            Pieces::as_slice(&pieces).first().map(|piece| told(&piece.region)).ok_or(Untold::NoNode)
+            Pieces::as_slice(&pieces).first().map(|piece| told(&piece.region)).ok_or(FactError::NoNode)
         });
-        let (node, region) = found.unwrap_or_else(|untold| (Err(untold), None));
+        let (node, region) = found.unwrap_or_else(|reason| (Err(reason), None));
         Ground { mapped, memory: Memory::FsDax, node: Some(node), region }
     }
 
     /// Looks how much is in the page tables, and by which pages.
-    fn resident(&mut self, vma: &Vma, extent: Extent, ground: Option<&Ground>) -> Result<Resident, Untold> {
+    fn resident(&mut self, vma: &Vma, extent: Extent, ground: Option<&Ground>) -> Result<Resident, FactError> {
         let memory = ground.map(|ground| ground.memory);
         // The walk of every file that tells of pages takes apart what one entry of the third level maps.
         if matches!(memory, Some(Memory::DeviceDax { alignment_bytes }) if alignment_bytes > hugepages::size_bytes()) {
-            return Err(Untold::NotLooked);
+            return Err(FactError::NotLooked);
         }
-        let page_map = self.page_map.as_ref().map_err(|untold| *untold)?;
+        let page_map = self.page_map.as_ref().map_err(|reason| *reason)?;
         let mut resident = page_map.look(extent)?;
         if resident.huge_bytes.is_none() && matches!(memory, Some(Memory::Tmpfs | Memory::PageCache(_))) {
             resident.huge_bytes = self.huge_by_amounts(vma, resident.bytes);
@@ -176,7 +176,7 @@ impl Kernel {
     }
 
     /// Returns why not all of what is mapped is mapped by huge pages, or will not be.
-    fn hindrance(&self, asked: &Asked<'_>, resident: Result<Resident, Untold>) -> Option<Hindrance> {
+    fn hindrance(&self, asked: &Asked<'_>, resident: Result<Resident, FactError>) -> Option<Hindrance> {
         let small_bytes = match resident {
             Ok(Resident { bytes, huge_bytes: Some(huge_bytes) }) => Some(bytes.saturating_sub(huge_bytes)),
             _ => None,
@@ -200,7 +200,7 @@ impl Kernel {
 }
 
 /// Returns by which pages memory is mapped.
-fn pages_of(memory: Option<Memory>, resident: Result<Resident, Untold>) -> Result<Pages, Untold> {
+fn pages_of(memory: Option<Memory>, resident: Result<Resident, FactError>) -> Result<Pages, FactError> {
     let one =
         |bytes, resident_bytes| Pages { smallest_bytes: bytes, largest_bytes: bytes, in_largest_bytes: resident_bytes };
     // A fault that its alignment does not fit is refused (`drivers/dax/device.c`).
@@ -209,8 +209,8 @@ fn pages_of(memory: Option<Memory>, resident: Result<Resident, Untold>) -> Resul
     }
     let (page_bytes, huge_bytes) = (auxv::page_size_bytes(), hugepages::size_bytes());
     match resident? {
-        Resident { bytes: 0, .. } => Err(Untold::NotTouched),
-        Resident { huge_bytes: None, .. } => Err(Untold::OldKernel),
+        Resident { bytes: 0, .. } => Err(FactError::NotTouched),
+        Resident { huge_bytes: None, .. } => Err(FactError::OldKernel),
         Resident { bytes, huge_bytes: Some(0) } => Ok(one(page_bytes, bytes)),
         Resident { bytes, huge_bytes: Some(huge) } if huge == bytes => Ok(one(huge_bytes, bytes)),
         Resident { huge_bytes: Some(huge), .. } => {

@@ -42,7 +42,7 @@ pub trait LinuxSet {
     /// pinned while it is examined.
     ///
     /// Touches no byte. Needs no special rights, except for nodes and regions below device mapper. An answer that is
-    /// not known has the reason ([`Untold`](crate::Untold)), for example that `/proc` or `/sys` is missing.
+    /// not known has the reason ([`FactError`](crate::FactError)), for example that `/proc` or `/sys` is missing.
     ///
     /// # Cost
     ///

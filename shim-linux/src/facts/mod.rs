@@ -18,7 +18,7 @@ mod populate;
 mod tests;
 mod vma;
 
-pub use answers::{Hindrance, Memory, Node, Pages, SegmentFacts, Untold};
+pub use answers::{FactError, Hindrance, Memory, Node, Pages, SegmentFacts};
 pub use bind::BindError;
 pub use linux_set::{Facts, LinuxSet};
 pub use populate::PopulateError;

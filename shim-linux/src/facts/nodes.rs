@@ -11,7 +11,7 @@ use crate::auxv;
 use crate::nd::parse::Garbage;
 use crate::nd::sysfs::{self, Attribute, NdError, PathText, Sysfs};
 
-use super::answers::{Node, Untold};
+use super::answers::{FactError, Node};
 use super::parse;
 
 /// How many pages of a segment are asked about.
@@ -22,7 +22,7 @@ pub(super) const NOSYS: Errno = Errno::from_raw(linux_raw_sys::errno::ENOSYS.cas
 /// Returns the node that most of some pages of `extent` are on, which are in memory; touches none.
 ///
 /// DAX memory is not told of: its node is in sysfs.
-pub(super) fn of_pages(extent: Extent) -> Result<Node, Untold> {
+pub(super) fn of_pages(extent: Extent) -> Result<Node, FactError> {
     let page_bytes = auxv::page_size_bytes();
     let pages = extent.length_bytes().div_ceil(page_bytes);
     let step = pages.div_ceil(SAMPLES).max(1);
@@ -35,12 +35,12 @@ pub(super) fn of_pages(extent: Extent) -> Result<Node, Untold> {
     }
     let nodes = ask(&addresses, count).map_err(|cause| match cause {
         // A kernel without NUMA has no such call.
-        NOSYS => Untold::NoNode,
-        cause => Untold::Failed(cause),
+        NOSYS => FactError::NoNode,
+        cause => FactError::Failed(cause),
     })?;
     let found = || nodes.iter().take(count).filter_map(|node| u32::try_from(*node).ok());
     let most = found().max_by_key(|node| found().filter(|other| other == node).count());
-    let number = most.ok_or(Untold::NotTouched)?;
+    let number = most.ok_or(FactError::NotTouched)?;
     Ok(Node { number, distance: distance(number).ok(), has_others: found().any(|other| other != number) })
 }
 
@@ -55,19 +55,19 @@ fn ask(addresses: &[usize; SAMPLES], count: usize) -> Result<[i32; SAMPLES], Err
 }
 
 /// Returns the node with `number`, which sysfs says that a device is on.
-pub(super) fn of_device(number: Option<u64>) -> Result<Node, Untold> {
-    let number = number.and_then(|number| u32::try_from(number).ok()).ok_or(Untold::NoNode)?;
+pub(super) fn of_device(number: Option<u64>) -> Result<Node, FactError> {
+    let number = number.and_then(|number| u32::try_from(number).ok()).ok_or(FactError::NoNode)?;
     Ok(Node { number, distance: distance(number).ok(), has_others: false })
 }
 
 /// Returns how far the node `to` is from that of the processor that this thread runs on.
-fn distance(to: u32) -> Result<u32, Untold> {
+fn distance(to: u32) -> Result<u32, FactError> {
     let (mut processor, mut node) = (0_u32, 0_u32);
     let places = (ptr::from_mut(&mut processor), ptr::from_mut(&mut node));
     // SAFETY: the kernel writes two numbers; the third argument is not used any more.
     let asked = unsafe { syscall!(Sysno::getcpu, places.0, places.1, 0) };
-    asked.map_err(|cause| Untold::Failed(Errno::from_raw(cause.into_raw())))?;
-    let sysfs = Sysfs::system().map_err(Untold::Failed)?;
+    asked.map_err(|cause| FactError::Failed(Errno::from_raw(cause.into_raw())))?;
+    let sysfs = Sysfs::system().map_err(FactError::Failed)?;
     Ok(distance_between(&sysfs, node, to)?)
 }
 

@@ -14,7 +14,7 @@ use crate::auxv;
 use crate::errno::errno;
 use crate::fd::Fd;
 
-use super::answers::Untold;
+use super::answers::FactError;
 use super::vma;
 
 /// How many runs of pages are asked for at a time.
@@ -40,7 +40,7 @@ pub(super) struct PageMap {
 }
 
 impl PageMap {
-    pub(super) fn open() -> Result<Self, Untold> {
+    pub(super) fn open() -> Result<Self, FactError> {
         let file = vma::open(c"/proc/self/pagemap")?;
         let scans = Scan::new(0, 0).ask(file.as_fd()).is_ok();
         Ok(Self { file, scans })
@@ -48,7 +48,7 @@ impl PageMap {
 
     /// As [`open`](Self::open) on a kernel that cannot scan, for tests of what is done there.
     #[cfg(test)]
-    pub(super) fn open_old() -> Result<Self, Untold> {
+    pub(super) fn open_old() -> Result<Self, FactError> {
         Ok(Self { scans: false, ..Self::open()? })
     }
 
@@ -56,10 +56,10 @@ impl PageMap {
     ///
     /// The kernel walks through what is there: a system call for each 32 runs of pages, or, before Linux 6.7, for each
     /// 256 pages.
-    pub(super) fn look(&self, extent: Extent) -> Result<Resident, Untold> {
-        let pages = extent.align_outward(auxv::page_size_bytes()).ok_or(Untold::Failed(Errno::OVERFLOW))?;
+    pub(super) fn look(&self, extent: Extent) -> Result<Resident, FactError> {
+        let pages = extent.align_outward(auxv::page_size_bytes()).ok_or(FactError::Failed(Errno::OVERFLOW))?;
         let found = if self.scans { self.scan(pages) } else { self.read(pages) };
-        found.map_err(Untold::Failed)
+        found.map_err(FactError::Failed)
     }
 
     fn scan(&self, pages: Extent) -> Result<Resident, Errno> {

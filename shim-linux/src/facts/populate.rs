@@ -1,63 +1,32 @@
 //! Faulting a range in at once (`MADV_POPULATE_WRITE`).
 #![allow(unsafe_code, reason = "a system call on mapped memory")]
 
-use core::fmt;
-
 use linux_raw_sys::errno::{EAGAIN, EFAULT, EHWPOISON, EINTR, EINVAL, ENOMEM};
 use linux_raw_sys::general::MADV_POPULATE_WRITE;
 use pmemset_core::error::LookupError;
+use pmemset_core::support::errors;
 use pmemset_core::{Errno, Extent};
 use syscalls::{Sysno, syscall};
 
-/// Why a range was not faulted in; some of it may have been.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PopulateError {
-    /// Some of the range is not mapped.
-    Lookup(LookupError),
-    /// The kernel is older than 5.14 and has no such call.
-    Unsupported,
-    /// An access would raise `SIGBUS`: the file has become shorter, has no storage there, or its device was removed.
-    NoMemoryBehind,
-    /// A page is damaged.
-    Damaged,
-    /// There is no memory for pages or page tables, or a limit was reached.
-    OutOfMemory,
-    /// The kernel's reason.
-    Failed(Errno),
-}
-
-impl PopulateError {
-    /// Returns the number of this error.
-    #[must_use]
-    pub const fn code(&self) -> i32 {
-        match self {
-            Self::Lookup(error) => error.code(),
-            Self::Unsupported => Errno::OPNOTSUPP.code(),
-            Self::NoMemoryBehind => Errno::FAULT.code(),
-            Self::Damaged => Errno::from_raw(EHWPOISON.cast_signed()).code(),
-            Self::OutOfMemory => Errno::NOMEM.code(),
-            Self::Failed(cause) => cause.code(),
-        }
+errors! {
+    /// Why a range was not faulted in; some of it may have been.
+    pub enum PopulateError {
+        /// Some of the range is not mapped.
+        Lookup(error: LookupError) = error.code() => "{error}";
+        /// The kernel is older than 5.14 and has no such call.
+        Unsupported = Errno::OPNOTSUPP.code()
+            => "this kernel cannot fault memory in at once; Linux 5.14 and newer can";
+        /// An access would raise `SIGBUS`: the file has become shorter, has no storage there, or its device was removed.
+        NoMemoryBehind = Errno::FAULT.code()
+            => "a touch would raise SIGBUS: the file is shorter now, without storage there, or its device has gone";
+        /// A page is damaged.
+        Damaged = Errno::from_raw(EHWPOISON.cast_signed()).code() => "a page is damaged";
+        /// There is no memory for pages or page tables, or a limit was reached.
+        OutOfMemory = Errno::NOMEM.code() => "no memory for the pages, or a limit was reached";
+        /// The kernel's reason.
+        Failed(cause: Errno) = cause.code() => "cannot fault the range in: {cause}";
     }
 }
-
-impl fmt::Display for PopulateError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Lookup(error) => error.fmt(f),
-            Self::Unsupported => f.write_str("this kernel cannot fault memory in at once; Linux 5.14 and newer can"),
-            Self::NoMemoryBehind => f.write_str(
-                "a touch would raise SIGBUS: the file is shorter now, without storage there, or its device has gone",
-            ),
-            Self::Damaged => f.write_str("a page is damaged"),
-            Self::OutOfMemory => f.write_str("no memory for the pages, or a limit was reached"),
-            Self::Failed(cause) => write!(f, "cannot fault the range in: {cause}"),
-        }
-    }
-}
-
-impl core::error::Error for PopulateError {}
 
 impl From<LookupError> for PopulateError {
     fn from(error: LookupError) -> Self {

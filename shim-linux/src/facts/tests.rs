@@ -15,7 +15,7 @@ use crate::nd::ioctl::{Extent as Placed, Extents};
 use crate::nd::parse::Garbage;
 use crate::nd::sysfs::Sysfs;
 use crate::nd::{Attribute, NdError};
-use crate::{FileSource, Hindrance, Linux, Untold};
+use crate::{FactError, FileSource, Hindrance, Linux};
 
 const HUGE: u64 = 2 << 20;
 
@@ -190,7 +190,7 @@ fn an_old_kernel_says_the_same_of_what_is_there() {
     let vma = amounts.at(part.extent().start()).unwrap();
     assert_eq!(amounts.amounts(), Ok((7 * 4096, 0)));
     let mut maps = Vmas::open(c"/proc/self/maps").unwrap();
-    assert_eq!(maps.at(1), Err(Untold::NoMapping), "below everything");
+    assert_eq!(maps.at(1), Err(FactError::NoMapping), "below everything");
     assert_eq!(maps.at(part.extent().start()), Ok(vma), "both lists say the same");
     assert_eq!(maps.at(part.extent().end() - 1), Ok(vma));
 }

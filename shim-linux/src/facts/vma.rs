@@ -9,16 +9,16 @@ use rustix::io;
 use crate::errno::errno;
 use crate::fd::Fd;
 
-use super::answers::Untold;
+use super::answers::FactError;
 use super::parse::{self, Vma};
 
 /// As much of a line as is looked at: all but the path.
 const LINE_MAX_BYTES: usize = 128;
 
 /// Opens a file of `/proc/self`.
-pub(super) fn open(path: &CStr) -> Result<Fd, Untold> {
+pub(super) fn open(path: &CStr) -> Result<Fd, FactError> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    Fd::open(CWD, path, flags, Mode::empty()).map_err(|cause| Untold::NoProc(errno(cause)))
+    Fd::open(CWD, path, flags, Mode::empty()).map_err(|cause| FactError::NoProc(errno(cause)))
 }
 
 /// A file read byte by byte.
@@ -31,15 +31,15 @@ pub(super) struct Bytes {
 }
 
 impl Bytes {
-    pub(super) fn open(path: &CStr) -> Result<Self, Untold> {
+    pub(super) fn open(path: &CStr) -> Result<Self, FactError> {
         Ok(Self { file: open(path)?, buffer: [0; 1024], filled: 0, next: 0 })
     }
 
     /// Returns the next byte; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<u8>, Untold> {
+    pub(super) fn next(&mut self) -> Result<Option<u8>, FactError> {
         if self.next >= self.filled {
             let read = io::retry_on_intr(|| io::read(self.file.as_fd(), &mut self.buffer));
-            (self.filled, self.next) = (read.map_err(|cause| Untold::NoProc(errno(cause)))?, 0);
+            (self.filled, self.next) = (read.map_err(|cause| FactError::NoProc(errno(cause)))?, 0);
         }
         let byte = self.buffer.get(..self.filled).and_then(|bytes| bytes.get(self.next)).copied();
         self.next = self.next.saturating_add(1);
@@ -60,18 +60,18 @@ pub(super) struct Vmas {
 
 impl Vmas {
     /// Opens `/proc/self/maps`, which costs no walk through page tables, or another file with the same lines.
-    pub(super) fn open(path: &CStr) -> Result<Self, Untold> {
+    pub(super) fn open(path: &CStr) -> Result<Self, FactError> {
         Ok(Self { bytes: Bytes::open(path)?, line: [0; LINE_MAX_BYTES], last: None, ahead: None })
     }
 
     /// Returns the mapping that has `address`, which lies behind those asked about before, or in the last one.
-    pub(super) fn at(&mut self, address: usize) -> Result<Vma, Untold> {
+    pub(super) fn at(&mut self, address: usize) -> Result<Vma, FactError> {
         loop {
             let vma = match self.last {
                 Some(vma) if vma.extent.end() > address => vma,
                 _ => match self.next()? {
                     Some(vma) => vma,
-                    None => return Err(Untold::NoMapping),
+                    None => return Err(FactError::NoMapping),
                 },
             };
             self.last = Some(vma);
@@ -79,14 +79,14 @@ impl Vmas {
                 return Ok(vma);
             }
             if vma.extent.start() > address {
-                return Err(Untold::NoMapping);
+                return Err(FactError::NoMapping);
             }
         }
     }
 
     /// Returns what `/proc/self/smaps` tells of the mapping found last: how many bytes of it are in page tables, and
     /// how many by huge pages.
-    pub(super) fn amounts(&mut self) -> Result<(u64, u64), Untold> {
+    pub(super) fn amounts(&mut self) -> Result<(u64, u64), FactError> {
         let (mut resident, mut huge) = (0, 0_u64);
         while self.ahead.is_none() {
             let Some(length_bytes) = self.next_line()? else { break };
@@ -101,7 +101,7 @@ impl Vmas {
         Ok((resident, huge))
     }
 
-    fn next(&mut self) -> Result<Option<Vma>, Untold> {
+    fn next(&mut self) -> Result<Option<Vma>, FactError> {
         if let Some(vma) = self.ahead.take() {
             return Ok(Some(vma));
         }
@@ -114,7 +114,7 @@ impl Vmas {
     }
 
     /// Reads the next line, and returns the length of what there was room for; `None` at the end.
-    fn next_line(&mut self) -> Result<Option<usize>, Untold> {
+    fn next_line(&mut self) -> Result<Option<usize>, FactError> {
         let mut length_bytes = 0_usize;
         while let Some(byte) = self.bytes.next()? {
             if byte == b'\n' {

@@ -30,7 +30,7 @@ pub(crate) fn bad_blocks(fd: BorrowedFd<'_>, device: Dev, range: Span, blocks: &
 fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span, blocks: &mut [Span]) -> BadBlocks {
     let pieces = match sysfs.pieces(device) {
         Ok(pieces) => pieces,
-        Err(error) => return BadBlocks::Unknown(error.untold()),
+        Err(error) => return BadBlocks::Unknown(error.into()),
     };
     match ioctl::is_elsewhere(fd) {
         Ok(false) => {}

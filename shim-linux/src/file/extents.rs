@@ -52,7 +52,7 @@ pub(crate) fn bad_blocks(
     match any_listed(pieces) {
         Ok(false) => return BadBlocks::None,
         Ok(true) => {}
-        Err(error) => return BadBlocks::Unknown(error.untold()),
+        Err(error) => return BadBlocks::Unknown(error.into()),
     }
     let mut before = None;
     for _ in 0..TRIES {

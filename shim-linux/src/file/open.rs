@@ -3,14 +3,15 @@
 use core::ffi::CStr;
 use core::fmt;
 
-use pmemset_core::Errno;
+use pmemset_core::support::errors;
+use pmemset_core::{Errno, code};
 use rustix::fd::BorrowedFd;
 use rustix::fs::{self, AtFlags, CWD, Dev, FileType, FlockOperation, Mode, OFlags, Stat, StatFs};
 use rustix::io;
 use rustix::path::Arg;
 
 use crate::errno::errno;
-use crate::errors::{code, errors, kind_name};
+use crate::errors::kind_name;
 use crate::fd::Fd;
 use crate::nd::Attribute;
 use crate::nd::sysfs::{self, PathText};

@@ -205,11 +205,13 @@ mod tests {
         volatile.file(&format!("{second}/devtype"), "nd_volatile\n");
         assert_eq!(mapped(volatile), Err(Doubt::Volatile));
         assert_eq!(judge(None, || None), Err(Doubt::NoRegion), "nobody can be asked");
-        // Why bad blocks cannot be told there.
+        // Why bad blocks cannot be listed there.
         let tree = vouching().with_mapped(0, 4096);
-        let why =
-            |cause| Sysfs::at(tree.open().into()).pieces_with(MAPPED, &mut |_, _| Err(cause)).unwrap_err().untold();
+        let why = |cause| {
+            BadBlocksError::from(Sysfs::at(tree.open().into()).pieces_with(MAPPED, &mut |_, _| Err(cause)).unwrap_err())
+        };
         assert_eq!(why(Errno::ACCES), BadBlocksError::NoBounds(Errno::ACCES));
-        assert_eq!(Sysfs::at(tree.open().into()).pieces(1 << 8).unwrap_err().untold(), BadBlocksError::NoRegion);
+        let none = Sysfs::at(tree.open().into()).pieces(1 << 8).unwrap_err();
+        assert_eq!(BadBlocksError::from(none), BadBlocksError::NoRegion);
     }
 }

@@ -5,6 +5,7 @@ use core::fmt;
 
 use pmemset_core::Errno;
 use pmemset_core::error::BadBlocksError;
+use pmemset_core::support::errors;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::fs::{self, CWD, Dev, Mode, OFlags};
 use rustix::io;
@@ -85,27 +86,27 @@ attributes! {
     Uuid "uuid"
 }
 
-/// Why a value could not be read from sysfs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum NdError {
-    /// The attribute or link is absent, or may not be read.
-    Unreadable {
-        /// Which one.
-        attribute: Attribute,
-        /// The kernel's reason.
-        cause: Errno,
-    },
-    /// The attribute or link does not have the documented format.
-    Garbage {
-        /// Which one.
-        attribute: Attribute,
-    },
-    /// The attribute or path is too long, or the list has too many entries.
-    TooLong {
-        /// Which one.
-        attribute: Attribute,
-    },
+errors! {
+    /// Why a value could not be read from sysfs.
+    pub enum NdError {
+        /// The attribute or link is absent, or may not be read.
+        Unreadable {
+            /// Which one.
+            attribute: Attribute,
+            /// The kernel's reason.
+            cause: Errno,
+        } = cause.code() => "cannot read {attribute} in sysfs: {cause}";
+        /// The attribute or link does not have the documented format.
+        Garbage {
+            /// Which one.
+            attribute: Attribute,
+        } = Errno::INVAL.code() => "{attribute} in sysfs does not hold what the kernel documents";
+        /// The attribute or path is too long, or the list has too many entries.
+        TooLong {
+            /// Which one.
+            attribute: Attribute,
+        } = Errno::RANGE.code() => "{attribute} in sysfs is longer than there is room for";
+    }
 }
 
 impl NdError {
@@ -113,45 +114,27 @@ impl NdError {
     #[must_use]
     #[inline(never)]
     pub const fn errno(&self) -> Errno {
-        match *self {
-            Self::Unreadable { cause, .. } => cause,
-            Self::Garbage { .. } => Errno::INVAL,
-            Self::TooLong { .. } => Errno::RANGE,
-        }
+        Errno::from_raw(self.code().wrapping_neg())
     }
 }
 
-impl NdError {
-    /// Returns the reason why bad blocks cannot be listed then.
-    #[must_use]
+/// The reason why bad blocks cannot be listed then.
+impl From<NdError> for BadBlocksError {
     #[inline(never)]
-    pub const fn untold(&self) -> BadBlocksError {
+    fn from(error: NdError) -> Self {
         use Attribute::{
             BlockDevice, CharacterDevice, Disk, Mapping1, Partition, Pieces, Region, Resource, Size, Start, Table,
         };
-        let (Self::Unreadable { attribute, .. } | Self::Garbage { attribute } | Self::TooLong { attribute }) = *self;
-        match (attribute, self.errno()) {
-            (BlockDevice | CharacterDevice | Region, Errno::NOENT) => BadBlocksError::NoRegion,
-            (Disk | Mapping1 | Partition | Pieces | Resource | Size | Start | Table, cause) => {
-                BadBlocksError::NoBounds(cause)
-            }
-            (_, Errno::OPNOTSUPP) => BadBlocksError::Unsupported,
-            (_, cause) => BadBlocksError::Failed(cause),
+        let (NdError::Unreadable { attribute, .. } | NdError::Garbage { attribute } | NdError::TooLong { attribute }) =
+            error;
+        match (attribute, error.errno()) {
+            (BlockDevice | CharacterDevice | Region, Errno::NOENT) => Self::NoRegion,
+            (Disk | Mapping1 | Partition | Pieces | Resource | Size | Start | Table, cause) => Self::NoBounds(cause),
+            (_, Errno::OPNOTSUPP) => Self::Unsupported,
+            (_, cause) => Self::Failed(cause),
         }
     }
 }
-
-impl fmt::Display for NdError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match *self {
-            Self::Unreadable { attribute, cause } => write!(f, "cannot read {attribute} in sysfs: {cause}"),
-            Self::Garbage { attribute } => write!(f, "{attribute} in sysfs does not hold what the kernel documents"),
-            Self::TooLong { attribute } => write!(f, "{attribute} in sysfs is longer than there is room for"),
-        }
-    }
-}
-
-impl core::error::Error for NdError {}
 
 /// A path that is put together from pieces.
 #[derive(Debug)]

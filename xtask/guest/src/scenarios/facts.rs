@@ -1,7 +1,7 @@
 //! What the kernel did with mappings of real DAX memory: sizes of pages, nodes, regions, what was touched.
 
 use pmemset_core::{CopyFlags, Extent, Granularity, MapConfig};
-use pmemset_linux::{BindError, Hindrance, LinuxSet, Memory, SegmentFacts, Untold};
+use pmemset_linux::{BindError, FactError, Hindrance, LinuxSet, Memory, SegmentFacts};
 
 use super::devdax::device;
 use crate::lab::{Checks, Failure, Lab, check, same};
@@ -42,7 +42,7 @@ fn on_fs_dax(lab: &mut Lab) -> Result<(), Failure> {
     let mapping = map(&set, file("/mnt0/large")?, 8 << 20)?;
     let before = facts(lab, &set, mapping)?;
     same("memory", before.memory, Ok(Memory::FsDax))?;
-    same("untouched", (before.resident_bytes, before.pages), (Ok(0), Err(Untold::NotTouched)))?;
+    same("untouched", (before.resident_bytes, before.pages), (Ok(0), Err(FactError::NotTouched)))?;
     same("region", before.region, Some(0))?;
     same("node", before.node.map(|node| (node.number, node.has_others)), Ok((0, false)))?;
     // One byte of each 2 MiB: what faults in with it shows the size of the page.
@@ -54,7 +54,7 @@ fn on_fs_dax(lab: &mut Lab) -> Result<(), Failure> {
     check(is_huge || before.hindrance.is_some(), format!("{before:?} was wrong: {after:?}"))?;
     match after.pages {
         Ok(pages) if tells_pages()? => same("pages of 2 MiB", pages.smallest_bytes == HUGE, is_huge)?,
-        Err(Untold::OldKernel) if !tells_pages()? => {}
+        Err(FactError::OldKernel) if !tells_pages()? => {}
         other => return Err(format!("pages: {other:?}").into()),
     }
     // A file that begins half a page of 2 MiB into the mapping.
