@@ -136,7 +136,7 @@ mod by_hand {
 
     impl<const M: usize> Format for ReservationSlab<M> {
         fn format(&self, f: Formatter<'_>) {
-            write!(f, "Slab {{ capacity: {=u64}, .. }}", M as u64);
+            write!(f, "ReservationSlab {{ capacity: {=u64}, .. }}", M as u64);
         }
     }
 
@@ -300,7 +300,7 @@ where
     is::<PartState>();
     is::<PartStates>();
     is::<ShutdownRecord>();
-    is::<Verdict>();
+    is::<ShutdownVerdict>();
 }
 
 #[cfg(test)]

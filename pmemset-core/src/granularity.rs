@@ -89,7 +89,7 @@ pub enum GranularityLimit {
     /// The program or its environment has set it.
     Declared,
     /// The source does not say.
-    Unsaid,
+    Unspecified,
 }
 
 impl fmt::Display for GranularityLimit {
@@ -105,7 +105,7 @@ impl fmt::Display for GranularityLimit {
             Self::NoCaches => "nothing says that CPU caches survive a power cut",
             Self::NoDax => "it is not on persistent memory that is mounted with DAX (MAP_SYNC is refused)",
             Self::Declared => "the program or its environment has set it",
-            Self::Unsaid => "it does not say why",
+            Self::Unspecified => "it does not say why",
         })
     }
 }

@@ -69,7 +69,9 @@ pub use extent::{Extent, Span};
 pub use flash::Flash;
 pub use granularity::{Granularity, GranularityLimit};
 pub use health::{BadBlockPolicy, BadBlocks, FailedWriteBack, Health};
-pub use health::{DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Published, ShutdownRecord, Verdict};
+pub use health::{
+    DeviceId, LiveRecord, LiveRecordRef, PartState, PartStates, Published, ShutdownRecord, ShutdownVerdict,
+};
 pub use platform::{Platform, WithLock};
 pub use reservation::{Reservation, ReservationSlab};
 pub use set::{Answer, Coalescing, Config, CopyFlags, Event, MapConfig, Observer};

@@ -1,6 +1,6 @@
 //! Names that must not be forgotten. Whoever looks for one of libpmemset 1.0 finds what does it here: every function,
-//! type and constant of its header but the numbers of errors is an alias in the documentation. And what is made of other
-//! sources and platforms forwards every method that there is.
+//! type and constant of its header but the numbers of errors is an alias in the documentation. And what is made of
+//! other sources and platforms forwards every method that there is.
 
 use std::collections::BTreeSet;
 use std::fs;

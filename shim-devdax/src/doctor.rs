@@ -21,7 +21,7 @@ use std::path::Path;
 use std::string::String;
 use std::vec::Vec;
 
-use pmemset_core::{BadBlocks, Errno, Span};
+use pmemset_core::{Errno, Span};
 use pmemset_linux::internal::doctor::{self as files, Folder, Machine, Size};
 use pmemset_linux::internal::parse;
 use pmemset_linux::nd::Doubt;
@@ -36,8 +36,6 @@ use crate::open::{self, DaxOptions};
 
 /// What page tables of x86-64, aarch64 and riscv64 map in one entry above a page.
 const HUGE_BYTES: usize = 2 << 20;
-/// The most bad blocks that are counted of one device.
-const BLOCKS_MAX: usize = 64;
 
 /// Examines `path`, which is a file, a directory, a mount point, a block device or a device DAX, and the memory below
 /// it.
@@ -196,29 +194,9 @@ fn facts(device: &DaxDevice, folder: &Folder, subject: &mut Subject) {
             None,
         );
     }
-    damage(device, length_bytes.unwrap_or(0), subject);
-}
-
-/// Says which bytes of the device are bad.
-fn damage(device: &DaxDevice, length_bytes: u64, subject: &mut Subject) {
-    let Some(all) = Span::new(0, length_bytes) else { return };
-    let mut blocks = [all; BLOCKS_MAX];
-    let value = match clear::list(device, all, &mut blocks) {
-        BadBlocks::None => "none".into(),
-        BadBlocks::Listed { count, more } => {
-            let bytes = blocks.iter().take(count).fold(0_u64, |sum, block| sum.saturating_add(block.length_bytes()));
-            subject.error(
-                format!("{} of {} are bad", Size(bytes), subject.name),
-                "reading them raises SIGBUS; Health::clear_bad_block clears them, and leaves zeros",
-                None,
-            );
-            let least = if more { " at least" } else { "" };
-            format!("{count}{least}, {} together", Size(bytes)).into()
-        }
-        BadBlocks::Unknown(reason) => Value::Unknown(format!("{reason}")),
-        _ => Value::Unknown("an answer that this version does not know".into()),
-    };
-    subject.note("bad blocks", value);
+    let list = |range, blocks: &mut [Span]| clear::list(device, range, blocks);
+    let name = subject.name.clone();
+    files::add_damage(length_bytes.unwrap_or(0), list, &name, "clears them, and leaves zeros", subject);
 }
 
 /// Says that no huge page fits.

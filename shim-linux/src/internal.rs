@@ -26,6 +26,7 @@ pub mod doctor {
     use rustix::fs::Dev;
 
     pub use crate::doctor::attributes::Folder;
+    pub use crate::doctor::damage::add as add_damage;
     pub use crate::doctor::limits::add as add_limits;
     pub use crate::doctor::machine::{Kernel, Machine, Probed};
     pub use crate::doctor::mounts::{Mount, entry};

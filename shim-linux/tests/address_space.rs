@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 
 use machine::{alone, is_root, mappings, skip};
 use pmemset_core::error::ReserveError;
-use pmemset_core::{Config, Extent, Granularity, MapConfig, Platform, Reservation, Set};
+use pmemset_core::{Config, Extent, Granularity, MapConfig, Platform, Reservation, Set, static_set};
 use pmemset_linux::{FileSource, Linux};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -132,4 +132,39 @@ fn total_bytes(maps: &[String]) -> usize {
         .map(|line| line.split(' ').next().unwrap().split_once('-').unwrap())
         .map(|(a, b)| number(b) - number(a))
         .sum()
+}
+
+#[cfg(target_pointer_width = "64")]
+static_set! { static LARGEST: Set<Linux, &'static FileSource>[65_536] = (Linux::new(), Config::new(Granularity::Page)); }
+
+/// Returns how many bytes of writable memory this program's file holds, and how many are zeros that no file holds.
+#[cfg(target_pointer_width = "64")]
+fn written_and_zero_bytes() -> (u64, u64) {
+    let file = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    let long = |at: usize| u64::from_le_bytes(file[at..at + 8].try_into().unwrap());
+    let short = |at: usize| usize::from(u16::from_le_bytes(file[at..at + 2].try_into().unwrap()));
+    // `elf(5)`: where the sections are listed, how long an entry is, and how many there are.
+    let (table, entry_bytes, count) = (usize::try_from(long(0x28)).unwrap(), short(0x3a), short(0x3c));
+    let (mut written, mut zero) = (0, 0);
+    for section in (0..count).map(|index| table + index * entry_bytes) {
+        let (kind, flags, length_bytes) = (file[section + 4], long(section + 8), long(section + 0x20));
+        match (kind, flags & 1) {
+            (_, 0) => {}
+            (8, _) => zero += length_bytes,
+            _ => written += length_bytes,
+        }
+    }
+    (written, zero)
+}
+
+#[test]
+#[cfg(all(target_pointer_width = "64", target_endian = "little"))]
+fn a_static_set_takes_no_room_in_the_program() {
+    assert_eq!((LARGEST.capacity(), LARGEST.segment_count()), (65_536, 0));
+    let (written, zero) = written_and_zero_bytes();
+    assert!(zero >= 65_536 * 80 && written < 1 << 20, "{written} bytes in the file, {zero} zeros");
+    let source: &'static FileSource = Box::leak(Box::new(FileSource::temporary(std::env::temp_dir()).unwrap()));
+    let part = LARGEST.map(source, &MapConfig::new().length(4096)).unwrap();
+    part.write(0, b"static").unwrap();
+    LARGEST.remove(part).unwrap();
 }

@@ -1,6 +1,9 @@
 //! Numbers that this layer gives itself, among them those that nothing below gives; others come from `code()` of an
 //! error.
-#![cfg_attr(not(feature = "hosted"), allow(dead_code, reason = "sources that are opened fail in more ways"))]
+#![cfg_attr(
+    not(feature = "hosted"),
+    allow(dead_code, unused_imports, reason = "sources that are opened fail in more ways")
+)]
 
 use core::ffi::c_int;
 

@@ -56,6 +56,7 @@ use crate::{Errno, Extent, Platform, Source};
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
+#[non_exhaustive]
 pub struct Breach {
     /// What was expected.
     pub expected: &'static str,

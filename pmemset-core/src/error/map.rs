@@ -1,7 +1,7 @@
 //! Why a source was not mapped.
 
 use crate::code::{self, errors};
-use crate::health::{BadBlocksError, Verdict};
+use crate::health::{BadBlocksError, ShutdownVerdict};
 use crate::{Errno, Extent, Granularity, GranularityLimit, Span};
 
 errors! {
@@ -231,7 +231,7 @@ errors! {
         /// The set does not accept the source's shutdown state.
         UndesirablePartState {
             /// The state, and what it was judged from.
-            verdict: Verdict,
+            verdict: ShutdownVerdict,
         } = code::UNDESIRABLE_PART_STATE
             => "{verdict}: check or restore the bytes and call repair_shutdown_state, or accept the state \
             with Config::acceptable_states";

@@ -4,7 +4,7 @@ use core::fmt;
 
 use lock_api::RwLock;
 
-use super::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
+use super::shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, ShutdownVerdict};
 use crate::lock::{CallLock, RawLock};
 
 /// A record to store, and its place in the order of all records of the source.
@@ -49,7 +49,7 @@ struct Live {
     /// Whether somebody may keep a record that counts a mapping.
     dirty_kept: bool,
     /// What the first of the present mappings found.
-    opened: Option<Verdict>,
+    opened: Option<ShutdownVerdict>,
     sequence: u64,
 }
 
@@ -67,7 +67,12 @@ impl Live {
 
     /// Judges the record and counts one more mapping, or leaves everything as it was. Without states to accept it
     /// counts nothing, and accepts only the device that the record is of.
-    fn stage(&mut self, id: &DeviceId, count: u64, acceptable: Option<PartStates>) -> Result<Verdict, Verdict> {
+    fn stage(
+        &mut self,
+        id: &DeviceId,
+        count: u64,
+        acceptable: Option<PartStates>,
+    ) -> Result<ShutdownVerdict, ShutdownVerdict> {
         let verdict = self.record.judge(self.mapped, id, count);
         let is_another = verdict.id_changed || verdict.stored_count != count;
         let Some(acceptable) = acceptable else { return if is_another { Err(verdict) } else { Ok(verdict) } };
@@ -213,7 +218,7 @@ impl LiveRecordRef<'_> {
     }
 
     /// Returns what the record was judged to be when the first of the present mappings was made.
-    pub(crate) fn verdict(self) -> Option<Verdict> {
+    pub(crate) fn verdict(self) -> Option<ShutdownVerdict> {
         self.with(None, |live| live.opened)
     }
 
@@ -224,7 +229,7 @@ impl LiveRecordRef<'_> {
         id: &DeviceId,
         count: u64,
         acceptable: Option<PartStates>,
-    ) -> Option<Result<Verdict, Verdict>> {
+    ) -> Option<Result<ShutdownVerdict, ShutdownVerdict>> {
         self.with(None, |live| Some(live.stage(id, count, acceptable)))
     }
 
@@ -245,7 +250,12 @@ impl LiveRecordRef<'_> {
 
     /// Makes the record that of the device with nothing mapped; returns what it was judged to be, and the number of the
     /// new one.
-    pub(crate) fn repair(self, id: &DeviceId, count: u64, into: &mut ShutdownRecord) -> Result<(Verdict, u64), InUse> {
+    pub(crate) fn repair(
+        self,
+        id: &DeviceId,
+        count: u64,
+        into: &mut ShutdownRecord,
+    ) -> Result<(ShutdownVerdict, u64), InUse> {
         self.with(Err(InUse { mapped: 0 }), |live| {
             if live.mapped > 0 {
                 return Err(InUse { mapped: live.mapped });

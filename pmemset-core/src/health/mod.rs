@@ -12,7 +12,7 @@ pub use error::{BadBlocksError, ClearError, DeviceError, McsafeError};
 pub use failed::FailedWriteBack;
 pub(crate) use live::Step;
 pub use live::{LiveRecord, LiveRecordRef, Published};
-pub use shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, Verdict};
+pub use shutdown::{DeviceId, PartState, PartStates, ShutdownRecord, ShutdownVerdict};
 
 use crate::Span;
 

@@ -19,7 +19,7 @@ const REFERENCES_AT: usize = 528;
 /// assert_eq!(id.as_bytes(), b"8089-a2-12348089-a2-1235");
 /// # Ok::<(), pmemset_core::error::DeviceError>(())
 /// ```
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct DeviceId {
     // As in the record: a NUL behind the last byte.
     bytes: [u8; DeviceId::BYTES_MAX],
@@ -194,7 +194,7 @@ impl ShutdownRecord {
     /// # Ok::<(), pmemset_core::error::DeviceError>(())
     /// ```
     #[must_use]
-    pub fn judge(&self, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> Verdict {
+    pub fn judge(&self, mapped: u32, id: &DeviceId, unsafe_shutdowns: u64) -> ShutdownVerdict {
         // An id has no zero in it, and in the record there is one behind it.
         let id_changed = self.id.strip_prefix(id.as_bytes()).is_none_or(|rest| rest.first() != Some(&0));
         let count_changed = self.unsafe_shutdowns != unsafe_shutdowns;
@@ -207,7 +207,7 @@ impl ShutdownRecord {
             (_, false, false) if mapped > 0 => PartState::OkButAlreadyOpen,
             (_, false, false) => PartState::OkButInterrupted,
         };
-        Verdict {
+        ShutdownVerdict {
             state,
             stored_count: self.unsafe_shutdowns,
             current_count: unsafe_shutdowns,
@@ -392,7 +392,7 @@ impl defmt::Format for PartStates {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
-pub struct Verdict {
+pub struct ShutdownVerdict {
     /// The state.
     pub state: PartState,
     /// The unsafe shutdown count in the record.
@@ -408,9 +408,9 @@ pub struct Verdict {
 }
 
 #[cfg(feature = "defmt")]
-crate::code::as_it_is!(Verdict);
+crate::code::as_it_is!(ShutdownVerdict);
 
-impl core::fmt::Display for Verdict {
+impl core::fmt::Display for ShutdownVerdict {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         let Self { state, stored_count, current_count, id_changed, references, .. } = *self;
         let open = Counted(references.into(), "open mapping");

@@ -9,8 +9,8 @@ use crate::lock::RawLock;
 /// Forwards the methods of [`Platform`] to the platform inside of another one: all of them, or all but those that
 /// follow `except` in the trait's order, which the outer one writes itself, or leaves at what the trait does.
 ///
-/// The arms are those of a `match`: one for each kind of platform that there may be. What is added to the trait later is
-/// forwarded, too.
+/// The arms are those of a `match`: one for each kind of platform that there may be. What is added to the trait later
+/// is forwarded, too.
 ///
 /// ```
 /// use pmemset_core::{Platform, forward_platform};

@@ -6,9 +6,9 @@ use crate::error::GiveBackError;
 use crate::{Platform, Source, Span};
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
-    /// Gives back the storage of the bytes `range` of `source`, none of which is mapped in the set (a hole that is punched
-    /// into a file, say): they are 0 from then on, durably when this returns. The length of the source stays, and what
-    /// is mapped again later gets storage again.
+    /// Gives back the storage of the bytes `range` of `source`, none of which is mapped in the set (a hole that is
+    /// punched into a file, say): they are 0 from then on, durably when this returns. The length of the source stays,
+    /// and what is mapped again later gets storage again.
     ///
     /// [`Source::give_back`] does it; here bytes that are mapped are refused, by whatever handle or adapter of the same
     /// source. Other sets are not seen, nor other sources of the same medium, such as a file that was opened twice.

@@ -4,7 +4,7 @@
 use super::Set;
 use crate::error::{MapError, RepairError};
 use crate::health::{BadBlockPolicy, BadBlocks, BadBlocksError};
-use crate::health::{DeviceError, DeviceId, PartState, Verdict};
+use crate::health::{DeviceError, DeviceId, PartState, ShutdownVerdict};
 use crate::health::{LiveRecordRef, Step};
 use crate::set::event::{Answer, Event, Observer};
 use crate::{DeepFlush, Errno, Growth, Platform, ShutdownRecord, Source, Span};
@@ -146,7 +146,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// # Errors
     ///
     /// See [`RepairError`]. Nothing has changed then.
-    pub fn repair_shutdown_state(&self, source: &S) -> Result<Verdict, RepairError> {
+    pub fn repair_shutdown_state(&self, source: &S) -> Result<ShutdownVerdict, RepairError> {
         let shutdown = shutdown_of(source).ok_or(RepairError::NoRecord)?;
         let mut id = DeviceId::new();
         let count = device(source, &mut id).map_err(RepairError::Device)?;

@@ -7,7 +7,7 @@ use super::books::{Books, PartEntry};
 use super::handle::{Held, Hold, Operations, SetRef};
 use super::{Set, health};
 use crate::error::LookupError;
-use crate::health::Verdict;
+use crate::health::ShutdownVerdict;
 use crate::set::event::Observer;
 use crate::set::pins::Pinned;
 use crate::{Extent, Granularity, Platform, Source};
@@ -154,7 +154,7 @@ impl<R: SetRef> Part<R> {
     /// # Ok::<(), Box<dyn core::error::Error>>(())
     /// ```
     #[must_use]
-    pub fn shutdown_verdict(&self) -> Option<Verdict> {
+    pub fn shutdown_verdict(&self) -> Option<ShutdownVerdict> {
         let segment = self.owner().segment_from(self.extent.start())?;
         health::shutdown_of(&segment.source)?.verdict()
     }
@@ -238,6 +238,12 @@ impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> I
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> FusedIterator for Parts<'_, '_, P, S, O> {}
 
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Clone for Parts<'_, '_, P, S, O> {
+    fn clone(&self) -> Self {
+        Self { set: self.set, from: self.from }
+    }
+}
+
 impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> IntoIterator for &'s Set<'m, P, S, O> {
     type Item = Part<Self>;
     type IntoIter = Parts<'s, 'm, P, S, O>;
@@ -264,7 +270,9 @@ const EXTENTS_AT_A_TIME: usize = 32;
 /// ```
 #[doc = include_str!("example.md")]
 /// let part = set.map(source, &MapConfig::new())?;
-/// assert_eq!(set.extents().collect::<Vec<_>>(), [part.extent()]);
+/// let extents = set.extents();
+/// assert_eq!(extents.clone().count(), 1);
+/// assert_eq!(extents.collect::<Vec<_>>(), [part.extent()]);
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 #[must_use = "iterators do nothing until they are asked"]
@@ -296,6 +304,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator 
 }
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> FusedIterator for Extents<'_, '_, P, S, O> {}
+
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Clone for Extents<'_, '_, P, S, O> {
+    fn clone(&self) -> Self {
+        Self { set: self.set, found: self.found, next: self.next, from: self.from }
+    }
+}
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Extents<'_, '_, P, S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -122,7 +122,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         fits.then_some(window)
     }
 
-    /// Carries out the plan: claims address space, maps, and enters and pins the segment. All of it, or nothing.
+    /// Carries out the plan: claims address space, maps, and inserts and pins the segment. All of it, or nothing.
     ///
     /// Returns the segment's slot, its addresses, and those of its part.
     pub(super) fn place(
@@ -221,7 +221,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         Some(Claim { window, joins: true, spare_bytes, reserved })
     }
 
-    /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
+    /// Unmaps every segment that `range` touches, lowest first, and notes each as gone.
     ///
     /// The caller has made sure that nobody uses the range. On failure the error says what is gone, and the books what
     /// is still mapped.
@@ -231,7 +231,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         range: Extent,
         retired: &mut Retired,
     ) -> Result<(), RemoveError> {
-        // The part at hand, whether it goes as a whole, and whether that has been entered already.
+        // The part at hand, whether it goes as a whole, and whether that has been noted already.
         let mut current: Option<(Extent, bool, bool)> = None;
         let mut removed: Option<Extent> = None;
         let mut rest = Some(range);

@@ -64,6 +64,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Iterator 
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> FusedIterator for Segments<'_, '_, P, S, O> {}
 
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Clone for Segments<'_, '_, P, S, O> {
+    fn clone(&self) -> Self {
+        Self { set: self.set, rest: self.rest }
+    }
+}
+
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> fmt::Debug for Segments<'_, '_, P, S, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Segments").field("rest", &self.rest).finish_non_exhaustive()

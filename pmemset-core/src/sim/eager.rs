@@ -13,6 +13,7 @@ use super::run::{recorded, verdict};
 
 /// What an eager exploration came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Eagerly {
     /// Moments at which the power was cut.
     pub cut_points: usize,

@@ -13,6 +13,7 @@ use crate::Granularity;
 
 /// A step of the work: a call, and who made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub struct Place {
     /// The number of the step, counted from the start of the machine.
     pub step: usize,
@@ -34,6 +35,7 @@ impl fmt::Display for Place {
 
 /// Bytes that did not survive as they were last stored, and that the check has read.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct LostUnit {
     /// The number of the source.
     pub source: usize,
@@ -77,6 +79,7 @@ impl fmt::Display for LostUnit {
 
 /// A power cut, and what it has lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Lost {
     /// The call that was about to be made.
     pub before: Place,
@@ -86,6 +89,7 @@ pub struct Lost {
 
 /// A state that the check did not accept.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Failure {
     /// The check's message.
     pub message: String,
@@ -131,6 +135,7 @@ impl core::error::Error for Failure {}
 /// Two units that a check has read together after a power cut, and that no moment of the work had so, though the check
 /// has accepted them: one survived as it was stored later than the other was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub struct Unordered {
     /// Source and offset of the one that was stored later.
     pub later: (usize, usize),
@@ -154,6 +159,7 @@ impl fmt::Display for Unordered {
 
 /// Something that the work does without need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Hint {
     /// Lines were written back again without a store in between.
     FlushedTwice(Option<&'static Location<'static>>),
@@ -175,6 +181,7 @@ impl fmt::Display for Hint {
 /// The result of an exploration.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct Explored {
     /// Moments at which the power was cut, also within the check.
     pub cut_points: usize,
@@ -253,6 +260,7 @@ impl fmt::Display for Explored {
 
 /// The progress of an exploration.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Progress {
     /// Which cut point of the work is looked at, from 0 on.
     pub cut_point: usize,

@@ -13,7 +13,8 @@ use crate::error::{MapFailure, PrepareError};
 use crate::health::LiveRecordRef;
 use crate::health::{BadBlockPolicy, BadBlocks, ClearError, Collector, McsafeError, check_bounds};
 use crate::health::{DeviceError, DeviceId};
-use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, Growth, Health, Sharing, Source, Span};
+use crate::{DeepFlush, Errno, Extent, FailedWriteBack, Granularity, GranularityLimit, Growth, Health, Sharing};
+use crate::{Source, Span};
 
 /// A handle to a source of a [`Machine`]; clones are the same source.
 #[derive(Clone, Debug)]
@@ -211,6 +212,11 @@ unsafe impl Source for SimSource {
 
     fn granularity(&self) -> Result<Granularity, Errno> {
         Ok(self.machine.step(Call::Granularity)?.sources[self.index].medium.granularity)
+    }
+
+    /// The program has said so: see [`Medium::granularity`].
+    fn granularity_limit(&self) -> GranularityLimit {
+        GranularityLimit::Declared
     }
 
     fn fixed_address(&self) -> Option<usize> {

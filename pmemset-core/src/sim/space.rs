@@ -122,6 +122,7 @@ impl Drop for Memory {
 
 /// What is at a page of the address space.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Page {
     /// Nothing.
     Free,

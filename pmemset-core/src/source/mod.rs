@@ -125,7 +125,7 @@ pub unsafe trait Source: Send + Sync {
     ///
     /// [`MapError::GranularityNotSupported`]: crate::error::MapError::GranularityNotSupported
     fn granularity_limit(&self) -> GranularityLimit {
-        GranularityLimit::Unsaid
+        GranularityLimit::Unspecified
     }
 
     /// Returns the address of its first byte if the source cannot be mapped elsewhere (memory without an MMU).

@@ -79,10 +79,16 @@ impl<S: Source> Shared<S> {
         Self { source, sharing }
     }
 
-    /// Returns the source inside.
+    /// Returns the source itself.
     #[must_use]
-    pub const fn inner(&self) -> &S {
+    pub const fn source(&self) -> &S {
         &self.source
+    }
+
+    /// Returns the source itself, of which nobody says any more that it is shared.
+    #[must_use]
+    pub fn into_inner(self) -> S {
+        self.source
     }
 }
 

@@ -100,7 +100,11 @@ unsafe impl Source for Adapter<'_> {
         if self.forgets(Lapse::FinerGranularity) { Ok(Granularity::CacheLine) } else { self.knowing.granularity() }
     }
     fn granularity_limit(&self) -> GranularityLimit {
-        if self.forgets(Lapse::GranularityLimit) { GranularityLimit::Unsaid } else { self.knowing.granularity_limit() }
+        if self.forgets(Lapse::GranularityLimit) {
+            GranularityLimit::Unspecified
+        } else {
+            self.knowing.granularity_limit()
+        }
     }
     fn fixed_address(&self) -> Option<usize> {
         self.knowing.fixed_address().filter(|_| !self.forgets(Lapse::FixedAddress))

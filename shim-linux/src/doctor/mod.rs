@@ -22,6 +22,7 @@
 
 pub(crate) mod attributes;
 mod cxl;
+pub(crate) mod damage;
 mod json;
 pub(crate) mod limits;
 pub(crate) mod machine;

@@ -90,7 +90,7 @@ fn unescaped(text: &str) -> String {
 ///
 /// # Errors
 ///
-/// Why they cannot be told.
+/// Why they are not known.
 pub(super) fn all(machine: &Machine) -> Result<Vec<Mount>, String> {
     let text = machine.proc().text_of("self/mountinfo", MOUNTS_MAX_BYTES)?;
     Ok(text.lines().filter_map(entry).collect())

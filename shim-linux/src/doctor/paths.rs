@@ -5,9 +5,8 @@ use std::fs;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::string::{String, ToString as _};
-use std::vec::Vec;
 
-use pmemset_core::{BadBlocks, Config, DeviceId, Errno, Granularity, Health as _, MapConfig, Set, Span};
+use pmemset_core::{Config, DeviceId, Errno, Granularity, Health as _, MapConfig, Set, Span};
 use rustix::fd::{AsFd as _, AsRawFd as _};
 use rustix::fs::{Dev, FileType, Mode, OFlags};
 
@@ -19,11 +18,7 @@ use crate::file::{FileSource, GranularityReason, OpenError, OpenOptions};
 use super::machine::Machine;
 use super::mounts::{self, Mount};
 use super::report::{Kind, Report, Subject, Value};
-use super::text::Size;
-use super::{limits, namespaces};
-
-/// The most bad blocks that are counted of one file.
-const BLOCKS_MAX: usize = 64;
+use super::{damage, limits, namespaces};
 
 /// Examines `path`, its file system, the regions and namespaces below, and the machine's limits.
 #[must_use]
@@ -144,7 +139,9 @@ fn file(path: &Path) -> Subject {
     mapping(path, &mut subject);
     let counted = source.device(&mut DeviceId::new());
     subject.note("unsafe shutdowns", counted.map(Value::Count));
-    damage(&source, facts.length_bytes, &mut subject);
+    let list = |range, blocks: &mut [Span]| source.bad_blocks(range, blocks);
+    let clearing = "clears whole pages, and leaves zeros";
+    damage::add(facts.length_bytes, list, "the file", clearing, &mut subject);
     subject
 }
 
@@ -171,27 +168,4 @@ fn mapping(path: &Path, subject: &mut Subject) {
             }
         }
     }
-}
-
-/// Says which bytes of the file are bad.
-fn damage(source: &FileSource, length_bytes: u64, subject: &mut Subject) {
-    let Some(all) = Span::new(0, length_bytes) else { return };
-    let mut blocks = [all; BLOCKS_MAX];
-    let value = match source.bad_blocks(all, &mut blocks) {
-        BadBlocks::None => "none".into(),
-        BadBlocks::Listed { count, more } => {
-            let places: Vec<String> = blocks.iter().take(count).take(3).map(|block| format!("{block}")).collect();
-            let bytes = blocks.iter().take(count).fold(0_u64, |sum, block| sum.saturating_add(block.length_bytes()));
-            subject.error(
-                format!("{} of the file are bad, among them {}", Size(bytes), places.join(", ")),
-                "reading them raises SIGBUS; Health::clear_bad_block clears whole pages, and leaves zeros",
-                None,
-            );
-            let least = if more { " at least" } else { "" };
-            format!("{count}{least}, {} together", Size(bytes)).into()
-        }
-        BadBlocks::Unknown(reason) => Value::Unknown(format!("{reason}")),
-        _ => Value::Unknown("an answer that this version does not know".into()),
-    };
-    subject.note("bad blocks", value);
 }

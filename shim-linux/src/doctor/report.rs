@@ -44,6 +44,7 @@ impl Report {
     }
 
     /// Appends a subject, unless it is there already.
+    #[doc(hidden)]
     pub fn push(&mut self, subject: Subject) {
         if !self.subjects.iter().any(|other| other.kind == subject.kind && other.name == subject.name) {
             self.subjects.push(subject);
@@ -106,6 +107,7 @@ pub struct Subject {
 
 impl Subject {
     /// Returns a subject without facts and findings.
+    #[doc(hidden)]
     pub fn new(kind: Kind, name: impl Into<String>) -> Self {
         Self { kind, name: name.into(), verdict: None, facts: Vec::new(), findings: Vec::new() }
     }
@@ -117,21 +119,25 @@ impl Subject {
     }
 
     /// Appends a fact.
+    #[doc(hidden)]
     pub fn note(&mut self, name: &'static str, value: impl Into<Value>) {
         self.facts.push(Fact { name, value: value.into() });
     }
 
     /// Sets what a set gets, and why.
+    #[doc(hidden)]
     pub fn gets(&mut self, granularity: Option<Granularity>, why: impl fmt::Display) {
         self.verdict = Some(Verdict { granularity, why: std::format!("{why}") });
     }
 
     /// Appends a hint: something that could be better, and the command that improves it.
+    #[doc(hidden)]
     pub fn hint(&mut self, what: impl Into<String>, why: impl Into<String>, mend: Option<String>) {
         self.findings.push(Finding { severity: Severity::Hint, what: what.into(), why: why.into(), mend });
     }
 
     /// Appends an error, and the command that corrects it.
+    #[doc(hidden)]
     pub fn error(&mut self, what: impl Into<String>, why: impl Into<String>, mend: Option<String>) {
         self.findings.push(Finding { severity: Severity::Error, what: what.into(), why: why.into(), mend });
     }

@@ -337,7 +337,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
     }
 
     fn granularity_limit(&self) -> GranularityLimit {
-        self.probe.reason.map_or(GranularityLimit::Unsaid, GranularityReason::limit)
+        self.probe.reason.map_or(GranularityLimit::Unspecified, GranularityReason::limit)
     }
 
     fn prepare(&self, range: Span) -> Result<Option<Growth>, PrepareError> {

@@ -49,6 +49,13 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
+    /// Prints the last line of a run, and returns how a verb that only checks has ended.
+    #[allow(clippy::unnecessary_wraps, reason = "what verbs return")]
+    pub(crate) fn outcome(&self) -> Outcome {
+        println!("\n{self}");
+        Ok(self.good())
+    }
+
     /// Says the same in a form that cannot be taken for the last line of a run.
     pub(crate) fn summary(&self) -> String {
         format!("{} ok, {} bad, {} left out", self.passed, self.failed, self.skipped)

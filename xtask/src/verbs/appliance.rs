@@ -21,9 +21,7 @@ const FILE_BYTES_MAX: u64 = 48 << 10;
 const MEMORY_KIB_MAX: u64 = 72;
 
 pub(crate) fn run(_args: &Args) -> Outcome {
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 /// Builds, kills, measures.

@@ -51,9 +51,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         install(Library::get()?, prefix)?;
         return Ok(true);
     }
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 /// Builds the shared library, and returns where it is.

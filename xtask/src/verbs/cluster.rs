@@ -29,8 +29,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     }
     let mut tally = Tally::default();
     cluster(&mut tally, args);
-    println!("\n{tally}");
-    Ok(tally.good())
+    tally.outcome()
 }
 
 /// The tests of the store, openraft's suite among them, and a cluster for some minutes.

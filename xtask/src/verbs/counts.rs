@@ -35,9 +35,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         println!("written: {}", path().display());
         return Ok(true);
     }
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 fn path() -> PathBuf {

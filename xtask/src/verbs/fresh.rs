@@ -47,8 +47,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
     for lists in args.lists.as_ref().map_or(&all[..], core::slice::from_ref) {
         machine(&mut tally, *lists, command);
     }
-    println!("\n{tally}");
-    Ok(tally.good())
+    tally.outcome()
 }
 
 /// Runs the demo and the quick tests on one new machine.

@@ -70,9 +70,7 @@ const FIRMWARE: [Figure; 1] = [limited("file", 60416, 64 * KIB)];
 const TOLERANCE_HUNDREDTHS: u64 = 15;
 
 pub(crate) fn run(_args: &Args) -> Outcome {
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 /// Measures everything and compares it with the tables.

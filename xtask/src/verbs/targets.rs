@@ -28,9 +28,7 @@ const CORE: [(&str, &str); 5] = [
 const LINUX: [&str; 2] = ["aarch64-unknown-linux-gnu", "i686-unknown-linux-gnu"];
 
 pub(crate) fn run(_args: &Args) -> Outcome {
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 /// Builds everything, and runs what can be run.

@@ -19,9 +19,7 @@ const FIRMWARE: &str = "/usr/share/ovmf/OVMF.fd";
 const DIMM_BYTES: u64 = 4 << 20;
 
 pub(crate) fn run(_args: &Args) -> Outcome {
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 /// Tests the application in virtual machines.

@@ -33,9 +33,7 @@ const PROCESSORS: [(&str, bool, &str); 4] =
     [("qemu64", false, "clflush"), ("max,-clwb", false, "clflushopt"), ("max", false, "clwb"), ("max", true, "clwb")];
 
 pub(crate) fn run(_args: &Args) -> Outcome {
-    let tally = check();
-    println!("\n{tally}");
-    Ok(tally.good())
+    check().outcome()
 }
 
 /// Tests the kernel in virtual machines; what it is made of has tests of its own.

@@ -180,7 +180,7 @@ impl<'p> FakeSource<'p> {
             alignment_bytes: PAGE,
             granule_bytes: 1,
             granularity: Granularity::Page,
-            limit: GranularityLimit::Unsaid,
+            limit: GranularityLimit::Unspecified,
             fixed: None,
             maps: AtomicU32::new(0),
             offsets: Mutex::default(),

@@ -7,6 +7,7 @@ use core::fmt;
 /// What an exploration of several hosts came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[must_use]
+#[non_exhaustive]
 pub struct HostsExplored {
     /// States of all hosts and their caches that were different in some respect.
     pub states: usize,
@@ -41,6 +42,7 @@ impl fmt::Display for HostsExplored {
 
 /// A way that one of the hosts did not accept.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct HostsFailure {
     /// What the program said.
     pub message: String,

@@ -9,7 +9,7 @@ use pmemset_core::error::MapError;
 use pmemset_core::observer::{FromFn, from_fn};
 use pmemset_core::{
     Answer, Checked, Config, Event, Granularity, MapConfig, Observer, PartState, PartStates, Set, ShutdownRecord,
-    Source, Verdict,
+    ShutdownVerdict, Source,
 };
 use pmemset_linux::{Linux, Process, StripedRwLock};
 
@@ -70,7 +70,7 @@ pub(crate) fn set<'a>(acceptable: PartStates) -> AnySet<'a> {
 }
 
 /// Maps with the default states, which must be refused, and returns why.
-fn refusal(path: &str) -> Result<Verdict, Failure> {
+fn refusal(path: &str) -> Result<ShutdownVerdict, Failure> {
     let before = kept()?.to_bytes();
     let set = set(PartStates::DEFAULT);
     let refused = set.map(checked(path)?, &MapConfig::new().length(2 << 20));
