@@ -141,6 +141,7 @@ fn place(address: usize, length_bytes: usize, flags: MapFlags) -> Result<Extent,
     let flags = flags | MapFlags::PRIVATE | MapFlags::NORESERVE;
     // SAFETY: without `FIXED` the kernel places the mapping where nothing is.
     let start = unsafe { mm::mmap_anonymous(pointer(address), length_bytes, ProtFlags::empty(), flags) };
+    return_buffer::fill();
     Extent::new(start.map_err(errno)?.expose_provenance(), length_bytes).ok_or(Errno::NOMEM)
 }
 
