@@ -6,139 +6,119 @@
 //! interpreters, get volatile accesses, which the standard library allows for memory outside of every allocation.
 
 /// What is stored in one way: a cache line.
+#[cfg(any(test, target_arch = "x86_64"))]
 pub(super) const BLOCK_BYTES: usize = 64;
 
-/// From how many bytes on wider registers are worth it: measured, see `cargo xtask bench copy`.
-pub(super) const WIDE_FROM_BYTES: usize = 256;
+/// From how many bytes on wider registers are worth it, and streaming what does not consist of blocks: measured, see
+/// `cargo xtask bench copy`.
+#[cfg(any(test, target_arch = "x86_64"))]
+pub(super) const LONG_BYTES: usize = 256;
 
 /// What one instruction loads or stores: 8 bytes on 64-bit processors, 4 on 32-bit ones.
 pub(super) const WORD_BYTES: usize = size_of::<usize>();
 
-/// Whether [`load_word`] may be used at every address.
+/// Whether [`Unit::load`] may be used at every address.
 pub(super) const LOADS_ANYWHERE: bool =
     cfg!(not(miri)) && (cfg!(target_arch = "x86_64") || cfg!(all(target_arch = "aarch64", not(target_os = "none"))));
 
-#[cfg(all(not(miri), any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")))]
-macro_rules! access {
-    ($load_word:literal, $load_byte:literal, $store_word:literal, $store_byte:literal, $byte:ident) => {
-        /// Loads a word.
-        ///
-        /// # Safety
-        ///
-        /// It is readable, and aligned unless [`LOADS_ANYWHERE`].
-        #[inline(always)]
-        pub(super) unsafe fn load_word(at: *const usize) -> usize {
-            #[cfg(test)]
-            notes::loaded(at.addr(), WORD_BYTES);
-            let value: usize;
-            // SAFETY: the caller promises the word.
-            unsafe {
-                core::arch::asm!($load_word, value = out(reg) value, at = in(reg) at,
-                    options(nostack, preserves_flags, readonly));
-            }
-            value
-        }
+/// What one instruction loads or stores: a word, or a piece of one.
+pub(super) trait Unit: Copy {
+    /// Loads one.
+    ///
+    /// # Safety
+    ///
+    /// It is readable, and aligned unless [`LOADS_ANYWHERE`].
+    unsafe fn load(at: *const Self) -> Self;
 
-        /// Loads a byte.
-        ///
-        /// # Safety
-        ///
-        /// It is readable.
-        #[inline(always)]
-        pub(super) unsafe fn load_byte(at: *const u8) -> u8 {
-            #[cfg(test)]
-            notes::loaded(at.addr(), 1);
-            let value: u32;
-            // SAFETY: the caller promises the byte.
-            unsafe {
-                core::arch::asm!($load_byte, value = out(reg) value, at = in(reg) at,
-                    options(nostack, preserves_flags, readonly));
-            }
-            #[allow(clippy::cast_possible_truncation, reason = "loaded with zeros above the byte")]
-            let value = value as u8;
-            value
-        }
+    /// Stores one.
+    ///
+    /// # Safety
+    ///
+    /// It is writable, and aligned.
+    unsafe fn store(at: *mut Self, value: Self);
 
-        /// Stores a word.
-        ///
-        /// # Safety
-        ///
-        /// It is writable, and aligned.
-        #[inline(always)]
-        pub(super) unsafe fn store_word(at: *mut usize, value: usize) {
-            // SAFETY: the caller promises the word.
-            unsafe {
-                core::arch::asm!($store_word, value = in(reg) value, at = in(reg) at,
-                    options(nostack, preserves_flags));
+    /// Returns the one whose bytes are what `byte` returns for their offsets.
+    fn of_bytes(byte: impl FnMut(usize) -> u8) -> Self;
+}
+
+macro_rules! units {
+    ($($unit:ident $register:ident $load:tt $store:tt;)*) => {$(
+        impl Unit for $unit {
+            #[inline(always)]
+            unsafe fn load(at: *const Self) -> Self {
+                #[cfg(test)]
+                notes::loaded(at.addr(), size_of::<Self>());
+                units!(load $unit $load at)
+            }
+
+            #[inline(always)]
+            unsafe fn store(at: *mut Self, value: Self) {
+                #[cfg(test)]
+                notes::stored(at.addr(), size_of::<Self>());
+                units!(store $register $store at value)
+            }
+
+            #[inline(always)]
+            fn of_bytes(byte: impl FnMut(usize) -> u8) -> Self {
+                Self::from_ne_bytes(core::array::from_fn(byte))
             }
         }
-
-        /// Stores a byte.
-        ///
-        /// # Safety
-        ///
-        /// It is writable.
-        #[inline(always)]
-        pub(super) unsafe fn store_byte(at: *mut u8, value: u8) {
-            // SAFETY: the caller promises the byte.
-            unsafe {
-                core::arch::asm!($store_byte, value = in($byte) value, at = in(reg) at,
-                    options(nostack, preserves_flags));
-            }
+    )*};
+    (load $unit:ident "volatile" $at:ident) => {
+        // SAFETY: the caller promises it.
+        unsafe { $at.read_volatile() }
+    };
+    (load $unit:ident $load:tt $at:ident) => {{
+        let value: usize;
+        // SAFETY: the caller promises it.
+        unsafe {
+            core::arch::asm!($load, value = out(reg) value, at = in(reg) $at,
+                options(nostack, preserves_flags, readonly));
+        }
+        #[allow(clippy::cast_possible_truncation, reason = "loaded with zeros above it")]
+        let value = value as $unit;
+        value
+    }};
+    (store $register:ident "volatile" $at:ident $value:ident) => {
+        // SAFETY: the caller promises it.
+        unsafe { $at.write_volatile($value) }
+    };
+    (store $register:ident $store:tt $at:ident $value:ident) => {
+        // SAFETY: the caller promises it.
+        unsafe {
+            core::arch::asm!($store, value = in($register) $value, at = in(reg) $at, options(nostack, preserves_flags));
         }
     };
 }
 
 #[cfg(all(target_arch = "x86_64", not(miri)))]
-access!(
-    "mov {value}, [{at}]",
-    "movzx {value:e}, byte ptr [{at}]",
-    "mov [{at}], {value}",
-    "mov [{at}], {value}",
-    reg_byte
-);
+units! {
+    usize reg "mov {value}, [{at}]" "mov [{at}], {value}";
+    u32 reg "mov {value:e}, [{at}]" "mov [{at}], {value:e}";
+    u16 reg "movzx {value:e}, word ptr [{at}]" "mov [{at}], {value:x}";
+    u8 reg_byte "movzx {value:e}, byte ptr [{at}]" "mov [{at}], {value}";
+}
 #[cfg(all(target_arch = "aarch64", not(miri)))]
-access!("ldr {value}, [{at}]", "ldrb {value:w}, [{at}]", "str {value}, [{at}]", "strb {value:w}, [{at}]", reg);
+units! {
+    usize reg "ldr {value}, [{at}]" "str {value}, [{at}]";
+    u32 reg "ldr {value:w}, [{at}]" "str {value:w}, [{at}]";
+    u16 reg "ldrh {value:w}, [{at}]" "strh {value:w}, [{at}]";
+    u8 reg "ldrb {value:w}, [{at}]" "strb {value:w}, [{at}]";
+}
 #[cfg(all(target_arch = "riscv64", not(miri)))]
-access!("ld {value}, 0({at})", "lbu {value}, 0({at})", "sd {value}, 0({at})", "sb {value}, 0({at})", reg);
-
-#[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))))]
-mod plain {
-    macro_rules! access {
-        ($($load:ident $store:ident $value:ty;)*) => {$(
-            /// Loads a value.
-            ///
-            /// # Safety
-            ///
-            /// It is readable, and aligned.
-            #[inline(always)]
-            pub(in super::super) unsafe fn $load(at: *const $value) -> $value {
-                #[cfg(test)]
-                super::notes::loaded(at.addr(), size_of::<$value>());
-                // SAFETY: the caller promises the value.
-                unsafe { at.read_volatile() }
-            }
-
-            /// Stores a value.
-            ///
-            /// # Safety
-            ///
-            /// It is writable, and aligned.
-            #[inline(always)]
-            pub(in super::super) unsafe fn $store(at: *mut $value, value: $value) {
-                // SAFETY: the caller promises the value.
-                unsafe { at.write_volatile(value) }
-            }
-        )*};
-    }
-
-    access! {
-        load_word store_word usize;
-        load_byte store_byte u8;
-    }
+units! {
+    usize reg "ld {value}, 0({at})" "sd {value}, 0({at})";
+    u32 reg "lwu {value}, 0({at})" "sw {value}, 0({at})";
+    u16 reg "lhu {value}, 0({at})" "sh {value}, 0({at})";
+    u8 reg "lbu {value}, 0({at})" "sb {value}, 0({at})";
 }
 #[cfg(any(miri, not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64"))))]
-pub(super) use plain::{load_byte, load_word, store_byte, store_word};
+units! {
+    usize reg "volatile" "volatile";
+    u32 reg "volatile" "volatile";
+    u16 reg "volatile" "volatile";
+    u8 reg "volatile" "volatile";
+}
 
 /// How many bytes are asked for at a time, four cache lines: offsets from the middle that are short in the instruction.
 const HINT_BYTES: usize = 256;
@@ -194,12 +174,19 @@ pub(crate) mod notes {
     use core::cell::RefCell;
     use std::vec::Vec;
 
+    type Noted = RefCell<Option<Vec<(usize, usize)>>>;
+
     std::thread_local! {
-        static LOADED: RefCell<Option<Vec<(usize, usize)>>> = const { RefCell::new(None) };
+        static LOADED: Noted = const { RefCell::new(None) };
+        static STORED: Noted = const { RefCell::new(None) };
     }
 
     pub(in super::super) fn loaded(address: usize, length_bytes: usize) {
         LOADED.with_borrow_mut(|all| all.iter_mut().for_each(|all| all.push((address, length_bytes))));
+    }
+
+    pub(in super::super) fn stored(address: usize, length_bytes: usize) {
+        STORED.with_borrow_mut(|all| all.iter_mut().for_each(|all| all.push((address, length_bytes))));
     }
 
     /// Returns the addresses and lengths in bytes of what `act` has loaded of parts, in this order.
@@ -207,5 +194,12 @@ pub(crate) mod notes {
         LOADED.set(Some(Vec::new()));
         act();
         LOADED.take().unwrap_or_default()
+    }
+
+    /// Returns the addresses and lengths in bytes of what `act` has stored to parts, in this order.
+    pub(crate) fn stores(act: impl FnOnce()) -> Vec<(usize, usize)> {
+        STORED.set(Some(Vec::new()));
+        act();
+        STORED.take().unwrap_or_default()
     }
 }

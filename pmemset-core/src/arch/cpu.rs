@@ -10,8 +10,9 @@ use super::access::WORD_BYTES;
 pub enum StoreKind {
     /// Ordinary stores: the bytes are in the cache afterwards.
     Cached,
-    /// Stores around the cache, if the processor has them: durable after a fence. Edges that cannot be streamed, and
-    /// short copies if that is faster ([`Cpu::streams_from_bytes`]), are stored through the cache and written back.
+    /// Stores around the cache, if the processor has them: durable after a fence. Only whole cache lines are stored so.
+    /// Pieces of a line are stored through the cache and written back; so are copies of fewer than 256 bytes that do not
+    /// begin and end with a line, and [shorter ones](Cpu::streams_from_bytes) if that is faster.
     Streaming,
 }
 
@@ -140,8 +141,8 @@ impl Cpu {
         self.line_bytes
     }
 
-    /// Returns from how many bytes on a copy that streams is stored around the cache: shorter ones are faster through
-    /// it and written back on some processors, slower on others.
+    /// Returns from how many bytes on whole lines are streamed: fewer are faster through the cache and written back on
+    /// some processors, slower on others.
     #[must_use]
     pub const fn streams_from_bytes(&self) -> usize {
         self.streams_from_bytes

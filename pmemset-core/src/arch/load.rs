@@ -1,8 +1,8 @@
 //! Reading parts: loads that never tear an aligned word of the part, wherever the bytes go.
 
-use super::access::{self, WORD_BYTES};
 #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-use super::access::{BLOCK_BYTES, WIDE_FROM_BYTES};
+use super::access::{BLOCK_BYTES, LONG_BYTES};
+use super::access::{Unit, WORD_BYTES};
 use super::cpu::Cpu;
 
 /// Reads bytes of a part; see [`Platform::read`](crate::Platform::read).
@@ -16,7 +16,7 @@ pub(super) unsafe fn read(cpu: &Cpu, dest: *mut u8, source: *const u8, length_by
         let left = length_bytes.wrapping_sub(done);
         let (to, from) = (dest.wrapping_add(done), source.wrapping_add(done));
         #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
-        if left >= WIDE_FROM_BYTES && cpu.wide_stores() && from.addr().is_multiple_of(BLOCK_BYTES) {
+        if left >= LONG_BYTES && cpu.wide_stores() && from.addr().is_multiple_of(BLOCK_BYTES) {
             let blocks_bytes = left & !BLOCK_BYTES.wrapping_sub(1);
             // SAFETY: the caller promises both ranges, and the processor has these registers.
             unsafe { super::wide::copy::<false>(to, from, blocks_bytes, false) };
@@ -25,13 +25,13 @@ pub(super) unsafe fn read(cpu: &Cpu, dest: *mut u8, source: *const u8, length_by
         }
         if left >= WORD_BYTES && from.addr().is_multiple_of(WORD_BYTES) {
             // SAFETY: the caller promises the word, and it is aligned.
-            let word = unsafe { access::load_word(from.cast()) };
+            let word = unsafe { usize::load(from.cast()) };
             // SAFETY: the caller promises the bytes, which are the program's own.
             unsafe { to.cast::<usize>().write_unaligned(word) };
             done = done.wrapping_add(WORD_BYTES);
         } else {
             // SAFETY: the caller promises the byte.
-            let byte = unsafe { access::load_byte(from) };
+            let byte = unsafe { u8::load(from) };
             // SAFETY: the caller promises the byte, which is the program's own.
             unsafe { to.write(byte) };
             done = done.wrapping_add(1);

@@ -4,10 +4,12 @@
 //! Integer registers, so that it may run in an interrupt handler and where no vector state is saved; wider ones in
 //! [`wide`](super::wide) only.
 //!
-//! A range is cut at the boundaries of blocks (cache lines), and each block is stored in one way only: a line that is
-//! streamed in part and stored through the cache in part costs four times as much as either.
+//! Blocks (cache lines) are streamed whole or not at all: one that is streamed in part and stored through the cache in part
+//! costs four times as much as either, and one that is streamed in part again and again costs more than through the cache.
 
-use super::access::{self, BLOCK_BYTES, WIDE_FROM_BYTES, WORD_BYTES};
+use super::access::{self, Unit, WORD_BYTES};
+#[cfg(any(test, target_arch = "x86_64"))]
+use super::access::{BLOCK_BYTES, LONG_BYTES};
 use super::cpu::{Cpu, StoreKind};
 use crate::Extent;
 
@@ -36,19 +38,12 @@ pub(super) unsafe fn fill(cpu: &Cpu, dest: *mut u8, value: u8, length_bytes: usi
 
 /// Where the bytes come from.
 pub(super) trait Feed: Copy {
-    /// Returns the word from `at` on.
-    ///
-    /// # Safety
-    ///
-    /// They are readable.
-    unsafe fn word(self, at: usize) -> usize;
-
-    /// Returns the byte at `at`.
+    /// Returns what is stored from `at` on.
     ///
     /// # Safety
     ///
     /// It is readable.
-    unsafe fn byte(self, at: usize) -> u8;
+    unsafe fn unit<U: Unit>(self, at: usize) -> U;
 
     /// Returns the feed without its first `bytes` bytes.
     fn skip(self, bytes: usize) -> Self;
@@ -66,24 +61,14 @@ struct Bytes(*const u8);
 
 impl Feed for Bytes {
     #[inline(always)]
-    unsafe fn word(self, at: usize) -> usize {
+    unsafe fn unit<U: Unit>(self, at: usize) -> U {
         let from = self.0.wrapping_add(at);
-        if access::LOADS_ANYWHERE || from.addr().is_multiple_of(WORD_BYTES) {
-            // SAFETY: the caller promises the word.
-            return unsafe { access::load_word(from.cast()) };
+        if access::LOADS_ANYWHERE || from.addr().is_multiple_of(size_of::<U>()) {
+            // SAFETY: the caller promises it.
+            return unsafe { U::load(from.cast()) };
         }
-        let mut bytes = [0; WORD_BYTES];
-        for (offset, byte) in bytes.iter_mut().enumerate() {
-            // SAFETY: the caller promises the word.
-            *byte = unsafe { access::load_byte(from.wrapping_add(offset)) };
-        }
-        usize::from_ne_bytes(bytes)
-    }
-
-    #[inline(always)]
-    unsafe fn byte(self, at: usize) -> u8 {
-        // SAFETY: the caller promises the byte.
-        unsafe { access::load_byte(self.0.wrapping_add(at)) }
+        // SAFETY: the caller promises each byte of it.
+        U::of_bytes(|offset| unsafe { u8::load(from.wrapping_add(offset)) })
     }
 
     #[inline(always)]
@@ -102,13 +87,8 @@ struct Value(u8);
 
 impl Feed for Value {
     #[inline(always)]
-    unsafe fn word(self, _at: usize) -> usize {
-        usize::from_ne_bytes([self.0; WORD_BYTES])
-    }
-
-    #[inline(always)]
-    unsafe fn byte(self, _at: usize) -> u8 {
-        self.0
+    unsafe fn unit<U: Unit>(self, _at: usize) -> U {
+        U::of_bytes(|_| self.0)
     }
 
     #[inline(always)]
@@ -140,6 +120,7 @@ impl<F: Feed> Run<F> {
     /// Cuts the run where the first and the last boundary of `step_bytes` bytes (a power of two) in it lie.
     ///
     /// Returns what is stored first, the middle, and what is stored last.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn cut(self, step_bytes: usize, down: bool) -> (Self, Self, Self) {
         let mask = step_bytes.wrapping_sub(1);
@@ -151,13 +132,58 @@ impl<F: Feed> Run<F> {
         (self.piece(first), self.piece((head, middle)), self.piece(last))
     }
 
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     fn is_whole(self, step_bytes: usize) -> bool {
         (self.dest.addr() | self.length_bytes).is_multiple_of(step_bytes)
     }
+
+    /// Stores one unit at the end that comes first, if it ends there at its own boundary and not at that of a longer one.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`].
+    #[inline(always)]
+    unsafe fn store_up_to<U: Unit>(&mut self, down: bool) {
+        let near = if down { self.dest.addr().wrapping_add(self.length_bytes) } else { self.dest.addr() };
+        if near & size_of::<U>() != 0 && self.length_bytes >= size_of::<U>() {
+            // SAFETY: the caller promises the run, which has one, and it is aligned.
+            unsafe { self.store_one::<U>(down) };
+        }
+    }
+
+    /// Stores one unit of a run that begins at a word's boundary, or ends there, and is shorter than twice the unit.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`].
+    #[inline(always)]
+    unsafe fn store_rest<U: Unit>(&mut self, down: bool) {
+        if self.length_bytes & size_of::<U>() != 0 {
+            // SAFETY: the caller promises the run, which has one, and it is aligned.
+            unsafe { self.store_one::<U>(down) };
+        }
+    }
+
+    /// Stores the unit that comes first.
+    ///
+    /// # Safety
+    ///
+    /// As for [`store`]; the run has one, and it is aligned.
+    #[inline(always)]
+    unsafe fn store_one<U: Unit>(&mut self, down: bool) {
+        let left = self.length_bytes.wrapping_sub(size_of::<U>());
+        let (at, rest_at) = if down { (left, 0) } else { (0, size_of::<U>()) };
+        // SAFETY: the caller promises the unit.
+        let value: U = unsafe { self.feed.unit(at) };
+        // SAFETY: the caller promises the unit.
+        unsafe { U::store(self.dest.wrapping_add(at).cast(), value) };
+        *self = self.piece((rest_at, left));
+    }
 }
 
-/// How a run is stored.
+/// How blocks are stored where that is otherwise than [`through`] the cache in integer registers.
+#[cfg(target_arch = "x86_64")]
 #[derive(Clone, Copy)]
 struct Way {
     /// From the last byte to the first.
@@ -165,10 +191,6 @@ struct Way {
     /// Around the cache.
     streams: bool,
     /// In wide registers.
-    #[cfg_attr(
-        not(all(target_arch = "x86_64", target_feature = "sse2")),
-        allow(dead_code, reason = "wide registers are on x86-64 only")
-    )]
     wide: bool,
 }
 
@@ -182,61 +204,77 @@ struct Way {
 /// The feed is readable and `dest` writable for `length_bytes` bytes; for the functions below too.
 #[inline(always)]
 unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
+    let Run { dest, feed, length_bytes } = run;
     let streaming = kind == StoreKind::Streaming;
-    let long = run.length_bytes >= cpu.streams_from_bytes();
-    let streams = cfg!(target_arch = "x86_64") && streaming && cpu.can_write_back() && long;
-    let wide = run.length_bytes >= WIDE_FROM_BYTES && cpu.wide_stores();
-    let way = Way { down, streams, wide };
-    if (wide && run.is_whole(BLOCK_BYTES)) || (!wide && run.is_whole(WORD_BYTES)) {
-        // SAFETY: the caller promises both ranges.
-        unsafe { whole(run, way) }
-    } else {
-        // SAFETY: the caller promises both ranges.
-        unsafe { cut_up(cpu, run.dest, run.feed, run.length_bytes, way) }
+    #[cfg(target_arch = "x86_64")]
+    {
+        let (whole, long) = (run.is_whole(BLOCK_BYTES), length_bytes >= LONG_BYTES);
+        let streams = streaming && cpu.can_write_back() && (long || whole && length_bytes >= cpu.streams_from_bytes());
+        let way = Way { down, streams, wide: long && cpu.wide_stores() };
+        if (way.streams || way.wide) && whole {
+            // SAFETY: the caller promises both ranges.
+            return unsafe { blocks(run, way) };
+        }
+        if way.streams || way.wide {
+            // SAFETY: the caller promises both ranges.
+            return unsafe { cut_up(cpu, dest, feed, length_bytes, way) };
+        }
     }
-    if streaming && !streams {
-        // Other processors have no stores around the cache, and some are faster through it with a few bytes: each line is
-        // written back once at the end.
+    // SAFETY: the caller promises both ranges.
+    unsafe { through(dest, feed, length_bytes, down) }
+    if streaming {
+        // Other processors have no stores around the cache, and what is short is faster through it.
         // SAFETY: the caller promises the range.
-        unsafe { write_back(cpu, run.dest, run.length_bytes) }
+        unsafe { write_back(cpu, dest, length_bytes) }
     }
 }
 
-/// Stores a run that begins or ends inside a block.
+/// Stores a long run that begins or ends inside a block.
 ///
 /// Takes its arguments in registers, like the functions below, and is not part of `copy`, which would save more
 /// registers on the stack for it.
+#[cfg(target_arch = "x86_64")]
 #[inline(never)]
 unsafe fn cut_up<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
     let (first, middle, last) = Run { dest, feed, length_bytes }.cut(BLOCK_BYTES, way.down);
     // What is streamed meanwhile need not be waited for again.
-    #[cfg(target_arch = "x86_64")]
-    if way.streams {
+    if way.streams && last.length_bytes > 0 {
         super::x86_64::prefetchw(last.dest);
     }
     // SAFETY: the piece lies in the range that the caller promises.
-    unsafe { edge(cpu, first.dest, first.feed, first.length_bytes, way) };
-    // SAFETY: the piece lies in the range that the caller promises, and begins at a block.
-    unsafe { whole(middle, way) };
+    unsafe { edge(cpu, first, way) };
+    // SAFETY: the piece lies in the range that the caller promises, and consists of blocks.
+    unsafe { blocks(middle, way) };
     // SAFETY: the piece lies in the range that the caller promises.
-    unsafe { edge(cpu, last.dest, last.feed, last.length_bytes, way) };
+    unsafe { edge(cpu, last, way) };
 }
 
-/// Stores whole aligned words, if in wide registers then whole blocks.
+/// Stores a piece of one block through the cache.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+unsafe fn edge<F: Feed>(cpu: &Cpu, run: Run<F>, way: Way) {
+    if run.length_bytes == 0 {
+        return;
+    }
+    // SAFETY: the caller promises the piece.
+    unsafe { through(run.dest, run.feed, run.length_bytes, way.down) };
+    if way.streams {
+        // SAFETY: the caller promises the piece.
+        unsafe { write_back(cpu, run.dest, run.length_bytes) };
+    }
+}
+
+/// Stores whole blocks, wide or around the cache.
+#[cfg(target_arch = "x86_64")]
 #[inline(always)]
-unsafe fn whole<F: Feed>(run: Run<F>, way: Way) {
-    #[cfg(all(target_arch = "x86_64", target_feature = "sse2"))]
+unsafe fn blocks<F: Feed>(run: Run<F>, way: Way) {
+    #[cfg(target_feature = "sse2")]
     if way.wide {
         // SAFETY: the caller promises the blocks, and the processor has these registers.
         return unsafe { wide_blocks(run, way) };
     }
-    if way.streams {
-        // SAFETY: the caller promises the words.
-        unsafe { words::<F, true>(run.dest, run.feed, run.length_bytes, way.down) }
-    } else {
-        // SAFETY: the caller promises the words.
-        unsafe { words::<F, false>(run.dest, run.feed, run.length_bytes, way.down) }
-    }
+    // SAFETY: the caller promises the words.
+    unsafe { words::<F, true>(run.dest, run.feed, run.length_bytes, way.down) }
 }
 
 /// Stores whole blocks.
@@ -256,29 +294,34 @@ unsafe fn wide_blocks<F: Feed>(run: Run<F>, way: Way) {
     }
 }
 
-/// Stores a piece of one block: streamed where it is made of whole words, else through the cache.
-#[inline]
-unsafe fn edge<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
-    let run = Run { dest, feed, length_bytes };
-    if run.is_whole(WORD_BYTES) {
-        // SAFETY: the caller promises the piece; it is aligned.
-        return unsafe { whole(run, Way { wide: false, ..way }) };
-    }
-    let (first, middle, last) = run.cut(WORD_BYTES, way.down);
-    // SAFETY: the caller promises the piece.
-    unsafe { bytes(first.dest, first.feed, first.length_bytes, way.down) };
-    // SAFETY: the caller promises the piece.
-    unsafe { words::<F, false>(middle.dest, middle.feed, middle.length_bytes, way.down) };
-    // SAFETY: the caller promises the piece.
-    unsafe { bytes(last.dest, last.feed, last.length_bytes, way.down) };
-    if way.streams {
-        // SAFETY: the caller promises the piece.
-        unsafe { write_back(cpu, dest, length_bytes) };
-    }
+/// Stores any bytes through the cache: whole aligned words, and the bytes before and behind them in as few pieces as are
+/// aligned.
+#[inline(never)]
+unsafe fn through<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
+    let mut run = Run { dest, feed, length_bytes };
+    // SAFETY: the caller promises the run.
+    unsafe { run.store_up_to::<u8>(down) };
+    // SAFETY: as above.
+    unsafe { run.store_up_to::<u16>(down) };
+    // SAFETY: as above.
+    unsafe { run.store_up_to::<u32>(down) };
+    let rest_bytes = run.length_bytes & WORD_BYTES.wrapping_sub(1);
+    let words_bytes = run.length_bytes.wrapping_sub(rest_bytes);
+    let (words_at, rest_at) = if down { (rest_bytes, 0) } else { (0, words_bytes) };
+    let middle = run.piece((words_at, words_bytes));
+    // SAFETY: these are the whole words of the run.
+    unsafe { words::<F, false>(middle.dest, middle.feed, words_bytes, down) };
+    run = run.piece((rest_at, rest_bytes));
+    // SAFETY: as above.
+    unsafe { run.store_rest::<u32>(down) };
+    // SAFETY: as above.
+    unsafe { run.store_rest::<u16>(down) };
+    // SAFETY: as above.
+    unsafe { run.store_rest::<u8>(down) };
 }
 
 /// Stores whole aligned words, as many as possible 4 at a time: more need more registers than a function has for free.
-#[inline(never)]
+#[inline]
 unsafe fn words<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
     let mut done = 0_usize;
     while !down && length_bytes.wrapping_sub(done) >= FOUR_BYTES {
@@ -289,7 +332,7 @@ unsafe fn words<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F, length_byte
     while done < length_bytes {
         let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(WORD_BYTES) } else { done };
         // SAFETY: the caller promises the words.
-        let value = unsafe { feed.word(at) };
+        let value = unsafe { feed.unit(at) };
         // SAFETY: the caller promises the words.
         unsafe { word::<STREAM>(dest.wrapping_add(at), value) };
         done = done.wrapping_add(WORD_BYTES);
@@ -302,7 +345,7 @@ unsafe fn four<F: Feed, const STREAM: bool>(dest: *mut u8, feed: F) {
     let mut values = [0_usize; FOUR_BYTES / WORD_BYTES];
     for (index, value) in values.iter_mut().enumerate() {
         // SAFETY: the caller promises the words.
-        *value = unsafe { feed.word(index.wrapping_mul(WORD_BYTES)) };
+        *value = unsafe { feed.unit(index.wrapping_mul(WORD_BYTES)) };
     }
     for (index, value) in values.iter().enumerate() {
         // SAFETY: the caller promises the words.
@@ -315,22 +358,13 @@ unsafe fn word<const STREAM: bool>(dest: *mut u8, value: usize) {
     let dest = dest.cast::<usize>();
     #[cfg(target_arch = "x86_64")]
     if STREAM {
+        #[cfg(test)]
+        access::notes::stored(dest.addr(), WORD_BYTES);
         // SAFETY: the caller promises the word.
         return unsafe { super::x86_64::movnti(dest, value) };
     }
     // SAFETY: the caller promises the word, which is aligned.
-    unsafe { access::store_word(dest, value) }
-}
-
-#[inline]
-unsafe fn bytes<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
-    for done in 0..length_bytes {
-        let at = if down { length_bytes.wrapping_sub(done).wrapping_sub(1) } else { done };
-        // SAFETY: the caller promises the bytes.
-        let value = unsafe { feed.byte(at) };
-        // SAFETY: the caller promises the bytes.
-        unsafe { access::store_byte(dest.wrapping_add(at), value) };
-    }
+    unsafe { usize::store(dest, value) }
 }
 
 #[inline(always)]

@@ -3,7 +3,7 @@
 //!
 //! A word is as wide as a register. What lies beside the range in its first and last word is read and stored again.
 
-use super::access::{self, WORD_BYTES};
+use super::access::{Unit, WORD_BYTES};
 use super::cpu::{Cpu, StoreKind};
 use crate::Extent;
 
@@ -16,7 +16,7 @@ use crate::Extent;
 pub(super) unsafe fn copy(cpu: &Cpu, dest: *mut u8, source: *const u8, length_bytes: usize, kind: StoreKind) {
     let down = dest.addr().wrapping_sub(source.addr()) < length_bytes;
     // SAFETY: the caller promises the byte.
-    let byte = |at| unsafe { access::load_byte(source.wrapping_add(at)) };
+    let byte = |at| unsafe { u8::load(source.wrapping_add(at)) };
     // SAFETY: the caller promises the words.
     unsafe { store(cpu, dest, length_bytes, kind, down, byte) }
 }
@@ -52,7 +52,7 @@ unsafe fn store(
         let at = index.wrapping_mul(WORD_BYTES).wrapping_sub(before);
         let word = dest.wrapping_add(at).cast::<usize>();
         // SAFETY: the caller promises the word; `at` is such that it is aligned.
-        let mut bytes = unsafe { access::load_word(word) }.to_ne_bytes();
+        let mut bytes = unsafe { usize::load(word) }.to_ne_bytes();
         for (offset, place) in bytes.iter_mut().enumerate() {
             let at = at.wrapping_add(offset);
             if at < length_bytes {
@@ -60,7 +60,7 @@ unsafe fn store(
             }
         }
         // SAFETY: as above.
-        unsafe { access::store_word(word, usize::from_ne_bytes(bytes)) };
+        unsafe { usize::store(word, usize::from_ne_bytes(bytes)) };
     }
     if kind == StoreKind::Streaming {
         // SAFETY: the caller promises the range.

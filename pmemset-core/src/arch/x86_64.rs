@@ -62,11 +62,11 @@ impl CpuidFacts {
         self.leaf1_ecx & needed == needed && self.xcr0 & 0b110 == 0b110
     }
 
-    /// Returns from how many bytes on storing around the cache is no slower than storing through it and writing back.
+    /// Returns from how many bytes on storing whole lines around the cache is no slower than storing through it and writing
+    /// back.
     ///
-    /// Measured, a fence behind each: on a Xeon of family 6, model 143 (Sapphire Rapids), 8 to 192 bytes take up to a
-    /// half longer around the cache, from 256 on they take as long or less; on EPYC 7003, 8 and 64 take two thirds of the
-    /// time.
+    /// Measured, a fence behind each: on a Xeon of family 6, model 143 (Sapphire Rapids), 64 to 192 bytes take up to a half
+    /// longer around the cache, from 256 on they take as long or less; on EPYC 7003, 64 take two thirds of the time.
     pub(crate) const fn streams_from_bytes(&self) -> usize {
         const INTEL: u32 = u32::from_le_bytes(*b"Genu");
         if self.maker == INTEL && matches!(self.method(), Method::Clwb) { 256 } else { 0 }

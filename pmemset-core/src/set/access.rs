@@ -146,7 +146,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 ///
 /// - A *word* is 8 bytes on 64-bit processors and 4 on 32-bit ones. Aligned words that lie wholly in the range are
 ///   stored whole, and [`read`](Part::read) gets them whole, wherever the buffer lies: all of an old word or all of a
-///   new one. Single bytes at the edges of a range are stored one by one.
+///   new one. What is left at the edges of a range is stored in aligned pieces of 4, 2 and 1 bytes.
 /// - Of different words, some may be old and others new, in any mixture. `copy_within` reads whole words only if source
 ///   and destination have the same alignment.
 /// - Reading a word does not synchronise with other memory: to pass data to another thread, use a lock or an atomic of

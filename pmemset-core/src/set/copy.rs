@@ -23,7 +23,7 @@ bitflags::bitflags! {
         /// Do not wait: durable after the next [`drain`](crate::Set::drain). Has no effect at page granularity.
         #[doc(alias = "PMEMSET_F_MEM_NODRAIN")]
         const NODRAIN = 1 << 0;
-        /// Store around the cache. Short copies go through it if that is faster on this processor
+        /// Store around the cache. Pieces of a line and short copies go through it if that is faster
         /// ([`StoreKind::Streaming`](crate::arch::StoreKind::Streaming)).
         #[doc(alias = "PMEMSET_F_MEM_NONTEMPORAL")]
         const NONTEMPORAL = 1 << 1;
@@ -66,8 +66,8 @@ pub(crate) struct Strategy {
 }
 
 impl Strategy {
-    /// Decides; streams by default at every length: what is faster through the cache on this processor goes through it
-    /// all the same ([`Cpu::streams_from_bytes`](crate::arch::Cpu::streams_from_bytes)).
+    /// Decides; streams by default at every length: what is faster through the cache goes through it all the same
+    /// ([`StoreKind::Streaming`]).
     #[inline(always)]
     pub(crate) const fn new(granularity: Granularity, flags: CopyFlags) -> Self {
         let flush = !flags.contains(CopyFlags::NOFLUSH);

@@ -91,7 +91,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// Reports [`Flush`](Event::Flush) of each range before, [`Drain`](Event::Drain) and [`Persist`](Event::Persist) of
     /// each range after. Ranges in ascending order cost O(n), others O(n²); ranges of one segment that follow each
-    /// other are looked up once.
+    /// other are looked up once, and [`Part::persist_many`] looks none up.
     ///
     /// ```
     #[doc = include_str!("example.md")]
@@ -114,25 +114,16 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             self.hold_on(&mut held, *range)?;
         }
         let Some(granularity) = held.as_ref().map(Part::granularity) else { return Ok(()) };
-        for range in ranges {
-            self.notify(&Event::Flush { range: *range });
-        }
-        let unit_bytes = match granularity {
-            Granularity::Page => self.platform.page_size_bytes(),
-            _ => self.platform.cpu().line_bytes(),
-        };
-        for run in Runs::new(ranges, unit_bytes) {
-            self.hold_on(&mut held, run)?;
-            held.as_ref().map_or(Ok(()), |held| held.write_out(run))?;
-        }
-        if granularity != Granularity::Page {
-            self.platform.fence();
-        }
-        self.notify(&Event::Drain);
-        for range in ranges {
-            self.notify(&Event::Persist { range: *range });
-        }
-        Ok(())
+        persist_each(self, granularity, ranges, |runs| {
+            if !FailedWriteBack::any() && held.as_ref().is_some_and(|held| held.write_back_ascending(ranges)) {
+                return Ok(());
+            }
+            for run in runs {
+                self.hold_on(&mut held, run)?;
+                held.as_ref().map_or(Ok(()), |held| held.write_out(run))?;
+            }
+            Ok(())
+        })
     }
 
     /// Pins the segments that `range` touches, unless what is `held` is the one that has all of it.
@@ -171,6 +162,32 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let Some(range) = range_of(address, length_bytes)? else { return Ok(DeepFlush::NotNeeded) };
         self.pin(range)?.deep_flush_piece(range)
     }
+}
+
+/// Makes many ranges durable: `write` does what comes before the fence to the units that they touch.
+#[inline]
+fn persist_each<T: Operations>(
+    set: &T,
+    granularity: Granularity,
+    ranges: &[Extent],
+    write: impl FnOnce(Runs<'_>) -> Result<(), PersistError>,
+) -> Result<(), PersistError> {
+    for range in ranges.iter().filter(|_| set.listens()) {
+        set.notify(&Event::Flush { range: *range });
+    }
+    let unit_bytes = match granularity {
+        Granularity::Page => set.platform_of().page_size_bytes(),
+        _ => set.platform_of().cpu().line_bytes(),
+    };
+    write(Runs::new(ranges, unit_bytes))?;
+    if granularity != Granularity::Page {
+        set.platform_of().fence();
+    }
+    set.notify(&Event::Drain);
+    for range in ranges.iter().filter(|_| set.listens()) {
+        set.notify(&Event::Persist { range: *range });
+    }
+    Ok(())
 }
 
 /// Does to one segment what persisting does, and then what only the source can do. A failure sticks to the source.
@@ -295,6 +312,47 @@ impl<R: SetRef> Part<R> {
         self.piece(offset, length_bytes)?.map_or(Ok(()), |range| self.flush_piece(range))
     }
 
+    /// Makes the bytes of many ranges of the part durable with one fence; see [`Set::persist_many`]. The ranges are
+    /// addresses, as [`Extent::slice`] makes them of offsets.
+    ///
+    /// Costs what the processor's flushes cost: no lock, no look-up.
+    ///
+    /// ```
+    #[doc = include_str!("example.md")]
+    /// let part = set.map(source, &MapConfig::new())?;
+    /// part.write_with(0, b"mark", CopyFlags::NOFLUSH)?;
+    /// part.write_with(8192, b"record", CopyFlags::NOFLUSH)?;
+    /// let ranges = [part.extent().slice(0, 4), part.extent().slice(8192, 6)].map(Option::unwrap);
+    /// part.persist_many(&ranges)?; // two lines, one fence
+    /// # Ok::<(), Box<dyn core::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// See [`PersistError`]; [`NotMapped`](PersistError::NotMapped), and nothing flushed, if one is not in the part.
+    #[cfg_attr(feature = "sim", track_caller)]
+    pub fn persist_many(&self, ranges: &[Extent]) -> Result<(), PersistError> {
+        called!();
+        let (mut part, mut ranges_outside) = (self.extent(), ranges.iter());
+        while let Some(range) = ranges_outside.find(|range| !part.covers(**range)) {
+            // It may have grown meanwhile.
+            part = self.current_extent();
+            if !part.covers(*range) {
+                let missing = if part.contains(range.start()) { part.end() } else { range.start() };
+                return Err(PersistError::NotMapped { address: missing });
+            }
+        }
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        persist_each(self.owner(), self.granularity(), ranges, |mut runs| {
+            if !FailedWriteBack::any() && self.write_back_ascending(ranges) {
+                return Ok(());
+            }
+            runs.try_for_each(|run| self.write_out(run))
+        })
+    }
+
     /// Pushes `length_bytes` bytes from `offset` on as far as software can; see [`Set::deep_flush`].
     ///
     /// ```
@@ -414,6 +472,28 @@ impl<R: SetRef> Part<R> {
             unsafe { self.owner().platform_of().write_back(range) };
         }
         Ok(())
+    }
+
+    /// Does to ranges what comes before the fence, each line once, if that is writing back at most, and they ascend and lie
+    /// in this part; returns whether it has. Asks for no failure. Of many lines each is worth the few instructions.
+    #[inline]
+    pub(super) fn write_back_ascending(&self, ranges: &[Extent]) -> bool {
+        let ascend = ranges.is_sorted_by_key(|range| range.start());
+        let here = ascend && ranges.iter().all(|range| self.extent().covers(*range));
+        if !here || self.granularity() == Granularity::Page {
+            return false;
+        }
+        let platform = self.owner().platform_of();
+        let (mask, mut done) = (platform.cpu().line_bytes().wrapping_sub(1), 0);
+        for rest in ranges.iter().filter(|_| self.granularity() == Granularity::CacheLine) {
+            if let Some(rest) = rest.starting_at(done) {
+                // SAFETY: the range is mapped, and stays so as long as it is pinned.
+                unsafe { platform.write_back(rest) };
+                // A line at the end of the address space is the last one, or is written back twice.
+                done = rest.end().wrapping_add(mask) & !mask;
+            }
+        }
+        true
     }
 
     /// Refuses `range`, which lies in this part, where a source of it has failed. One load, while none ever has.

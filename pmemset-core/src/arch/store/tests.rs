@@ -3,6 +3,7 @@
 use core::cell::RefCell;
 
 use super::*;
+use crate::arch::access::notes::stores;
 
 std::thread_local! {
     /// What this thread has written back to store it, while somebody wants to know.
@@ -67,17 +68,50 @@ fn fills_agree_with_a_byte_model() {
     }
 }
 
-/// Returns what has to be written back of `length_bytes` bytes at `dest` that are streamed: pieces of a block which are
-/// not made of whole words, or all of them where they are too few to stream.
+/// Returns what has to be written back of `length_bytes` bytes at `dest` that are streamed: pieces of a block, or all bytes
+/// where they are too few to stream.
 #[cfg(target_arch = "x86_64")]
 fn not_streamed(dest: usize, length_bytes: usize, cpu: &Cpu) -> std::vec::Vec<Extent> {
-    let whole = Extent::new(dest, length_bytes);
-    if length_bytes < cpu.streams_from_bytes {
-        return whole.into_iter().collect();
+    let Some(all) = Extent::new(dest, length_bytes) else { return std::vec::Vec::new() };
+    if length_bytes < if all.is_aligned(BLOCK_BYTES) { cpu.streams_from_bytes } else { LONG_BYTES } {
+        return std::vec![all];
     }
     let blocks = (dest / BLOCK_BYTES..=(dest + length_bytes) / BLOCK_BYTES).map(|block| block * BLOCK_BYTES);
-    let pieces = blocks.filter_map(|block| Extent::new(block, BLOCK_BYTES)?.intersect(whole?));
-    pieces.filter(|piece| !piece.is_aligned(WORD_BYTES)).collect()
+    let pieces = blocks.filter_map(|block| Extent::new(block, BLOCK_BYTES)?.intersect(all));
+    pieces.filter(|piece| !piece.is_aligned(BLOCK_BYTES)).collect()
+}
+
+#[test]
+fn whole_words_are_stored_whole_and_each_byte_once() {
+    for (cpu, kind) in here().iter().flat_map(|cpu| [(cpu, StoreKind::Cached), (cpu, StoreKind::Streaming)]) {
+        let lengths = || (0..24).chain(60..72).chain([129, 255, 256, 257, 300]);
+        for (offset, length_bytes) in (0..16).chain(57..66).flat_map(|offset| lengths().map(move |n| (offset, n))) {
+            let mut bytes = pattern(1024);
+            let start = bytes.as_mut_ptr();
+            let dest = start.wrapping_add(start.align_offset(BLOCK_BYTES) + 64 + offset);
+            // From above, from below, and a fill.
+            for source in [Some(3), Some(5_usize.wrapping_neg()), None] {
+                let stored = stores(|| match source {
+                    // SAFETY: both ranges lie in the vector.
+                    Some(at) => unsafe { copy(cpu, dest, dest.wrapping_add(at), length_bytes, kind) },
+                    // SAFETY: the range lies in the vector.
+                    None => unsafe { fill(cpu, dest, 1, length_bytes, kind) },
+                });
+                let what =
+                    || std::format!("{kind:?} {length_bytes} bytes {offset} into a block, from {source:?}, {cpu:?}");
+                let whole = |&(at, length): &(usize, usize)| length.is_power_of_two() && at % length == 0;
+                assert!(stored.iter().all(whole), "{}: {stored:?}", what());
+                let mut all: std::vec::Vec<usize> = stored.iter().flat_map(|(at, length)| *at..at + length).collect();
+                all.sort_unstable();
+                assert!(all.into_iter().eq(dest.addr()..dest.addr() + length_bytes), "{}: {stored:?}", what());
+                // A word that lies in the range is in one store: its bytes are as many as stores of less than a word have not.
+                let short: usize = stored.iter().map(|(_, length)| length).filter(|length| **length < WORD_BYTES).sum();
+                let (first, end) = (dest.addr(), dest.addr() + length_bytes);
+                let words = (end / WORD_BYTES * WORD_BYTES).saturating_sub(first.next_multiple_of(WORD_BYTES));
+                assert_eq!(short, length_bytes - words, "{}: {stored:?}", what());
+            }
+        }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]

@@ -2,7 +2,7 @@
 
 use super::fake::PAGE;
 use super::world::Act::{DeepFlush as Deep, Fence, Sync, WriteBack};
-use super::world::{Memory, World};
+use super::world::{Act, Memory, World};
 use super::{late_set, leak};
 use crate::error::{DeepFlushError, PersistError};
 use crate::{Answer, Coalescing, Config, DeepFlush, Errno, Event, Extent, Granularity, MapConfig, Set};
@@ -19,6 +19,18 @@ fn pages(count: usize) -> MapConfig {
 
 fn extent(start: usize, length_bytes: usize) -> Extent {
     Extent::new(start, length_bytes).unwrap()
+}
+
+/// Writing back, line by line: how lines are put together also depends on whether a source of another test has failed.
+fn by_line(acts: &[Act]) -> Vec<Act> {
+    let lines = |act: &Act| match act {
+        WriteBack(range) => {
+            let whole = range.align_outward(64).unwrap();
+            (whole.start()..whole.end()).step_by(64).map(|line| WriteBack(extent(line, 64))).collect()
+        }
+        other => vec![*other],
+    };
+    acts.iter().flat_map(lines).collect()
 }
 
 #[test]
@@ -140,7 +152,71 @@ fn many_ranges_flush_each_line_once_and_fence_once() {
     assert_eq!(world.take(), [&lines[..], &[Fence]].concat());
     // Across the boundary of two parts.
     set.persist_many(&[extent(two.start() - 1, 2)]).unwrap();
-    assert_eq!(world.take(), [WriteBack(extent(one.end() - 64, 128)), Fence]);
+    assert_eq!(by_line(&world.take()), by_line(&[WriteBack(extent(one.end() - 64, 128)), Fence]));
+}
+
+#[test]
+fn ascending_ranges_flush_each_line_once() {
+    let world = World::new(16);
+    let source = Memory::new(&world, Granularity::CacheLine);
+    let set = set_on(&world);
+    let one = set.map(&source, &pages(1)).unwrap().extent();
+    let two = set.map(&source, &pages(1)).unwrap().extent();
+    let at = one.start();
+    // In one line; over its end; in a line that is done; wholly behind; in the next part.
+    let ranges =
+        [(at + 10, 4), (at + 60, 10), (at + 61, 3), (at + 200, 100), (two.start() + 8, 8)].map(|(a, n)| extent(a, n));
+    world.take();
+    set.persist_many(&ranges).unwrap();
+    let lines = [(at, 128), (at + 192, 128), (two.start(), 64)].map(|(a, n)| WriteBack(extent(a, n)));
+    assert_eq!(by_line(&world.take()), by_line(&[&lines[..], &[Fence]].concat()));
+    set.persist_many(&ranges[..4]).unwrap();
+    assert_eq!(by_line(&world.take()), by_line(&[&lines[..2], &[Fence]].concat()));
+    // As it is where no source has failed.
+    let handle = set.part_at(at).unwrap();
+    assert!(!handle.write_back_ascending(&ranges) && !handle.write_back_ascending(&[ranges[1], ranges[0]]));
+    assert_eq!(world.take(), []);
+    assert!(handle.write_back_ascending(&ranges[..4]));
+    assert_eq!(world.take(), [(at + 10, 4), (at + 64, 6), (at + 200, 100)].map(|(a, n)| WriteBack(extent(a, n))));
+}
+
+#[test]
+fn handle_persists_many_of_its_own_ranges_and_no_others() {
+    for (granularity, wholly) in [Granularity::CacheLine, Granularity::Page].map(|g| [(g, false), (g, true)]).concat() {
+        let world = World::new(16);
+        let source = Memory::new(&world, granularity);
+        let set = set_on(&world);
+        set.set_coalescing(Coalescing::Full);
+        let small = set.map(&source, &pages(2)).unwrap();
+        let part = small.extent();
+        let handle = if wholly { set.part_at(part.start()).unwrap() } else { small };
+        let grown = set.map(&source, &pages(1)).unwrap().extent();
+        assert_eq!(grown.start(), part.end());
+        let (first, second) = (extent(part.start() + 8, 8), extent(part.start() + PAGE + 64, 8));
+        world.take();
+        handle.persist_many(&[first, second]).unwrap();
+        let done = match granularity {
+            Granularity::Page => vec![Sync(part, 0)],
+            _ => vec![WriteBack(first), WriteBack(second), Fence],
+        };
+        assert_eq!(by_line(&world.take()), by_line(&done));
+        // What the part has grown by is its own, where the handle is one to all of it.
+        let more = extent(grown.start(), 8);
+        let result = handle.persist_many(&[first, more]);
+        if wholly {
+            assert_eq!(result, Ok(()));
+            assert_ne!(world.take(), []);
+        } else {
+            assert_eq!(result, Err(PersistError::NotMapped { address: grown.start() }));
+        }
+        let outside = [(part.start() - 8, 8, part.start() - 8), (grown.end() - 8, 16, grown.end())];
+        for (address, length_bytes, missing) in outside {
+            let missing = if wholly { missing } else { missing.min(grown.end() - 8) };
+            let refused = handle.persist_many(&[first, extent(address, length_bytes), second]);
+            assert_eq!(refused, Err(PersistError::NotMapped { address: missing }));
+        }
+        assert_eq!((handle.persist_many(&[]), world.take()), (Ok(()), vec![]));
+    }
 }
 
 #[test]
@@ -249,6 +325,7 @@ fn observer_is_told_in_order_and_may_call_the_set() {
     assert_eq!(told(&|| set.persist(range.start(), 50).unwrap()), persisted);
     assert_eq!(told(&|| handle.persist(100, 50).unwrap()), persisted);
     assert_eq!(told(&|| set.persist_many(&[range]).unwrap()), persisted);
+    assert_eq!(told(&|| handle.persist_many(&[range]).unwrap()), persisted);
     assert_eq!(told(&|| set.flush(range.start(), 50).unwrap()), [(("flush", Some(range)), 0)]);
     assert_eq!(told(&|| set.drain()), [(("drain", None), 2)]);
     assert_eq!(told(&|| assert!(set.persist(part.end(), 1).is_err())), []);
