@@ -1,5 +1,7 @@
 //! A node: Raft on durable storage, and a server for peers and clients.
 
+use core::convert::Infallible;
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -17,6 +19,11 @@ use crate::network::{CutOff, Peers};
 use crate::state::Registers;
 use crate::wire::{self, Greeting, Message, Request, Response, Status};
 use crate::{FileJournal, FileSnapshots, LogStore, StateStore, Types, Values};
+
+/// How long a greeting is waited for.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long no connection is accepted after one could not be.
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// A node of a cluster.
 #[derive(Clone)]
@@ -166,12 +173,14 @@ impl Node {
 
     /// Answers whoever connects with the greeting of the cluster, for ever.
     ///
-    /// # Errors
-    ///
-    /// The listener's.
-    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+    /// A connection that cannot be accepted, because the process has no descriptor left for it say, is one that comes
+    /// later.
+    pub async fn serve(self, listener: TcpListener) -> Infallible {
         loop {
-            let (stream, _) = listener.accept().await?;
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(AGAIN).await;
+                continue;
+            };
             let node = self.clone();
             tokio::spawn(async move { node.answer_all(stream).await });
         }
@@ -179,7 +188,7 @@ impl Node {
 
     async fn answer_all(&self, mut stream: TcpStream) -> io::Result<()> {
         stream.set_nodelay(true)?;
-        self.greeting.expect(&mut stream).await?;
+        tokio::time::timeout(GREETING, self.greeting.expect(&mut stream)).await??;
         loop {
             let Message { from, to, request } = wire::receive(&mut stream).await?;
             if self.cut_off.has(from) {

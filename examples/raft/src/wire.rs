@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use crate::{Types, Values, Write};
 
 /// Longest message in bytes.
-const LENGTH_MAX_BYTES: usize = 256 << 20;
+const LENGTH_MAX_BYTES: u64 = 256 << 20;
 
 /// What every connection begins with: which cluster it is meant for. Nothing that comes without it is read, or answered.
 ///
@@ -161,12 +161,16 @@ fn encode(message: &impl Serialize) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn room(length: [u8; 4]) -> Result<Vec<u8>> {
-    let length = usize::try_from(u32::from_le_bytes(length)).map_err(wrong)?;
-    if length > LENGTH_MAX_BYTES { Err(wrong("a message too long")) } else { Ok(vec![0; length]) }
+/// Returns the length of a message. Memory is taken for what has come of it, not for what was said.
+fn length_of(length: [u8; 4]) -> Result<u64> {
+    let length = u32::from_le_bytes(length).into();
+    if length > LENGTH_MAX_BYTES { Err(wrong("a message too long")) } else { Ok(length) }
 }
 
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+fn decode<T: DeserializeOwned>(bytes: &[u8], length: u64) -> Result<T> {
+    if bytes.len() as u64 != length {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
     postcard::from_bytes(bytes).map_err(wrong)
 }
 
@@ -187,9 +191,9 @@ pub async fn send(stream: &mut tokio::net::TcpStream, message: &(impl Serialize 
 pub async fn receive<T: DeserializeOwned>(stream: &mut tokio::net::TcpStream) -> Result<T> {
     let mut length = [0; 4];
     stream.read_exact(&mut length).await?;
-    let mut bytes = room(length)?;
-    stream.read_exact(&mut bytes).await?;
-    decode(&bytes)
+    let (length, mut bytes) = (length_of(length)?, Vec::new());
+    stream.take(length).read_to_end(&mut bytes).await?;
+    decode(&bytes, length)
 }
 
 /// Asks as a client does, and waits for the answer.
@@ -201,7 +205,7 @@ pub fn ask(stream: &mut TcpStream, to: u64, request: Request) -> Result<Response
     stream.write_all(&encode(&Message { from: 0, to, request })?)?;
     let mut length = [0; 4];
     stream.read_exact(&mut length)?;
-    let mut bytes = room(length)?;
-    stream.read_exact(&mut bytes)?;
-    decode(&bytes)
+    let (length, mut bytes) = (length_of(length)?, Vec::new());
+    stream.take(length).read_to_end(&mut bytes)?;
+    decode(&bytes, length)
 }

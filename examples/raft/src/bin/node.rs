@@ -59,6 +59,6 @@ async fn run(folder: &Path, address: SocketAddr, greeting: Greeting, plain: bool
     std::io::stdout().flush()?;
     tokio::select! {
         stopped = node.stopped() => Err(stopped.into()),
-        served = node.clone().serve(listener) => Ok(served?),
+        never = node.clone().serve(listener) => match never {},
     }
 }
