@@ -51,7 +51,8 @@ use crate::{Errno, Extent, Platform, Source};
 /// ```
 /// use pmemset_core::{Errno, contract::Breach};
 ///
-/// let breach = Breach { errno: Some(Errno::INVAL), ..Breach::of("the mapping is made") };
+/// let mut breach = Breach::of("the mapping is made");
+/// breach.errno = Some(Errno::INVAL);
 /// assert!(breach.to_string().starts_with("expected: the mapping is made; "));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
