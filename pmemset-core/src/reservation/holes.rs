@@ -111,20 +111,19 @@ impl<'m, P: Platform> Holes<'m, P> {
     }
 
     pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ReserveError> {
-        let next = self.fits_at(window)?;
-        self.claim_before(window, next)
+        self.fits_at(window)?;
+        self.claim_before(window, self.windows.after(window.start()))
     }
 
-    /// Returns whether [`claim_at`](Self::claim_at) would succeed, and the claimed window behind.
-    pub(super) fn fits_at(&self, window: Extent) -> Result<Next, ReserveError> {
+    /// Returns whether [`claim_at`](Self::claim_at) would succeed.
+    pub(super) fn fits_at(&self, window: Extent) -> Result<(), ReserveError> {
         if !self.extent.covers(window) {
             return Err(ReserveError::CannotFit);
         }
-        let next = self.windows.after(window.start());
-        if !self.hole_before(next).is_some_and(|hole| hole.covers(window)) {
+        if !self.hole_before(self.windows.after(window.start())).is_some_and(|hole| hole.covers(window)) {
             return Err(ReserveError::Occupied);
         }
-        if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(next) }
+        if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(()) }
     }
 
     /// Returns the hole in front of `next`.

@@ -353,7 +353,7 @@ where
 
     fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.open()?;
-        self.holes.read().fits_at(window).map(drop)
+        self.holes.read().fits_at(window)
     }
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {

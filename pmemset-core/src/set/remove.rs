@@ -196,7 +196,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let gone = removed_by(result, told);
         let left = match result {
             Ok(()) => None,
-            Err(_) => books.entry_from(range.start()).filter(|left| left.extent.overlaps(range)),
+            Err(_) => books.find_from(range.start()).map(|(left, ..)| left).filter(|left| left.extent.overlaps(range)),
         };
         let (mut held, mut rest) = (Held::Nothing, range);
         if let Some(left) = left {
@@ -223,7 +223,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
         let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some(segment) = books.entry_from(left.start())
+            && let Some((segment, ..)) = books.find_from(left.start())
             && segment.extent.overlaps(left)
         {
             self.pins.set(segment.slot, Pinned::Segment, count);
@@ -257,15 +257,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        loop {
+        let books = loop {
             self.deep_flush_segments(range)?;
             let books = self.books.write();
             // What another thread has mapped into the range meanwhile is flushed too.
-            let fresh = self.check_unused(&books, range, Uses::default())?;
-            if !fresh {
-                return self.take_out_range(books, range, true);
+            if !self.check_unused(&books, range, Uses::default())? {
+                break books;
             }
-        }
+        };
+        self.take_out_range(books, range, true)
     }
 
     /// Removes every segment that has a byte in the range, each as a whole, without a flush: bytes that are not durable
@@ -304,20 +304,20 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         result
     }
 
-    /// Refuses a range of which anything is in use; `own` uses are the caller's.
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has
+    /// not been deep-flushed since it was mapped.
     fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<bool, RemoveError> {
         let (mut rest, mut fresh) = (Some(range), false);
         while let Some(left) = rest
-            && let Some((segment, place)) = books.find_from(left.start())
+            && let Some((segment, part, _)) = books.find_from(left.start())
             && segment.extent.overlaps(left)
         {
-            let Some(head) = books.head_of(&place) else {
+            let Some(part) = part else {
                 debug_assert!(false, "a segment of the table is in a part");
                 return Err(RemoveError::InUse { segment: segment.extent });
             };
-            if self.pins.count(head, Pinned::Part) > own.parts {
-                let part = books.part_at(segment.extent.start()).map_or(segment.extent, |part| part.extent);
-                return Err(RemoveError::Pinned { part });
+            if self.pins.count(part.head, Pinned::Part) > own.parts {
+                return Err(RemoveError::Pinned { part: part.extent });
             }
             if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
                 return Err(RemoveError::InUse { segment: segment.extent });
@@ -335,22 +335,20 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             && let Some((segment, hold)) = self.hold_first(left)?
         {
             let held = Part::new(self, hold);
-            if let Err(failed) = self.deep_flush_whole(&segment, held.granularity()) {
-                if let Held::Segment(slot) = held.held() {
-                    self.books.read().set_fresh(slot, true);
-                }
-                return Err(failed);
+            self.deep_flush_whole(&segment, held.granularity())?;
+            if let Held::Segment(slot) = held.held() {
+                self.books.read().flushed(slot);
             }
             rest = left.starting_at(segment.extent.end());
         }
         Ok(())
     }
 
-    /// Pins the lowest segment that `range` touches, so that it cannot go before the caller has deep-flushed it.
+    /// Pins the lowest segment that `range` touches, so that it cannot go.
     fn hold_first(&self, range: Extent) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
         let books = self.books.read();
-        let found = books.entry_from(range.start()).filter(|found| found.extent.overlaps(range));
-        let Some(SegmentEntry { slot, extent }) = found else { return Ok(None) };
+        let found = books.find_from(range.start()).filter(|(found, ..)| found.extent.overlaps(range));
+        let Some((SegmentEntry { slot, extent }, ..)) = found else { return Ok(None) };
         let Some(segment) = books.segment_in(slot, extent.start()) else {
             debug_assert!(false, "a segment of the table has a source");
             return Err(RemoveError::DeepFlush { segment: extent, cause: Errno::FAULT });
@@ -358,7 +356,6 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         if !self.pins.pin(slot, Pinned::Segment) {
             return Err(RemoveError::InUse { segment: extent });
         }
-        books.set_fresh(slot, false);
         Ok(Some((segment, (Held::Segment(slot), extent, granularity_of(&books)))))
     }
 

@@ -22,15 +22,6 @@ pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> Books<'m, P, S> {
     Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity)
 }
 
-/// The part that coalescing extends.
-#[derive(Clone, Copy, Debug)]
-struct Previous {
-    /// Where it starts.
-    head: usize,
-    /// The slot of its last segment, where that is known: mapping one behind the other need not look for it.
-    last: Option<u16>,
-}
-
 /// Everything that the lock of a set guards.
 #[derive(Debug)]
 pub(crate) struct Books<'m, P: Platform, S> {
@@ -42,7 +33,8 @@ pub(crate) struct Books<'m, P: Platform, S> {
     touched: usize,
     /// Slots in use: segments in the table, and removed ones still to be told.
     used: usize,
-    previous: Option<Previous>,
+    /// Where the part starts that coalescing extends.
+    previous: Option<usize>,
     pub(crate) granularity: Option<Granularity>,
     pub(crate) coalescing: Coalescing,
 }
@@ -85,12 +77,11 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Returns the segment that has `address`, or else the next one above it.
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
-        let entry = self.entry_from(address)?;
+        let (entry, ..) = self.find_from(address)?;
         self.segment_in(entry.slot, entry.extent.start())
     }
 
     /// Returns the segment that has `address`, or else the next one above it, without its source.
-    #[inline(never)]
     pub(crate) fn entry_from(&self, address: usize) -> Option<SegmentEntry> {
         Some(self.find_from(address)?.0)
     }
@@ -113,14 +104,14 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         self.segment_in(entry.slot, entry.extent.start())
     }
 
-    /// Notes whether the segment of a slot, which is pinned, is still to be deep-flushed. Takes the read lock only.
-    pub(crate) fn set_fresh(&self, slot: u32, fresh: bool) {
+    /// Notes that the segment of a slot, which is pinned, has been deep-flushed. Takes the read lock only.
+    pub(crate) fn flushed(&self, slot: u32) {
         if let Some(slot) = self.slot(slot) {
-            slot.fresh.store(fresh, Ordering::Relaxed);
+            slot.fresh.store(false, Ordering::Relaxed);
         }
     }
 
-    /// Returns whether nobody has deep-flushed the segment of a slot since it was mapped, or is about to.
+    /// Returns whether the segment of a slot has not been deep-flushed since it was mapped.
     pub(crate) fn is_fresh(&self, slot: u32) -> bool {
         self.slot(slot).is_some_and(|slot| slot.fresh.load(Ordering::Relaxed))
     }
@@ -189,8 +180,8 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Forgets that bytes behind the part that ends at `end` are the set's.
     pub(crate) fn forget_spare_before(&mut self, end: usize) {
-        let last = self.entry_from(end.wrapping_sub(1)).filter(|last| last.extent.end() == end);
-        if let Some(slot) = last.and_then(|last| self.slots.get_mut(last.slot as usize)) {
+        let last = self.table.at_or_before(end.wrapping_sub(1));
+        if let Some(slot) = last.and_then(|(_, last)| self.slots.get_mut(last.slot() as usize)) {
             slot.spare = 0;
         }
     }
@@ -212,19 +203,18 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
     }
 
-    /// Enters a segment; `joins` is where the part starts that it continues. Returns its slot, and the addresses of its
-    /// part.
+    /// Inserts a segment; `joins` where it continues the part below it. Returns its slot, and the addresses of its part.
     ///
     /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing inserted, where the books
     /// are full; the caller has looked before.
-    pub(crate) fn insert(&mut self, segment: Segment<S>, joins: Option<usize>) -> Option<(u32, Extent)> {
+    pub(crate) fn insert(&mut self, segment: Segment<S>, joins: bool) -> Option<(u32, Extent)> {
         if self.is_full() {
             return None;
         }
         let index = self.take_slot()?;
         let slot = u32::try_from(index).ok()?;
-        let (start, extent) = (segment.extent.start(), segment.extent);
-        self.table.insert(start, Tag::new(slot, joins.is_none(), extent), None).ok()?;
+        let start = segment.extent.start();
+        self.table.insert(start, Tag::new(slot, !joins, segment.extent), None).ok()?;
         if let Some(place) = self.slots.get_mut(index) {
             *place = Slot {
                 end: segment.extent.end(),
@@ -235,14 +225,12 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
             };
         }
         self.used = self.used.saturating_add(1);
-        let head = joins.unwrap_or(start);
-        let is_previous = self.previous.is_some_and(|previous| previous.head == head);
-        if joins.is_some() {
-            self.forget_spare_before(start);
+        if joins {
+            let before = self.table.at_or_before(start.wrapping_sub(1))?;
+            self.slots.get_mut(before.1.slot() as usize)?.spare = 0;
+            return Some((slot, self.part_at(start)?.extent));
         }
-        if joins.is_none() || is_previous {
-            self.previous = Some(Previous { head, last: u16::try_from(slot).ok() });
-        }
-        Some((slot, Extent::between(head, extent.end())?))
+        self.previous = Some(start);
+        Some((slot, segment.extent))
     }
 }

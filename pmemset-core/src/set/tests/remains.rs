@@ -18,7 +18,7 @@ use crate::reservation::Reservation;
 use crate::set::books::{Retired, Segment};
 use crate::set::event::from_fn;
 use crate::sim::{Hardware, Machine, Medium, SimSource};
-use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
+use crate::{Answer, Checked, Coalescing, Config, Errno, Event, Extent, Granularity, MapConfig, Set};
 use crate::{PartStates, ShutdownRecord, WithLock};
 
 #[test]
@@ -274,16 +274,13 @@ fn a_segment_of_no_part_is_not_removed_and_nobody_hears_that_it_was() {
     // Such a set cannot be dropped.
     let set = ManuallyDrop::new(set_on(&platform));
     let extent = Extent::new(1 << 30, PAGE).unwrap();
-    let segment = Segment { extent, offset: 0, source: &source, spare_bytes: 0 };
-    assert!(
-        set.books.write().insert(segment, Some(extent.start() - PAGE)).is_some(),
-        "behind a part that is not there"
-    );
-    let discard = || set.discard_range(extent.start(), PAGE);
-    match catch_unwind(AssertUnwindSafe(discard)) {
+    let entered = set.books.write().insert(Segment { extent, offset: 0, source: &source, spare_bytes: 0 }, true);
+    assert_eq!(entered, None, "it joins nothing");
+    let unmap = || set.unmap_range(&mut set.books.write(), extent, &mut Retired::new());
+    match catch_unwind(AssertUnwindSafe(unmap)) {
         Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&"a segment of the table is in a part")),
         Ok(result) => {
-            let expected = Err(RemoveError::InUse { segment: extent });
+            let expected = Err(RemoveError::Unmap { segment: extent, removed: None, cause: Errno::FAULT });
             assert!(result == expected && !cfg!(debug_assertions), "{result:?}");
         }
     }
