@@ -2,7 +2,8 @@
 
 use super::books::{Retired, RetiredSegment};
 use super::event::{Event, Observer};
-use super::{Set, Writing, health};
+use super::writing::Writing;
+use super::{Set, health};
 use crate::{Extent, Platform, Source};
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {

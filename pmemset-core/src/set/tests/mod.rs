@@ -13,6 +13,7 @@ mod remains;
 mod shared;
 mod shutdown;
 mod space;
+mod turns;
 mod world;
 
 use core::sync::atomic::Ordering;
