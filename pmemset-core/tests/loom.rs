@@ -6,7 +6,7 @@ use std::panic::catch_unwind;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic;
 use loom::sync::atomic::{AtomicU32, Ordering};
-use loom::sync::{Arc, Mutex, MutexGuard, RwLock};
+use loom::sync::{Arc, RwLock};
 use loom::thread;
 
 /// What `pins.rs` asks for beside atomics.
@@ -52,10 +52,9 @@ impl Books {
     }
 }
 
-/// A set with the protocol of `set/writing.rs`, `set/part.rs`, `set/place.rs` and `set/remove.rs`. Whoever touches the
-/// memory of a segment unordered with its unmapping is found by loom.
+/// A set with the protocol of `set/part.rs`, `set/map.rs` and `set/remove.rs`. Whoever touches the memory of a segment
+/// unordered with its unmapping is found by loom.
 struct World {
-    turn: Mutex<()>,
     books: RwLock<Books>,
     pins: Pins<[Pin; PLACES]>,
     memory: [UnsafeCell<u32>; PLACES],
@@ -70,27 +69,13 @@ enum Flaw {
     None,
     /// Segments are pinned after the books are unlocked.
     PinLate,
-    /// The pins are counted, and then closed whatever they are.
-    CountFirst,
+    /// The pins are counted before the books are locked.
+    CountEarly,
     /// Of a range, the first segment alone is pinned.
     PinFirst,
     /// A removal does not look at handles to the whole part.
     ForgetParts,
-    /// A removal closes nothing before it unlocks the books to unmap.
-    LeaveOpen,
-    /// A removal does not close the part whose segment it unmaps.
-    LeavePartOpen,
-    /// A removal does not close segments as what they become when the one before has gone: the first of a part.
-    LeaveNextOpen,
-    /// What stays is not opened again.
-    StayClosed,
-    /// Who finds something closed does not look again when nobody removes.
-    DoNotWait,
 }
-
-/// No more uses are let in.
-#[derive(Debug)]
-struct Full;
 
 fn slot(place: usize) -> u32 {
     u32::try_from(place).unwrap()
@@ -101,7 +86,6 @@ impl World {
     fn new(parts: usize, flaw: Flaw) -> Self {
         let pin = || Pin::new(AtomicU32::new(0), AtomicU32::new(0));
         Self {
-            turn: Mutex::new(()),
             books: RwLock::new(Books { mapped: [true; PLACES], head: [true, parts == 2] }),
             pins: Pins::new([pin(), pin()]),
             memory: [UnsafeCell::new(DATA), UnsafeCell::new(DATA)],
@@ -119,35 +103,18 @@ impl World {
         self.memory[place].with_mut(|memory| unsafe { *memory = value });
     }
 
-    fn turn(&self) -> MutexGuard<'_, ()> {
-        self.turn.lock().unwrap()
-    }
-
-    /// `Set::pin_settled`.
-    fn settled<T>(&self, pin: impl Fn() -> Result<T, Full>) -> T {
-        let again = |_| {
-            let _turn = (self.flaw != Flaw::DoNotWait).then(|| self.turn());
-            pin()
-        };
-        pin().or_else(again).expect("so many handles there are not")
-    }
-
-    /// `Set::hold_range`: pins the segments of a range under one read lock; all of them have to be mapped.
+    /// `Set::hold`: pins the segments of a range under one read lock; all of them have to be mapped.
     fn hold(&self, first: usize, last: usize) -> bool {
-        self.settled(|| {
-            let books = self.books.read().unwrap();
-            if !(first..=last).all(|place| books.mapped[place]) {
-                return Ok(false);
-            }
-            if self.flaw == Flaw::PinLate {
-                drop(books);
-            }
-            let last = if self.flaw == Flaw::PinFirst { first } else { last };
-            let refused = (first..=last).find(|&place| !self.pins.pin(slot(place), Pinned::Segment));
-            let Some(refused) = refused else { return Ok(true) };
-            (first..refused).for_each(|place| self.pins.unpin(slot(place), Pinned::Segment));
-            Err(Full)
-        })
+        let books = self.books.read().unwrap();
+        if !(first..=last).all(|place| books.mapped[place]) {
+            return false;
+        }
+        if self.flaw == Flaw::PinLate {
+            drop(books);
+        }
+        let last = if self.flaw == Flaw::PinFirst { first } else { last };
+        assert!((first..=last).all(|place| self.pins.pin(slot(place), Pinned::Segment)));
+        true
     }
 
     fn let_go(&self, first: usize, last: usize) {
@@ -158,149 +125,92 @@ impl World {
         drop(books);
     }
 
-    /// A call on a range, or a handle to it; returns whether all of it was mapped.
-    fn call(&self, first: usize, last: usize) -> bool {
-        let held = self.hold(first, last);
-        if held {
+    /// A call on a range, or a handle to it.
+    fn call(&self, first: usize, last: usize) {
+        if self.hold(first, last) {
             (first..=last).for_each(|place| self.load(place));
             self.let_go(first, last);
         }
-        held
     }
 
-    /// `Set::part_at`: a handle to the whole part that has `place`; the place of its first segment, and of its last.
-    fn part_at(&self, place: usize) -> Option<(usize, usize)> {
-        self.settled(|| {
-            let books = self.books.read().unwrap();
-            if !books.mapped[place] {
-                return Ok(None);
-            }
-            let head = books.head_of(place);
-            let last = (place..PLACES).find(|&place| books.ends(place)).unwrap();
-            if self.pins.pin(slot(head), Pinned::Part) { Ok(Some((head, last))) } else { Err(Full) }
-        })
+    /// `Set::part_at`: a handle to the whole part that has `place`.
+    fn part_at(&self, place: usize) -> Option<usize> {
+        let books = self.books.read().unwrap();
+        if !books.mapped[place] {
+            return None;
+        }
+        let head = books.head_of(place);
+        assert!(self.pins.pin(slot(head), Pinned::Part));
+        Some(head)
     }
 
-    /// A handle to the whole part that has `place`, used in all its segments.
+    /// A handle to the whole part that has `place`, used where it has a byte.
     fn whole(&self, place: usize) {
-        if let Some((head, last)) = self.part_at(place) {
-            (head..=last).for_each(|place| self.load(place));
+        if let Some(head) = self.part_at(place) {
+            self.load(place);
             self.pins.unpin(slot(head), Pinned::Part);
         }
     }
 
-    fn close(&self, place: usize, what: Pinned, own: u32) -> bool {
-        let slot = slot(place);
-        match (self.flaw, what) {
-            (Flaw::LeaveOpen, _) | (Flaw::LeavePartOpen, Pinned::Part) => self.pins.count(slot, what) <= own,
-            (Flaw::ForgetParts, Pinned::Part) => true,
-            (Flaw::CountFirst, _) if self.pins.count(slot, what) <= own => {
-                self.pins.set(slot, what, own);
-                self.pins.close(slot, what, own)
-            }
-            _ => self.pins.close(slot, what, own),
-        }
-    }
-
-    /// `Set::close_unused`, under the read lock: of places that are of one part, of which the caller has `own` handles;
-    /// returns the place of its first segment.
-    fn close_unused(&self, places: core::ops::RangeInclusive<usize>, own: u32) -> Option<usize> {
-        let books = self.books.read().unwrap();
-        if !books.mapped[*places.start()] {
-            return None;
-        }
-        let head = books.head_of(*places.start());
-        let mut closed = Vec::new();
-        let mut close = |place, what, own| {
-            let done = self.close(place, what, own);
-            if done {
-                closed.push((place, what, own));
-            }
-            done
-        };
-        let front = head == *places.start() || close(head, Pinned::Part, 0);
-        let all = front
-            && places.into_iter().all(|place| {
-                let own = if place == head { own } else { 0 };
-                let next = place != head && self.flaw == Flaw::LeaveNextOpen;
-                (next || close(place, Pinned::Part, own)) && close(place, Pinned::Segment, 0)
-            });
-        drop(books);
-        if all {
-            return Some(head);
-        }
-        let _books = self.books.write().unwrap();
-        closed.into_iter().for_each(|(place, what, own)| self.pins.set(slot(place), what, own));
-        None
-    }
-
-    /// `Set::unmap_range`, of one segment: the books are not locked meanwhile.
-    fn unmap(&self, place: usize) {
-        self.store(place, UNMAPPED);
-        self.books.write().unwrap().take_out(place);
-    }
-
     /// `Set::remove_range` over one segment; returns whether it was removed.
     fn remove_range(&self, place: usize) -> bool {
-        let _turn = self.turn();
-        let Some(head) = self.close_unused(place..=place, 0) else { return false };
-        self.unmap(place);
-        if head != place && self.flaw != Flaw::StayClosed {
-            let _books = self.books.write().unwrap();
-            self.pins.set(slot(head), Pinned::Part, 0);
+        let early = (self.flaw == Flaw::CountEarly).then(|| self.pins.count(slot(place), Pinned::Segment));
+        let mut books = self.books.write().unwrap();
+        if !books.mapped[place] {
+            return false;
         }
+        let parts = self.pins.count(slot(books.head_of(place)), Pinned::Part);
+        let ranges = early.unwrap_or_else(|| self.pins.count(slot(place), Pinned::Segment));
+        if (parts > 0 && self.flaw != Flaw::ForgetParts) || ranges > 0 {
+            return false;
+        }
+        self.store(place, UNMAPPED);
+        books.take_out(place);
         true
     }
 
     /// `Set::remove` of the part that begins at place 0, by a handle of one's own; after the first segment the platform
     /// fails if `fails`.
     fn remove_part(&self, fails: bool) {
-        let Some((own, _)) = self.part_at(0) else { return };
-        let _turn = self.turn();
-        let books = self.books.read().unwrap();
+        let Some(own) = self.part_at(0) else { return };
+        let mut books = self.books.write().unwrap();
         assert!(books.mapped[own] && books.head[own], "a pinned part stays");
         let last = (own..PLACES).find(|&place| books.ends(place)).unwrap();
-        drop(books);
-        if self.close_unused(own..=last, 1).is_none() {
+        let in_use = (own..=last).any(|place| self.pins.count(slot(place), Pinned::Segment) > 0);
+        if in_use || self.pins.count(slot(own), Pinned::Part) > 1 {
+            drop(books);
             self.pins.unpin(slot(own), Pinned::Part);
             return;
         }
         for place in own..=last {
             if fails && place > own {
-                // The handle is one to what is left now.
-                let books = self.books.write().unwrap();
-                self.pins.set(slot(place), Pinned::Segment, 0);
+                self.pins.set(slot(own), Pinned::Part, 0);
                 self.pins.set(slot(place), Pinned::Part, 1);
                 drop(books);
                 self.load(place);
                 self.pins.unpin(slot(place), Pinned::Part);
                 return;
             }
-            self.unmap(place);
+            self.store(place, UNMAPPED);
+            books.take_out(place);
         }
+        self.pins.unpin(slot(own), Pinned::Part);
     }
 
     /// Maps anew into the slot of what has been removed, at the end of the part before it.
     fn map(&self, place: usize) {
-        let _turn = self.turn();
-        if self.books.read().unwrap().mapped[place] {
-            return;
-        }
-        self.store(place, DATA);
         let mut books = self.books.write().unwrap();
-        books.mapped[place] = true;
-        books.head[place] = place == 0 || !books.mapped[place - 1];
-        self.pins.set(slot(place), Pinned::Segment, 0);
-        self.pins.set(slot(place), Pinned::Part, 0);
+        if !books.mapped[place] {
+            self.store(place, DATA);
+            books.mapped[place] = true;
+            books.head[place] = place == 0 || !books.mapped[place - 1];
+        }
     }
 
     fn nobody_is_left(&self) {
-        let books = self.books.read().unwrap();
-        for place in (0..PLACES).filter(|&place| books.mapped[place]) {
-            for what in [Pinned::Segment, Pinned::Part] {
-                assert_eq!(self.pins.count(slot(place), what), 0, "{what:?} of {place}");
-                assert!(self.pins.pin(slot(place), what), "{what:?} of {place} is closed");
-            }
+        for place in 0..PLACES {
+            let counts = [Pinned::Segment, Pinned::Part].map(|what| self.pins.count(slot(place), what));
+            assert_eq!(counts, [0, 0], "slot {place}");
         }
     }
 }
@@ -324,22 +234,12 @@ fn explore(parts: usize, flaw: Flaw, threads: &'static [fn(&World)], last: fn(&W
     });
 }
 
-fn call<const FIRST: usize, const LAST: usize>(world: &World) {
-    world.call(FIRST, LAST);
-}
-
-fn find<const PLACE: usize>(world: &World) {
-    assert!(world.call(PLACE, PLACE), "it is mapped all the time");
-}
-
-fn remove<const PLACE: usize>(world: &World) {
-    world.remove_range(PLACE);
-}
-
 #[test]
 fn a_segment_in_use_is_not_removed() {
-    explore(1, Flaw::None, &[call::<0, 0>, call::<0, 1>], remove::<0>);
-    explore(1, Flaw::None, &[|world| world.map(0), call::<0, 0>], |world| {
+    explore(1, Flaw::None, &[|world| world.call(0, 0), |world| world.call(0, 1)], |world| {
+        world.remove_range(0);
+    });
+    explore(1, Flaw::None, &[|world| world.map(0), |world| world.call(0, 0)], |world| {
         world.call(0, 0);
         world.remove_range(0);
     });
@@ -347,26 +247,34 @@ fn a_segment_in_use_is_not_removed() {
 
 #[test]
 fn calls_on_other_bytes_never_make_a_removal_fail() {
-    explore(1, Flaw::None, &[call::<1, 1>, call::<1, 1>], |world| assert!(world.remove_range(0), "nobody uses it"));
-}
-
-#[test]
-fn calls_on_other_bytes_find_them_whatever_is_removed() {
-    explore(1, Flaw::None, &[find::<0>, find::<0>], remove::<1>);
-}
-
-#[test]
-fn a_call_goes_on_over_a_border_that_is_split() {
-    explore(1, Flaw::None, &[call::<0, 1>, remove::<1>], |world| {
-        world.remove_range(0);
-        world.map(0);
+    explore(1, Flaw::None, &[|world| world.call(1, 1), |world| world.call(1, 1)], |world| {
+        assert!(world.remove_range(0), "nobody uses it");
     });
 }
 
 #[test]
+fn a_call_goes_on_over_a_border_that_is_split() {
+    explore(
+        1,
+        Flaw::None,
+        &[
+            |world| world.call(0, 1),
+            |world| {
+                world.remove_range(1);
+            },
+        ],
+        |world| {
+            world.remove_range(0);
+            world.map(0);
+        },
+    );
+}
+
+#[test]
 fn a_whole_part_stays_while_there_is_a_handle() {
-    explore(1, Flaw::None, &[|world| world.whole(1), |world| world.whole(0)], remove::<0>);
-    explore(1, Flaw::None, &[|world| world.whole(0), remove::<0>], remove::<1>);
+    explore(1, Flaw::None, &[|world| world.whole(1), |world| world.whole(0)], |world| {
+        world.remove_range(0);
+    });
     explore(2, Flaw::None, &[|world| world.whole(1), |world| world.map(0)], |world| {
         assert!(world.remove_range(0), "another part");
     });
@@ -374,44 +282,38 @@ fn a_whole_part_stays_while_there_is_a_handle() {
 
 #[test]
 fn the_last_handle_removes_its_part() {
-    explore(1, Flaw::None, &[|world| world.whole(0), call::<1, 1>], |world| world.remove_part(false));
-    explore(1, Flaw::None, &[|world| world.whole(1)], |world| world.remove_part(false));
+    explore(1, Flaw::None, &[|world| world.whole(0), |world| world.call(1, 1)], |world| world.remove_part(false));
 }
 
 #[test]
 fn a_handle_moves_to_what_is_left() {
-    explore(1, Flaw::None, &[call::<1, 1>, remove::<1>], |world| world.remove_part(true));
-    explore(1, Flaw::None, &[find::<1>], |world| world.remove_part(true));
+    explore(
+        1,
+        Flaw::None,
+        &[
+            |world| world.call(1, 1),
+            |world| {
+                world.remove_range(1);
+            },
+        ],
+        |world| world.remove_part(true),
+    );
 }
 
 #[test]
 fn wrong_protocols_are_caught() {
     let run = |flaw| match flaw {
-        Flaw::ForgetParts | Flaw::LeavePartOpen => explore(1, flaw, &[|world| world.whole(1)], remove::<1>),
-        Flaw::LeaveNextOpen => explore(1, flaw, &[|world| world.whole(1)], |world| world.remove_part(false)),
-        Flaw::StayClosed => explore(1, flaw, &[], remove::<1>),
-        Flaw::PinLate => explore(1, flaw, &[call::<0, 0>], |world| {
-            world.remove_range(0);
-            world.map(0);
+        Flaw::ForgetParts => explore(1, flaw, &[|world| world.whole(1)], |world| {
+            world.remove_range(1);
         }),
-        Flaw::DoNotWait => explore(1, flaw, &[call::<0, 0>], remove::<0>),
-        _ => explore(1, flaw, &[call::<0, 1>], remove::<1>),
+        _ => explore(1, flaw, &[|world| world.call(0, 1)], |world| {
+            world.remove_range(1);
+        }),
     };
     run(Flaw::None);
-    let flaws = [
-        Flaw::PinLate,
-        Flaw::CountFirst,
-        Flaw::PinFirst,
-        Flaw::ForgetParts,
-        Flaw::LeaveOpen,
-        Flaw::LeavePartOpen,
-        Flaw::LeaveNextOpen,
-        Flaw::StayClosed,
-        Flaw::DoNotWait,
-    ];
-    let missed: Vec<_> =
-        flaws.into_iter().filter(|&flaw| catch_unwind(AssertUnwindSafe(|| run(flaw))).is_ok()).collect();
-    assert!(missed.is_empty(), "{missed:?}");
+    for flaw in [Flaw::PinLate, Flaw::CountEarly, Flaw::PinFirst, Flaw::ForgetParts] {
+        assert!(catch_unwind(AssertUnwindSafe(|| run(flaw))).is_err(), "{flaw:?}");
+    }
 }
 
 /// The counter of `pins.rs` with one ordering as it should not be, to see that loom would tell.

@@ -34,7 +34,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for 
         let mut rest = Extent::between(0, usize::MAX);
         while let Some(range) = rest {
             let mut retired = Retired::new();
-            let (books, result) = self.unmap_range(self.turn(), range, None, &mut retired);
+            let mut books = self.books.write();
+            let result = self.unmap_range(&mut books, range, &mut retired);
             drop(Notices::new(self, books, retired));
             rest = match result {
                 // It stays mapped, and its address space is not given back either; what lies above it goes.

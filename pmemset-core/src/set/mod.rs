@@ -24,11 +24,10 @@ mod shared;
 mod tests;
 #[cfg(feature = "zerocopy")]
 mod typed;
-mod writing;
 
 use core::fmt;
 
-use lock_api::RwLock;
+use lock_api::{RwLock, RwLockWriteGuard};
 
 pub use books::Slab;
 pub use config::{Coalescing, Config, MapConfig};
@@ -88,19 +87,19 @@ use pins::{Pin, Pins};
 ///
 /// # Cost
 ///
-/// The set itself is a value of some 300 bytes that can be moved (2.4 KB on Linux, with two of its locks). Its tables
-/// take 84 to 92 bytes for each segment that there is room for; all operations on them take O(log capacity). Looking up
-/// takes the read lock. Mapping and removing, one at a time, take the write lock, but not while the platform or the
-/// source is called: only who looks up what is being removed waits for that.
+/// The set itself is a value of some 300 bytes that can be moved. Its tables take 84 to 92 bytes for each segment that
+/// there is room for; all operations on them take O(log capacity). Looking up takes the read lock; mapping and removing
+/// hold the write lock while the source maps or unmaps.
 #[doc(alias = "pmemset")]
 pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,
     config: Config<O>,
     pins: Pins<Array<'m, Pin>>,
-    /// Who has it alone maps and removes, and unlocks the books meanwhile.
-    turn: RwLock<CallLock<P::Lock>, ()>,
     books: RwLock<CallLock<P::Lock>, Books<'m, P, S>>,
 }
+
+/// The books, locked for changes.
+type Writing<'s, 'm, P, S> = RwLockWriteGuard<'s, CallLock<<P as Platform>::Lock>, Books<'m, P, S>>;
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
     /// Returns an empty set (`pmemset_new`) whose tables are in `slab`, which is a local variable, a field, or a static
@@ -124,7 +123,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let Slab { table, slots, pins } = slab;
         let books = Books::over(table.lend(), Array::Lent(slots), N);
         let pins = Pins::new(Array::Lent(pins));
-        Self::over(platform, config, pins, books)
+        Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
     /// Returns an empty set whose tables are on the heap, with room for `capacity` segments, at least 1 and at most
@@ -142,13 +141,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
         let capacity = capacity.min(P::SEGMENTS_MAX).max(1);
         let (pins, books) = (Pins::new(Array::on_heap(capacity, books::unused_pin)), books::on_heap(capacity));
-        Self::over(platform, config, pins, books)
-    }
-
-    const fn over(platform: P, config: Config<O>, pins: Pins<Array<'m, Pin>>, books: Books<'m, P, S>) -> Self {
-        let turn = RwLock::const_new(CallLock::INIT, ());
-        let books = RwLock::const_new(CallLock::INIT, books);
-        Self { platform, config, pins, turn, books }
+        Self { platform, config, pins, books: RwLock::const_new(CallLock::INIT, books) }
     }
 
     /// Returns the platform.

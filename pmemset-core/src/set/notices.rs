@@ -2,8 +2,7 @@
 
 use super::books::{Retired, RetiredSegment};
 use super::event::{Event, Observer};
-use super::writing::Writing;
-use super::{Set, health};
+use super::{Set, Writing, health};
 use crate::{Extent, Platform, Source};
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {

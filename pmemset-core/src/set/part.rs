@@ -466,48 +466,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     #[inline]
     fn hold_part_at(&self, address: usize) -> Result<Hold, LookupError> {
-        let books = self.books.read();
-        let Some(part) = books.part_at_hinting(address, |slot| self.pins.prefetch(slot)) else {
-            return Err(LookupError::NotMapped { address });
-        };
-        if !self.pins.pin(part.head, Pinned::Part) {
-            drop(books);
-            return self.hold_settled_part_at(address);
-        }
-        Ok((Held::Part(part.head), part.extent, granularity_of(&books)))
-    }
-
-    /// As [`hold_part_at`](Self::hold_part_at), when nobody removes.
-    #[cold]
-    #[inline(never)]
-    fn hold_settled_part_at(&self, address: usize) -> Result<Hold, LookupError> {
-        self.hold_settled_part(|books| books.part_at(address))?.ok_or(LookupError::NotMapped { address })
+        self.hold_part(|books| books.part_at_hinting(address, |slot| self.pins.prefetch(slot)))?
+            .ok_or(LookupError::NotMapped { address })
     }
 
     /// Pins the part that `find` finds; both happen under one read lock, so the part cannot go in between.
     #[inline]
     pub(super) fn hold_part(
         &self,
-        find: impl Fn(&Books<'m, P, S>) -> Option<PartEntry>,
+        find: impl FnOnce(&Books<'m, P, S>) -> Option<PartEntry>,
     ) -> Result<Option<Hold>, LookupError> {
         let books = self.books.read();
-        let Some(part) = find(&books) else { return Ok(None) };
-        if !self.pins.pin(part.head, Pinned::Part) {
-            drop(books);
-            return self.hold_settled_part(find);
-        }
-        Ok(Some((Held::Part(part.head), part.extent, granularity_of(&books))))
-    }
-
-    /// As [`hold_part`](Self::hold_part), when nobody removes.
-    #[cold]
-    #[inline(never)]
-    fn hold_settled_part(
-        &self,
-        find: impl Fn(&Books<'m, P, S>) -> Option<PartEntry>,
-    ) -> Result<Option<Hold>, LookupError> {
-        let _turn = self.turn();
-        let books = self.look();
         let Some(part) = find(&books) else { return Ok(None) };
         if !self.pins.pin(part.head, Pinned::Part) {
             return Err(LookupError::TooManyHandles);
@@ -522,47 +491,32 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let Some(first) = books.entry_at(range.start(), |slot| self.pins.prefetch(slot)) else {
             return Err(LookupError::NotMapped { address: range.start() });
         };
-        if range.end() > first.extent.end() || !self.pins.pin(first.slot, Pinned::Segment) {
-            drop(books);
-            return self.hold_each(range);
+        if range.end() > first.extent.end() {
+            self.pin_each(&books, range)?;
+            return Ok((Held::Range, range, granularity_of(&books)));
+        }
+        if !self.pins.pin(first.slot, Pinned::Segment) {
+            return Err(LookupError::TooManyHandles);
         }
         Ok((Held::Segment(first.slot), first.extent, granularity_of(&books)))
     }
 
-    /// As [`hold_range`](Self::hold_range), where there are several; once more when nobody removes, where one is being
-    /// removed.
     #[cold]
     #[inline(never)]
-    fn hold_each(&self, range: Extent) -> Result<Hold, LookupError> {
-        match self.pin_each(range) {
-            Err(LookupError::TooManyHandles) => {}
-            result => return result,
-        }
-        let _turn = self.turn();
-        self.pin_each(range)
-    }
-
-    #[cold]
-    #[inline(never)]
-    pub(super) fn pin_each(&self, range: Extent) -> Result<Hold, LookupError> {
-        let books = self.look();
+    fn pin_each(&self, books: &Books<'m, P, S>, range: Extent) -> Result<(), LookupError> {
         let mut at = range.start();
         let refused = loop {
             let Some(segment) = books.entry_at(at, |_| {}) else { break LookupError::NotMapped { address: at } };
             if !self.pins.pin(segment.slot, Pinned::Segment) {
                 break LookupError::TooManyHandles;
             }
-            if range.end() <= segment.extent.end() {
-                return Ok(if at == range.start() {
-                    (Held::Segment(segment.slot), segment.extent, granularity_of(&books))
-                } else {
-                    (Held::Range, range, granularity_of(&books))
-                });
-            }
             at = segment.extent.end();
+            if at >= range.end() {
+                return Ok(());
+            }
         };
         if let Some(pinned) = range.ending_at(at) {
-            self.unpin_each(&books, pinned);
+            self.unpin_each(books, pinned);
         }
         Err(refused)
     }

@@ -2,8 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, Located, PartEntry, Position, Retired, Segment, SegmentEntry};
-use super::writing::{Turn, Writing};
+use super::books::{Books, PartEntry, Retired, Segment, SegmentEntry};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
@@ -59,28 +58,6 @@ struct Claim {
     reserved: Option<Extent>,
 }
 
-/// A segment that is to be unmapped.
-#[derive(Debug)]
-struct Target<S> {
-    extent: Extent,
-    offset: u64,
-    source: S,
-    spare_bytes: usize,
-    place: Position,
-}
-
-/// How far a removal has come.
-#[derive(Clone, Copy, Debug, Default)]
-struct Progress {
-    /// The part at hand.
-    part: Option<Extent>,
-    /// It goes as a whole.
-    goes_whole: bool,
-    /// That it does has been entered.
-    told: bool,
-    removed: Option<Extent>,
-}
-
 /// Why nothing was placed.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct NotPlaced {
@@ -95,7 +72,7 @@ impl From<MapError> for NotPlaced {
     }
 }
 
-impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
+impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
     /// Plans a request; refuses what the books alone can refuse.
     pub(super) fn plan(&self, books: &Books<'_, P, S>, request: &Request) -> Result<Plan, MapError> {
         if books.is_full() {
@@ -145,27 +122,31 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         fits.then_some(window)
     }
 
-    /// Carries out the plan: claims address space, maps, and enters and pins the segment. All of it, or nothing.
+    /// Carries out the plan: claims address space, maps, and inserts and pins the segment. All of it, or nothing.
     ///
     /// Returns the segment's slot, its addresses, and those of its part.
     pub(super) fn place(
         &self,
-        _turn: &Turn<'_, P>,
+        books: &mut Books<'_, P, S>,
         request: &Request,
         source: &S,
     ) -> Result<(u32, Extent, Extent), NotPlaced> {
-        let books = self.look();
-        let (plan, coalescing) = (self.plan(&books, request)?, books.coalescing);
-        drop(books);
-        let claim = self.claim(plan, request, coalescing)?;
+        let claim = match self.plan(books, request)? {
+            Plan::Anywhere => self.claim_anywhere(request, books.coalescing)?,
+            Plan::Behind { window, spare_bytes, must } => match self.claim_behind(window, spare_bytes) {
+                Some(claim) => claim,
+                None if must => return Err(MapError::CannotCoalesce { at: window.start() }.into()),
+                None => self.claim_anywhere(request, books.coalescing)?,
+            },
+        };
         // SAFETY: the claim is address space that this set holds and that has no mapping in it.
         if let Err(failure) = unsafe { source.map(claim.window, request.offset) } {
-            return Err(self.not_mapped(&claim, failure));
+            return Err(self.not_mapped(books, &claim, failure));
         }
-        match self.commit(&mut self.books.write(), request, source, &claim) {
+        match self.commit(books, request, source, &claim) {
             Some((slot, part)) => Ok((slot, claim.window, part)),
             None => {
-                debug_assert!(false, "the plan has found room in the books, and nobody else has mapped since");
+                debug_assert!(false, "the plan has found room in the books, and they have been locked since");
                 // SAFETY: mapped just above, and nobody has been told of it.
                 let _ = unsafe { source.unmap(claim.window, request.offset) };
                 self.release(claim.reserved);
@@ -176,12 +157,12 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// Gives a claim back whose source was not mapped; unless it is lost, in which case nobody touches it again.
     #[cold]
-    fn not_mapped(&self, claim: &Claim, failure: MapFailure) -> NotPlaced {
+    fn not_mapped(&self, books: &mut Books<'_, P, S>, claim: &Claim, failure: MapFailure) -> NotPlaced {
         let (window, cause) = (claim.window, failure.cause());
         if let MapFailure::WindowLost(_) = failure {
             // What was reserved for it is not released. What was spare behind the part before is nobody's now.
             if claim.joins {
-                self.books.write().forget_spare_before(window.start());
+                books.forget_spare_before(window.start());
             }
             return MapError::WindowLost { window, cause }.into();
         }
@@ -205,19 +186,6 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         self.pins.set(slot, Pinned::Part, 0);
         books.granularity = Some(request.granularity);
         Some((slot, part))
-    }
-
-    /// Claims the addresses that the plan says.
-    #[inline]
-    fn claim(&self, plan: Plan, request: &Request, coalescing: Coalescing) -> Result<Claim, MapError> {
-        if let Plan::Behind { window, spare_bytes, must } = plan {
-            match self.claim_behind(window, spare_bytes) {
-                Some(claim) => return Ok(claim),
-                None if must => return Err(MapError::CannotCoalesce { at: window.start() }),
-                None => {}
-            }
-        }
-        self.claim_anywhere(request, coalescing)
     }
 
     fn claim_anywhere(&self, request: &Request, coalescing: Coalescing) -> Result<Claim, MapError> {
@@ -253,100 +221,59 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Some(Claim { window, joins: true, spare_bytes, reserved })
     }
 
-    /// Unmaps every segment that `range` touches, lowest first, and enters each as gone.
+    /// Unmaps every segment that `range` touches, lowest first, and notes each as gone.
     ///
-    /// The caller has made sure that nobody uses the range, and nobody can: it is closed, or the set nobody else's; and
-    /// knows the `first` one, or nothing. On failure the error says what is gone, and the books, which are locked then, what is still mapped.
-    pub(super) fn unmap_range<'s>(
-        &'s self,
-        turn: Turn<'s, P>,
+    /// The caller has made sure that nobody uses the range. On failure the error says what is gone, and the books what
+    /// is still mapped.
+    pub(super) fn unmap_range(
+        &self,
+        books: &mut Books<'_, P, S>,
         range: Extent,
-        first: Option<Located>,
         retired: &mut Retired,
-    ) -> (Writing<'s, 'm, P, S>, Result<(), RemoveError>) {
-        let mut progress = Progress::default();
-        let books = self.look();
-        let first = first.or_else(|| books.find_from(range.start()));
-        let mut next = self.next_target(&books, first, range, range, &mut progress);
-        drop(books);
-        loop {
-            let unmapped = next.and_then(|target| match target {
-                Some(target) => self.unmap(&target, &progress).map(|()| Some(target)),
-                None => Ok(None),
-            });
-            let mut books = self.books.write();
-            let target = match unmapped {
-                Ok(Some(target)) => target,
-                Ok(None) => return (Writing::new(turn, books), Ok(())),
-                Err(error) => {
-                    if progress.goes_whole && progress.told {
-                        books.not_whole(retired);
-                    }
-                    return (Writing::new(turn, books), Err(error));
+    ) -> Result<(), RemoveError> {
+        // The part at hand, whether it goes as a whole, and whether that has been noted already.
+        let mut current: Option<(Extent, bool, bool)> = None;
+        let mut removed: Option<Extent> = None;
+        let mut rest = Some(range);
+        while let Some(left) = rest
+            && let Some((SegmentEntry { extent, .. }, part, place)) = books.find_from(left.start())
+            && extent.overlaps(left)
+        {
+            let Some((offset, source, spare_bytes)) = books.mapping_at(&place) else {
+                debug_assert!(false, "a segment of the table has a source");
+                return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
+            };
+            let (part, goes_whole, told) = match current {
+                Some((part, goes_whole, told)) if part.covers(extent) => (part, goes_whole, told),
+                _ => {
+                    let Some(part) = part else {
+                        debug_assert!(false, "a segment of the table is in a part");
+                        return Err(RemoveError::Unmap { segment: extent, removed, cause: Errno::FAULT });
+                    };
+                    (part.extent, books.goes_whole(part.extent, range), false)
                 }
             };
-            let extent = target.extent;
-            let lowest = progress.removed.map_or(extent.start(), |removed| removed.start());
-            progress.removed = Extent::between(lowest, extent.end());
-            let announced = progress.part.filter(|_| progress.goes_whole && !progress.told);
-            let ends = progress.part.is_some_and(|part| part.end() == extent.end());
-            progress.told = true;
-            books.remove(&target.place, ends, announced, retired);
-            next = match range.starting_at(extent.end()) {
-                Some(left) => self.next_target(&books, books.find_from(left.start()), left, range, &mut progress),
-                None => Ok(None),
+            let held = Extent::between(extent.start(), extent.end().saturating_add(spare_bytes));
+            let together = held.filter(|_| self.platform.release_unmaps() && source.goes_with_addresses());
+            let unmapped = match together {
+                // SAFETY: the set has reserved it, and mapped the segment there, which nobody uses any more.
+                Some(held) => unsafe { self.platform.release(held) },
+                // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
+                None => unsafe { source.unmap(extent, offset) },
             };
-            if let Ok(None) = next {
-                return (Writing::new(turn, books), Ok(()));
+            if let Err(cause) = unmapped {
+                if goes_whole && told {
+                    books.not_whole(retired);
+                }
+                return Err(RemoveError::Unmap { segment: extent, removed, cause });
             }
+            current = Some((part, goes_whole, true));
+            removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
+            let announced = (goes_whole && !told).then_some(part);
+            books.remove(&place, extent.end() == part.end(), announced, retired);
+            self.release(held.filter(|_| together.is_none()));
+            rest = range.starting_at(extent.end());
         }
-    }
-
-    /// Returns the segment `found`, if the rest of `range` touches it, which is `left`; enters its part as the one at hand.
-    fn next_target(
-        &self,
-        books: &Books<'_, P, S>,
-        found: Option<Located>,
-        left: Extent,
-        range: Extent,
-        progress: &mut Progress,
-    ) -> Result<Option<Target<S>>, RemoveError> {
-        let Some((SegmentEntry { extent, .. }, part, place)) = found.filter(|(found, ..)| found.extent.overlaps(left))
-        else {
-            return Ok(None);
-        };
-        let removed = progress.removed;
-        // The books have a share of the source, too, until the events have been told: this one is never the last.
-        let mapping = books.mapping_at(&place).map(|(offset, source, spare)| (offset, source.clone(), spare));
-        let Some((offset, source, spare_bytes)) = mapping else {
-            debug_assert!(false, "a segment of the table has a source");
-            return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
-        };
-        if progress.part.is_none_or(|part| !part.covers(extent)) {
-            let Some(part) = part else {
-                debug_assert!(false, "a segment of the table is in a part");
-                return Err(RemoveError::Unmap { segment: extent, removed, cause: Errno::FAULT });
-            };
-            let goes_whole = books.goes_whole(part.extent, range);
-            *progress = Progress { part: Some(part.extent), goes_whole, told: false, removed };
-        }
-        Ok(Some(Target { extent, offset, source, spare_bytes, place }))
-    }
-
-    /// Unmaps a segment, and gives its address space back.
-    fn unmap(&self, target: &Target<S>, progress: &Progress) -> Result<(), RemoveError> {
-        let Target { extent, offset, source, spare_bytes, .. } = target;
-        let held = Extent::between(extent.start(), extent.end().saturating_add(*spare_bytes));
-        let together = held.filter(|_| self.platform.release_unmaps() && source.goes_with_addresses());
-        let unmapped = match together {
-            // SAFETY: the set has reserved it, and mapped the segment there, which nobody uses any more.
-            Some(held) => unsafe { self.platform.release(held) },
-            // SAFETY: mapped by `place` with these values, and not used any more by the caller's promise.
-            None => unsafe { source.unmap(*extent, *offset) },
-        };
-        unmapped.map_err(|cause| RemoveError::Unmap { segment: *extent, removed: progress.removed, cause })?;
-        // Whoever else gets the addresses now has books of its own; in these nobody maps yet, and nobody pins.
-        self.release(held.filter(|_| together.is_none()));
         Ok(())
     }
 

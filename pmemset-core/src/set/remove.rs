@@ -2,14 +2,13 @@
 
 use core::fmt;
 
-use super::books::{Books, Located, Retired, Segment, SegmentEntry};
+use super::books::{Books, Retired, Segment, SegmentEntry};
 use super::calls::called;
 use super::handle::{Held, Hold, SetRef};
 use super::health::deep_flushed;
 use super::part::granularity_of;
 use super::persist::{Failed, deep_flush_segment};
-use super::writing::Turn;
-use super::{Part, Set};
+use super::{Part, Set, Writing};
 use crate::error::RemoveError;
 use crate::set::event::Observer;
 use crate::set::pins::Pinned;
@@ -114,11 +113,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let mut rest = part.extent();
         loop {
             self.deep_flush_pinned(part, rest)?;
-            let turn = self.turn();
+            let books = self.books.write();
             // Another thread may have made a whole part longer meanwhile.
-            let now = part.current_extent();
+            let now = now(&books, part);
             match now.starting_at(rest.end()) {
-                None => return self.take_out(turn, part, now, true),
+                None => return self.take_out(books, part, now, true),
                 Some(more) => rest = more,
             }
         }
@@ -169,9 +168,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         if !core::ptr::eq(part.owner(), self) {
             return Err(RemoveError::OtherSet);
         }
-        let turn = self.turn();
-        let now = part.current_extent();
-        self.take_out(turn, part, now, false)
+        let books = self.books.write();
+        let now = now(&books, part);
+        self.take_out(books, part, now, false)
     }
 
     /// Unmaps what `part` pins, which is `range` now, if nobody else does, and notifies; it has been `flushed` or not.
@@ -179,49 +178,56 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// The handle pins what is left afterwards.
     fn take_out<'b, R: SetRef<Set = Self>>(
         &'b self,
-        turn: Turn<'b, P>,
+        mut books: Writing<'b, 'm, P, S>,
         part: &mut Part<R>,
         range: Extent,
         flushed: bool,
     ) -> Result<(), RemoveError> {
-        let (closed, first) = self.close_unused(&turn, range, part.held())?;
+        let own = match part.held() {
+            Held::Part(_) => Uses { parts: 1, segments: 0 },
+            Held::Segment(_) | Held::Range | Held::Nothing => Uses { parts: 0, segments: 1 },
+        };
+        self.check_unused(&books, range, own)?;
+        // Lowered now: once the books are unlocked, the slots may be those of other segments.
+        self.set_uses(&books, range, part.held(), 0);
         let mut retired = Retired::new();
-        let (books, result) = self.unmap_range(turn, range, first, &mut retired);
+        let result = self.unmap_range(&mut books, range, &mut retired);
         let told = if part.is_whole() { None } else { Some(range) };
         let gone = removed_by(result, told);
         let left = match result {
             Ok(()) => None,
             Err(_) => books.find_from(range.start()).map(|(left, ..)| left).filter(|left| left.extent.overlaps(range)),
         };
-        let (mut held, mut rest) = (Held::Nothing, None);
+        let (mut held, mut rest) = (Held::Nothing, range);
         if let Some(left) = left {
-            rest = range.starting_at(left.extent.start());
+            rest = range.starting_at(left.extent.start()).unwrap_or(range);
             held = match part.held() {
                 Held::Part(_) => Held::Part(left.slot),
                 Held::Segment(_) => Held::Segment(left.slot),
                 other => other,
             };
+            self.set_uses(&books, rest, held, 1);
         }
-        self.open(&books, rest, held, closed);
-        part.shrink(held, rest.unwrap_or(range));
+        part.shrink(held, rest);
         self.notify_removed(books, retired, gone, flushed);
         result
     }
 
-    /// Opens what has been closed: the segments that `range` touches, which have no uses but those of a handle that has
-    /// `held` them, and the part in front of them. The caller has the books locked for changes.
-    fn open(&self, books: &Books<'_, P, S>, range: Option<Extent>, held: Held, closed: Closed) {
-        if let Some(front) = closed.front {
-            self.pins.set(front, Pinned::Part, 0);
+    /// Sets the pins of the only handle to `range`. The caller has the books locked for changes.
+    fn set_uses(&self, books: &Books<'_, P, S>, range: Extent, held: Held, count: u32) {
+        match held {
+            Held::Part(slot) => return self.pins.set(slot, Pinned::Part, count),
+            Held::Segment(slot) => return self.pins.set(slot, Pinned::Segment, count),
+            Held::Nothing => return,
+            Held::Range => {}
         }
-        let mut rest = range;
+        let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some((SegmentEntry { slot, extent }, ..)) = books.find_from(left.start())
-            && extent.overlaps(left)
+            && let Some((segment, ..)) = books.find_from(left.start())
+            && segment.extent.overlaps(left)
         {
-            self.pins.set(slot, Pinned::Segment, u32::from(matches!(held, Held::Segment(_) | Held::Range)));
-            self.pins.set(slot, Pinned::Part, u32::from(held == Held::Part(slot)));
-            rest = left.starting_at(extent.end());
+            self.pins.set(segment.slot, Pinned::Segment, count);
+            rest = left.starting_at(segment.extent.end());
         }
     }
 
@@ -251,16 +257,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        loop {
+        let books = loop {
             self.deep_flush_segments(range)?;
-            let turn = self.turn();
-            let (closed, first) = self.close_unused(&turn, range, Held::Nothing)?;
-            if !closed.fresh {
-                return self.take_out_range(turn, range, (closed, first), true);
-            }
+            let books = self.books.write();
             // What another thread has mapped into the range meanwhile is flushed too.
-            self.open(&self.books.write(), Some(range), Held::Nothing, closed);
-        }
+            if !self.check_unused(&books, range, Uses::default())? {
+                break books;
+            }
+        };
+        self.take_out_range(books, range, true)
     }
 
     /// Removes every segment that has a byte in the range, each as a whole, without a flush: bytes that are not durable
@@ -282,81 +287,45 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// - [`RemoveError::Unmap`]: segments below the one named are removed, the rest is not.
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        let turn = self.turn();
-        let closed = self.close_unused(&turn, range, Held::Nothing)?;
-        self.take_out_range(turn, range, closed, false)
+        let books = self.books.write();
+        self.check_unused(&books, range, Uses::default())?;
+        self.take_out_range(books, range, false)
     }
 
     fn take_out_range<'b>(
         &'b self,
-        turn: Turn<'b, P>,
+        mut books: Writing<'b, 'm, P, S>,
         range: Extent,
-        (closed, first): (Closed, Option<Located>),
         flushed: bool,
     ) -> Result<(), RemoveError> {
         let mut retired = Retired::new();
-        let (books, result) = self.unmap_range(turn, range, first, &mut retired);
-        self.open(&books, result.is_err().then_some(range), Held::Nothing, closed);
+        let result = self.unmap_range(&mut books, range, &mut retired);
         self.notify_removed(books, retired, removed_by(result, Some(range)), flushed);
         result
     }
 
-    /// Closes the segments that `range` touches, and their parts: nobody pins them until they are opened again. Returns
-    /// where the first one is, too.
-    ///
-    /// Refuses, with nothing closed, if anybody uses them but a handle that has `held` the range.
-    fn close_unused(
-        &self,
-        _turn: &Turn<'_, P>,
-        range: Extent,
-        held: Held,
-    ) -> Result<(Closed, Option<Located>), RemoveError> {
-        let (parts, segments) = match held {
-            Held::Part(_) => (1, 0),
-            Held::Segment(_) | Held::Range => (0, 1),
-            Held::Nothing => (0, 0),
-        };
-        let books = self.look();
-        let (mut rest, mut closed, mut lowest) = (Some(range), Closed::default(), None);
-        let refused = loop {
-            let Some(left) = rest else { return Ok((closed, lowest)) };
-            let Some(found) = books.find_from(left.start()) else { return Ok((closed, lowest)) };
-            let (SegmentEntry { slot, extent }, part, _) = found;
-            if !extent.overlaps(left) {
-                return Ok((closed, lowest));
-            }
-            lowest = lowest.or(Some(found));
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has
+    /// not been deep-flushed since it was mapped.
+    fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<bool, RemoveError> {
+        let (mut rest, mut fresh) = (Some(range), false);
+        while let Some(left) = rest
+            && let Some((segment, part, _)) = books.find_from(left.start())
+            && segment.extent.overlaps(left)
+        {
             let Some(part) = part else {
                 debug_assert!(false, "a segment of the table is in a part");
-                break (RemoveError::InUse { segment: extent }, extent, None);
+                return Err(RemoveError::InUse { segment: segment.extent });
             };
-            let pinned = RemoveError::Pinned { part: part.extent };
-            let first = part.head == slot;
-            // A part that begins in the range has been closed with its first segment.
-            if left == range && !first {
-                if !self.pins.close(part.head, Pinned::Part, 0) {
-                    break (pinned, extent, None);
-                }
-                closed.front = Some(part.head);
+            if self.pins.count(part.head, Pinned::Part) > own.parts {
+                return Err(RemoveError::Pinned { part: part.extent });
             }
-            // The one behind a segment that goes may be the first of its part then: all are closed as that.
-            if !self.pins.close(slot, Pinned::Part, if first { parts } else { 0 }) {
-                break (pinned, extent, None);
+            if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
+                return Err(RemoveError::InUse { segment: segment.extent });
             }
-            if !self.pins.close(slot, Pinned::Segment, segments) {
-                break (RemoveError::InUse { segment: extent }, extent, Some(slot));
-            }
-            closed.fresh |= books.is_fresh(slot);
-            rest = left.starting_at(extent.end());
-        };
-        drop(books);
-        let books = self.books.write();
-        let (error, extent, half) = refused;
-        if let Some(slot) = half {
-            self.pins.set(slot, Pinned::Part, u32::from(held == Held::Part(slot)));
+            fresh |= books.is_fresh(segment.slot);
+            rest = left.starting_at(segment.extent.end());
         }
-        self.open(&books, range.ending_at(extent.start()), held, closed);
-        Err(error)
+        Ok(fresh)
     }
 
     /// Deep-flushes every segment that has a byte in the range, as a whole, lowest first.
@@ -377,16 +346,6 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// Pins the lowest segment that `range` touches, so that it cannot go.
     fn hold_first(&self, range: Extent) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
-        match self.hold_first_now(range) {
-            Err(RemoveError::InUse { .. }) => {}
-            result => return result,
-        }
-        // It is being removed: once more, when nobody removes.
-        let _turn = self.turn();
-        self.hold_first_now(range)
-    }
-
-    fn hold_first_now(&self, range: Extent) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
         let books = self.books.read();
         let found = books.find_from(range.start()).filter(|(found, ..)| found.extent.overlaps(range));
         let Some((SegmentEntry { slot, extent }, ..)) = found else { return Ok(None) };
@@ -426,13 +385,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     }
 }
 
-/// A range that has been closed.
+/// How many uses of a part as a whole, and of each of its segments, are the caller's own.
 #[derive(Clone, Copy, Debug, Default)]
-struct Closed {
-    /// The slot of the first segment of the range's first part, where that lies in front of the range.
-    front: Option<u32>,
-    /// A segment in the range has not been deep-flushed since it was mapped.
-    fresh: bool,
+struct Uses {
+    parts: u32,
+    segments: u32,
+}
+
+/// Returns what a handle is one to now: a whole part may have grown.
+fn now<P: Platform, S: Clone, R: SetRef>(books: &Books<'_, P, S>, part: &Part<R>) -> Extent {
+    let whole = if part.is_whole() { books.part_at(part.extent().start()) } else { None };
+    whole.map_or(part.extent(), |whole| whole.extent)
 }
 
 /// Returns the range to tell of after a removal, all of which is `whole` where it was one of a range.

@@ -14,7 +14,7 @@ pub use slot::Slab;
 #[cfg(feature = "alloc")]
 pub(super) use slot::unused_pin;
 use slot::{Link, Slot, Tag, linked};
-pub(crate) use slot::{Located, PartEntry, Position, Segment, SegmentEntry};
+pub(crate) use slot::{PartEntry, Position, Segment, SegmentEntry};
 
 /// Returns books on the heap with room for `capacity` segments.
 #[cfg(feature = "alloc")]

@@ -1,7 +1,7 @@
 //! Which segments are one part: parts by address, in order, and the one that coalescing extends.
 
 use super::Books;
-use super::slot::{Located, PartEntry, Position, SegmentEntry, Tag};
+use super::slot::{PartEntry, Position, SegmentEntry, Tag};
 use crate::table::Found;
 use crate::{Extent, Platform};
 
@@ -42,7 +42,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Returns the segment that has `address`, or else the next one above it, its part, and where it is in the books.
     #[inline(never)]
-    pub(crate) fn find_from(&self, address: usize) -> Option<Located> {
+    pub(crate) fn find_from(&self, address: usize) -> Option<(SegmentEntry, Option<PartEntry>, Position)> {
         let found = self.table.find_at_or_before(address);
         let found = match found.filter(|found| address < self.end_of(found.key, found.value)) {
             Some(found) => found,

@@ -79,11 +79,8 @@ pub(crate) struct PartEntry {
 }
 
 /// Where a segment is in the books; good until they change.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(crate) struct Position(pub(super) Found<Tag>);
-
-/// A segment, its part, and where it is.
-pub(crate) type Located = (SegmentEntry, Option<PartEntry>, Position);
 
 /// A segment's slot.
 #[derive(Debug)]

@@ -4,7 +4,6 @@
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
-use std::sync::mpsc::{Receiver, Sender};
 
 use crate::arch::Cpu;
 use crate::error::{MapFailure, PrepareError, ReserveError};
@@ -151,8 +150,6 @@ pub(super) struct FakeSource<'p> {
     pub(super) unmaps_left: AtomicU32,
     /// Refuse to unmap what is mapped from this offset on.
     pub(super) stays: Mutex<Option<u64>>,
-    /// Say so when something is about to be mapped or unmapped, and wait for the answer.
-    pub(super) midway: Mutex<Option<(Sender<()>, Receiver<()>)>>,
     /// What to do when the last handle goes.
     pub(super) _goodbye: Goodbye,
     pub(super) refuse_flush: AtomicU32,
@@ -191,18 +188,10 @@ impl<'p> FakeSource<'p> {
             lose_window: AtomicU32::new(0),
             unmaps_left: AtomicU32::new(u32::MAX),
             stays: Mutex::default(),
-            midway: Mutex::default(),
             _goodbye: Goodbye(None),
             refuse_flush: AtomicU32::new(0),
             flushes: AtomicU32::new(0),
             failed: FailedWriteBack::new(),
-        }
-    }
-
-    fn pause(&self) {
-        if let Some((say, answer)) = &*self.midway.lock().unwrap() {
-            say.send(()).unwrap();
-            answer.recv().unwrap();
         }
     }
 }
@@ -252,7 +241,6 @@ unsafe impl Source for FakeSource<'_> {
         *self.length_bytes.lock().unwrap() = growth.from_bytes;
     }
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
-        self.pause();
         if self.refuse_map.load(Ordering::Relaxed) != 0 {
             return Err(Errno::ACCES.into());
         }
@@ -281,7 +269,6 @@ unsafe impl Source for FakeSource<'_> {
         Ok(())
     }
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
-        self.pause();
         if self.unmaps_left.load(Ordering::Relaxed) == 0 || *self.stays.lock().unwrap() == Some(offset) {
             return Err(Errno::NOMEM);
         }

@@ -13,7 +13,6 @@ mod remains;
 mod shared;
 mod shutdown;
 mod space;
-mod turns;
 mod world;
 
 use core::sync::atomic::Ordering;

@@ -228,7 +228,7 @@ fn books_that_contradict_themselves_never_end_as_success() {
         (|set, part| set.remove_range(part.start(), 8).err().map(|error| error.code()), HAS_SOURCE),
         (
             |set, part| {
-                let result = set.unmap_range(set.turn(), part, None, &mut Retired::new()).1;
+                let result = set.unmap_range(&mut set.books.write(), part, &mut Retired::new());
                 result.err().map(|error| error.code())
             },
             HAS_SOURCE,
@@ -276,7 +276,7 @@ fn a_segment_of_no_part_is_not_removed_and_nobody_hears_that_it_was() {
     let extent = Extent::new(1 << 30, PAGE).unwrap();
     let entered = set.books.write().insert(Segment { extent, offset: 0, source: &source, spare_bytes: 0 }, true);
     assert_eq!(entered, None, "it joins nothing");
-    let unmap = || set.unmap_range(set.turn(), extent, None, &mut Retired::new()).1;
+    let unmap = || set.unmap_range(&mut set.books.write(), extent, &mut Retired::new());
     match catch_unwind(AssertUnwindSafe(unmap)) {
         Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&"a segment of the table is in a part")),
         Ok(result) => {
