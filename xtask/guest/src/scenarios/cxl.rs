@@ -81,10 +81,19 @@ pub(super) fn make_region() -> Result<(), Failure> {
     write("/sys/bus/cxl/drivers/cxl_region/bind", &name)
 }
 
+/// Returns the name of the device that the region keeps for this, once it is there: the kernel adds it later.
+fn seed(attribute: &str) -> Result<String, Failure> {
+    let bus = Path::new("/sys/bus/nd/devices");
+    until(attribute, || {
+        let device = name(bus.join("region0").join(attribute)).ok()?;
+        bus.join(&device).join("uuid").exists().then_some(device)
+    })
+}
+
 /// Makes the whole region one namespace, and returns its name.
 pub(super) fn make_namespace() -> Result<String, Failure> {
     let bus = Path::new("/sys/bus/nd/devices");
-    let namespace = name(bus.join("region0/namespace_seed"))?;
+    let namespace = seed("namespace_seed")?;
     write(bus.join(&namespace).join("uuid"), UUID)?;
     write(bus.join(&namespace).join("size"), BYTES)?;
     Ok(namespace)
@@ -93,7 +102,7 @@ pub(super) fn make_namespace() -> Result<String, Failure> {
 /// Makes the namespace a character device.
 fn make_device(namespace: &str) -> Result<(), Failure> {
     let bus = Path::new("/sys/bus/nd/devices");
-    let dax = name(bus.join("region0/dax_seed"))?;
+    let dax = seed("dax_seed")?;
     for (attribute, value) in [("mode", "pmem"), ("align", "2097152"), ("uuid", UUID), ("namespace", namespace)] {
         write(bus.join(&dax).join(attribute), value)?;
     }
