@@ -192,7 +192,7 @@ impl DaxDevice {
         }
         let address =
             sysfs::first_number(self.dir.as_fd(), attribute, &[c"resource", c"../resource", c"device/resource"])?;
-        // What the kernel writes when it does not know, or does not want to tell.
+        // What the kernel writes when it does not know, or does not want to say.
         if address == 0 || address == u64::MAX {
             return Err(NdError::Unreadable { attribute, cause: Errno::ACCES });
         }
@@ -225,7 +225,7 @@ impl DaxDevice {
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
     ///
     /// Soft-reserved memory and volatile memory behind CXL keep nothing, and have none: R and N of their names are
-    /// given in the order in which they are found, so keep what tells one from another in the first bytes of your own.
+    /// given in the order in which they are found, so keep what distinguishes one from another in the first bytes of your own.
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl DaxDevice {
     ///
     /// # Errors
     ///
-    /// - [`DeviceError::Unsupported`]: it is on no nd bus, or a module does not tell.
+    /// - [`DeviceError::Unsupported`]: it is on no nd bus, or a module does not report it.
     /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
     pub fn module_ids(&self, id: &mut DeviceId) -> Result<(), DeviceError> {
         self.nd_region().ok_or(DeviceError::Unsupported)?.module_ids(id)

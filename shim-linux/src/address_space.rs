@@ -262,7 +262,7 @@ unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) 
 /// Puts the placeholder back into `window` where nothing is, after the kernel has refused to map there.
 ///
 /// Where something is, it may be the placeholder, untouched, or memory that another thread has mapped in the meantime:
-/// nobody can tell them apart.
+/// nobody can distinguish them.
 #[cold]
 #[inline(never)]
 fn refused(window: Extent, cause: Errno) -> MapFailure {

@@ -1,4 +1,4 @@
-//! What the kernel tells every program at its start, and what the processor says of itself: asked once.
+//! What the kernel gives every program at its start, and what the processor says of itself: asked once.
 #![allow(unsafe_code, reason = "a value that is written once and read without a lock")]
 
 use core::cell::UnsafeCell;

@@ -20,7 +20,7 @@ pub use crate::nd::sysfs::{PATH_MAX_BYTES, PathText, Sysfs};
 
 pub mod fuzz;
 
-/// The doctor of other machines than this one, and what is to be told of device DAX.
+/// The doctor of other machines than this one, and what is to be said of device DAX.
 #[cfg(feature = "std")]
 pub mod doctor {
     use rustix::fs::Dev;

@@ -1,4 +1,4 @@
-//! What the kernel has lost: it tells it once for each open file, which several sources and threads may share.
+//! What the kernel has lost: it reports that once for each open file, which several sources and threads may share.
 
 mod losses;
 mod sync;
@@ -21,7 +21,7 @@ impl Opened {
     ///
     /// # Errors
     ///
-    /// What `call` answers, or what another call for the same file was told since it was opened, if only at the same
+    /// What `call` answers, or what another call for the same file has got since it was opened, if only at the same
     /// moment.
     pub(crate) fn synchronise(&self, call: impl FnOnce() -> Result<(), Errno>) -> Result<(), Errno> {
         let place = LOSSES.begin(&self.file);

@@ -1,4 +1,4 @@
-//! The duties of a source that tells its device, its bad blocks, or copies past them; one that does not has none.
+//! The duties of a source that knows its device or its bad blocks, or copies past them; one that does not has none.
 
 use super::bed::{Bed, UNITS, length_of, unit_bytes};
 use super::{Breach, Finding, KEPT, ensure, skipped};

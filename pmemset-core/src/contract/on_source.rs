@@ -129,7 +129,7 @@ pub fn prepare_grows_exactly_or_refuses<P: Platform, S: Source<Space = P::Space>
             ensure(length_bytes == from_bytes, Breach::of("the refusal to name the length").number(length_bytes))?;
         }
         Err(_) => {}
-        Ok(None) => return Err(Breach::of("a growth to be told").number(behind.end())),
+        Ok(None) => return Err(Breach::of("a growth to be reported").number(behind.end())),
         Ok(Some(growth)) => {
             ensure(growth.from_bytes == from_bytes, Breach::of("the length before").number(growth.from_bytes))?;
             ensure(growth.to_bytes >= behind.end(), Breach::of("growth to the end").number(growth.to_bytes))?;

@@ -160,7 +160,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         Ok(verdict)
     }
 
-    /// Refuses a range in which a bad block is left after the observer was told of each.
+    /// Refuses a range in which a bad block is left after the observer has seen each.
     pub(super) fn refuse_bad_blocks(&self, source: &S, range: Span) -> Result<(), MapError> {
         let Some(health) = source.health() else { return Ok(()) };
         let policy = health.bad_block_policy();

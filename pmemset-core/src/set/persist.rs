@@ -170,7 +170,7 @@ fn sync_segment<S: Source>(segment: &Segment<S>, pages: Extent) -> Result<(), Fa
 #[inline(never)]
 fn until_it_fails<S: Source, T>(segment: &Segment<S>, call: impl FnMut() -> Result<T, Errno>) -> Result<T, Failed> {
     match uninterrupted(call) {
-        // Another thread's call may have been told meanwhile what was lost of these bytes, too.
+        // Another thread's call may have learnt meanwhile what was lost of these bytes, too.
         Ok(done) => not_failed(segment).map(|()| done),
         Err(cause) => {
             segment.source.failed_write_back().note(cause);

@@ -169,7 +169,7 @@ impl<'w, C: Fn(&Machine) -> Result<(), String>> Walk<'w, C> {
         }
         levels.pop();
         self.told = outer;
-        // Only then the cuts of the check: what fails without one is told without one.
+        // Only then the cuts of the check: what fails without one is reported without one.
         for Later { mut levels, cuts, from_reads } in core::mem::take(&mut self.later) {
             whole &= self.cuts(&cuts, from_reads, &mut levels)?;
         }

@@ -111,7 +111,7 @@ fn hints_leave_a_machine_good() {
     assert_eq!(bad, ["bad-blocks", "container", "dirty", "raw", "read-only"]);
 }
 
-/// What a set is told of a device is what a set is told that opens it.
+/// What the doctor says of a device is what a set gets that opens it.
 #[test]
 fn a_device_gets_what_its_source_gets() {
     let folder = Folder::new();
@@ -183,7 +183,7 @@ fn looking_changes_nothing() {
     }
     let mount = subject(&of_directory, directory.to_str().unwrap());
     assert_eq!(mount.kind, Kind::Mount);
-    // As a source there is told.
+    // As a source there says.
     let source = crate::FileSource::temporary(directory).unwrap().facts().unwrap().granularity.unwrap();
     let verdict = mount.verdict.as_ref().unwrap();
     assert_eq!((verdict.granularity, verdict.why.as_str()), (Some(source.granularity()), source.to_string().as_str()));

@@ -21,7 +21,7 @@ use super::text::Size;
 
 /// Flags of a memory module that say that it loses stores (`drivers/acpi/nfit`, `papr_scm`).
 const LOSES: [&str; 5] = ["not_armed", "save_fail", "restore_fail", "flush_fail", "map_fail"];
-/// Flags that say that it has something to tell about its health.
+/// Flags that say that its health has changed.
 const TELLS: [&str; 2] = ["smart_event", "smart_notify"];
 
 /// Examines the region `number`.
@@ -151,7 +151,7 @@ fn modules(region: &Region, folder: &Folder, subject: &mut Subject) {
     }
 }
 
-/// Says what a module's flags tell of its health.
+/// Says what a module's flags mean for its health.
 fn sick(folder: &Folder, name: &str, subject: &mut Subject) {
     let flags = ["nfit", "papr"].iter().find_map(|family| folder.text(&format!("../{name}/{family}/flags")).ok());
     let flags = flags.unwrap_or_default();

@@ -108,7 +108,7 @@ fn misaligned(piece: &Piece, huge_bytes: u64) -> Option<u64> {
 
 /// Returns the offset of the first huge page of `range` that is not on one aligned piece of the disk.
 ///
-/// `None` also where the file system does not tell.
+/// `None` also where the file system does not say.
 pub(super) fn scattered(
     read: &dyn Fn(u64, u64, &mut Extents) -> Result<(), Errno>,
     pieces: Option<&Pieces>,

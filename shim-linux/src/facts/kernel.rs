@@ -146,7 +146,7 @@ impl Kernel {
     /// Looks how much is in the page tables, and by which pages.
     fn resident(&mut self, vma: &Vma, extent: Extent, ground: Option<&Ground>) -> Result<Resident, FactError> {
         let memory = ground.map(|ground| ground.memory);
-        // The walk of every file that tells of pages takes apart what one entry of the third level maps.
+        // The walk of every file that lists pages takes apart what one entry of the third level maps.
         if matches!(memory, Some(Memory::DeviceDax { alignment_bytes }) if alignment_bytes > hugepages::size_bytes()) {
             return Err(FactError::NotLooked);
         }
@@ -158,7 +158,7 @@ impl Kernel {
         Ok(resident)
     }
 
-    /// Asks an old kernel, which tells of whole mappings only: for all of one, or for nothing of one, it is an answer.
+    /// Asks an old kernel, which answers for whole mappings only: for all of one, or for nothing of one, it is an answer.
     fn huge_by_amounts(&mut self, vma: &Vma, resident_bytes: usize) -> Option<usize> {
         if self.amounts.is_none() {
             self.amounts = Vmas::open(c"/proc/self/smaps").ok();

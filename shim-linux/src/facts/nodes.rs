@@ -21,7 +21,7 @@ pub(super) const NOSYS: Errno = Errno::from_raw(linux_raw_sys::errno::ENOSYS.cas
 
 /// Returns the node that most of some pages of `extent` are on, which are in memory; touches none.
 ///
-/// DAX memory is not told of: its node is in sysfs.
+/// DAX memory is not in it: its node is in sysfs.
 pub(super) fn of_pages(extent: Extent) -> Result<Node, FactError> {
     let page_bytes = auxv::page_size_bytes();
     let pages = extent.length_bytes().div_ceil(page_bytes);

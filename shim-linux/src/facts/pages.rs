@@ -28,7 +28,7 @@ const PRESENT: u64 = 1 << 63;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Resident {
     pub(super) bytes: usize,
-    /// How many of them are in huge pages; `None` where the kernel does not tell.
+    /// How many of them are in huge pages; `None` where the kernel does not say.
     pub(super) huge_bytes: Option<usize>,
 }
 

@@ -41,7 +41,7 @@ pub fn vma(line: &[u8]) -> Result<Vma, Garbage> {
     Ok(Vma { extent, offset, device, inode: digits(word()?, 10)? })
 }
 
-/// Parses a line of what `/proc/self/smaps` tells of a mapping, `NAME: NUMBER kB`; returns name and number of bytes, or
+/// Parses a line of what `/proc/self/smaps` says of a mapping, `NAME: NUMBER kB`; returns name and number of bytes, or
 /// `None` for lines of other kinds.
 #[must_use]
 pub fn amount(line: &[u8]) -> Option<(&[u8], u64)> {

@@ -84,7 +84,7 @@ impl Vmas {
         }
     }
 
-    /// Returns what `/proc/self/smaps` tells of the mapping found last: how many bytes of it are in page tables, and
+    /// Returns what `/proc/self/smaps` says of the mapping found last: how many bytes of it are in page tables, and
     /// how many by huge pages.
     pub(super) fn amounts(&mut self) -> Result<(u64, u64), FactError> {
         let (mut resident, mut huge) = (0, 0_u64);

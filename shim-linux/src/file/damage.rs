@@ -46,7 +46,7 @@ fn bad_blocks_in(sysfs: &Sysfs, mut fd: BorrowedFd<'_>, device: Dev, range: Span
 /// the list says, so nothing that is good is ever lost. Punching a hole would only move the bad memory to where the
 /// next file finds it.
 ///
-/// `sync` makes durable what was written; the kernel may tell it of bytes that were lost elsewhere in the file.
+/// `sync` makes durable what was written; it may fail because of bytes that were lost elsewhere in the file.
 pub(crate) fn clear(
     fd: BorrowedFd<'_>,
     block: Span,

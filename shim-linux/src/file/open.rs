@@ -368,7 +368,7 @@ pub(crate) fn regular(stat: &Stat) -> Result<(), OpenError> {
     }
 }
 
-/// Makes sure that it is a regular file, and tells a device DAX from what else it may be.
+/// Makes sure that it is a regular file, and distinguishes a device DAX from what else it may be.
 fn regular_or_dax(stat: &Stat) -> Result<(), OpenError> {
     match regular(stat) {
         Err(OpenError::InvalidFileType { kind: FileType::CharacterDevice }) if is_dax(stat.st_rdev) => {

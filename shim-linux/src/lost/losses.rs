@@ -1,4 +1,4 @@
-//! Which files have lost bytes, and which synchronisations, now under way, may be told so.
+//! Which files have lost bytes, and which synchronisations, now under way, may learn of it.
 
 use pmemset_core::Errno;
 
@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-/// What the kernel has told, to whomever, and who is asking.
+/// What the kernel has reported, to whomever, and who is asking.
 #[derive(Debug)]
 #[repr(C)]
 pub(crate) struct Losses {
@@ -133,7 +133,7 @@ impl Losses {
     /// Notes how the synchronisation in `place` has ended, and wakes who waits for that.
     ///
     /// One that went well comes back when all others of the file have ended that were under way then, and fails if the
-    /// file has lost bytes since it was opened: the kernel may have told one of them what it did not tell this one.
+    /// file has lost bytes since it was opened: the kernel may have reported to one of them what it did not report to this one.
     /// Whoever begins later finds it noted.
     #[inline(never)]
     pub(super) fn end(&self, opened: &Opened, place: usize, result: Result<(), Errno>) -> Result<(), Errno> {

@@ -1,4 +1,4 @@
-//! The ioctls that tell and clear bad blocks, with the kernel's layouts: extents of files, device-mapper tables, the nd
+//! The ioctls that list and clear bad blocks, with the kernel's layouts: extents of files, device-mapper tables, the nd
 //! bus.
 #![allow(unsafe_code, reason = "each ioctl rests on its number belonging to its structure")]
 

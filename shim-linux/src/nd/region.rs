@@ -345,7 +345,7 @@ impl Region {
     ///
     /// # Errors
     ///
-    /// - [`DeviceError::Unsupported`]: there is no module, or one does not tell its id.
+    /// - [`DeviceError::Unsupported`]: there is no module, or one does not report its id.
     /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
     pub fn module_ids(&self, id: &mut DeviceId) -> Result<(), DeviceError> {
         let modules = self.modules().map_err(|_| DeviceError::Unsupported)?;
@@ -357,7 +357,7 @@ impl Region {
         if modules.numbers().is_empty() { Err(DeviceError::Unsupported) } else { Ok(()) }
     }
 
-    /// Returns how often the module `number` has lost power with stores under way; `None` where it cannot tell.
+    /// Returns how often the module `number` has lost power with stores under way; `None` where it does not count them.
     ///
     /// # Errors
     ///
@@ -379,10 +379,10 @@ impl Region {
         bad_blocks::read(self.dir.as_fd(), &mut take)
     }
 
-    /// Makes sure that somebody tells the kernel of this region's bad blocks, so that an empty list means something.
+    /// Makes sure that something reports this region's bad blocks to the kernel, so that an empty list means something.
     ///
-    /// Linux fills the lists from what ACPI's NFIT driver and POWER's `papr_scm` are told. CXL, virtio-pmem,
-    /// `memmap=` and device trees tell nothing: memory behind them may be poisoned and the list is empty
+    /// Linux fills the lists from what ACPI's NFIT driver and POWER's `papr_scm` report. CXL, virtio-pmem,
+    /// `memmap=` and device trees report nothing: memory behind them may be poisoned and the list is empty
     /// (`drivers/acpi/nfit`, `arch/powerpc/platforms/pseries/papr_scm.c` are the only callers of
     /// `nvdimm_bus_add_badrange`).
     ///
@@ -408,7 +408,7 @@ impl Region {
 ///
 /// # Errors
 ///
-/// - [`DeviceError::Unsupported`]: there is no module, or one does not tell its id or its count.
+/// - [`DeviceError::Unsupported`]: there is no module, or one does not report its id or its count.
 /// - [`DeviceError::IdTooLong`]: the ids have more than 511 bytes.
 pub(crate) fn device_of<'r>(
     region: &dyn Fn(usize) -> Option<&'r Region>,

@@ -1,4 +1,4 @@
-//! A synchronisation or a deep flush that fails is a fact about the source: whoever maps it, in whatever set, is told.
+//! A synchronisation or a deep flush that fails is a fact about the source: whoever maps it, in whatever set, gets it.
 
 use super::fake::PAGE;
 use super::world::{Memory, World};
@@ -179,7 +179,7 @@ fn a_record_stays_dirty_when_bytes_were_lost_whatever_ends_the_part() {
         let record = *kept.lock().unwrap();
         assert_eq!(record.references(), 1, "ending {ending}");
         assert_eq!(pool.shutdown().unwrap().record().record.references(), 1);
-        // The next to open it is told.
+        // The next to open it gets the error.
         let again: Pool = Checked::new(pool.source().reopen()).shutdown_record(record);
         let set: Set<'_, SimPlatform, &Pool, _> =
             Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 4);
@@ -189,7 +189,7 @@ fn a_record_stays_dirty_when_bytes_were_lost_whatever_ends_the_part() {
     }
 }
 
-/// The part was flushed and taken out in time, and another thread meets the failure before the record is told.
+/// The part was flushed and taken out in time, and another thread meets the failure before the record is published.
 #[test]
 fn a_failure_before_the_clean_record_is_published_keeps_it_dirty() {
     let (machine, pool) = pool(ShutdownRecord::new());
