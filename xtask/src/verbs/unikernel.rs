@@ -14,6 +14,7 @@ use crate::support::processes::{root, run as run_command};
 use crate::support::programs::{decode, ring};
 use crate::support::progress;
 use crate::support::random::Random;
+use crate::support::readme;
 use crate::support::tally::{Outcome, Tally};
 use crate::support::toolchains::Compiler;
 
@@ -65,6 +66,7 @@ fn boots(tally: &mut Tally, kernel: &Path) {
         let name = format!("records survive reboots on {processor}{caches}");
         tally.run(&name, || two_boots(kernel, processor, durable_caches, instruction));
     }
+    tally.run("the kernel says what its README shows", || shown(kernel));
     tally.run("a module that is not armed is left alone", || not_armed(kernel));
     tally.run(&format!("{CUTS} power cuts lose no acknowledged record"), || cuts(kernel));
     for (name, result) in progress::during("shutdown state", || state::check(kernel)) {
@@ -98,6 +100,11 @@ fn two_boots(kernel: &Path, processor: &str, durable: bool, instruction: &str) -
         expect(&second, wanted)?;
     }
     bench.rings_end_with(42)
+}
+
+fn shown(kernel: &Path) -> Result<(), String> {
+    let said = Bench::new(kernel, "shown")?.boot("max", "", "", &format!("{STATE} records=2"))?;
+    readme::compare("unikernel", "qemu-system-x86_64 … -append \"state=3 records=2\"", &said)
 }
 
 fn not_armed(kernel: &Path) -> Result<(), String> {
