@@ -36,6 +36,11 @@ impl SetConfig {
         }
     }
 
+    /// Returns whether somebody is told of events.
+    pub(crate) const fn tells(&self) -> bool {
+        self.callback.is_some()
+    }
+
     /// Returns how the set at `set` is made, whose callback is told of it.
     pub(crate) fn of_set(&self, granularity: Granularity, set: *mut Pmemset) -> Config<Teller> {
         let states = if self.states == 0 {

@@ -18,22 +18,59 @@ pub struct PartMap {
     pub(crate) place: usize,
 }
 
+impl PartMap {
+    /// Returns a record that no handle has.
+    pub(crate) const fn spare(place: usize) -> Self {
+        Self { owner: core::ptr::null(), part: None, place }
+    }
+}
+
 impl Pmemset {
     /// Makes a handle for C, or NULL and a message.
+    ///
+    /// The record is there before the part is looked up, so that what is found is stored in it at once.
     ///
     /// # Safety
     ///
     /// The set is one that the C program has, and is not deleted before its handles.
-    unsafe fn hand_out(&self, found: Result<Option<Part<&Set>>, LookupError>) -> Result<*mut PartMap, c_int> {
-        let part = match found {
-            Ok(Some(part)) => part,
-            Ok(None) => return Ok(core::ptr::null_mut()),
-            Err(error) => return Err(fail(error.code(), error)),
-        };
-        // SAFETY: the set stays where it is until it is deleted, which deletes its handles first.
-        let part = unsafe { core::mem::transmute::<Part<&Set>, Part<&'static Set>>(part) };
-        let made = self.handles.list(|place| PartMap { owner: self, part: Some(part), place });
-        made.ok_or_else(|| fail(code::ENOMEM, "out of memory"))
+    #[inline]
+    unsafe fn hand_out<'s>(
+        &'s self,
+        find: impl FnOnce(&'s Self) -> Result<Option<Part<&'s Set>>, LookupError>,
+    ) -> Result<*mut PartMap, c_int> {
+        let Some(record) = self.handles.take() else { return Err(fail(code::ENOMEM, "out of memory")) };
+        match find(self) {
+            Ok(Some(part)) => {
+                // SAFETY: the set stays where it is until it is deleted, which deletes its handles first.
+                let part = unsafe { core::mem::transmute::<Part<&Set>, Part<&'static Set>>(part) };
+                // SAFETY: nobody else has the record.
+                let PartMap { owner, part: place, .. } = unsafe { &mut *record };
+                // SAFETY: nothing is left in it to drop.
+                unsafe { core::ptr::write(place, Some(part)) };
+                *owner = self;
+                Ok(record)
+            }
+            other => {
+                // SAFETY: taken above.
+                unsafe { self.handles.give(record) };
+                other.map(|_| core::ptr::null_mut()).map_err(|error| fail(error.code(), error))
+            }
+        }
+    }
+
+    /// Ends a handle.
+    ///
+    /// # Safety
+    ///
+    /// It is one of this set, and nobody uses it any more.
+    #[inline]
+    unsafe fn end(&self, handle: *mut PartMap) {
+        // SAFETY: as the caller promises.
+        let PartMap { owner, part, .. } = unsafe { &mut *handle };
+        *owner = core::ptr::null();
+        drop(part.take());
+        // SAFETY: as the caller promises.
+        unsafe { self.handles.give(handle) };
     }
 }
 
@@ -47,27 +84,16 @@ unsafe fn inside(pmap: *mut *mut PartMap) -> *mut PartMap {
     if pmap.is_null() { core::ptr::null_mut() } else { unsafe { pmap.read() } }
 }
 
-/// Ends a handle, but for its place, which the list goes on with.
-///
-/// # Safety
-///
-/// It is out, and nobody uses it any more.
-pub(crate) unsafe fn end(handle: *mut PartMap) {
-    // SAFETY: as the caller promises.
-    unsafe { (*handle).owner = core::ptr::null() };
-    // SAFETY: as the caller promises.
-    drop(unsafe { (*handle).part.take() });
-}
-
 /// Makes `*pmap` lead to what was found, or to nothing; returns 0 or why.
 ///
 /// # Safety
 ///
 /// `pmap` is NULL or writable; `set` is NULL, or a set that is not deleted meanwhile.
-unsafe fn find(
+#[inline]
+unsafe fn find<'s>(
     set: *const Pmemset,
     pmap: *mut *mut PartMap,
-    find: impl FnOnce(&Pmemset) -> Result<Option<Part<&Set>>, LookupError>,
+    find: impl FnOnce(&'s Pmemset) -> Result<Option<Part<&'s Set>>, LookupError>,
 ) -> c_int {
     if pmap.is_null() {
         return fail(code::EINVAL, "no place for the handle: the argument is NULL");
@@ -77,7 +103,7 @@ unsafe fn find(
     // SAFETY: as the caller promises.
     let Some(set) = (unsafe { set.as_ref() }) else { return fail(code::EINVAL, "the set is NULL") };
     // SAFETY: as the caller promises.
-    let handle = unsafe { set.hand_out(find(set)) };
+    let handle = unsafe { set.hand_out(find) };
     // SAFETY: as the caller promises.
     unsafe { pmap.write(handle.unwrap_or(core::ptr::null_mut())) };
     handle.err().unwrap_or(0)
@@ -131,7 +157,7 @@ pub unsafe extern "C" fn pmemset_part_map_drop(pmap: *mut *mut PartMap) {
     // SAFETY: its set lives, or the handle would have gone with it.
     if let Some(owner) = unsafe { owner.as_ref() } {
         // SAFETY: made by this set.
-        unsafe { owner.handles.unlist(handle) };
+        unsafe { owner.end(handle) };
         // SAFETY: the caller's pointer.
         unsafe { pmap.write(core::ptr::null_mut()) };
     }
@@ -159,7 +185,7 @@ pub unsafe extern "C" fn pmemset_remove_part_map(set: *const Pmemset, pmap: *mut
         return removed(Err(refused.error));
     }
     // SAFETY: made by this set.
-    unsafe { owner.handles.unlist(handle) };
+    unsafe { owner.end(handle) };
     // SAFETY: the caller's pointer.
     unsafe { pmap.write(core::ptr::null_mut()) };
     0

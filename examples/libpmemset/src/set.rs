@@ -19,13 +19,15 @@ pub struct Pmemset {
     /// Before `set`: handles go first.
     pub(crate) handles: Handles,
     pub(crate) set: Set,
+    /// Whether somebody is told of events.
+    pub(crate) tells: bool,
     /// Whether maps have ever been told to continue parts; until then, each part is one segment.
     joins: AtomicBool,
 }
 
 impl Pmemset {
-    pub(crate) const fn new(handles: Handles, set: Set) -> Self {
-        Self { handles, set, joins: AtomicBool::new(false) }
+    pub(crate) const fn new(handles: Handles, set: Set, tells: bool) -> Self {
+        Self { handles, set, tells, joins: AtomicBool::new(false) }
     }
 }
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
-/* 32 threads map, look up and remove, 1,000 times each, in one set. */
+/* 32 threads map, look up and remove, 1,000 times each, in one set, and end each other's handles. */
 #include <pthread.h>
 
 #include "check.h"
@@ -60,6 +60,98 @@ map_look_up_remove(void)
 	check_close(&set, &src);
 }
 
+#define KEPT 4
+#define LATER 2
+
+/* A handle, and where its part lies. */
+struct held {
+	struct pmemset_part_map *part;
+	void *addr;
+};
+
+/* Handles that wait for a thread, which is seldom the one that made them. */
+static struct held waiting[THREADS];
+static pthread_mutex_t waiting_lock = PTHREAD_MUTEX_INITIALIZER;
+
+/* Whether it is one to the part that it was made for; drops it. */
+static int
+drop_held(struct held *held)
+{
+	int good = pmemset_descriptor_part_map(held->part).addr == held->addr;
+
+	pmemset_part_map_drop(&held->part);
+	return good && held->part == NULL;
+}
+
+/* Keeps several handles, and has others drop half of them. */
+static void *
+keep_and_pass_on(void *addr)
+{
+	struct held held[KEPT];
+	int i, j;
+
+	for (i = 0; i < ROUNDS; i++) {
+		for (j = 0; j < KEPT; j++) {
+			held[j].addr = addr;
+			if (pmemset_part_map_by_address(set, &held[j].part, addr) != 0)
+				return "by_address";
+			if (j > 0 && held[j].part == held[j - 1].part)
+				return "two handles are one";
+		}
+		for (j = 0; j < KEPT; j += 2) {
+			struct held *place = &waiting[(i + 7 * j) % THREADS];
+			struct held other;
+
+			pthread_mutex_lock(&waiting_lock);
+			other = *place;
+			*place = held[j];
+			pthread_mutex_unlock(&waiting_lock);
+			if (other.part != NULL && !drop_held(&other))
+				return "another's handle";
+			if (!drop_held(&held[j + 1]))
+				return "handle";
+		}
+	}
+	return NULL;
+}
+
+static void
+handles_of_one_thread_end_in_another(void)
+{
+	struct pmemset_part_descriptor desc[THREADS];
+	pthread_t thread[THREADS];
+	size_t bytes;
+	int generation, i;
+
+	set = check_set();
+	src = check_source(SEGMENT);
+	for (i = 0; i < THREADS; i++)
+		OK(check_map(set, src, 0, SEGMENT, &desc[i]));
+	/* Later threads come where others have been. */
+	for (generation = 0; generation < LATER; generation++) {
+		for (i = 0; i < THREADS; i++)
+			OK(pthread_create(&thread[i], NULL, keep_and_pass_on,
+					desc[i].addr));
+		for (i = 0; i < THREADS; i++) {
+			void *failed = NULL;
+
+			OK(pthread_join(thread[i], &failed));
+			if (failed != NULL)
+				printf("  failed: %s\n", (char *)failed);
+			CHECK(failed == NULL);
+		}
+	}
+	for (i = 0; i < THREADS; i++) {
+		CHECK(waiting[i].part == NULL || drop_held(&waiting[i]));
+		waiting[i].part = NULL;
+	}
+	/* None is counted twice, or not at all. */
+	for (i = 0; i < THREADS; i++)
+		OK(pmemset_remove_range(set, desc[i].addr, desc[i].size));
+	EQUAL(check_parts(set, &bytes), 0);
+	check_close(&set, &src);
+}
+
 static void *
 fail_here(void *seen)
 {
@@ -117,6 +209,7 @@ perror_without_a_message(void)
 
 static const struct check_case cases[] = {
 	CHECK_CASE(map_look_up_remove),
+	CHECK_CASE(handles_of_one_thread_end_in_another),
 	CHECK_CASE(message_belongs_to_the_thread),
 	CHECK_CASE(perror_without_a_message),
 };

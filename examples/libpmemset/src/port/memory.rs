@@ -10,7 +10,7 @@ use super::source::SourceHandle;
 use super::table::{Port, table};
 use crate::code;
 use crate::config::SetConfig;
-use crate::part::{self, PartMap};
+use crate::part::PartMap;
 use crate::set::{Pmemset, Set};
 
 /// What a set is made with besides what every set is: memory, and for how many segments.
@@ -107,7 +107,7 @@ fn make<const N: usize>(config: &SetConfig, granularity: Granularity) -> Option<
     let handles = Handles::new(memory.wrapping_add(handles).cast(), count);
     let inside = Set::new(Port, config.of_set(granularity, set), slab);
     // SAFETY: inside the memory.
-    unsafe { set.write(Pmemset::new(handles, inside)) };
+    unsafe { set.write(Pmemset::new(handles, inside, config.tells())) };
     Some(set)
 }
 
@@ -148,36 +148,34 @@ impl Handles {
         }
     }
 
-    /// Makes the record that `record` returns, given its place in the list.
-    pub(crate) fn list(&self, record: impl FnOnce(usize) -> PartMap) -> Option<*mut PartMap> {
+    /// Returns a record that no handle has.
+    pub(crate) fn take(&self) -> Option<*mut PartMap> {
         let mut free = self.free.write();
         let place = if free.next < self.count { free.next } else { free.touched };
         if place >= self.count {
             return None;
         }
-        let handle = self.first.wrapping_add(place);
+        let record = self.first.wrapping_add(place);
         if place == free.touched {
             free.touched = free.touched.wrapping_add(1);
         } else {
             // SAFETY: a record that was given back, which says which one was before.
-            free.next = unsafe { (*handle).place };
+            free.next = unsafe { (*record).place };
         }
-        // SAFETY: inside the memory, and nobody's.
-        unsafe { handle.write(record(place)) };
-        Some(handle)
+        // SAFETY: inside the memory, and nobody's; nothing is left in it to drop.
+        unsafe { record.write(PartMap::spare(place)) };
+        Some(record)
     }
 
-    /// Takes a handle out of the list, and drops it.
+    /// Takes a record back.
     ///
     /// # Safety
     ///
-    /// It is in this list, and nobody uses it any more.
-    pub(crate) unsafe fn unlist(&self, handle: *mut PartMap) {
-        // SAFETY: as the caller promises.
-        unsafe { part::end(handle) };
+    /// It is one of these, and no handle has it.
+    pub(crate) unsafe fn give(&self, record: *mut PartMap) {
         let mut free = self.free.write();
         // SAFETY: a record of this list, which is nobody's now.
-        core::mem::swap(unsafe { &mut (*handle).place }, &mut free.next);
+        core::mem::swap(unsafe { &mut (*record).place }, &mut free.next);
     }
 }
 
