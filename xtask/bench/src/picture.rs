@@ -45,19 +45,21 @@ impl Light {
     /// Returns the colour of a contender; the first is this library's.
     fn colour(self, contender: usize) -> RGBColor {
         // Told apart by most people who see colours otherwise (after Okabe and Ito).
-        const LIGHT: [RGBColor; 5] = [
+        const LIGHT: [RGBColor; 6] = [
             RGBColor(0, 114, 178),
             RGBColor(213, 94, 0),
             RGBColor(0, 140, 100),
             RGBColor(170, 80, 140),
             RGBColor(90, 90, 90),
+            RGBColor(150, 120, 0),
         ];
-        const DARK: [RGBColor; 5] = [
+        const DARK: [RGBColor; 6] = [
             RGBColor(86, 180, 233),
             RGBColor(230, 159, 0),
             RGBColor(0, 190, 140),
             RGBColor(220, 140, 190),
             RGBColor(160, 160, 160),
+            RGBColor(240, 228, 66),
         ];
         let colours = match self {
             Self::Light => LIGHT,

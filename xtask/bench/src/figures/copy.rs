@@ -18,14 +18,14 @@ pub(crate) const SUBJECT: Subject = Subject {
     name: "copy",
     title: "copy N bytes into a part, durably",
     unit: "B",
-    about: "Processor time for one call with the default flags, to the same bytes again and again (hot) or through 64 MiB \
+    about: "Processor time for one call with the default flags, to the same bytes again and again (hot) or through 256 MiB \
             (walking), at a line's start or so many bytes behind it. `memcpy` alone makes nothing durable.",
     run,
 };
 
 const FILE_BYTES: usize = 256 << 20;
-/// Each contender walks through bytes of its own: a line that another has left dirty costs whoever streams to it next.
-const WALK_BYTES: usize = 64 << 20;
+/// Where walking begins: on a boundary of the longest pieces.
+const START_BYTES: usize = 64 << 10;
 const SIZES: [usize; 8] = [8, 64, 256, 1 << 10, 4 << 10, 64 << 10, 1 << 20, 64 << 20];
 
 /// A case: its name, whether it walks, and how many bytes behind a line's start it stores.
@@ -61,11 +61,23 @@ fn run(figure: &mut Figure) {
     if let Ok(peer) = &peer {
         peer.copy(0, bytes.as_ptr(), FILE_BYTES);
     }
+    // Whoever is next walks on from there, so none finds lines that another has stored to shortly before.
+    let cursor = Cell::new(0);
     for (case, walks, behind) in CASES {
         for n in SIZES {
             let largest = if walks || behind > 0 { 64 << 10 } else { 64 << 20 };
             if n <= largest && (!figure.quick() || n <= 64 << 10 && behind != 7) {
-                one(figure, case, n, walks, behind, &part, &bytes, peer.as_ref().ok(), by_hand.is_ok());
+                one(
+                    figure,
+                    case,
+                    n,
+                    walks.then_some(&cursor),
+                    behind,
+                    &part,
+                    &bytes,
+                    peer.as_ref().ok(),
+                    by_hand.is_ok(),
+                );
             }
         }
     }
@@ -76,7 +88,7 @@ fn one(
     figure: &mut Figure,
     case: &'static str,
     n: usize,
-    walks: bool,
+    walks: Option<&Cell<usize>>,
     behind: usize,
     part: &Part<&Set<'_, Linux, &Forced>>,
     bytes: &[u8],
@@ -85,19 +97,20 @@ fn one(
 ) {
     let base = part.as_ptr(0, FILE_BYTES).unwrap();
     let from = bytes.as_ptr();
-    let step = if walks { (n + behind).next_multiple_of(64) } else { 0 };
-    let steps = [(); 4].map(|()| Cell::new(0));
-    let at = |contender: usize| {
-        let at = steps[contender].get();
-        steps[contender].set(if at + 2 * step + n > WALK_BYTES { 0 } else { at + step });
-        black_box(behind + at + if walks { contender * WALK_BYTES } else { 0 })
+    let step = (n + behind).next_multiple_of(64);
+    let from_start = |at: usize| if at + step > FILE_BYTES { 0 } else { at };
+    walks.inspect(|cursor| cursor.set(from_start(cursor.get().next_multiple_of(START_BYTES))));
+    let at = || {
+        let at = walks.map_or(0, Cell::get);
+        walks.inspect(|cursor| cursor.set(from_start(at + step)));
+        black_box(behind + at)
     };
     let at = &at;
     let mut contenders: Vec<Contender<'_>> = vec![calls("pmemset", || {
-        part.write(at(0), black_box(&bytes[..n])).unwrap();
+        part.write(at(), black_box(&bytes[..n])).unwrap();
     })];
     if let Some(peer) = peer {
-        contenders.push(calls("libpmem2", move || peer.copy(at(1), black_box(from), black_box(n))));
+        contenders.push(calls("libpmem2", move || peer.copy(at(), black_box(from), black_box(n))));
     }
     let copy = move |at: usize| {
         let to = base.wrapping_add(at);
@@ -107,14 +120,14 @@ fn one(
     };
     if by_hand {
         contenders.push(calls("memcpy, clwb", move || {
-            let to = copy(at(2));
+            let to = copy(at());
             // SAFETY: just copied to.
             unsafe { write_back(to, black_box(n)) };
             fence();
         }));
     }
     contenders.push(calls("memcpy", move || {
-        copy(at(3));
+        copy(at());
     }));
     figure.row(case, n, contenders);
 }

@@ -17,7 +17,7 @@ pub(crate) const SUBJECT: Subject = Subject {
     title: "persist N lines that lie apart and have just been stored to",
     unit: "lines",
     about: "Processor time for all lines together: `Set::persist_many`, which looks them up, checks all before it flushes one, and \
-            pins them; `Part::flush` of each and one `drain`; one `Set::persist` each; a loop of `clwb` with one `sfence`; and \
+            pins them; `Part::persist_many`, which looks none up; `Part::flush` of each and one `drain`; one `Set::persist` each; a loop of `clwb` with one `sfence`; and \
             libpmem2 with one drain.",
     run,
 };
@@ -55,13 +55,18 @@ fn run(figure: &mut Figure) {
             store(base);
             ranges.iter().for_each(|range| set.persist(range.start(), 64).unwrap());
         };
+        let in_part = || {
+            store(base);
+            part.persist_many(black_box(&ranges)).unwrap();
+        };
         let by_part = || {
             store(base);
             offsets.iter().for_each(|at| part.flush(*at, 64).unwrap());
             set.drain();
         };
         let mut contenders: Vec<Contender<'_>> =
-            vec![calls("pmemset", together), calls("part, flush", by_part), calls("persist each", each)];
+            vec![calls("pmemset", together), calls("part, many", in_part), calls("part, flush", by_part)];
+        contenders.push(calls("persist each", each));
         if by_hand.is_ok() {
             contenders.push(calls("clwb loop", || {
                 store(base);

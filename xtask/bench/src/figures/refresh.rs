@@ -44,18 +44,25 @@ fn run(figure: &mut Figure) {
             part.read(black_box(0), black_box(&mut *ours)).unwrap();
         })];
         if by_hand {
-            contenders
-                .push(calls("clflushopt loop", || loop_over(set.platform(), black_box(base), black_box(&mut *theirs))));
+            contenders.push(calls("clflushopt loop", || {
+                refresh_at(black_box(base), black_box(n));
+                read_at(set.platform(), black_box(base), black_box(&mut *theirs));
+            }));
         }
         figure.row("clean", n, contenders);
     }
 }
 
-#[allow(unsafe_code, reason = "the peer drops and loads at raw addresses")]
+#[allow(unsafe_code, reason = "the peer drops at raw addresses")]
 #[inline(always)]
-fn loop_over(platform: &Linux, start: *const u8, into: &mut [u8]) {
-    // SAFETY: the callers stay in what is mapped, and have asked for the instruction.
-    unsafe { refresh(start, into.len()) };
-    // SAFETY: as above.
+fn refresh_at(start: *const u8, length_bytes: usize) {
+    // SAFETY: the caller stays in what is mapped, and has asked for the instruction.
+    unsafe { refresh(start, length_bytes) };
+}
+
+#[allow(unsafe_code, reason = "the peer loads at raw addresses")]
+#[inline(always)]
+fn read_at(platform: &Linux, start: *const u8, into: &mut [u8]) {
+    // SAFETY: the caller stays in what is mapped.
     unsafe { platform.read(into.as_mut_ptr(), start, into.len()) };
 }
