@@ -111,19 +111,20 @@ impl<'m, P: Platform> Holes<'m, P> {
     }
 
     pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ReserveError> {
-        self.fits_at(window)?;
-        self.claim_before(window, self.windows.after(window.start()))
+        let next = self.fits_at(window)?;
+        self.claim_before(window, next)
     }
 
-    /// Returns whether [`claim_at`](Self::claim_at) would succeed.
-    pub(super) fn fits_at(&self, window: Extent) -> Result<(), ReserveError> {
+    /// Returns whether [`claim_at`](Self::claim_at) would succeed, and the claimed window behind.
+    pub(super) fn fits_at(&self, window: Extent) -> Result<Next, ReserveError> {
         if !self.extent.covers(window) {
             return Err(ReserveError::CannotFit);
         }
-        if !self.hole_before(self.windows.after(window.start())).is_some_and(|hole| hole.covers(window)) {
+        let next = self.windows.after(window.start());
+        if !self.hole_before(next).is_some_and(|hole| hole.covers(window)) {
             return Err(ReserveError::Occupied);
         }
-        if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(()) }
+        if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(next) }
     }
 
     /// Returns the hole in front of `next`.

@@ -353,7 +353,7 @@ where
 
     fn may_reserve_at(&self, window: Extent) -> Result<(), ReserveError> {
         self.open()?;
-        self.holes.read().fits_at(window)
+        self.holes.read().fits_at(window).map(drop)
     }
 
     unsafe fn release(&self, window: Extent) -> Result<(), Errno> {

@@ -1,7 +1,7 @@
 //! The end of a set: closed, which reports failures, or dropped, which does not.
 
 use super::Set;
-use super::books::Retired;
+use super::books::{Cursor, Retired};
 use super::event::Observer;
 use super::notices::Notices;
 use crate::error::RemoveError;
@@ -35,7 +35,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for 
         while let Some(range) = rest {
             let mut retired = Retired::new();
             let mut books = self.books.write();
-            let result = self.unmap_range(&mut books, range, &mut retired);
+            let result = self.unmap_range(&mut books, range, &mut Cursor::new(), &mut retired);
             drop(Notices::new(self, books, retired));
             rest = match result {
                 // It stays mapped, and its address space is not given back either; what lies above it goes.

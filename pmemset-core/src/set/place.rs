@@ -2,7 +2,7 @@
 #![allow(unsafe_code, reason = "mapping into and out of address space rests on what the books say about it")]
 
 use super::Set;
-use super::books::{Books, PartEntry, Retired, Segment, SegmentEntry};
+use super::books::{Books, Cursor, Retired, Segment};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
@@ -37,6 +37,7 @@ impl Request {
 pub(crate) enum Plan {
     /// Directly behind a part, merged with it.
     Behind {
+        part: Extent,
         window: Extent,
         /// Bytes reserved there already.
         spare_bytes: usize,
@@ -51,7 +52,8 @@ pub(crate) enum Plan {
 #[derive(Clone, Copy, Debug)]
 struct Claim {
     window: Extent,
-    joins: bool,
+    /// Where the part starts that the segment continues.
+    joins: Option<usize>,
     /// Bytes behind the window that are reserved too.
     spare_bytes: usize,
     /// Address space newly reserved: the window and what is spare, or what was missing of it.
@@ -73,7 +75,7 @@ impl From<MapError> for NotPlaced {
 }
 
 impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
-    /// Plans a request; refuses what the books alone can refuse.
+    /// Plans a request; refuses what the books alone can refuse. Asks the platform about nothing: a claim does.
     pub(super) fn plan(&self, books: &Books<'_, P, S>, request: &Request) -> Result<Plan, MapError> {
         if books.is_full() {
             return Err(MapError::TableFull { capacity: self.capacity() });
@@ -89,37 +91,28 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             (None, coalescing) => (books.previous(), coalescing == Coalescing::Full),
         };
         let Some((part, spare_bytes)) = behind else { return Ok(Plan::Anywhere) };
-        match self.window_behind(books, part, spare_bytes, request) {
-            Some(window) => Ok(Plan::Behind { window, spare_bytes, must }),
-            None if must => Err(MapError::CannotCoalesce { at: part.extent.end() }),
+        match window_behind(books, part, request) {
+            Some(window) => Ok(Plan::Behind { part, window, spare_bytes, must }),
+            None if must => Err(MapError::CannotCoalesce { at: part.end() }),
             None => Ok(Plan::Anywhere),
         }
     }
 
     /// Refuses what the books and the platform would refuse now, before the source grows.
     pub(super) fn check_room(&self, books: &Books<'_, P, S>, request: &Request) -> Result<(), MapError> {
-        let room = match (self.plan(books, request)?, request.fixed) {
-            (Plan::Behind { .. }, _) => Ok(()),
-            (Plan::Anywhere, Some(window)) => self.platform.may_reserve_at(window),
-            (Plan::Anywhere, None) => self.platform.may_reserve(request.length_bytes, request.alignment_bytes),
+        if let Plan::Behind { window, spare_bytes, must, .. } = self.plan(books, request)? {
+            if missing(window, spare_bytes).is_none_or(|missing| self.platform.may_reserve_at(missing).is_ok()) {
+                return Ok(());
+            }
+            if must {
+                return Err(MapError::CannotCoalesce { at: window.start() });
+            }
+        }
+        let room = match request.fixed {
+            Some(window) => self.platform.may_reserve_at(window),
+            None => self.platform.may_reserve(request.length_bytes, request.alignment_bytes),
         };
         room.map_err(|error| refused(request, error))
-    }
-
-    /// Returns the addresses behind `part`, if a segment may go there as far as the set and its platform know.
-    fn window_behind(
-        &self,
-        books: &Books<'_, P, S>,
-        part: PartEntry,
-        spare_bytes: usize,
-        request: &Request,
-    ) -> Option<Extent> {
-        let window = Extent::new(part.extent.end(), request.length_bytes)?;
-        let fits = window.is_aligned(request.alignment_bytes)
-            && request.fixed.is_none_or(|fixed| fixed == window)
-            && books.is_free(window)
-            && missing(window, spare_bytes).is_none_or(|missing| self.platform.may_reserve_at(missing).is_ok());
-        fits.then_some(window)
     }
 
     /// Carries out the plan: claims address space, maps, and inserts and pins the segment. All of it, or nothing.
@@ -133,7 +126,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ) -> Result<(u32, Extent, Extent), NotPlaced> {
         let claim = match self.plan(books, request)? {
             Plan::Anywhere => self.claim_anywhere(request, books.coalescing)?,
-            Plan::Behind { window, spare_bytes, must } => match self.claim_behind(window, spare_bytes) {
+            Plan::Behind { part, window, spare_bytes, must } => match self.claim_behind(part, window, spare_bytes) {
                 Some(claim) => claim,
                 None if must => return Err(MapError::CannotCoalesce { at: window.start() }.into()),
                 None => self.claim_anywhere(request, books.coalescing)?,
@@ -161,7 +154,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let (window, cause) = (claim.window, failure.cause());
         if let MapFailure::WindowLost(_) = failure {
             // What was reserved for it is not released. What was spare behind the part before is nobody's now.
-            if claim.joins {
+            if claim.joins.is_some() {
                 books.forget_spare_before(window.start());
             }
             return MapError::WindowLost { window, cause }.into();
@@ -207,52 +200,48 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         .map_err(|error| refused(request, error))?;
         let window = reserved.slice(0, length_bytes).ok_or_else(|| refused(request, ReserveError::CannotFit))?;
         let spare_bytes = reserved.end().wrapping_sub(window.end());
-        Ok(Claim { window, joins: false, spare_bytes, reserved: Some(reserved) })
+        Ok(Claim { window, joins: None, spare_bytes, reserved: Some(reserved) })
     }
 
-    /// Claims the addresses behind a part, of which `spare_bytes` are the set's; `None` where somebody else has one of
+    /// Claims the addresses behind `part`, of which `spare_bytes` are the set's; `None` where somebody else has one of
     /// the others.
-    fn claim_behind(&self, window: Extent, spare_bytes: usize) -> Option<Claim> {
+    fn claim_behind(&self, part: Extent, window: Extent, spare_bytes: usize) -> Option<Claim> {
         let reserved = missing(window, spare_bytes);
         if let Some(missing) = reserved {
             self.platform.reserve_at(missing).ok()?;
         }
         let spare_bytes = spare_bytes.saturating_sub(window.length_bytes());
-        Some(Claim { window, joins: true, spare_bytes, reserved })
+        Some(Claim { window, joins: Some(part.start()), spare_bytes, reserved })
     }
 
     /// Unmaps every segment that `range` touches, lowest first, and notes each as gone.
     ///
-    /// The caller has made sure that nobody uses the range. On failure the error says what is gone, and the books what
-    /// is still mapped.
+    /// The caller has made sure that nobody uses the range, and has perhaps found the first segment. On failure
+    /// the error says what is gone, and the books what is still mapped.
     pub(super) fn unmap_range(
         &self,
         books: &mut Books<'_, P, S>,
         range: Extent,
+        cursor: &mut Cursor,
         retired: &mut Retired,
     ) -> Result<(), RemoveError> {
-        // The part at hand, whether it goes as a whole, and whether that has been noted already.
-        let mut current: Option<(Extent, bool, bool)> = None;
+        // The part at hand, if it goes as a whole; and whether the next segment is another one of it.
+        let (mut whole, mut goes_on): (Option<Extent>, bool) = (None, false);
         let mut removed: Option<Extent> = None;
         let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some((SegmentEntry { extent, .. }, part, place)) = books.find_from(left.start())
+            && let Some(place) = books.locate(cursor, left.start())
+            && let extent = place.entry.extent
             && extent.overlaps(left)
         {
-            let Some((offset, source, spare_bytes)) = books.mapping_at(&place) else {
+            let Some((offset, source, spare_bytes)) = books.mapping_at(place) else {
                 debug_assert!(false, "a segment of the table has a source");
                 return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
             };
-            let (part, goes_whole, told) = match current {
-                Some((part, goes_whole, told)) if part.covers(extent) => (part, goes_whole, told),
-                _ => {
-                    let Some(part) = part else {
-                        debug_assert!(false, "a segment of the table is in a part");
-                        return Err(RemoveError::Unmap { segment: extent, removed, cause: Errno::FAULT });
-                    };
-                    (part.extent, books.goes_whole(part.extent, range), false)
-                }
-            };
+            let told = goes_on;
+            if !told {
+                whole = books.whole_from(place, range);
+            }
             let held = Extent::between(extent.start(), extent.end().saturating_add(spare_bytes));
             let together = held.filter(|_| self.platform.release_unmaps() && source.goes_with_addresses());
             let unmapped = match together {
@@ -262,15 +251,14 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                 None => unsafe { source.unmap(extent, offset) },
             };
             if let Err(cause) = unmapped {
-                if goes_whole && told {
+                if told && whole.is_some() {
                     books.not_whole(retired);
                 }
                 return Err(RemoveError::Unmap { segment: extent, removed, cause });
             }
-            current = Some((part, goes_whole, true));
+            goes_on = books.continues(place);
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
-            let announced = (goes_whole && !told).then_some(part);
-            books.remove(&place, extent.end() == part.end(), announced, retired);
+            books.remove(place, whole.filter(|_| !told), retired);
             self.release(held.filter(|_| together.is_none()));
             rest = range.starting_at(extent.end());
         }
@@ -285,6 +273,15 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             let _ = unsafe { self.platform.release(window) };
         }
     }
+}
+
+/// Returns the addresses behind `part`, if a segment may go there as far as the set knows.
+fn window_behind<P: Platform, S: Clone>(books: &Books<'_, P, S>, part: Extent, request: &Request) -> Option<Extent> {
+    let window = Extent::new(part.end(), request.length_bytes)?;
+    let fits = window.is_aligned(request.alignment_bytes)
+        && request.fixed.is_none_or(|fixed| fixed == window)
+        && books.is_free(window);
+    fits.then_some(window)
 }
 
 /// Returns the rest of `window`, the first `spare_bytes` bytes of which are the set's.

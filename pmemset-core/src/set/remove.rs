@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::books::{Books, Retired, Segment, SegmentEntry};
+use super::books::{Books, Cursor, Retired, Segment, SegmentEntry};
 use super::calls::called;
 use super::handle::{Held, Hold, SetRef};
 use super::health::deep_flushed;
@@ -187,16 +187,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Held::Part(_) => Uses { parts: 1, segments: 0 },
             Held::Segment(_) | Held::Range | Held::Nothing => Uses { parts: 0, segments: 1 },
         };
-        self.check_unused(&books, range, own)?;
+        let mut cursor = Cursor::new();
+        self.check_unused(&books, range, &mut cursor, own)?;
         // Lowered now: once the books are unlocked, the slots may be those of other segments.
         self.set_uses(&books, range, part.held(), 0);
         let mut retired = Retired::new();
-        let result = self.unmap_range(&mut books, range, &mut retired);
+        let result = self.unmap_range(&mut books, range, &mut cursor, &mut retired);
         let told = if part.is_whole() { None } else { Some(range) };
         let gone = removed_by(result, told);
         let left = match result {
             Ok(()) => None,
-            Err(_) => books.find_from(range.start()).map(|(left, ..)| left).filter(|left| left.extent.overlaps(range)),
+            Err(_) => books.entry_from(range.start()).filter(|left| left.extent.overlaps(range)),
         };
         let (mut held, mut rest) = (Held::Nothing, range);
         if let Some(left) = left {
@@ -223,7 +224,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
         let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some((segment, ..)) = books.find_from(left.start())
+            && let Some(segment) = books.entry_from(left.start())
             && segment.extent.overlaps(left)
         {
             self.pins.set(segment.slot, Pinned::Segment, count);
@@ -257,15 +258,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn remove_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         called!();
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        let books = loop {
-            self.deep_flush_segments(range)?;
+        let mut cursor = Cursor::new();
+        loop {
+            self.deep_flush_segments(range, &mut cursor)?;
             let books = self.books.write();
             // What another thread has mapped into the range meanwhile is flushed too.
-            if !self.check_unused(&books, range, Uses::default())? {
-                break books;
+            if !self.check_unused(&books, range, &mut cursor, Uses::default())? {
+                return self.take_out_range(books, range, &mut cursor, true);
             }
-        };
-        self.take_out_range(books, range, true)
+        }
     }
 
     /// Removes every segment that has a byte in the range, each as a whole, without a flush: bytes that are not durable
@@ -288,67 +289,80 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
         let books = self.books.write();
-        self.check_unused(&books, range, Uses::default())?;
-        self.take_out_range(books, range, false)
+        let mut cursor = Cursor::new();
+        self.check_unused(&books, range, &mut cursor, Uses::default())?;
+        self.take_out_range(books, range, &mut cursor, false)
     }
 
     fn take_out_range<'b>(
         &'b self,
         mut books: Writing<'b, 'm, P, S>,
         range: Extent,
+        cursor: &mut Cursor,
         flushed: bool,
     ) -> Result<(), RemoveError> {
         let mut retired = Retired::new();
-        let result = self.unmap_range(&mut books, range, &mut retired);
+        let result = self.unmap_range(&mut books, range, cursor, &mut retired);
         self.notify_removed(books, retired, removed_by(result, Some(range)), flushed);
         result
     }
 
-    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it has
-    /// not been deep-flushed since it was mapped.
-    fn check_unused(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) -> Result<bool, RemoveError> {
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it is still
+    /// to be deep-flushed.
+    fn check_unused(
+        &self,
+        books: &Books<'_, P, S>,
+        range: Extent,
+        cursor: &mut Cursor,
+        own: Uses,
+    ) -> Result<bool, RemoveError> {
         let (mut rest, mut fresh) = (Some(range), false);
         while let Some(left) = rest
-            && let Some((segment, part, _)) = books.find_from(left.start())
-            && segment.extent.overlaps(left)
+            && let Some(place) = books.locate(cursor, left.start())
+            && let SegmentEntry { slot, extent } = place.entry
+            && extent.overlaps(left)
         {
-            let Some(part) = part else {
+            let Some(head) = books.head_of(place) else {
                 debug_assert!(false, "a segment of the table is in a part");
-                return Err(RemoveError::InUse { segment: segment.extent });
+                return Err(RemoveError::InUse { segment: extent });
             };
-            if self.pins.count(part.head, Pinned::Part) > own.parts {
-                return Err(RemoveError::Pinned { part: part.extent });
+            if self.pins.count(head, Pinned::Part) > own.parts {
+                let part = books.part_at(extent.start()).map_or(extent, |part| part.extent);
+                return Err(RemoveError::Pinned { part });
             }
-            if self.pins.count(segment.slot, Pinned::Segment) > own.segments {
-                return Err(RemoveError::InUse { segment: segment.extent });
+            if self.pins.count(slot, Pinned::Segment) > own.segments {
+                return Err(RemoveError::InUse { segment: extent });
             }
-            fresh |= books.is_fresh(segment.slot);
-            rest = left.starting_at(segment.extent.end());
+            fresh |= books.is_fresh(slot);
+            rest = left.starting_at(extent.end());
         }
         Ok(fresh)
     }
 
     /// Deep-flushes every segment that has a byte in the range, as a whole, lowest first.
-    fn deep_flush_segments(&self, range: Extent) -> Result<(), RemoveError> {
+    fn deep_flush_segments(&self, range: Extent, cursor: &mut Cursor) -> Result<(), RemoveError> {
         let mut rest = Some(range);
         while let Some(left) = rest
-            && let Some((segment, hold)) = self.hold_first(left)?
+            && let Some((segment, hold)) = self.hold_first(left, cursor)?
         {
             let held = Part::new(self, hold);
-            self.deep_flush_whole(&segment, held.granularity())?;
-            if let Held::Segment(slot) = held.held() {
-                self.books.read().flushed(slot);
+            if let Err(failed) = self.deep_flush_whole(&segment, held.granularity()) {
+                if let Held::Segment(slot) = held.held() {
+                    self.books.read().set_fresh(slot, true);
+                }
+                return Err(failed);
             }
             rest = left.starting_at(segment.extent.end());
         }
         Ok(())
     }
 
-    /// Pins the lowest segment that `range` touches, so that it cannot go.
-    fn hold_first(&self, range: Extent) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
+    /// Pins the lowest segment that `range` touches, so that it cannot go before the caller has deep-flushed it.
+    fn hold_first(&self, range: Extent, cursor: &mut Cursor) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
         let books = self.books.read();
-        let found = books.find_from(range.start()).filter(|(found, ..)| found.extent.overlaps(range));
-        let Some((SegmentEntry { slot, extent }, ..)) = found else { return Ok(None) };
+        let found = books.locate(cursor, range.start()).map(|place| place.entry);
+        let found = found.filter(|found| found.extent.overlaps(range));
+        let Some(SegmentEntry { slot, extent }) = found else { return Ok(None) };
         let Some(segment) = books.segment_in(slot, extent.start()) else {
             debug_assert!(false, "a segment of the table has a source");
             return Err(RemoveError::DeepFlush { segment: extent, cause: Errno::FAULT });
@@ -356,6 +370,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         if !self.pins.pin(slot, Pinned::Segment) {
             return Err(RemoveError::InUse { segment: extent });
         }
+        books.set_fresh(slot, false);
         Ok(Some((segment, (Held::Segment(slot), extent, granularity_of(&books)))))
     }
 

@@ -34,7 +34,7 @@ const CONTROLLER: [Figure; 14] = [
     limited("text", 11754, 12 * KIB),
     figure("text_large", 14940),
     figure("text_program", 15139),
-    figure("set_fixed", 128),
+    figure("set_fixed", 144),
     figure("set_segment", 60),
     limited("stack_map", 664, 2 * KIB),
     limited("stack_map_checked", 1000, 2 * KIB),

@@ -13,13 +13,22 @@ pub(crate) use retired::{Retired, RetiredSegment};
 pub use slot::Slab;
 #[cfg(feature = "alloc")]
 pub(super) use slot::unused_pin;
+pub(crate) use slot::{Cursor, PartEntry, Position, Segment, SegmentEntry};
 use slot::{Link, Slot, Tag, linked};
-pub(crate) use slot::{PartEntry, Position, Segment, SegmentEntry};
 
 /// Returns books on the heap with room for `capacity` segments.
 #[cfg(feature = "alloc")]
 pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> Books<'m, P, S> {
     Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity)
+}
+
+/// The part that coalescing extends.
+#[derive(Clone, Copy, Debug)]
+struct Previous {
+    /// Where it starts.
+    head: usize,
+    /// The slot of its last segment, where that is known: mapping one behind the other need not look for it.
+    last: Option<u16>,
 }
 
 /// Everything that the lock of a set guards.
@@ -33,8 +42,9 @@ pub(crate) struct Books<'m, P: Platform, S> {
     touched: usize,
     /// Slots in use: segments in the table, and removed ones still to be told.
     used: usize,
-    /// Where the part starts that coalescing extends.
-    previous: Option<usize>,
+    /// How often a segment has come or gone.
+    changes: u64,
+    previous: Option<Previous>,
     pub(crate) granularity: Option<Granularity>,
     pub(crate) coalescing: Coalescing,
 }
@@ -47,6 +57,7 @@ impl<'m, P: Platform, S> Books<'m, P, S> {
             freed: 0,
             touched: 0,
             used: 0,
+            changes: 0,
             previous: None,
             granularity: None,
             coalescing: Coalescing::None,
@@ -77,13 +88,14 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Returns the segment that has `address`, or else the next one above it.
     pub(crate) fn segment_from(&self, address: usize) -> Option<Segment<S>> {
-        let (entry, ..) = self.find_from(address)?;
+        let entry = self.entry_from(address)?;
         self.segment_in(entry.slot, entry.extent.start())
     }
 
     /// Returns the segment that has `address`, or else the next one above it, without its source.
+    #[inline(never)]
     pub(crate) fn entry_from(&self, address: usize) -> Option<SegmentEntry> {
-        Some(self.find_from(address)?.0)
+        Some(self.find_from(address)?.entry)
     }
 
     /// Returns the segment that has `address`, without its source; `hint` gets its slot early.
@@ -104,14 +116,14 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         self.segment_in(entry.slot, entry.extent.start())
     }
 
-    /// Notes that the segment of a slot, which is pinned, has been deep-flushed. Takes the read lock only.
-    pub(crate) fn flushed(&self, slot: u32) {
+    /// Notes whether the segment of a slot, which is pinned, is still to be deep-flushed. Takes the read lock only.
+    pub(crate) fn set_fresh(&self, slot: u32, fresh: bool) {
         if let Some(slot) = self.slot(slot) {
-            slot.fresh.store(false, Ordering::Relaxed);
+            slot.fresh.store(fresh, Ordering::Relaxed);
         }
     }
 
-    /// Returns whether the segment of a slot has not been deep-flushed since it was mapped.
+    /// Returns whether nobody has deep-flushed the segment of a slot since it was mapped, or is about to.
     pub(crate) fn is_fresh(&self, slot: u32) -> bool {
         self.slot(slot).is_some_and(|slot| slot.fresh.load(Ordering::Relaxed))
     }
@@ -161,7 +173,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     /// Returns what the segment at a place maps: its first byte in the source, and the source; and how many bytes are
     /// reserved behind it.
     pub(crate) fn mapping_at(&self, place: &Position) -> Option<(u64, &S, usize)> {
-        let slot = self.slot(place.0.value.slot())?;
+        let slot = self.slot(place.found.value.slot())?;
         Some((slot.offset, slot.source.as_ref()?, slot.spare))
     }
 
@@ -180,8 +192,8 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Forgets that bytes behind the part that ends at `end` are the set's.
     pub(crate) fn forget_spare_before(&mut self, end: usize) {
-        let last = self.table.at_or_before(end.wrapping_sub(1));
-        if let Some(slot) = last.and_then(|(_, last)| self.slots.get_mut(last.slot() as usize)) {
+        let last = self.entry_from(end.wrapping_sub(1)).filter(|last| last.extent.end() == end);
+        if let Some(slot) = last.and_then(|last| self.slots.get_mut(last.slot as usize)) {
             slot.spare = 0;
         }
     }
@@ -203,18 +215,19 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
     }
 
-    /// Inserts a segment; `joins` where it continues the part below it. Returns its slot, and the addresses of its part.
+    /// Inserts a segment; `joins` is where the part starts that it continues. Returns its slot, and the addresses of its
+    /// part.
     ///
     /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing inserted, where the books
     /// are full; the caller has looked before.
-    pub(crate) fn insert(&mut self, segment: Segment<S>, joins: bool) -> Option<(u32, Extent)> {
+    pub(crate) fn insert(&mut self, segment: Segment<S>, joins: Option<usize>) -> Option<(u32, Extent)> {
         if self.is_full() {
             return None;
         }
         let index = self.take_slot()?;
         let slot = u32::try_from(index).ok()?;
-        let start = segment.extent.start();
-        self.table.insert(start, Tag::new(slot, !joins, segment.extent), None).ok()?;
+        let (start, extent) = (segment.extent.start(), segment.extent);
+        self.table.insert(start, Tag::new(slot, joins.is_none(), extent), None).ok()?;
         if let Some(place) = self.slots.get_mut(index) {
             *place = Slot {
                 end: segment.extent.end(),
@@ -225,12 +238,15 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
             };
         }
         self.used = self.used.saturating_add(1);
-        if joins {
-            let before = self.table.at_or_before(start.wrapping_sub(1))?;
-            self.slots.get_mut(before.1.slot() as usize)?.spare = 0;
-            return Some((slot, self.part_at(start)?.extent));
+        self.changes = self.changes.wrapping_add(1);
+        let head = joins.unwrap_or(start);
+        let is_previous = self.previous.is_some_and(|previous| previous.head == head);
+        if joins.is_some() {
+            self.forget_spare_before(start);
         }
-        self.previous = Some(start);
-        Some((slot, segment.extent))
+        if joins.is_none() || is_previous {
+            self.previous = Some(Previous { head, last: u16::try_from(slot).ok() });
+        }
+        Some((slot, Extent::between(head, extent.end())?))
     }
 }

@@ -1,7 +1,7 @@
 //! Which segments are one part: parts by address, in order, and the one that coalescing extends.
 
-use super::Books;
-use super::slot::{PartEntry, Position, SegmentEntry, Tag};
+use super::slot::{Cursor, PartEntry, Position, SegmentEntry, Tag};
+use super::{Books, Previous};
 use crate::table::Found;
 use crate::{Extent, Platform};
 
@@ -40,18 +40,66 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         if address < self.end_of(start, tag) { self.part_of(start, tag, next) } else { None }
     }
 
-    /// Returns the segment that has `address`, or else the next one above it, its part, and where it is in the books.
+    /// Returns the segment that has `address`, or else the next one above it, and where it is in the books. Looks it up
+    /// only if the cursor is elsewhere, or the books have changed.
     #[inline(never)]
-    pub(crate) fn find_from(&self, address: usize) -> Option<(SegmentEntry, Option<PartEntry>, Position)> {
-        let found = self.table.find_at_or_before(address);
-        let found = match found.filter(|found| address < self.end_of(found.key, found.value)) {
-            Some(found) => found,
-            None => self.table.find_at_or_before(self.table.after(address)?.0)?,
-        };
-        let (start, tag) = (found.key, found.value);
-        let extent = Extent::between(start, self.end_of(start, tag))?;
-        let part = self.part_of(start, tag, found.next);
-        Some((SegmentEntry { slot: tag.slot(), extent }, part, Position(found)))
+    pub(crate) fn locate<'c>(&self, cursor: &'c mut Cursor, address: usize) -> Option<&'c Position> {
+        if cursor.changes != self.changes || cursor.address != address {
+            *cursor = Cursor { address, changes: self.changes, place: self.find_from(address) };
+        }
+        cursor.place.as_ref()
+    }
+
+    /// Returns the segment that has `address`, or else the next one above it, and where it is in the books.
+    #[inline]
+    pub(super) fn find_from(&self, address: usize) -> Option<Position> {
+        let mut at = address;
+        loop {
+            let found = self.table.find_at_or_before(at);
+            if let Some(found) = found.filter(|found| address < self.end_of(found.key, found.value)) {
+                let (start, tag) = (found.key, found.value);
+                let extent = Extent::between(start, self.end_of(start, tag))?;
+                return Some(Position { entry: SegmentEntry { slot: tag.slot(), extent }, found });
+            }
+            at = self.table.after(at)?.0;
+        }
+    }
+
+    /// Returns the slot of the first segment of the part that has the segment at `place`.
+    pub(crate) fn head_of(&self, place: &Position) -> Option<u32> {
+        let found = &place.found;
+        if found.value.is_head() {
+            return Some(found.value.slot());
+        }
+        self.head_before(found).map(|(_, head)| head.slot())
+    }
+
+    #[inline(never)]
+    fn head_before(&self, found: &Found<Tag>) -> Option<(usize, Tag)> {
+        self.table.last_before_with(found, 0, 1)
+    }
+
+    /// Returns whether the part of the segment at `place` has more segments behind it.
+    pub(crate) fn continues(&self, place: &Position) -> bool {
+        place.found.next.is_some_and(|(_, next)| !next.is_head())
+    }
+
+    /// Returns the part that begins with the segment at `place`, if `range`, which touches that, touches all others of
+    /// it, too.
+    pub(crate) fn whole_from(&self, place: &Position, range: Extent) -> Option<Extent> {
+        let (start, tag) = (place.found.key, place.found.value);
+        if !tag.is_head() {
+            return None;
+        }
+        match place.found.next.filter(|(_, next)| !next.is_head()) {
+            None => Extent::between(start, self.end_of(start, tag)),
+            Some((next, _)) if next >= range.end() => None,
+            Some(_) => {
+                let part = self.part_around(start)?.extent;
+                let last = self.entry_from(part.end().wrapping_sub(1))?;
+                (last.extent.start() < range.end()).then_some(part)
+            }
+        }
     }
 
     /// Returns the part that has `address`, or else the next one above it.
@@ -64,15 +112,6 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
         let (start, tag) = next?;
         self.part_of(start, tag, self.table.after(start))
-    }
-
-    /// Returns whether `range` touches the first and the last segment of the part at `part`.
-    pub(crate) fn goes_whole(&self, part: Extent, range: Extent) -> bool {
-        if range.covers(part) {
-            return true;
-        }
-        let last = self.table.at_or_before(part.end().wrapping_sub(1)).map(|(start, _)| start);
-        self.overlapped(range).is_some_and(|start| start <= part.start()) && last.is_some_and(|last| last < range.end())
     }
 
     /// Returns the lowest part that begins at `address` or above it.
@@ -124,22 +163,22 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
     }
 
     /// Returns the part that coalescing extends, and how many bytes are reserved behind it.
-    pub(crate) fn previous(&self) -> Option<(PartEntry, usize)> {
-        self.end_of_part(self.previous?)
+    pub(crate) fn previous(&self) -> Option<(Extent, usize)> {
+        let Previous { head, last } = self.previous?;
+        let Some(last) = last else { return self.end_of_part(head) };
+        let last = self.slot(last.into())?;
+        Some((Extent::between(head, last.end)?, last.spare))
     }
 
     /// Returns the part that has `address`, and how many bytes are reserved behind it.
-    pub(crate) fn end_of_part(&self, address: usize) -> Option<(PartEntry, usize)> {
-        let part = self.part_at(address)?;
-        let (_, last) = self.table.at_or_before(part.extent.end().wrapping_sub(1))?;
-        Some((part, self.slot(last.slot())?.spare))
+    pub(crate) fn end_of_part(&self, address: usize) -> Option<(Extent, usize)> {
+        let part = self.part_at(address)?.extent;
+        let last = self.entry_from(part.end().wrapping_sub(1))?;
+        Some((part, self.slot(last.slot)?.spare))
     }
 
     /// Returns where the part starts that takes over as previous: the next lower one, else the next higher.
     pub(super) fn neighbour_of(&self, found: &Found<Tag>) -> Option<usize> {
-        self.table
-            .last_before_with(found, 0, 1)
-            .or_else(|| self.table.first_after_with(Some(found.key), 0, 1))
-            .map(|(start, _)| start)
+        self.head_before(found).or_else(|| self.table.first_after_with(Some(found.key), 0, 1)).map(|(start, _)| start)
     }
 }

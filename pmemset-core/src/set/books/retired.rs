@@ -1,7 +1,7 @@
 //! Segments that have left the books, until their events are told.
 
-use super::Books;
 use super::slot::{Link, Position, linked_mut};
+use super::{Books, Previous};
 use crate::{Extent, Platform};
 
 /// The start, in a removed segment's slot, that says that no whole part went with it.
@@ -38,16 +38,26 @@ pub(crate) struct RetiredSegment<S> {
 
 impl<P: Platform, S: Clone> Books<'_, P, S> {
     /// Takes a segment out and puts it at the end of `retired`; `part` is given at the first segment of a part that
-    /// goes as a whole. A part that loses its head goes on with its next segment, unless the caller knows that the
-    /// segment `ends` its part.
-    pub(crate) fn remove(&mut self, place: &Position, ends: bool, part: Option<Extent>, retired: &mut Retired) {
-        let found = &place.0;
+    /// goes as a whole. A part that loses its head goes on with its next segment.
+    pub(crate) fn remove(&mut self, place: &Position, part: Option<Extent>, retired: &mut Retired) {
+        let found = &place.found;
         let (start, tag) = (found.key, found.value);
         let end = self.end_of(start, tag);
-        let next = if ends { None } else { found.next.filter(|(_, next)| !next.is_head()) };
-        if self.previous == Some(start) {
-            self.previous = next.map(|(next, _)| next).or_else(|| self.neighbour_of(found));
+        let next = found.next.filter(|(_, next)| !next.is_head());
+        if let Some(Previous { head, last }) = self.previous {
+            if head == start {
+                let takes_over = |head| Previous { head, last: None };
+                self.previous = match next {
+                    Some((head, _)) => Some(Previous { head, last }),
+                    None => self.neighbour_of(found).map(takes_over),
+                };
+            } else if head < start && last.and_then(|last| self.slot(last.into())).is_some_and(|last| start < last.end)
+            {
+                // It ends before this segment now.
+                self.previous = Some(Previous { head, last: None });
+            }
         }
+        self.changes = self.changes.wrapping_add(1);
         self.table.remove(found, next.map(|(_, follower)| follower.as_head()));
         if self.table.len() == 0 {
             self.granularity = None;

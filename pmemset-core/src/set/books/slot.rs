@@ -78,9 +78,29 @@ pub(crate) struct PartEntry {
     pub(crate) extent: Extent,
 }
 
-/// Where a segment is in the books; good until they change.
+/// A segment, and where it is in the books; good until they change.
 #[derive(Debug)]
-pub(crate) struct Position(pub(super) Found<Tag>);
+pub(crate) struct Position {
+    pub(crate) entry: SegmentEntry,
+    pub(super) found: Found<Tag>,
+}
+
+/// What was last found in the books, so that nobody looks for it again as long as they have not changed.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    /// The address that was looked for.
+    pub(super) address: usize,
+    /// How often the books had changed then.
+    pub(super) changes: u64,
+    pub(super) place: Option<Position>,
+}
+
+impl Cursor {
+    pub(crate) const fn new() -> Self {
+        // Books that have changed so often do not exist.
+        Self { address: 0, changes: u64::MAX, place: None }
+    }
+}
 
 /// A segment's slot.
 #[derive(Debug)]

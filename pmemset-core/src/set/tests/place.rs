@@ -34,6 +34,30 @@ fn full_coalescing_grows_the_previous_part_or_refuses() {
 }
 
 #[test]
+fn what_comes_next_goes_where_the_previous_part_ends_now() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::with_capacity(&platform, 8 * PAGE, 16).unwrap();
+    let at = |page: usize| reservation.extent().start() + page * PAGE;
+    // Which of three segments goes, and where the part starts and ends that the next one continues.
+    for (gone, first, end) in [(0, 1, 3), (1, 0, 1), (2, 0, 2)] {
+        let set = in_reservation(&reservation);
+        set.set_coalescing(Coalescing::Full);
+        (0..3).for_each(|page| assert_eq!(placed(set.map(&source, &bytes(PAGE))).segment.start(), at(page)));
+        set.remove_range(at(gone), PAGE).unwrap();
+        for end in [end, end + 1] {
+            let next = set.map(&source, &bytes(PAGE));
+            if end == 2 && gone == 1 {
+                assert_eq!(next.unwrap_err(), MapError::CannotCoalesce { at: at(2) }, "the rest of it is there");
+                continue;
+            }
+            let expected = Extent::between(at(first), at(end + 1)).unwrap();
+            assert_eq!(placed(next).part, expected, "{gone} has gone");
+        }
+    }
+}
+
+#[test]
 fn failed_map_takes_back_the_extension() {
     let platform = Fake::default();
     platform.slack.store(KIB64, Ordering::Relaxed);

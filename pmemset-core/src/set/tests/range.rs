@@ -7,6 +7,7 @@ use super::fake::{Fake, FakeSource, PAGE};
 use super::{bytes, extents};
 use crate::error::RemoveError;
 use crate::reservation::Reservation;
+use crate::set::books::{Cursor, Retired};
 use crate::set::event::from_fn;
 use crate::{Answer, Coalescing, Config, Event, Extent, Granularity, Observer, Set};
 
@@ -114,6 +115,30 @@ fn coalescing_goes_on_behind_what_a_split_has_left() {
     set.remove_range(base, 1).unwrap();
     assert_eq!(set.map(&source, &bytes(PAGE)).unwrap_err().code(), -200_014);
     assert_eq!(pages(&set, base), [(1, 1), (2, 1)]);
+}
+
+#[test]
+fn what_was_found_is_looked_for_again_when_the_books_have_changed() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let reservation = Reservation::with_capacity(&platform, 16 * PAGE, 16).unwrap();
+    let (set, base) = coalesced(&reservation, &source, 4, 1);
+    set.remove_range(base, PAGE).unwrap();
+    let mut cursor = Cursor::new();
+    let mut starts_at = |page: usize| {
+        let books = set.books.read();
+        let place = books.locate(&mut cursor, base + page * PAGE)?;
+        Some((place.entry.extent.start() - base) / PAGE)
+    };
+    assert_eq!((starts_at(0), starts_at(0), starts_at(2), starts_at(5)), (Some(1), Some(1), Some(2), None));
+    assert_eq!((starts_at(0), starts_at(3)), (Some(1), Some(3)));
+    // All that is behind it moves up.
+    set.set_coalescing(Coalescing::None);
+    set.map(&source, &bytes(PAGE)).unwrap();
+    assert_eq!((starts_at(3), starts_at(3)), (Some(3), Some(3)));
+    let third = Extent::new(base + 3 * PAGE, PAGE).unwrap();
+    set.unmap_range(&mut set.books.write(), third, &mut cursor, &mut Retired::new()).unwrap();
+    assert_eq!(pages(&set, base), [(0, 1), (1, 1), (2, 1), (4, 1)]);
 }
 
 #[test]

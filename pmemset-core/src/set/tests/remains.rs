@@ -15,10 +15,10 @@ use super::{TestSet, bytes, extents, set_on};
 use crate::error::{MapError, RemoveError};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
-use crate::set::books::{Retired, Segment};
+use crate::set::books::{Cursor, Retired, Segment};
 use crate::set::event::from_fn;
 use crate::sim::{Hardware, Machine, Medium, SimSource};
-use crate::{Answer, Checked, Coalescing, Config, Errno, Event, Extent, Granularity, MapConfig, Set};
+use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
 use crate::{PartStates, ShutdownRecord, WithLock};
 
 #[test]
@@ -228,7 +228,7 @@ fn books_that_contradict_themselves_never_end_as_success() {
         (|set, part| set.remove_range(part.start(), 8).err().map(|error| error.code()), HAS_SOURCE),
         (
             |set, part| {
-                let result = set.unmap_range(&mut set.books.write(), part, &mut Retired::new());
+                let result = set.unmap_range(&mut set.books.write(), part, &mut Cursor::new(), &mut Retired::new());
                 result.err().map(|error| error.code())
             },
             HAS_SOURCE,
@@ -274,13 +274,16 @@ fn a_segment_of_no_part_is_not_removed_and_nobody_hears_that_it_was() {
     // Such a set cannot be dropped.
     let set = ManuallyDrop::new(set_on(&platform));
     let extent = Extent::new(1 << 30, PAGE).unwrap();
-    let entered = set.books.write().insert(Segment { extent, offset: 0, source: &source, spare_bytes: 0 }, true);
-    assert_eq!(entered, None, "it joins nothing");
-    let unmap = || set.unmap_range(&mut set.books.write(), extent, &mut Retired::new());
-    match catch_unwind(AssertUnwindSafe(unmap)) {
+    let segment = Segment { extent, offset: 0, source: &source, spare_bytes: 0 };
+    assert!(
+        set.books.write().insert(segment, Some(extent.start() - PAGE)).is_some(),
+        "behind a part that is not there"
+    );
+    let discard = || set.discard_range(extent.start(), PAGE);
+    match catch_unwind(AssertUnwindSafe(discard)) {
         Err(panic) => assert_eq!(panic.downcast_ref::<&str>(), Some(&"a segment of the table is in a part")),
         Ok(result) => {
-            let expected = Err(RemoveError::Unmap { segment: extent, removed: None, cause: Errno::FAULT });
+            let expected = Err(RemoveError::InUse { segment: extent });
             assert!(result == expected && !cfg!(debug_assertions), "{result:?}");
         }
     }

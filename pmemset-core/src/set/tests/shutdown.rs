@@ -316,6 +316,36 @@ fn segment_mapped_into_a_range_that_is_removed_is_flushed() {
 }
 
 #[test]
+fn segment_mapped_into_a_range_that_is_removed_stays_if_its_flush_has_failed() {
+    let platform = Fake::default();
+    let mut memory = Memory::new(&platform, 0);
+    memory.gate = Some(std::sync::Barrier::new(2));
+    let source: Checked<_, SpinRwLock> = Checked::new(memory);
+    let failing = Checked::new(Memory::new(&platform, 1));
+    *failing.source().flush.lock().unwrap() = Err(Errno::IO);
+    let reservation = Reservation::with_capacity(&platform, 2 * PAGE, 4).unwrap();
+    let window = reservation.extent();
+    let other = FakeSource::new(&platform, PAGE as u64);
+    let filler = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
+    filler.map(&other, &bytes(PAGE)).unwrap();
+    let set = Set::with_capacity(&reservation, config(), 16);
+    set.map(&source, &bytes(PAGE)).unwrap();
+    filler.remove_range(window.start(), PAGE).unwrap();
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| set.remove_range(window.start(), window.length_bytes()));
+        let gate = source.source().gate.as_ref().unwrap();
+        gate.wait();
+        // Below what is being flushed.
+        let segment = set.map(&failing, &bytes(PAGE)).unwrap().extent();
+        let cause = Errno::IO;
+        assert_eq!(set.remove_range(segment.start(), PAGE), Err(RemoveError::DeepFlush { segment, cause }));
+        gate.wait();
+        assert_eq!(remover.join().unwrap(), Err(RemoveError::FailedBefore { segment, cause }));
+    });
+    assert_eq!(set.segment_count(), 2);
+}
+
+#[test]
 fn stores_of_a_mapping_that_goes_while_another_is_taken_back_keep_the_record_dirty() {
     let platform = leak(Fake::default());
     let source = leak(Checked::new(Memory::new(platform, 0)).shutdown_record(ShutdownRecord::new()));
