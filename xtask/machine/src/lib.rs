@@ -174,6 +174,8 @@ pub struct Scenario {
     pub short: bool,
     /// Kernel series that it runs on.
     pub kernels: &'static [&'static str],
+    /// Whether kernels differ in what it looks at, so that it runs on each of them before every change.
+    pub differs: bool,
     /// What the machine is made of.
     pub machine: Machine,
     /// How it must end.
@@ -197,6 +199,7 @@ impl Scenario {
             name,
             short: false,
             kernels: KERNELS,
+            differs: false,
             machine: Machine::NFIT,
             expect: Expect::Pass,
             cut: Cut::Never,
@@ -210,6 +213,19 @@ impl Scenario {
     /// Puts it on the short list.
     const fn short(self) -> Self {
         Self { short: true, ..self }
+    }
+
+    /// Says that kernels differ in what it looks at: the way there, the answers, or what they survive.
+    const fn differs(self) -> Self {
+        Self { differs: true, ..self }
+    }
+
+    /// Returns the kernels that it runs on before every change: each of its own if it is on the short list or kernels
+    /// differ in it, and else the newest.
+    #[must_use]
+    pub fn kernels_each_time(&self) -> &'static [&'static str] {
+        let from = if self.short || self.differs { 0 } else { self.kernels.len().saturating_sub(1) };
+        &self.kernels[from..]
     }
 
     /// Runs it on kernel 6.1 only: nothing in it depends on the kernel's version.
@@ -267,11 +283,17 @@ mod tests {
             assert!((1..=2).contains(&machine.dimms) && machine.region_bytes() % (16 << 20) == 0, "{name}");
             assert!(scenario.kernels.iter().all(|kernel| KERNELS.contains(kernel)), "{name}");
             assert_eq!(scenario.cut == Cut::Never, scenario.rounds == 0, "{name}");
+            assert!(!scenario.differs || scenario.kernels == KERNELS && !scenario.short, "{name}");
             assert_eq!(machine.shared, scenario.records > 0, "{name}");
             let inside =
                 |bad: &Bad| bad.region < machine.regions() && bad.offset + bad.length_bytes <= machine.region_bytes();
             assert!(machine.bad.iter().all(inside), "{name}");
         }
+        let each_time = |name| Scenario::find(name).map(Scenario::kernels_each_time);
+        assert_eq!(each_time("file-ext4"), Some(KERNELS), "on the short list");
+        assert_eq!(each_time("facts-xfs"), Some(KERNELS), "kernels differ");
+        assert_eq!(each_time("file-xfs"), Some(&["6.12"][..]));
+        assert_eq!(each_time("demo-xfs"), Some(&["6.1"][..]));
         assert!(
             Scenario::find("devdax").is_some_and(|found| found.name == "devdax") && Scenario::find("dev").is_none()
         );

@@ -31,7 +31,7 @@ const BAD_DEVICE: Machine = Machine {
 pub const SCENARIOS: &[Scenario] = &[
     // itself
     Scenario::new("lab-map-sync").short(),
-    Scenario::new("lab-map-sync-xfs").on(XFS),
+    Scenario::new("lab-map-sync-xfs").on(XFS).differs(),
     Scenario::new("lab-sees-failure").on(NONE).once().expect(Expect::Fail, 60).short(),
     Scenario::new("lab-sees-oops").on(NONE).once().expect(Expect::Oops, 60).short(),
     Scenario::new("lab-sees-hang").on(NONE).once().expect(Expect::Hang, 20).short(),
@@ -52,7 +52,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("file-xfs").on(XFS),
     Scenario::new("file-cpu-domain").on(Machine { domain: Domain::Cpu, ..Machine::NFIT }).short(),
     Scenario::new("file-contract").short(),
-    Scenario::new("file-contract-xfs").on(XFS),
+    Scenario::new("file-contract-xfs").on(XFS).differs(),
     Scenario::new("file-contract-no-dax").on(NO_DAX).once(),
     Scenario::new("file-grows").short(),
     Scenario::new("file-grows-xfs").on(XFS),
@@ -84,7 +84,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("bad-interleaved").on(INTERLEAVED).once(),
     Scenario::new("bad-devdax").on(BAD_DEVICE).short(),
     Scenario::new("bad-plain-nvdimm").on(QEMU),
-    Scenario::new("bad-overwritten"),
+    Scenario::new("bad-overwritten").differs(),
     Scenario::new("bad-overwritten-xfs").on(XFS),
     // broken
     Scenario::new("write-back-fails").on(Machine { modules: &["dm_mod"], ..NO_DAX }).short(),
@@ -97,7 +97,7 @@ pub const SCENARIOS: &[Scenario] = &[
     // devdax
     Scenario::new("devdax").on(DEVDAX).short(),
     Scenario::new("devdax-4k").on(SMALL_PAGES),
-    Scenario::new("devdax-contract").on(DEVDAX),
+    Scenario::new("devdax-contract").on(DEVDAX).differs(),
     Scenario::new("devdax-contract-4k").on(SMALL_PAGES).once(),
     Scenario::new("devdax-two-regions").on(Machine { dimms: 2, modes: &[Mode::DevDax; 2], ..DEVDAX }),
     Scenario::new("devdax-and-file").on(FILE_SYSTEM_AND_DEVICE).short(),
@@ -114,16 +114,16 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("devdax-mcsafe").on(DEVDAX).once(),
     Scenario::new("devdax-ordinary-user").on(DEVDAX),
     // cxl
-    Scenario::new("cxl-devdax").on(CXL),
-    Scenario::new("cxl-file").on(CXL_DISK),
-    Scenario::new("soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
+    Scenario::new("cxl-devdax").on(CXL).differs(),
+    Scenario::new("cxl-file").on(CXL_DISK).differs(),
+    Scenario::new("soft-reserved").on(Machine { device: Device::Soft, ..CXL }).differs(),
     // facts
     Scenario::new("facts-ext4").short(),
-    Scenario::new("facts-xfs").on(XFS),
+    Scenario::new("facts-xfs").on(XFS).differs(),
     Scenario::new("facts-devdax").on(DEVDAX).short(),
     Scenario::new("facts-devdax-4k").on(SMALL_PAGES).once(),
     // vanishing
-    Scenario::new("devdax-vanishes").on(DEVDAX),
+    Scenario::new("devdax-vanishes").on(DEVDAX).differs(),
     Scenario::new("disk-vanishes").newer(),
     Scenario::new("disk-vanishes-xfs").on(XFS).newer(),
     // doctor
@@ -132,13 +132,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("doctor-not-armed").on(Machine { armed: false, ..Machine::NFIT }),
     Scenario::new("doctor-bad-blocks").on(BAD_DEVICE),
     Scenario::new("doctor-virtio-pmem").on(VIRTIO).short(),
-    Scenario::new("doctor-cxl").on(CXL_DISK),
+    Scenario::new("doctor-cxl").on(CXL_DISK).differs(),
     Scenario::new("doctor-soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
     // hosts
     Scenario::new("two-hosts").on(SHARED).once().cut(Cut::Kill, 2).exchanges(1_000_000, 300),
-    // cuts
-    Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 20),
-    Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 20),
+    // cuts: as many as the canary beside them has to lose something
+    Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 10),
+    Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 10),
     Scenario::new("cut-kill-canary-sparse").once().cut(Cut::Kill, 10).loses(),
     Scenario::new("cut-flushed-ext4").once().cut(Cut::Flushed, 10),
     Scenario::new("cut-flushed-xfs").on(XFS).once().cut(Cut::Flushed, 10),

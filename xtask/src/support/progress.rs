@@ -10,6 +10,10 @@ use std::time::Instant;
 
 /// How long something may take before a line tells of it, and between two such lines.
 const EVERY: Duration = Duration::from_secs(5);
+/// The same where lines stay: in the log of a run that takes half an hour they would be most of it.
+const EVERY_LATER: Duration = Duration::from_secs(60);
+/// Letters of a line, besides the seconds.
+const WIDTH: usize = 72;
 
 thread_local! {
     /// What this thread is about, the whole first, if somebody tells of it.
@@ -35,9 +39,10 @@ pub(crate) fn watching<T>(what: impl Fn() -> String + Send, work: impl FnOnce() 
     let result = std::thread::scope(|scope| {
         scope.spawn(move || {
             let begin = Instant::now();
-            while wait.recv_timeout(EVERY) == Err(RecvTimeoutError::Timeout) {
+            let stays = !std::io::stderr().is_terminal();
+            while wait.recv_timeout(interval(stays, begin.elapsed())) == Err(RecvTimeoutError::Timeout) {
                 let line = lock(&pieces).iter().fold(what(), |line, piece| line + ": " + piece);
-                tell(&format!("{line}: {} s", begin.elapsed().as_secs()));
+                tell(&format!("{}: {} s", cut(&line), begin.elapsed().as_secs()));
             }
         });
         let result = work();
@@ -46,6 +51,19 @@ pub(crate) fn watching<T>(what: impl Fn() -> String + Send, work: impl FnOnce() 
     });
     UNDER_WAY.set(before);
     result
+}
+
+/// Returns how long to wait for the next line about something that has taken this long.
+fn interval(stays: bool, elapsed: Duration) -> Duration {
+    if stays && elapsed >= Duration::from_secs(60) { EVERY_LATER } else { EVERY }
+}
+
+/// Returns the beginning of a line.
+fn cut(line: &str) -> String {
+    match line.char_indices().nth(WIDTH) {
+        Some((end, _)) => format!("{}...", line[..end].trim_end()),
+        None => line.to_owned(),
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -60,7 +78,7 @@ fn tell(line: &str) {
     let _ = out.flush();
 }
 
-/// Returns the name of a command and the first of its arguments.
+/// Returns the name of a command and the first three of its arguments.
 pub(crate) fn short(command: &Command) -> String {
     let program = std::path::Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy();
     let arguments = command.get_args().map(|word| word.to_string_lossy().into_owned());
@@ -70,12 +88,23 @@ pub(crate) fn short(command: &Command) -> String {
     if let Some(at) = words.iter().position(|word| word == "--target-dir") {
         words.drain(at..words.len().min(at + 2));
     }
-    words.iter().take(7).fold(program.into_owned(), |line, word| line + " " + word)
+    words.iter().take(3).fold(program.into_owned(), |line, word| line + " " + word)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_short_and_become_rare_where_they_stay() {
+        assert_eq!(cut("workspace"), "workspace");
+        assert_eq!(cut(&"ä ".repeat(100)), "ä ".repeat(36).trim_end().to_owned() + "...");
+        let seconds = |stays, elapsed| interval(stays, Duration::from_secs(elapsed)).as_secs();
+        assert_eq!([seconds(true, 0), seconds(true, 59), seconds(true, 60), seconds(false, 60)], [5, 5, 60, 5]);
+        let mut command = Command::new("/usr/bin/cargo");
+        command.args(["test", "--quiet", "--target-dir", "x", "--workspace", "--no-fail-fast", "--features", "a,b"]);
+        assert_eq!(short(&command), "cargo test --workspace --no-fail-fast");
+    }
 
     #[test]
     fn what_is_under_way_is_named_from_the_whole_to_the_piece() {
