@@ -5,7 +5,7 @@ use pmemset_core::error::{MapError, PersistError};
 use pmemset_core::{CopyFlags, MapConfig, Observer, Platform, Source};
 
 use crate::error::{AppendError, Stop};
-use crate::format::{RECORD_HEAD_BYTES, RecordHead, SegmentHead, checksum};
+use crate::format::{MARK_AT, RECORD_HEAD_BYTES, RecordHead, SegmentHead, checksum};
 use crate::log::{Log, Tail};
 use crate::mistake::Mistake;
 
@@ -129,15 +129,35 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             }
         }
         for number in behind..=last {
-            let (address, _) = self.live.read().place_of(number).unwrap_or_default();
-            let head = SegmentHead { number, durable };
-            let late = self.makes(Mistake::SegmentHeadLate);
-            let flags = if late { CopyFlags::NOFLUSH } else { CopyFlags::empty() };
-            self.set.write_with(address, &head.to_bytes(), flags).map_err(|error| tail.stop(error))?;
+            let begun = self.begin_segment(tail, number, durable, number > oldest);
+            begun.map_err(|error| tail.stop(error))?;
         }
         let mut live = self.live.write();
         live.count = live.count.wrapping_add(last.wrapping_sub(behind)).wrapping_add(1);
         Ok(())
+    }
+
+    /// Stores the head of segment `number`, durably, and then the mark of the one before that there is this one. Before
+    /// that nothing in it is acknowledged, and who finds the mark knows that the segment was there.
+    fn begin_segment(&self, tail: &Tail, number: u64, durable: u64, mark: bool) -> Result<(), PersistError> {
+        let mark = mark && !self.makes(Mistake::MarkForgotten);
+        if mark && self.makes(Mistake::MarkEarly) {
+            self.mark_next(number.wrapping_sub(1), tail.generation)?;
+        }
+        let (address, _) = self.live.read().place_of(number).unwrap_or_default();
+        let head = SegmentHead { number, durable, generation: tail.generation, next: None };
+        let late = self.makes(Mistake::SegmentHeadLate);
+        let flags = if late { CopyFlags::NOFLUSH } else { CopyFlags::empty() };
+        self.set.write_with(address, &head.to_bytes(), flags)?;
+        if mark { self.mark_next(number.wrapping_sub(1), tail.generation) } else { Ok(()) }
+    }
+
+    /// Stores the mark of segment `number` that the next one was made, of this generation; durably.
+    pub(crate) fn mark_next(&self, number: u64, generation: u32) -> Result<(), PersistError> {
+        let (address, _) = self.live.read().place_of(number).unwrap_or_default();
+        let unfenced = self.makes(Mistake::MarkNotFenced);
+        let flags = if unfenced { CopyFlags::NOFLUSH } else { CopyFlags::empty() };
+        self.set.write_with(address.wrapping_add(MARK_AT), &SegmentHead::mark(number, generation), flags)
     }
 
     /// Maps segment `number`, all zeros, in a free slot.

@@ -1,11 +1,11 @@
 //! Records go: the newest by truncation, the oldest to give their storage back.
 
 use lock_api::RawRwLock;
-use pmemset_core::error::RemoveError;
+use pmemset_core::error::{PersistError, RemoveError};
 use pmemset_core::{Observer, Platform, Source, Span};
 
 use crate::error::{ChangeError, OpenError};
-use crate::format::{NUMBER_MAX, SEGMENT_HEAD_BYTES, State};
+use crate::format::{GENERATION_AT, MARK_AT, NUMBER_MAX, SEGMENT_HEAD_BYTES, SegmentHead, State};
 use crate::log::{Head, Log, Tail};
 use crate::mistake::Mistake;
 
@@ -28,7 +28,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             return Err(ChangeError::NotThere { sequence: first });
         }
         if first > self.next() && self.restart(&mut head, first)? {
-            return self.drop_segments();
+            return self.drop_segments(self.geometry.oldest(&head.state));
         }
         let (start, next) = {
             let live = self.live.read();
@@ -36,7 +36,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             (start, live.next)
         };
         let durable = head.state.durable.max(next.wrapping_sub(1));
-        let state = State { start, first, durable, cut: None };
+        let state = self.anchored(State { start, first, durable, ..head.state })?;
         let late = self.makes(Mistake::DropUnannounced);
         if !late {
             self.keep(&mut head, state).map_err(|error| self.stop(error))?;
@@ -45,7 +45,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             let mut live = self.live.write();
             (live.start, live.first) = (start, first);
         }
-        let outcome = self.drop_segments();
+        let outcome = self.drop_segments(self.geometry.oldest(&state));
         if late {
             let number = self.live.read().behind();
             self.grow(&mut self.tail.write(), number).map_err(|_| ChangeError::NotThere { sequence: 0 })?;
@@ -62,7 +62,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             self.commit_locked(&tail).map_err(|error| tail.stop(error))?;
             return Ok(false);
         }
-        let state = State { start: tail.end, first, durable: first.wrapping_sub(1), cut: None };
+        let state = State { start: tail.end, first, durable: first.wrapping_sub(1), ..head.state };
+        let state = self.anchored(state)?;
         self.commit_locked(&tail).and_then(|()| self.keep(head, state)).map_err(|error| tail.stop(error))?;
         tail.next = first;
         let mut live = self.live.write();
@@ -73,13 +74,29 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         Ok(true)
     }
 
-    /// Unmaps the segments before the start of the log, and frees their slots.
-    fn drop_segments(&self) -> Result<(), ChangeError> {
+    /// Returns `state` with what it has to say of the segments: which is the oldest one that its start needs, which
+    /// were made, and the generation of the oldest one. The newest one stays, whatever is dropped: it says whether
+    /// there is a next one.
+    pub(crate) fn anchored(&self, state: State) -> Result<State, ChangeError> {
+        let number = self.geometry.number(state.start);
+        let (made, oldest, address) = {
+            let live = self.live.read();
+            let oldest = number.min(live.behind().wrapping_sub(1));
+            (live.behind(), oldest, live.address(oldest))
+        };
+        let head = address.map_or(Ok(Ok(None)), |address| self.segment_at(address))?;
+        let Ok(Some(head)) = head else { return Err(ChangeError::Damaged { sequence: state.first }) };
+        let made = if self.makes(Mistake::MadeUnsaid) { oldest } else { made };
+        Ok(State { is_before: oldest < number, made, oldest_generation: head.generation, ..state })
+    }
+
+    /// Unmaps the segments before segment `oldest`, and frees their slots.
+    fn drop_segments(&self, oldest: u64) -> Result<(), ChangeError> {
         let mut outcome = Ok(());
         loop {
             let (address, slot) = {
                 let mut live = self.live.write();
-                if live.count == 0 || live.oldest >= self.geometry.number(live.start) {
+                if live.count == 0 || live.oldest >= oldest {
                     return outcome;
                 }
                 let place = live.place_of(live.oldest).unwrap_or_default();
@@ -141,8 +158,11 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         position: u64,
         sequence: u64,
     ) -> Result<(), ChangeError> {
-        let state = State { durable: sequence.wrapping_sub(1), cut: Some((position, sequence)), ..head.state };
+        let state = head.state.cutting(sequence);
         let (late, careless) = (self.makes(Mistake::CutUnannounced), self.makes(Mistake::CutNotErased));
+        if self.makes(Mistake::GenerationHasty) {
+            self.end_segment(&state, position).map_err(|error| tail.stop(error))?;
+        }
         if !late {
             self.keep(head, state).map_err(|error| tail.stop(error))?;
         }
@@ -153,16 +173,48 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             live.unmark(self.geometry.number(position), self.geometry.within(position));
         }
         (tail.end, tail.next) = (position, sequence);
+        tail.generation = state.generation;
         let outcome = self.cut_segments(tail, position)?;
+        let ended = self.end_segment(&state, position).map_err(|error| tail.stop(error))?;
         let rest = self.piece(&self.live.read(), position, u64::MAX);
         if careless {
-            self.keep(head, State { cut: None, ..head.state }).map_err(|error| tail.stop(error))?;
+            self.keep(head, ended).map_err(|error| tail.stop(error))?;
         }
         if let Some((address, length_bytes)) = rest {
             self.erase(address, length_bytes).map_err(|error| tail.stop(error))?;
         }
-        self.keep(head, State { cut: None, ..head.state }).map_err(|error| tail.stop(error))?;
+        self.keep(head, ended).map_err(|error| tail.stop(error))?;
         outcome.map_err(ChangeError::Remove)
+    }
+
+    /// Has the newest segment, and the one before, say durably that no other follows, and that what it was before is an
+    /// older copy of it. Returns the state of the log when the cut that `state` says has been made.
+    fn end_segment(&self, state: &State, position: u64) -> Result<State, PersistError> {
+        let ended = State { cut: None, ..*state };
+        let (oldest, newest, address) = {
+            let mut live = self.live.write();
+            if live.count == 0 {
+                // The next one is the first.
+                live.oldest = self.geometry.number(position);
+                let (made, oldest_generation) = (live.oldest, state.generation);
+                return Ok(State { is_before: false, made, oldest_generation, ..ended });
+            }
+            let newest = live.behind().wrapping_sub(1);
+            (live.oldest, newest, live.address(newest).unwrap_or_default())
+        };
+        let made = newest.wrapping_add(1);
+        if self.makes(Mistake::GenerationKept) {
+            self.set.write(address.wrapping_add(MARK_AT), &[0; 8])?;
+            return Ok(State { made, ..ended });
+        }
+        let changing = SegmentHead::changing(newest, state.generation, None);
+        let changing = if self.makes(Mistake::MarkKept) { &changing[..8] } else { &changing };
+        self.set.write(address.wrapping_add(GENERATION_AT), changing)?;
+        if newest == oldest {
+            return Ok(State { made, oldest_generation: state.generation, ..ended });
+        }
+        self.mark_next(newest.wrapping_sub(1), state.generation)?;
+        Ok(State { made, ..ended })
     }
 
     /// Takes the segments behind that of `position` away, the newest first.

@@ -70,7 +70,9 @@ pub enum OpenError {
         /// Which one.
         index: usize,
     },
-    /// A record that was acknowledged is damaged. Those before it are good.
+    /// A record that was acknowledged is damaged, or the segment that it is in, or would be in, is damaged or missing,
+    /// or an older copy of itself. Those before it are good. [`OnDamage::CutThere`](crate::OnDamage::CutThere) goes on
+    /// with them.
     Damaged {
         /// Its sequence number.
         sequence: u64,
@@ -101,7 +103,7 @@ impl fmt::Display for OpenError {
             Self::DamagedState => f.write_str("the log's state is damaged, in both copies"),
             Self::DamagedNote { index } => write!(f, "note {index} is damaged, in both copies"),
             Self::Damaged { sequence } => {
-                write!(f, "record {sequence}, which was acknowledged, is damaged; those before it are good")
+                write!(f, "record {sequence}, which was acknowledged, is damaged or missing; those before it are good")
             }
             Self::TooManySegments { room } => write!(f, "the log has more segments than the {room} there is room for"),
             Self::SegmentBytes { segment_bytes } => write!(f, "segments of {segment_bytes} bytes do not fit"),

@@ -100,12 +100,20 @@ impl Geometry {
 
     /// Returns whether a log may be in this state: no number of it is so large that counting on could wrap around.
     pub(crate) fn allows(self, state: &State) -> bool {
-        let cut = state.cut.is_none_or(|(position, sequence)| position >= state.start && sequence >= state.first);
+        let oldest = self.oldest(state);
         (1..=NUMBER_MAX).contains(&state.first)
             && state.durable >= state.first.wrapping_sub(1)
             && state.start <= NUMBER_MAX
             && state.start == self.begin(state.start)
-            && cut
+            && (oldest..=NUMBER_MAX).contains(&state.made)
+            && state.generation > 0
+            && state.oldest_generation > 0
+            && state.cut.is_none_or(|sequence| sequence >= state.first)
+    }
+
+    /// Returns the number of the oldest segment of a log in this state.
+    pub(crate) const fn oldest(self, state: &State) -> u64 {
+        self.number(state.start).saturating_sub(state.is_before as u64)
     }
 
     /// Returns where slot `slot` begins in the source.
@@ -169,15 +177,25 @@ impl RecordHead {
 }
 
 /// The head of a segment.
+///
+/// Generation and mark are a unit of 8 bytes each, with a checksum of their own: they change, and nothing tears them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHead {
     pub(crate) number: u64,
     /// The last record that was known to be durable when the segment was made.
     pub(crate) durable: u64,
+    /// How often the log had been truncated when the segment was made, or was truncated itself.
+    pub(crate) generation: u32,
+    /// The mark: that the next segment was made, durably, and its generation.
+    pub(crate) next: Option<u32>,
 }
 
 /// Bytes of a segment's head that are used.
-pub(crate) const SEGMENT_HEAD_USED_BYTES: usize = 24;
+pub(crate) const SEGMENT_HEAD_USED_BYTES: usize = 40;
+/// Where in a segment's head its generation is, and the mark behind it.
+pub(crate) const GENERATION_AT: usize = 24;
+/// Where in a segment's head the mark is.
+pub(crate) const MARK_AT: usize = 32;
 
 impl SegmentHead {
     pub(crate) fn to_bytes(self) -> [u8; SEGMENT_HEAD_USED_BYTES] {
@@ -186,22 +204,53 @@ impl SegmentHead {
             &self.sum().to_le_bytes(),
             &self.number.to_le_bytes(),
             &self.durable.to_le_bytes(),
+            &Self::changing(self.number, self.generation, self.next),
         ])
     }
 
+    /// Returns the bytes of segment `number` from [`GENERATION_AT`] on.
+    pub(crate) fn changing(number: u64, generation: u32, next: Option<u32>) -> [u8; 2 * UNIT_BYTES] {
+        let mark = next.map_or([0; UNIT_BYTES], |next| Self::mark(number, next));
+        join(&[&generation.to_le_bytes(), &unit_sum(b"own ", number, generation).to_le_bytes(), &mark])
+    }
+
+    /// Returns the mark of segment `number` that the next one was made, with this generation.
+    pub(crate) fn mark(number: u64, next: u32) -> [u8; UNIT_BYTES] {
+        join(&[&next.to_le_bytes(), &unit_sum(b"next", number, next).to_le_bytes()])
+    }
+
     pub(crate) fn from_bytes(bytes: &[u8; SEGMENT_HEAD_USED_BYTES]) -> Option<Self> {
+        let Self { number, durable, .. } = Self::front(bytes)?;
+        let mut rest = bytes.get(GENERATION_AT..)?;
+        let generation = u32::from_le_bytes(field(&mut rest)?);
+        let generation_sum = u32::from_le_bytes(field(&mut rest)?);
+        let marked = *rest != [0; UNIT_BYTES];
+        let next = u32::from_le_bytes(field(&mut rest)?);
+        let next_sum = u32::from_le_bytes(field(&mut rest)?);
+        let head = Self { number, durable, generation, next: marked.then_some(next) };
+        let whole = generation_sum == unit_sum(b"own ", number, generation)
+            && (!marked || next_sum == unit_sum(b"next", number, next));
+        whole.then_some(head)
+    }
+
+    /// Returns the head that begins like this, whatever is in the units that change.
+    pub(crate) fn front(bytes: &[u8; SEGMENT_HEAD_USED_BYTES]) -> Option<Self> {
         let mut rest = &bytes[..];
         let magic = u32::from_le_bytes(field(&mut rest)?);
         let sum = u32::from_le_bytes(field(&mut rest)?);
         let number = u64::from_le_bytes(field(&mut rest)?);
         let durable = u64::from_le_bytes(field(&mut rest)?);
-        let head = Self { number, durable };
+        let head = Self { number, durable, generation: 0, next: None };
         (magic == SEGMENT_MAGIC && sum == head.sum()).then_some(head)
     }
 
     fn sum(self) -> u32 {
         checksum(&[&SEGMENT_MAGIC.to_le_bytes(), &self.number.to_le_bytes(), &self.durable.to_le_bytes()])
     }
+}
+
+fn unit_sum(what: &[u8; 4], number: u64, value: u32) -> u32 {
+    checksum(&[what, &number.to_le_bytes(), &value.to_le_bytes()])
 }
 
 /// What a log keeps of itself.
@@ -213,24 +262,35 @@ pub(crate) struct State {
     pub(crate) first: u64,
     /// The last record that is known to be durable.
     pub(crate) durable: u64,
-    /// Where the records that have been truncated begin, and the first of them; 0 unless they are just being erased.
-    pub(crate) cut: Option<(u64, u64)>,
+    /// The first of the records that have been truncated, and are just being erased.
+    pub(crate) cut: Option<u64>,
+    /// Whether the oldest segment is the one before that of `start`, which had not been made then.
+    pub(crate) is_before: bool,
+    /// The segments from the oldest one to before this one were made, durably; perhaps more.
+    pub(crate) made: u64,
+    /// The generation of the oldest segment.
+    pub(crate) oldest_generation: u32,
+    /// How often the log was truncated, from 1 on: the generation of a segment that is made now.
+    pub(crate) generation: u32,
 }
 
 /// The state of a log that was just made.
-pub(crate) const FIRST_STATE: State = State { start: 0, first: 1, durable: 0, cut: None };
+pub(crate) const FIRST_STATE: State =
+    State { start: 0, first: 1, durable: 0, cut: None, is_before: false, made: 0, oldest_generation: 1, generation: 1 };
 
-pub(crate) const STATE_BYTES: usize = 40;
+/// Bytes of a state: with what a cell has in front, a line.
+pub(crate) const STATE_BYTES: usize = 48;
 
 impl State {
     pub(crate) fn to_bytes(self) -> [u8; STATE_BYTES] {
-        let (position, sequence) = self.cut.unwrap_or((0, 0));
         join(&[
             &self.start.to_le_bytes(),
             &self.first.to_le_bytes(),
             &self.durable.to_le_bytes(),
-            &position.to_le_bytes(),
-            &sequence.to_le_bytes(),
+            &self.cut.unwrap_or(0).to_le_bytes(),
+            &(self.made | (self.is_before as u64) << 63).to_le_bytes(),
+            &self.oldest_generation.to_le_bytes(),
+            &self.generation.to_le_bytes(),
         ])
     }
 
@@ -238,8 +298,23 @@ impl State {
         let start = u64::from_le_bytes(field(&mut bytes)?);
         let first = u64::from_le_bytes(field(&mut bytes)?);
         let durable = u64::from_le_bytes(field(&mut bytes)?);
-        let position = u64::from_le_bytes(field(&mut bytes)?);
-        let sequence = u64::from_le_bytes(field(&mut bytes)?);
-        Some(Self { start, first, durable, cut: (sequence > 0).then_some((position, sequence)) })
+        let cut = u64::from_le_bytes(field(&mut bytes)?);
+        let made = u64::from_le_bytes(field(&mut bytes)?);
+        let oldest_generation = u32::from_le_bytes(field(&mut bytes)?);
+        let generation = u32::from_le_bytes(field(&mut bytes)?);
+        let (made, is_before) = (made & NUMBER_MAX, made > NUMBER_MAX);
+        let cut = (cut > 0).then_some(cut);
+        Some(Self { start, first, durable, cut, is_before, made, oldest_generation, generation })
+    }
+
+    /// Returns the state in which the records from number `sequence` on are to be erased. The newest segment is of the
+    /// next generation then, as are later ones: what there is of the one before is not to come back.
+    pub(crate) fn cutting(self, sequence: u64) -> Self {
+        // One that is being finished goes on with its own.
+        let generation = match self.cut {
+            None => self.generation.checked_add(1).unwrap_or(1),
+            Some(_) => self.generation,
+        };
+        Self { durable: sequence.wrapping_sub(1), cut: Some(sequence), generation, ..self }
     }
 }

@@ -6,14 +6,16 @@ use pmemset_core::{MapConfig, Observer, Part, Platform, SetRef, Source};
 
 use crate::cell::{Cell, Content};
 use crate::error::OpenError;
-use crate::format::{FIRST_STATE, Geometry, SEGMENT_HEAD_BYTES, STATE_BYTES, State};
+use crate::format::{
+    FIRST_STATE, Geometry, SEGMENT_HEAD_BYTES, SEGMENT_HEAD_USED_BYTES, STATE_BYTES, SegmentHead, State,
+};
 use crate::header::{HEADER_BYTES, Header, HeaderError, Opened, is_torn};
 use crate::log::{HEAD_BYTES, HEADER_AT, Log, NOTES, STATE_AT, note_at};
 use crate::mistake::Mistake;
 use crate::options::Options;
 
 const MAGIC: [u8; 8] = *b"pmemslog";
-const VERSION: u64 = 2;
+const VERSION: u64 = 3;
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Returns the header of a log of this geometry.
@@ -58,7 +60,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         let state = self.head.get_mut().state;
         let live = self.live.get_mut();
         (live.start, live.first) = (state.start, state.first);
-        live.oldest = self.geometry.number(state.start);
+        live.oldest = self.geometry.oldest(&state);
         Ok(())
     }
 
@@ -137,7 +139,9 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             drop(mapped);
             let mut found = None;
             for within in (0..piece).step_by(alignment_bytes) {
-                if matches!(self.segment_at(address.saturating_add(within))?, Ok(Some(_))) {
+                let mut bytes = [0; SEGMENT_HEAD_USED_BYTES];
+                self.set.read(address.saturating_add(within), &mut bytes)?;
+                if SegmentHead::front(&bytes).is_some() {
                     found = Some(offset.saturating_add(within as u64));
                     break;
                 }

@@ -34,12 +34,13 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 ///
 /// # What is not
 ///
-/// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a
-/// record that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close),
-/// says that those before were durable. If the newest segment is lost as a whole, or an older copy of itself, the log
-/// is an older one, with the records that were truncated since. Header, notes and the log's own state are there
-/// twice: damage to one copy loses nothing, and damage to both refuses the log, unless the cell was stored to for the
-/// first time just then. A log whose head was made zero is refused if a segment is there
+/// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
+/// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
+/// those before were durable. A segment that is lost as a whole is told, and so is an older copy of one, if records in
+/// it were truncated since; if the newest segment, or the one before it, is another older copy of itself, the records
+/// that were acknowledged last may be missing. Header, notes and the log's own state are there twice: damage to one
+/// copy loses nothing, and damage to both refuses the log, unless the cell was stored to for the first time just then.
+/// A log whose head was made zero is refused if a segment is there
 /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to nothing is a new one.
 ///
 /// The log keeps no second program from opening the same source at a time: that takes what the other has not finished for
@@ -72,6 +73,8 @@ pub(crate) struct Head {
 pub(crate) struct Tail {
     pub(crate) end: u64,
     pub(crate) next: u64,
+    /// The generation of a segment that is made now.
+    pub(crate) generation: u32,
     pub(crate) stop: Option<Stop>,
 }
 

@@ -22,6 +22,24 @@ pub(crate) enum Mistake {
     HeadUnchecked,
     /// The head of a segment is durable some time after its records.
     SegmentHeadLate,
+    /// No segment says that the next one was made.
+    MarkForgotten,
+    /// A segment says that the next one was made before it is.
+    MarkEarly,
+    /// That a segment says so is durable some time later.
+    MarkNotFenced,
+    /// A segment whose next ones were truncated still says that one was made.
+    MarkKept,
+    /// Opening does not see to it that a segment says so whose next one was being made.
+    MarkNotMended,
+    /// Which segments were made is not kept with what is dropped, or when the first one is made.
+    MadeUnsaid,
+    /// A segment that was truncated is of the same generation as before.
+    GenerationKept,
+    /// A segment is of the next generation before it is kept that it is truncated.
+    GenerationHasty,
+    /// The generation of segments is not looked at.
+    GenerationUnchecked,
     /// A segment is used again as it was.
     SegmentNotErased,
     /// The header is there before the state.
@@ -32,7 +50,7 @@ pub(crate) enum Mistake {
     CutUnannounced,
     /// It is kept that records are gone before they are.
     CutNotErased,
-    /// Segments behind one that is missing are not looked for.
+    /// Segments behind one that is missing stay where they are.
     StraysLeft,
     /// Segments are freed, and used again, before it is kept that their records are dropped.
     DropUnannounced,

@@ -6,7 +6,7 @@ pub enum OnDamage {
     /// Refuses to open it; nothing is changed.
     #[default]
     Refuse,
-    /// Keeps what is before the damage, and gives up the damaged record and all behind it.
+    /// Keeps what is before the damage, and gives up the record that is damaged or missing, and all behind it.
     CutThere,
 }
 

@@ -7,8 +7,9 @@ use pmemset_core::{MapConfig, Observer, Platform, Set, Source};
 
 use crate::cell::Cell;
 use crate::error::OpenError;
-use crate::format::{FIRST_STATE, Geometry, SEGMENT_HEAD_BYTES, SegmentHead};
+use crate::format::{FIRST_STATE, Geometry, SEGMENT_HEAD_BYTES, SegmentHead, State};
 use crate::log::{HEAD_BYTES, Head, Log, NOTES, Tail};
+use crate::mistake::Mistake;
 use crate::options::Options;
 use crate::recovered::Recovered;
 use crate::table::{Live, Table};
@@ -45,7 +46,7 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
             recovered,
             head: RwLock::new(head),
             commit: RwLock::new(()),
-            tail: RwLock::new(Tail { end: 0, next: 1, stop: None }),
+            tail: RwLock::new(Tail { end: 0, next: 1, generation: 1, stop: None }),
             live: RwLock::new(Live::new(table.into())),
             #[cfg(test)]
             mistake: options.mistake,
@@ -53,6 +54,7 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         log.open_head(alignment_bytes, options)?;
         let walk = log.find_all()?;
         log.settle(walk, options)?;
+        log.begin_first()?;
         Ok(log)
     }
 
@@ -77,49 +79,75 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         Ok(())
     }
 
-    /// Maps the segments of the log, and walks along its records.
+    /// Finds the segments of the log, and walks along its records.
     fn find_all(&self) -> Result<Walk, OpenError> {
-        let (oldest, room) = {
-            let live = self.live.read();
-            (live.oldest, live.room())
-        };
-        let (mut newest, mut broken) = (None, false);
         let state = self.head.read().state;
-        let mut durable = state.durable;
+        let oldest = self.geometry.oldest(&state);
+        let (mut newest, mut current, mut broken) = (None, None, false);
         self.each_slot(|log, slot, address| {
             let head = log.segment_at(address)?;
             broken |= head == Err(Broken);
-            let Some(SegmentHead { number, durable: then }) = head.ok().flatten().filter(|head| head.number >= oldest)
-            else {
-                return Ok(false);
-            };
-            let mut live = log.live.write();
-            if !live.found(number, slot) {
-                return Err(OpenError::TooManySegments { room });
-            }
-            newest = newest.max(Some(number));
-            durable = durable.max(then);
-            let next = number == live.behind();
-            if next {
-                live.set_place(number, address, slot);
-                live.count = live.count.wrapping_add(1);
-            }
-            Ok(next)
+            let Some(head) = head.ok().flatten().filter(|head| head.number >= oldest) else { return Ok(false) };
+            newest = newest.max(Some(head.number));
+            current = current.max((head.generation == state.generation).then_some(head.number));
+            log.note_found(head, address, slot)
         })?;
-        // Those whose slots are not in their order.
-        let behind = self.live.read().behind();
-        for number in behind.. {
-            let Some(slot) = self.live.read().found_in(number) else { break };
-            let before = self.live.read().address(number.wrapping_sub(1));
-            let address = self.map_slot(slot, before)?;
-            let mut live = self.live.write();
-            live.set_place(number, address, slot);
-            live.count = live.count.wrapping_add(1);
-        }
-        let behind = self.live.read().behind();
-        let gap = newest.is_some_and(|newest| newest >= behind);
-        let strays = newest.map_or(behind, |newest| newest.wrapping_add(1));
+        let (gap, durable) = self.follow(&state, current)?;
+        let strays = newest.map_or(0, |newest| newest.wrapping_add(1));
         let walk = Walk { position: state.start, sequence: state.first, durable, rest: false, gap, strays, broken };
         self.walk(walk, state.cut)
+    }
+
+    /// Notes that a slot begins with this head of a segment. Of two with the same number the one that was made, or
+    /// truncated, later is the segment; the other one is an older copy of what lay there before. Returns whether it is
+    /// to be kept.
+    fn note_found(&self, head: SegmentHead, address: usize, slot: u32) -> Result<bool, OpenError> {
+        let other = {
+            let live = self.live.read();
+            live.found_in(head.number).and_then(|_| live.place_of(head.number))
+        };
+        if let Some((address, slot)) = other {
+            if matches!(self.segment_at(address)?, Ok(Some(found)) if found.generation >= head.generation) {
+                return Ok(false);
+            }
+            self.set.remove_range(address, self.geometry.segment_bytes)?;
+            self.live.write().free_slot(slot, false);
+        }
+        let mut live = self.live.write();
+        let room = live.room();
+        if live.found(head.number, address, slot) { Ok(true) } else { Err(OpenError::TooManySegments { room }) }
+    }
+
+    /// Counts the segments that follow on each other from the oldest one on, each of the generation that the one before
+    /// it says. Returns whether one is missing that was made, or is an older copy of itself, and the last record that
+    /// they say was durable; `current` is the last segment of the newest generation that was found.
+    fn follow(&self, state: &State, current: Option<u64>) -> Result<(bool, u64), OpenError> {
+        let oldest = self.geometry.oldest(state);
+        // Whether the next one was made, and its generation.
+        let mut mark = (state.made > oldest).then_some(state.oldest_generation);
+        let mut durable = state.durable;
+        for number in oldest.. {
+            let place = {
+                let live = self.live.read();
+                live.found_in(number).and_then(|_| live.place_of(number))
+            };
+            let Some((address, _)) = place else { break };
+            let Ok(Some(head)) = self.segment_at(address)? else { break };
+            // One that was being made when the power went is of the newest generation. Until a truncation is finished,
+            // the segment that is the newest one then may be of either.
+            let expected = head.generation == mark.unwrap_or(state.generation)
+                || state.cut.is_some() && head.generation == state.generation;
+            if !expected && !self.makes(Mistake::GenerationUnchecked) {
+                break;
+            }
+            let mut live = self.live.write();
+            live.count = live.count.wrapping_add(1);
+            (mark, durable) = (head.next, durable.max(head.durable));
+        }
+        let behind = self.live.read().behind();
+        // The newest segment is of the newest generation: others behind the end are older copies of something, and no
+        // loss.
+        let gap = mark.is_some() || state.made > behind || current.is_some_and(|current| current >= behind);
+        Ok((gap, durable))
     }
 }

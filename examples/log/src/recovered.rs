@@ -12,6 +12,7 @@ pub struct Recovered {
     /// Whether what was behind the newest record was erased: records that a power cut has torn, that were truncated,
     /// or, with [`OnDamage::CutThere`](crate::OnDamage::CutThere), are damaged.
     pub erased: bool,
-    /// The damaged record behind the newest one, with [`OnDamage::CutThere`](crate::OnDamage::CutThere).
+    /// The record behind the newest one, which is damaged or missing, with
+    /// [`OnDamage::CutThere`](crate::OnDamage::CutThere).
     pub damaged: Option<u64>,
 }

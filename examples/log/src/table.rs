@@ -92,15 +92,16 @@ impl<'m> Live<'m> {
         Self { table, oldest: 0, count: 0, start: 0, first: 1, end: 0, next: 1, cuts: 0 }
     }
 
-    /// Notes that slot `slot` holds segment `number`, one of as many from the oldest on as there is room for.
+    /// Notes that slot `slot`, at `address`, holds segment `number`, one of as many from the oldest on as there is room
+    /// for.
     ///
     /// Returns whether it could be.
-    pub(crate) fn found(&mut self, number: u64, slot: u32) -> bool {
+    pub(crate) fn found(&mut self, number: u64, address: usize, slot: u32) -> bool {
         let room = self.room();
         let fits =
             number.wrapping_sub(self.oldest) < room as u64 && usize::try_from(slot).is_ok_and(|slot| slot < room);
         if fits {
-            self.set_place(number, 0, slot);
+            self.set_place(number, address, slot);
             self.use_slot(slot);
         }
         fits

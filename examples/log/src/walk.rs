@@ -21,9 +21,9 @@ pub(crate) struct Walk {
     pub(crate) durable: u64,
     /// Whether there is something behind the good records.
     pub(crate) rest: bool,
-    /// Whether the head of a segment is missing that must have been there.
+    /// Whether a segment is missing that must have been there.
     pub(crate) gap: bool,
-    /// The number behind that of the newest segment that was found.
+    /// The number behind that of the newest segment that was found; 0 where there is none.
     pub(crate) strays: u64,
     /// Whether a slot begins with what is neither the head of a segment nor zeros.
     pub(crate) broken: bool,
@@ -35,8 +35,8 @@ pub(crate) struct Broken;
 
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Walks along the good records, and looks at what comes behind.
-    pub(crate) fn walk(&self, mut walk: Walk, cut: Option<(u64, u64)>) -> Result<Walk, OpenError> {
-        while cut.is_none_or(|(_, sequence)| walk.sequence < sequence) {
+    pub(crate) fn walk(&self, mut walk: Walk, cut: Option<u64>) -> Result<Walk, OpenError> {
+        while cut.is_none_or(|sequence| walk.sequence < sequence) {
             let head = self.good_at(walk.position, walk.sequence)?;
             let Some(head) = head else { break };
             let number = self.geometry.number(walk.position);
@@ -50,7 +50,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             let mut live = self.live.write();
             (live.end, live.next) = (walk.position, walk.sequence);
         }
-        if cut.is_some_and(|(_, sequence)| walk.sequence == sequence) {
+        if cut == Some(walk.sequence) {
             // What comes behind has been truncated.
             (walk.rest, walk.gap, walk.durable) = (true, false, walk.sequence.wrapping_sub(1));
             return Ok(walk);
@@ -76,7 +76,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
     fn look_behind(&self, walk: &mut Walk) -> Result<(), PersistError> {
         let live = self.live.read();
         let own = self.geometry.number(walk.position);
-        walk.rest = walk.gap || walk.broken || live.behind() > own.wrapping_add(1);
+        walk.rest = walk.gap || walk.broken || walk.strays > live.behind() || live.behind() > own.wrapping_add(1);
         let Some((address, length_bytes)) = self.piece(&live, walk.position, u64::MAX) else { return Ok(()) };
         walk.rest |= self.is_used(address, length_bytes)?;
         if !walk.rest {

@@ -8,7 +8,7 @@ use super::{GRANULARITIES, device, hardware, medium, open, options};
 use crate::mistake::Mistake;
 
 /// Calls before the exploration begins, and calls that are explored.
-type Life = (&'static [Call], &'static [Call]);
+pub(crate) type Life = (&'static [Call], &'static [Call]);
 
 use Call::{Append, Commit, DropBefore, Stage, StoreNote, TruncateAfter};
 
@@ -70,7 +70,7 @@ fn explore(medium: Medium, depth: usize, life: Life, mistake: Option<Mistake>) -
         machine.acknowledge(now | (found.next() + 1) << 32);
         if depth == 0 { goes_on(machine, log, &options, found) } else { Ok(()) }
     };
-    Explore::new(hardware()).depth(depth).runs_max(6000).run(work, check)
+    Explore::new(hardware()).depth(depth).runs_max(12_000).run(work, check)
 }
 
 /// Appends another record to a log that was found, opens it once more, and finds just that one in addition.
@@ -130,7 +130,7 @@ lives! {
 }
 
 /// Each mistake, where it shows.
-const MISTAKES: [(Mistake, Life); 14] = [
+const MISTAKES: [(Mistake, Life); 18] = [
     (Mistake::AcknowledgedEarly, APPENDS),
     (Mistake::NoFence, APPENDS),
     (Mistake::HeadNotFlushed, LONG),
@@ -145,6 +145,10 @@ const MISTAKES: [(Mistake, Life); 14] = [
     (Mistake::ClaimsTooMuch, GROUP),
     (Mistake::CopiesAtOnce, TRUNCATES),
     (Mistake::AcknowledgedEarly, GROWS),
+    (Mistake::MarkEarly, FITS),
+    (Mistake::MarkEarly, LONG),
+    (Mistake::MarkKept, TRUNCATES_FAR),
+    (Mistake::GenerationHasty, TRUNCATES_FAR),
 ];
 
 #[test]

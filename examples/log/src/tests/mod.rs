@@ -5,6 +5,7 @@ mod cuts;
 mod damage;
 mod faults;
 mod lost;
+mod missing;
 mod model;
 mod pieces;
 mod threads;
