@@ -215,9 +215,13 @@ unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
             // SAFETY: the caller promises both ranges.
             return unsafe { blocks(run, way) };
         }
+        if (way.streams || way.wide) && down {
+            // SAFETY: the caller promises both ranges.
+            return unsafe { cut_up::<F, true>(cpu, dest, feed, length_bytes, way) };
+        }
         if way.streams || way.wide {
             // SAFETY: the caller promises both ranges.
-            return unsafe { cut_up(cpu, dest, feed, length_bytes, way) };
+            return unsafe { cut_up::<F, false>(cpu, dest, feed, length_bytes, way) };
         }
     }
     // SAFETY: the caller promises both ranges.
@@ -229,18 +233,15 @@ unsafe fn store<F: Feed>(cpu: &Cpu, run: Run<F>, down: bool, kind: StoreKind) {
     }
 }
 
-/// Stores a long run that begins or ends inside a block.
+/// Stores a long run that begins or ends inside a block, to its first byte (`DOWN`) or to the last.
 ///
 /// Takes its arguments in registers, like the functions below, and is not part of `copy`, which would save more
 /// registers on the stack for it.
 #[cfg(target_arch = "x86_64")]
 #[inline(never)]
-unsafe fn cut_up<F: Feed>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
+unsafe fn cut_up<F: Feed, const DOWN: bool>(cpu: &Cpu, dest: *mut u8, feed: F, length_bytes: usize, way: Way) {
+    let way = Way { down: DOWN, ..way };
     let (first, middle, last) = Run { dest, feed, length_bytes }.cut(BLOCK_BYTES, way.down);
-    // What is streamed meanwhile need not be waited for again.
-    if way.streams && last.length_bytes > 0 {
-        super::x86_64::prefetchw(last.dest);
-    }
     // SAFETY: the piece lies in the range that the caller promises.
     unsafe { edge(cpu, first, way) };
     // SAFETY: the piece lies in the range that the caller promises, and consists of blocks.
@@ -296,28 +297,40 @@ unsafe fn wide_blocks<F: Feed>(run: Run<F>, way: Way) {
 
 /// Stores any bytes through the cache: whole aligned words, and the bytes before and behind them in as few pieces as are
 /// aligned.
-#[inline(never)]
+#[inline(always)]
 unsafe fn through<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
+    if down {
+        // SAFETY: the caller promises the run.
+        unsafe { through_to::<F, true>(dest, feed, length_bytes) }
+    } else {
+        // SAFETY: as above.
+        unsafe { through_to::<F, false>(dest, feed, length_bytes) }
+    }
+}
+
+/// The same, to the first byte (`DOWN`) or to the last: few instructions, where a fence follows.
+#[inline(never)]
+unsafe fn through_to<F: Feed, const DOWN: bool>(dest: *mut u8, feed: F, length_bytes: usize) {
     let mut run = Run { dest, feed, length_bytes };
     // SAFETY: the caller promises the run.
-    unsafe { run.store_up_to::<u8>(down) };
+    unsafe { run.store_up_to::<u8>(DOWN) };
     // SAFETY: as above.
-    unsafe { run.store_up_to::<u16>(down) };
+    unsafe { run.store_up_to::<u16>(DOWN) };
     // SAFETY: as above.
-    unsafe { run.store_up_to::<u32>(down) };
+    unsafe { run.store_up_to::<u32>(DOWN) };
     let rest_bytes = run.length_bytes & WORD_BYTES.wrapping_sub(1);
     let words_bytes = run.length_bytes.wrapping_sub(rest_bytes);
-    let (words_at, rest_at) = if down { (rest_bytes, 0) } else { (0, words_bytes) };
+    let (words_at, rest_at) = if DOWN { (rest_bytes, 0) } else { (0, words_bytes) };
     let middle = run.piece((words_at, words_bytes));
     // SAFETY: these are the whole words of the run.
-    unsafe { words::<F, false>(middle.dest, middle.feed, words_bytes, down) };
+    unsafe { words::<F, false>(middle.dest, middle.feed, words_bytes, DOWN) };
     run = run.piece((rest_at, rest_bytes));
     // SAFETY: as above.
-    unsafe { run.store_rest::<u32>(down) };
+    unsafe { run.store_rest::<u32>(DOWN) };
     // SAFETY: as above.
-    unsafe { run.store_rest::<u16>(down) };
+    unsafe { run.store_rest::<u16>(DOWN) };
     // SAFETY: as above.
-    unsafe { run.store_rest::<u8>(down) };
+    unsafe { run.store_rest::<u8>(DOWN) };
 }
 
 /// Stores whole aligned words, as many as possible 4 at a time: more need more registers than a function has for free.

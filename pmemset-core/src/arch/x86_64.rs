@@ -149,14 +149,6 @@ pub(super) fn mfence() {
     unsafe { asm!("mfence", options(nostack, preserves_flags)) }
 }
 
-/// Asks for a line that is about to be stored to, without waiting for it.
-#[cfg(target_arch = "x86_64")]
-#[inline(always)]
-pub(super) fn prefetchw(at: *const u8) {
-    // SAFETY: a hint, which does nothing where the address is not mapped, or the processor does not know it.
-    unsafe { asm!("prefetchw [{}]", in(reg) at, options(nostack, preserves_flags)) }
-}
-
 /// Stores a word around the cache.
 ///
 /// # Safety
