@@ -120,7 +120,7 @@ impl<'m, P: Platform> Holes<'m, P> {
         if !self.extent.covers(window) {
             return Err(ReserveError::CannotFit);
         }
-        let next = self.windows.after(window.start());
+        let next = if window.start() < self.tail { self.windows.after(window.start()) } else { None };
         if !self.hole_before(next).is_some_and(|hole| hole.covers(window)) {
             return Err(ReserveError::Occupied);
         }

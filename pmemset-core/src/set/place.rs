@@ -91,7 +91,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             (None, coalescing) => (books.previous(), coalescing == Coalescing::Full),
         };
         let Some((part, spare_bytes)) = behind else { return Ok(Plan::Anywhere) };
-        match window_behind(books, part, request) {
+        // Where nothing else will do, the claim finds out whether it is free.
+        match window_behind(part, request).filter(|window| must || books.is_free(*window)) {
             Some(window) => Ok(Plan::Behind { part, window, spare_bytes, must }),
             None if must => Err(MapError::CannotCoalesce { at: part.end() }),
             None => Ok(Plan::Anywhere),
@@ -101,7 +102,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     /// Refuses what the books and the platform would refuse now, before the source grows.
     pub(super) fn check_room(&self, books: &Books<'_, P, S>, request: &Request) -> Result<(), MapError> {
         if let Plan::Behind { window, spare_bytes, must, .. } = self.plan(books, request)? {
-            if missing(window, spare_bytes).is_none_or(|missing| self.platform.may_reserve_at(missing).is_ok()) {
+            let missing = missing(window, spare_bytes);
+            if books.is_free(window) && missing.is_none_or(|missing| self.platform.may_reserve_at(missing).is_ok()) {
                 return Ok(());
             }
             if must {
@@ -275,12 +277,10 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     }
 }
 
-/// Returns the addresses behind `part`, if a segment may go there as far as the set knows.
-fn window_behind<P: Platform, S: Clone>(books: &Books<'_, P, S>, part: Extent, request: &Request) -> Option<Extent> {
+/// Returns the addresses behind `part`, if the segment may be there.
+fn window_behind(part: Extent, request: &Request) -> Option<Extent> {
     let window = Extent::new(part.end(), request.length_bytes)?;
-    let fits = window.is_aligned(request.alignment_bytes)
-        && request.fixed.is_none_or(|fixed| fixed == window)
-        && books.is_free(window);
+    let fits = window.is_aligned(request.alignment_bytes) && request.fixed.is_none_or(|fixed| fixed == window);
     fits.then_some(window)
 }
 

@@ -23,12 +23,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         if self.is_full() || self.has(&path, key) {
             return Err(Full);
         }
-        if self.len == 0 {
-            self.root = self.nodes.take(0, 0);
-            path = self.descend(key);
-        } else if path.step(0).node.len == FULL {
-            self.make_room(key);
-            path = self.descend(key);
+        if self.len == 0 || path.step(0).node.len == FULL {
+            path = self.make_room(key);
         }
         let Step { node: leaf, index } = path.step(0);
         let change = self.change(leaf, index, next);
@@ -47,6 +43,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     }
 
     /// Makes sure that no row of the path says that all keys under it are above `key`.
+    #[inline(never)]
     fn lower(&mut self, path: &Path, key: usize) {
         for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
@@ -77,7 +74,9 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         self.resize(&found.path, 0, leaf.len.wrapping_sub(1));
         self.nodes.set_key(leaf, leaf.len.wrapping_sub(1), NO_KEY);
         self.reweigh(&found.path, most(change.removed, found.value.weigh(found.key)), change.added);
-        self.rebalance(&found.path);
+        if leaf.len <= HALF && self.levels() != 1 {
+            self.rebalance(&found.path);
+        }
         if self.len == 0 {
             self.nodes.give_back(self.root);
         }
@@ -98,10 +97,18 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     }
 
     /// Gives the entry behind `key` the value that is left to be given.
+    #[inline]
     fn finish(&mut self, change: Change<C::Value, W>, key: usize) {
-        if let Some(value) = change.left
-            && let Some((next, _)) = self.after(key)
-        {
+        if let Some(value) = change.left {
+            self.set_next(key, value);
+        }
+    }
+
+    /// Gives the entry behind `key`, if there is one, the value `value`.
+    #[cold]
+    #[inline(never)]
+    fn set_next(&mut self, key: usize, value: C::Value) {
+        if let Some((next, _)) = self.after(key) {
             self.set(next, value);
         }
     }
@@ -118,10 +125,15 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     }
 
     /// Brings the weights above the path's leaf up to date after an entry of weight `removed` became one of `added`.
-    fn reweigh(&mut self, path: &Path, mut removed: [usize; W], mut added: [usize; W]) {
-        if removed == added {
-            return;
+    #[inline]
+    fn reweigh(&mut self, path: &Path, removed: [usize; W], added: [usize; W]) {
+        if removed != added && self.levels() != 1 {
+            self.reweigh_rows(path, removed, added);
         }
+    }
+
+    #[inline(never)]
+    fn reweigh_rows(&mut self, path: &Path, mut removed: [usize; W], mut added: [usize; W]) {
         for level in 1..self.levels() {
             let Step { node, index } = path.step(level);
             let old = self.nodes.row_weights(node, index);
@@ -138,11 +150,25 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         }
     }
 
+    /// Makes room for `key`, and returns the way to it.
+    ///
+    /// Apart from what is done each time: its code, and what it needs of the stack, are not in the way then.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, key: usize) -> Path {
+        if self.len == 0 {
+            self.root = self.nodes.take(0, 0);
+        } else {
+            self.split_path(key);
+        }
+        self.descend(key)
+    }
+
     /// Makes room in the full leaf on the way to `key`, and before it in the full nodes above it.
     ///
     /// What comes in order fills its leaves: the leaf before takes what it has room for, if `key` stays behind that.
     /// Other nodes are split.
-    fn make_room(&mut self, key: usize) {
+    fn split_path(&mut self, key: usize) {
         if Nodes::<C, W>::ONE_LEAF {
             return;
         }
@@ -184,6 +210,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     }
 
     /// Refills the nodes of a path that have become less than half full, and lowers the root that has one row left.
+    #[cold]
+    #[inline(never)]
     fn rebalance(&mut self, path: &Path) {
         for level in 1..self.levels() {
             let Step { node: parent, index } = path.step(level);

@@ -192,8 +192,12 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     /// Forgets that bytes behind the part that ends at `end` are the set's.
     pub(crate) fn forget_spare_before(&mut self, end: usize) {
-        let last = self.entry_from(end.wrapping_sub(1)).filter(|last| last.extent.end() == end);
-        if let Some(slot) = last.and_then(|last| self.slots.get_mut(last.slot as usize)) {
+        let known = self.previous.and_then(|previous| previous.last).map(u32::from);
+        let last = match known.filter(|last| self.slot(*last).is_some_and(|slot| slot.end == end)) {
+            Some(last) => Some(last),
+            None => self.entry_from(end.wrapping_sub(1)).filter(|last| last.extent.end() == end).map(|last| last.slot),
+        };
+        if let Some(slot) = last.and_then(|last| self.slots.get_mut(last as usize)) {
             slot.spare = 0;
         }
     }

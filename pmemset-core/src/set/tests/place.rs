@@ -58,6 +58,27 @@ fn what_comes_next_goes_where_the_previous_part_ends_now() {
 }
 
 #[test]
+fn room_behind_a_part_goes_with_its_last_segment_whichever_part_is_continued() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let config = Config::new(Granularity::Page).reserve_ahead(3 * PAGE);
+    let set: TestSet<'_, '_> = Set::with_capacity(&platform, config, 16);
+    let first = set.map(&source, &bytes(PAGE)).unwrap().extent();
+    let previous = set.map(&source, &bytes(PAGE)).unwrap().extent();
+    set.set_coalescing(Coalescing::Full);
+    let behind = set.map(&source, &bytes(PAGE).after(first.start())).unwrap().extent();
+    let next = set.map(&source, &bytes(PAGE)).unwrap().extent();
+    assert_eq!((behind.start(), next.start()), (first.end(), previous.end()));
+    assert_eq!(platform.reserved_bytes(), 6 * PAGE);
+    set.remove_range(first.start(), PAGE).unwrap();
+    set.remove_range(previous.start(), PAGE).unwrap();
+    assert_eq!(platform.reserved_bytes(), 4 * PAGE, "what lies behind those is not theirs any more");
+    set.remove_range(behind.start(), PAGE).unwrap();
+    set.remove_range(next.start(), PAGE).unwrap();
+    assert_eq!(platform.reserved_bytes(), 0);
+}
+
+#[test]
 fn failed_map_takes_back_the_extension() {
     let platform = Fake::default();
     platform.slack.store(KIB64, Ordering::Relaxed);
