@@ -1,4 +1,5 @@
-//! Every interleaving of calls, handles, removals and maps over the pins that the set has; and protocols that must fail.
+//! Every interleaving of calls, handles, removals and maps over the pins that the set has, with books that are unlocked in
+//! calls and with such as are not; and protocols that must fail.
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -6,7 +7,7 @@ use std::panic::catch_unwind;
 use loom::cell::UnsafeCell;
 use loom::sync::atomic;
 use loom::sync::atomic::{AtomicU32, Ordering};
-use loom::sync::{Arc, RwLock};
+use loom::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use loom::thread;
 
 /// What `pins.rs` asks for beside atomics.
@@ -52,9 +53,12 @@ impl Books {
     }
 }
 
-/// A set with the protocol of `set/part.rs`, `set/map.rs` and `set/remove.rs`. Whoever touches the memory of a segment
-/// unordered with its unmapping is found by loom.
+/// A set with the protocol of `set/turn.rs`, `set/part.rs`, `set/place.rs` and `set/remove.rs`. Whoever touches the
+/// memory of a segment unordered with its unmapping is found by loom.
 struct World {
+    /// [`Platform::UNLOCKED_CALLS`](pmemset_core::Platform::UNLOCKED_CALLS).
+    unlocked: bool,
+    turn: RwLock<()>,
     books: RwLock<Books>,
     pins: Pins<[Pin; PLACES]>,
     memory: [UnsafeCell<u32>; PLACES],
@@ -64,18 +68,64 @@ struct World {
 // SAFETY: the cells are what the protocol is to keep apart; loom checks each access.
 unsafe impl Sync for World {}
 
+/// A `Turn`, of one kind or the other.
+struct Turn<'w> {
+    world: &'w World,
+    reading: Option<RwLockReadGuard<'w, Books>>,
+    writing: Option<RwLockWriteGuard<'w, Books>>,
+    _alone: Option<RwLockWriteGuard<'w, ()>>,
+}
+
+impl Turn<'_> {
+    fn read(&mut self) -> &Books {
+        match &self.writing {
+            Some(books) => books,
+            None => self.reading.get_or_insert_with(|| self.world.books.read().unwrap()),
+        }
+    }
+
+    fn write(&mut self) -> &mut Books {
+        self.reading = None;
+        self.writing.get_or_insert_with(|| self.world.books.write().unwrap())
+    }
+
+    fn unlock(&mut self) {
+        if self.world.unlocked {
+            (self.reading, self.writing) = (None, None);
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Flaw {
     None,
     /// Segments are pinned after the books are unlocked.
     PinLate,
-    /// The pins are counted before the books are locked.
-    CountEarly,
+    /// The pins are counted, and then closed whatever they are.
+    CountFirst,
     /// Of a range, the first segment alone is pinned.
     PinFirst,
     /// A removal does not look at handles to the whole part.
     ForgetParts,
+    /// A removal closes nothing before it unlocks the books to unmap.
+    LeaveOpen,
+    /// A removal does not close the part whose segment it unmaps.
+    LeavePartOpen,
+    /// A removal does not close segments as what they become when the one before has gone: the first of a part.
+    LeaveNextOpen,
+    /// What stays is not opened again.
+    StayClosed,
+    /// Who finds something closed does not look again when nobody removes.
+    DoNotWait,
+    /// Storage is given back without regard to who is mapping it.
+    GiveBackMeanwhile,
+    /// A segment is in the books before it is mapped.
+    InsertEarly,
 }
+
+/// No more uses are let in.
+#[derive(Debug)]
+struct Full;
 
 fn slot(place: usize) -> u32 {
     u32::try_from(place).unwrap()
@@ -83,9 +133,11 @@ fn slot(place: usize) -> u32 {
 
 impl World {
     /// Returns a set in which both places are mapped: one part, or two.
-    fn new(parts: usize, flaw: Flaw) -> Self {
+    fn new(unlocked: bool, parts: usize, flaw: Flaw) -> Self {
         let pin = || Pin::new(AtomicU32::new(0), AtomicU32::new(0));
         Self {
+            unlocked,
+            turn: RwLock::new(()),
             books: RwLock::new(Books { mapped: [true; PLACES], head: [true, parts == 2] }),
             pins: Pins::new([pin(), pin()]),
             memory: [UnsafeCell::new(DATA), UnsafeCell::new(DATA)],
@@ -103,18 +155,40 @@ impl World {
         self.memory[place].with_mut(|memory| unsafe { *memory = value });
     }
 
-    /// `Set::hold`: pins the segments of a range under one read lock; all of them have to be mapped.
+    fn turn(&self) -> Turn<'_> {
+        let alone = self.unlocked.then(|| self.turn.write().unwrap());
+        let writing = (!self.unlocked).then(|| self.books.write().unwrap());
+        Turn { world: self, reading: None, writing, _alone: alone }
+    }
+
+    /// `Set::hold_part`, `Set::hold_range`: once more, while nobody removes.
+    fn settled<T>(&self, pin: impl Fn() -> Result<T, Full>) -> T {
+        let again = |full| {
+            if !self.unlocked {
+                return Err(full);
+            }
+            let _turn = (self.flaw != Flaw::DoNotWait).then(|| self.turn.read().unwrap());
+            pin()
+        };
+        pin().or_else(again).expect("so many handles there are not")
+    }
+
+    /// `Set::hold_range`: pins the segments of a range under one read lock; all of them have to be mapped.
     fn hold(&self, first: usize, last: usize) -> bool {
-        let books = self.books.read().unwrap();
-        if !(first..=last).all(|place| books.mapped[place]) {
-            return false;
-        }
-        if self.flaw == Flaw::PinLate {
-            drop(books);
-        }
-        let last = if self.flaw == Flaw::PinFirst { first } else { last };
-        assert!((first..=last).all(|place| self.pins.pin(slot(place), Pinned::Segment)));
-        true
+        self.settled(|| {
+            let books = self.books.read().unwrap();
+            if !(first..=last).all(|place| books.mapped[place]) {
+                return Ok(false);
+            }
+            if self.flaw == Flaw::PinLate {
+                drop(books);
+            }
+            let last = if self.flaw == Flaw::PinFirst { first } else { last };
+            let refused = (first..=last).find(|&place| !self.pins.pin(slot(place), Pinned::Segment));
+            let Some(refused) = refused else { return Ok(true) };
+            (first..refused).for_each(|place| self.pins.unpin(slot(place), Pinned::Segment));
+            Err(Full)
+        })
     }
 
     fn let_go(&self, first: usize, last: usize) {
@@ -125,102 +199,196 @@ impl World {
         drop(books);
     }
 
-    /// A call on a range, or a handle to it.
-    fn call(&self, first: usize, last: usize) {
-        if self.hold(first, last) {
+    /// A call on a range, or a handle to it; returns whether all of it was mapped.
+    fn call(&self, first: usize, last: usize) -> bool {
+        let held = self.hold(first, last);
+        if held {
             (first..=last).for_each(|place| self.load(place));
             self.let_go(first, last);
         }
+        held
     }
 
-    /// `Set::part_at`: a handle to the whole part that has `place`.
-    fn part_at(&self, place: usize) -> Option<usize> {
-        let books = self.books.read().unwrap();
-        if !books.mapped[place] {
-            return None;
-        }
-        let head = books.head_of(place);
-        assert!(self.pins.pin(slot(head), Pinned::Part));
-        Some(head)
+    /// `Set::part_at`: a handle to the whole part that has `place`; the place of its first segment, and of its last.
+    fn part_at(&self, place: usize) -> Option<(usize, usize)> {
+        self.settled(|| {
+            let books = self.books.read().unwrap();
+            if !books.mapped[place] {
+                return Ok(None);
+            }
+            let head = books.head_of(place);
+            let last = (place..PLACES).find(|&place| books.ends(place)).unwrap();
+            if self.pins.pin(slot(head), Pinned::Part) { Ok(Some((head, last))) } else { Err(Full) }
+        })
     }
 
-    /// A handle to the whole part that has `place`, used where it has a byte.
+    /// A handle to the whole part that has `place`, used in all its segments.
     fn whole(&self, place: usize) {
-        if let Some(head) = self.part_at(place) {
-            self.load(place);
+        if let Some((head, last)) = self.part_at(place) {
+            (head..=last).for_each(|place| self.load(place));
             self.pins.unpin(slot(head), Pinned::Part);
         }
     }
 
+    fn close(&self, place: usize, what: Pinned, own: u32) -> bool {
+        let slot = slot(place);
+        match (self.flaw, what) {
+            (Flaw::LeaveOpen, _) | (Flaw::LeavePartOpen, Pinned::Part) => self.pins.count(slot, what) <= own,
+            (Flaw::ForgetParts, Pinned::Part) => true,
+            (Flaw::CountFirst, _) if self.pins.count(slot, what) <= own => {
+                self.pins.set(slot, what, own);
+                self.pins.close(slot, what, own)
+            }
+            _ if self.unlocked => self.pins.close(slot, what, own),
+            _ => self.pins.count(slot, what) <= own,
+        }
+    }
+
+    /// `Set::close_unused`: of places that are of one part, of which the caller has `own` handles; returns the place of its
+    /// first segment.
+    fn close_unused(&self, turn: &mut Turn<'_>, places: core::ops::RangeInclusive<usize>, own: u32) -> Option<usize> {
+        let books = turn.read();
+        if !books.mapped[*places.start()] {
+            return None;
+        }
+        let head = books.head_of(*places.start());
+        let mut closed = Vec::new();
+        let mut close = |place, what, own| {
+            let done = self.close(place, what, own);
+            if done {
+                closed.push((place, what, own));
+            }
+            done
+        };
+        let front = head == *places.start() || close(head, Pinned::Part, 0);
+        let all = front
+            && places.into_iter().all(|place| {
+                let own = if place == head { own } else { 0 };
+                let next = place != head && self.flaw == Flaw::LeaveNextOpen;
+                (next || close(place, Pinned::Part, own)) && close(place, Pinned::Segment, 0)
+            });
+        if all {
+            return Some(head);
+        }
+        if self.unlocked {
+            turn.write();
+            closed.into_iter().for_each(|(place, what, own)| self.pins.set(slot(place), what, own));
+        }
+        None
+    }
+
+    /// `Set::unmap_range`, of one segment.
+    fn unmap(&self, turn: &mut Turn<'_>, place: usize) {
+        turn.unlock();
+        self.store(place, UNMAPPED);
+        turn.write().take_out(place);
+    }
+
     /// `Set::remove_range` over one segment; returns whether it was removed.
     fn remove_range(&self, place: usize) -> bool {
-        let early = (self.flaw == Flaw::CountEarly).then(|| self.pins.count(slot(place), Pinned::Segment));
-        let mut books = self.books.write().unwrap();
-        if !books.mapped[place] {
-            return false;
+        let mut turn = self.turn();
+        let Some(head) = self.close_unused(&mut turn, place..=place, 0) else { return false };
+        self.unmap(&mut turn, place);
+        if self.unlocked && head != place && self.flaw != Flaw::StayClosed {
+            turn.write();
+            self.pins.set(slot(head), Pinned::Part, 0);
         }
-        let parts = self.pins.count(slot(books.head_of(place)), Pinned::Part);
-        let ranges = early.unwrap_or_else(|| self.pins.count(slot(place), Pinned::Segment));
-        if (parts > 0 && self.flaw != Flaw::ForgetParts) || ranges > 0 {
-            return false;
-        }
-        self.store(place, UNMAPPED);
-        books.take_out(place);
         true
     }
 
     /// `Set::remove` of the part that begins at place 0, by a handle of one's own; after the first segment the platform
     /// fails if `fails`.
     fn remove_part(&self, fails: bool) {
-        let Some(own) = self.part_at(0) else { return };
-        let mut books = self.books.write().unwrap();
+        let Some((own, _)) = self.part_at(0) else { return };
+        let mut turn = self.turn();
+        let books = turn.read();
         assert!(books.mapped[own] && books.head[own], "a pinned part stays");
         let last = (own..PLACES).find(|&place| books.ends(place)).unwrap();
-        let in_use = (own..=last).any(|place| self.pins.count(slot(place), Pinned::Segment) > 0);
-        if in_use || self.pins.count(slot(own), Pinned::Part) > 1 {
-            drop(books);
+        if self.close_unused(&mut turn, own..=last, 1).is_none() {
+            drop(turn);
             self.pins.unpin(slot(own), Pinned::Part);
             return;
         }
+        if !self.unlocked {
+            self.pins.set(slot(own), Pinned::Part, 0);
+        }
         for place in own..=last {
             if fails && place > own {
-                self.pins.set(slot(own), Pinned::Part, 0);
+                // The handle is one to what is left now.
+                turn.unlock();
+                turn.write();
+                self.pins.set(slot(place), Pinned::Segment, 0);
                 self.pins.set(slot(place), Pinned::Part, 1);
-                drop(books);
+                drop(turn);
                 self.load(place);
                 self.pins.unpin(slot(place), Pinned::Part);
                 return;
             }
-            self.store(place, UNMAPPED);
-            books.take_out(place);
+            self.unmap(&mut turn, place);
         }
-        self.pins.unpin(slot(own), Pinned::Part);
     }
 
     /// Maps anew into the slot of what has been removed, at the end of the part before it.
     fn map(&self, place: usize) {
-        let mut books = self.books.write().unwrap();
-        if !books.mapped[place] {
+        let mut turn = self.turn();
+        if turn.read().mapped[place] {
+            return;
+        }
+        if self.flaw != Flaw::InsertEarly {
+            turn.unlock();
             self.store(place, DATA);
-            books.mapped[place] = true;
-            books.head[place] = place == 0 || !books.mapped[place - 1];
+        }
+        let books = turn.write();
+        books.mapped[place] = true;
+        books.head[place] = place == 0 || !books.mapped[place - 1];
+        self.pins.set(slot(place), Pinned::Segment, 0);
+        self.pins.set(slot(place), Pinned::Part, 0);
+        if self.flaw == Flaw::InsertEarly {
+            turn.unlock();
+            self.store(place, DATA);
+        }
+    }
+
+    /// `Set::give_back` of the storage of a place.
+    fn give_back(&self, place: usize) {
+        let meanwhile = self.flaw == Flaw::GiveBackMeanwhile;
+        let _turn = (self.unlocked && !meanwhile).then(|| self.turn.read().unwrap());
+        let books = self.books.read().unwrap();
+        if books.mapped[place] {
+            return;
+        }
+        if self.unlocked {
+            drop(books);
+            self.store(place, UNMAPPED);
+        } else {
+            self.store(place, UNMAPPED);
+            drop(books);
         }
     }
 
     fn nobody_is_left(&self) {
-        for place in 0..PLACES {
-            let counts = [Pinned::Segment, Pinned::Part].map(|what| self.pins.count(slot(place), what));
-            assert_eq!(counts, [0, 0], "slot {place}");
+        let books = self.books.read().unwrap();
+        for place in (0..PLACES).filter(|&place| books.mapped[place]) {
+            for what in [Pinned::Segment, Pinned::Part] {
+                assert_eq!(self.pins.count(slot(place), what), 0, "{what:?} of {place}");
+                assert!(self.pins.pin(slot(place), what), "{what:?} of {place} is closed");
+            }
         }
     }
 }
 
-/// Runs `threads` and this thread's `last` in every order that matters, on a set of so many parts.
+/// Runs `threads` and this thread's `last` in every order that matters, on a set of so many parts, of both kinds.
 fn explore(parts: usize, flaw: Flaw, threads: &'static [fn(&World)], last: fn(&World)) {
+    for unlocked in [true, false] {
+        explore_one(unlocked, parts, flaw, threads, last);
+    }
+}
+
+fn explore_one(unlocked: bool, parts: usize, flaw: Flaw, threads: &'static [fn(&World)], last: fn(&World)) {
     let mut model = loom::model::Builder::new();
     model.preemption_bound = Some(3);
     model.check(move || {
-        let world = Arc::new(World::new(parts, flaw));
+        let world = Arc::new(World::new(unlocked, parts, flaw));
         let threads: Vec<_> = threads
             .iter()
             .map(|run| {
@@ -234,12 +402,22 @@ fn explore(parts: usize, flaw: Flaw, threads: &'static [fn(&World)], last: fn(&W
     });
 }
 
+fn call<const FIRST: usize, const LAST: usize>(world: &World) {
+    world.call(FIRST, LAST);
+}
+
+fn find<const PLACE: usize>(world: &World) {
+    assert!(world.call(PLACE, PLACE), "it is mapped all the time");
+}
+
+fn remove<const PLACE: usize>(world: &World) {
+    world.remove_range(PLACE);
+}
+
 #[test]
 fn a_segment_in_use_is_not_removed() {
-    explore(1, Flaw::None, &[|world| world.call(0, 0), |world| world.call(0, 1)], |world| {
-        world.remove_range(0);
-    });
-    explore(1, Flaw::None, &[|world| world.map(0), |world| world.call(0, 0)], |world| {
+    explore(1, Flaw::None, &[call::<0, 0>, call::<0, 1>], remove::<0>);
+    explore(1, Flaw::None, &[|world| world.map(0), call::<0, 0>], |world| {
         world.call(0, 0);
         world.remove_range(0);
     });
@@ -247,34 +425,26 @@ fn a_segment_in_use_is_not_removed() {
 
 #[test]
 fn calls_on_other_bytes_never_make_a_removal_fail() {
-    explore(1, Flaw::None, &[|world| world.call(1, 1), |world| world.call(1, 1)], |world| {
-        assert!(world.remove_range(0), "nobody uses it");
-    });
+    explore(1, Flaw::None, &[call::<1, 1>, call::<1, 1>], |world| assert!(world.remove_range(0), "nobody uses it"));
+}
+
+#[test]
+fn calls_on_other_bytes_find_them_whatever_is_removed() {
+    explore(1, Flaw::None, &[find::<0>, find::<0>], remove::<1>);
 }
 
 #[test]
 fn a_call_goes_on_over_a_border_that_is_split() {
-    explore(
-        1,
-        Flaw::None,
-        &[
-            |world| world.call(0, 1),
-            |world| {
-                world.remove_range(1);
-            },
-        ],
-        |world| {
-            world.remove_range(0);
-            world.map(0);
-        },
-    );
+    explore(1, Flaw::None, &[call::<0, 1>, remove::<1>], |world| {
+        world.remove_range(0);
+        world.map(0);
+    });
 }
 
 #[test]
 fn a_whole_part_stays_while_there_is_a_handle() {
-    explore(1, Flaw::None, &[|world| world.whole(1), |world| world.whole(0)], |world| {
-        world.remove_range(0);
-    });
+    explore(1, Flaw::None, &[|world| world.whole(1), |world| world.whole(0)], remove::<0>);
+    explore(1, Flaw::None, &[|world| world.whole(0), remove::<0>], remove::<1>);
     explore(2, Flaw::None, &[|world| world.whole(1), |world| world.map(0)], |world| {
         assert!(world.remove_range(0), "another part");
     });
@@ -282,38 +452,60 @@ fn a_whole_part_stays_while_there_is_a_handle() {
 
 #[test]
 fn the_last_handle_removes_its_part() {
-    explore(1, Flaw::None, &[|world| world.whole(0), |world| world.call(1, 1)], |world| world.remove_part(false));
+    explore(1, Flaw::None, &[|world| world.whole(0), call::<1, 1>], |world| world.remove_part(false));
+    explore(1, Flaw::None, &[|world| world.whole(1)], |world| world.remove_part(false));
 }
 
 #[test]
 fn a_handle_moves_to_what_is_left() {
-    explore(
-        1,
-        Flaw::None,
-        &[
-            |world| world.call(1, 1),
-            |world| {
-                world.remove_range(1);
-            },
-        ],
-        |world| world.remove_part(true),
-    );
+    explore(1, Flaw::None, &[call::<1, 1>, remove::<1>], |world| world.remove_part(true));
+    explore(1, Flaw::None, &[find::<1>], |world| world.remove_part(true));
+}
+
+#[test]
+fn storage_that_is_being_mapped_is_not_given_back() {
+    explore(1, Flaw::None, &[|world| world.map(0), |world| world.give_back(0)], remove::<0>);
 }
 
 #[test]
 fn wrong_protocols_are_caught() {
-    let run = |flaw| match flaw {
-        Flaw::ForgetParts => explore(1, flaw, &[|world| world.whole(1)], |world| {
-            world.remove_range(1);
+    let run = |unlocked, flaw| match flaw {
+        Flaw::ForgetParts | Flaw::LeavePartOpen => {
+            explore_one(unlocked, 1, flaw, &[|world| world.whole(1)], remove::<1>);
+        }
+        Flaw::LeaveNextOpen => {
+            explore_one(unlocked, 1, flaw, &[|world| world.whole(1)], |world| world.remove_part(false));
+        }
+        Flaw::StayClosed => explore_one(unlocked, 1, flaw, &[], remove::<1>),
+        Flaw::PinLate | Flaw::InsertEarly => explore_one(unlocked, 1, flaw, &[call::<0, 0>], |world| {
+            world.remove_range(0);
+            world.map(0);
         }),
-        _ => explore(1, flaw, &[|world| world.call(0, 1)], |world| {
-            world.remove_range(1);
+        Flaw::DoNotWait => explore_one(unlocked, 1, flaw, &[call::<0, 0>, call::<0, 0>], |world| {
+            world.remove_range(0);
         }),
+        Flaw::GiveBackMeanwhile => explore_one(unlocked, 1, flaw, &[|world| world.give_back(0)], |world| {
+            world.remove_range(0);
+            world.map(0);
+        }),
+        _ => explore_one(unlocked, 1, flaw, &[call::<0, 1>], remove::<1>),
     };
-    run(Flaw::None);
-    for flaw in [Flaw::PinLate, Flaw::CountEarly, Flaw::PinFirst, Flaw::ForgetParts] {
-        assert!(catch_unwind(AssertUnwindSafe(|| run(flaw))).is_err(), "{flaw:?}");
-    }
+    let both = [Flaw::PinLate, Flaw::PinFirst, Flaw::ForgetParts];
+    let unlocked = [
+        Flaw::CountFirst,
+        Flaw::LeaveOpen,
+        Flaw::LeavePartOpen,
+        Flaw::LeaveNextOpen,
+        Flaw::StayClosed,
+        Flaw::DoNotWait,
+        Flaw::GiveBackMeanwhile,
+        Flaw::InsertEarly,
+    ];
+    let flaws = both.iter().flat_map(|&flaw| [(true, flaw), (false, flaw)]);
+    let flaws = flaws.chain(unlocked.iter().map(|&flaw| (true, flaw)));
+    let missed: Vec<_> =
+        flaws.filter(|&(unlocked, flaw)| catch_unwind(AssertUnwindSafe(|| run(unlocked, flaw))).is_ok()).collect();
+    assert!(missed.is_empty(), "{missed:?}");
 }
 
 /// The counter of `pins.rs` with one ordering as it should not be, to see that loom would tell.
@@ -321,7 +513,7 @@ fn wrong_protocols_are_caught() {
 fn an_unordered_unpin_is_caught() {
     fn protocol(unpin: Ordering) {
         loom::model(move || {
-            let shared = Arc::new((RwLock::new(()), AtomicU32::new(1), World::new(1, Flaw::None)));
+            let shared = Arc::new((RwLock::new(()), AtomicU32::new(1), World::new(false, 1, Flaw::None)));
             let reader = Arc::clone(&shared);
             let thread = thread::spawn(move || {
                 reader.2.load(1);

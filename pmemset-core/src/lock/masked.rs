@@ -106,6 +106,8 @@ unsafe impl RawLock for CriticalSectionRwLock {
     #[allow(clippy::declare_interior_mutable_const, reason = "the trait asks for it")]
     const INIT: Self = Self { holders: Cell::new(0) };
 
+    const LETS_OTHERS_RUN: bool = false;
+
     fn lock_shared(&self) {
         while !self.take(one_reader_more) {
             core::hint::spin_loop();

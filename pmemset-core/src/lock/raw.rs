@@ -14,6 +14,9 @@ pub unsafe trait RawLock {
     #[allow(clippy::declare_interior_mutable_const, reason = "as in `lock_api`")]
     const INIT: Self;
 
+    /// Whether others can run, and so want the lock, while somebody holds it; not if it masks interrupts.
+    const LETS_OTHERS_RUN: bool = true;
+
     /// Waits until no writer holds the lock, and takes it for reading.
     fn lock_shared(&self);
 

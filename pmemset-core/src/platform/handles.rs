@@ -264,6 +264,7 @@ macro_rules! forward_platform_handles {
             type Space = T::Space;
 
             const SEGMENTS_MAX: usize = T::SEGMENTS_MAX;
+            const UNLOCKED_CALLS: bool = T::UNLOCKED_CALLS;
 
             forward_platform!(self { _ => (**self) });
         }

@@ -36,6 +36,16 @@ pub unsafe trait Platform: Sync {
     /// ones is not built.
     const SEGMENTS_MAX: usize = 65_536;
 
+    /// Whether a set lets others look up while it calls the platform, or a source, to map or unmap. Those who look up
+    /// what is being unmapped wait then, and all others do not: beside a thread that maps and removes all the time
+    /// looking up takes about as long as alone, instead of a hundred times as long.
+    ///
+    /// It takes a second lock for each set, and code. So by default it is so where there may be more than 64 segments,
+    /// unless the [lock](Self::Lock) [keeps others from running](crate::lock::RawLock::LETS_OTHERS_RUN) anyway. Sets are
+    /// right with any number of threads either way. Say `false` if one thread uses a set, `true` if a few parts are
+    /// looked up by many.
+    const UNLOCKED_CALLS: bool = Self::SEGMENTS_MAX > 64 && <Self::Lock as crate::lock::RawLock>::LETS_OTHERS_RUN;
+
     /// Returns the address space, if there are several of the kind; always the same.
     fn space(&self) -> Self::Space;
 

@@ -326,6 +326,7 @@ where
     type Space = P::Space;
 
     const SEGMENTS_MAX: usize = P::SEGMENTS_MAX;
+    const UNLOCKED_CALLS: bool = P::UNLOCKED_CALLS;
 
     // A window of its own is for the caller to fill as densely as it can be: no more alignment than is needed, no room
     // ahead. Its addresses stay reserved when they are released, so what is mapped there is not taken out.

@@ -4,6 +4,7 @@ use super::Set;
 use super::books::{Cursor, Retired};
 use super::event::Observer;
 use super::notices::Notices;
+use super::turn::{Turn, in_turn};
 use crate::error::RemoveError;
 use crate::{Extent, Platform, Source};
 
@@ -33,15 +34,21 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Drop for 
     fn drop(&mut self) {
         let mut rest = Extent::between(0, usize::MAX);
         while let Some(range) = rest {
-            let mut retired = Retired::new();
-            let mut books = self.books.write();
-            let result = self.unmap_range(&mut books, range, &mut Cursor::new(), &mut retired);
-            drop(Notices::new(self, books, retired));
+            let result = in_turn!(self, turn => self.drop_range(turn, range));
             rest = match result {
                 // It stays mapped, and its address space is not given back either; what lies above it goes.
                 Err(RemoveError::Unmap { segment, .. }) => range.starting_at(segment.end()),
                 _ => None,
             };
         }
+    }
+}
+
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
+    fn drop_range(&self, mut turn: impl Turn<'m, P, S>, range: Extent) -> Result<(), RemoveError> {
+        let mut retired = Retired::new();
+        let result = self.unmap_range(&mut turn, range, &mut Cursor::new(), &mut retired);
+        drop(Notices::new(self, turn, retired));
+        result
     }
 }

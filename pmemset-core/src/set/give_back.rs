@@ -31,8 +31,8 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     ///
     /// # Cost
     ///
-    /// Looks at every segment of the set. Mapping and removing wait until the source has done it, and whoever comes
-    /// behind them.
+    /// Looks at every segment of the set. Mapping and removing wait until the source has done it, and, unless
+    /// [calls are unlocked](Platform::UNLOCKED_CALLS), whoever comes behind them.
     ///
     /// # Errors
     ///
@@ -44,10 +44,14 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         }
         // Every handle and every adapter of one source has the same.
         let identity = source.failed_write_back();
-        // Held until it is done, so that nothing of it is mapped meanwhile.
+        // Nobody maps until it is done.
+        let _turn = P::UNLOCKED_CALLS.then(|| self.turn.read());
         let books = self.books.read();
         if let Some(segment) = books.mapping_of(range, |other| core::ptr::eq(other.failed_write_back(), identity)) {
             return Err(GiveBackError::Mapped { segment });
+        }
+        if P::UNLOCKED_CALLS {
+            drop(books);
         }
         source.give_back(range).map_err(GiveBackError::Failed)
     }

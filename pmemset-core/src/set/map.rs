@@ -93,14 +93,14 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     fn map_judged(&self, source: &S, request: &Request) -> Result<(u32, Extent, Extent), MapError> {
         let range = request.range()?;
         self.refuse_bad_blocks(source, range)?;
-        // Where nothing would have to be undone, the plan under the write lock is early enough.
+        // Where nothing would have to be undone, the plan of whose turn it is is early enough.
         let mut growth = None;
         if health::shutdown_of(source).is_some() || !source.holds(range) {
             self.check_room(&self.books.read(), request)?;
             growth = prepare(source, range)?;
         }
         let announced = self.announce(source, growth, range).map_err(NotPlaced::from);
-        let mut placed = announced.and_then(|()| self.place(&mut self.books.write(), request, source));
+        let mut placed = announced.and_then(|()| self.place(request, source));
         for _ in 0..OUTDATED_MAX {
             if !matches!(placed, Err(NotPlaced { outdated: true, .. })) {
                 break;
@@ -110,7 +110,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             placed = again.and_then(|more| {
                 growth = more.or(growth);
                 self.refuse_bad_growth(source, more, range)?;
-                self.place(&mut self.books.write(), request, source)
+                self.place(request, source)
             });
         }
         if let (Err(_), Some(growth)) = (&placed, growth) {

@@ -2,20 +2,21 @@
 
 use super::books::{Retired, RetiredSegment};
 use super::event::{Event, Observer};
-use super::{Set, Writing, health};
+use super::turn::Turn;
+use super::{Set, health};
 use crate::{Extent, Platform, Source};
 
 impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
-    /// Unlocks the books and tells what has been removed, of `range` if it was one, `flushed` before; the slots become
-    /// free one by one.
-    pub(super) fn notify_removed<'s>(
-        &'s self,
-        books: Writing<'s, 'm, P, S>,
+    /// Ends the turn and tells what has been removed, of `range` if it was one, `flushed` before; the slots become free
+    /// one by one.
+    pub(super) fn notify_removed(
+        &self,
+        turn: impl Turn<'m, P, S>,
         retired: Retired,
         mut range: Option<Extent>,
         flushed: bool,
     ) {
-        let mut notices = Notices::new(self, books, retired);
+        let mut notices = Notices::new(self, turn, retired);
         while let Some(gone) = &notices.gone {
             if let Some(range) = range.take() {
                 self.notify(&Event::RemoveRange { range });
@@ -43,8 +44,8 @@ pub(super) struct Notices<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clo
 }
 
 impl<'s, 'm, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Notices<'s, 'm, P, S, O> {
-    pub(super) fn new(set: &'s Set<'m, P, S, O>, mut books: Writing<'s, 'm, P, S>, mut retired: Retired) -> Self {
-        let gone = books.pop_retired(&mut retired);
+    pub(super) fn new(set: &'s Set<'m, P, S, O>, mut turn: impl Turn<'m, P, S>, mut retired: Retired) -> Self {
+        let gone = turn.write().pop_retired(&mut retired);
         Self { set, retired, gone }
     }
 

@@ -325,16 +325,43 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     #[inline]
     fn hold_part_at(&self, address: usize) -> Result<Hold, LookupError> {
-        self.hold_part(|books| books.part_at_hinting(address, |slot| self.pins.prefetch(slot)))?
-            .ok_or(LookupError::NotMapped { address })
+        let books = self.books.read();
+        let Some(part) = books.part_at_hinting(address, |slot| self.pins.prefetch(slot)) else {
+            return Err(LookupError::NotMapped { address });
+        };
+        if !self.pins.pin(part.head, Pinned::Part) {
+            drop(books);
+            return self.hold_part_at_rest(|books| books.part_at(address))?.ok_or(LookupError::NotMapped { address });
+        }
+        Ok((Held::Part(part.head), part.extent, granularity_of(&books)))
     }
 
     /// Pins the part that `find` finds; both happen under one read lock, so the part cannot go in between.
     #[inline]
     pub(super) fn hold_part(
         &self,
+        find: impl Fn(&Books<'m, P, S>) -> Option<PartEntry>,
+    ) -> Result<Option<Hold>, LookupError> {
+        let books = self.books.read();
+        let Some(part) = find(&books) else { return Ok(None) };
+        if !self.pins.pin(part.head, Pinned::Part) {
+            drop(books);
+            return self.hold_part_at_rest(find);
+        }
+        Ok(Some((Held::Part(part.head), part.extent, granularity_of(&books))))
+    }
+
+    /// As [`hold_part`](Self::hold_part), once more, while nobody removes: a removal may have closed the part.
+    #[cold]
+    #[inline(never)]
+    fn hold_part_at_rest(
+        &self,
         find: impl FnOnce(&Books<'m, P, S>) -> Option<PartEntry>,
     ) -> Result<Option<Hold>, LookupError> {
+        if !P::UNLOCKED_CALLS {
+            return Err(LookupError::TooManyHandles);
+        }
+        let _turn = self.turn.read();
         let books = self.books.read();
         let Some(part) = find(&books) else { return Ok(None) };
         if !self.pins.pin(part.head, Pinned::Part) {
@@ -350,32 +377,44 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let Some(first) = books.entry_at(range.start(), |slot| self.pins.prefetch(slot)) else {
             return Err(LookupError::NotMapped { address: range.start() });
         };
-        if range.end() > first.extent.end() {
-            self.pin_each(&books, range)?;
-            return Ok((Held::Range, range, granularity_of(&books)));
-        }
-        if !self.pins.pin(first.slot, Pinned::Segment) {
-            return Err(LookupError::TooManyHandles);
+        if range.end() > first.extent.end() || !self.pins.pin(first.slot, Pinned::Segment) {
+            drop(books);
+            return self.hold_each(range);
         }
         Ok((Held::Segment(first.slot), first.extent, granularity_of(&books)))
     }
 
+    /// As [`hold_range`](Self::hold_range), for any number of segments; once more, while nobody removes, if a removal may
+    /// have closed one.
     #[cold]
     #[inline(never)]
-    fn pin_each(&self, books: &Books<'m, P, S>, range: Extent) -> Result<(), LookupError> {
+    fn hold_each(&self, range: Extent) -> Result<Hold, LookupError> {
+        match self.pin_each(range) {
+            Err(LookupError::TooManyHandles) if P::UNLOCKED_CALLS => {
+                let _turn = self.turn.read();
+                self.pin_each(range)
+            }
+            result => result,
+        }
+    }
+
+    pub(super) fn pin_each(&self, range: Extent) -> Result<Hold, LookupError> {
+        let books = self.books.read();
         let mut at = range.start();
         let refused = loop {
             let Some(segment) = books.entry_at(at, |_| {}) else { break LookupError::NotMapped { address: at } };
             if !self.pins.pin(segment.slot, Pinned::Segment) {
                 break LookupError::TooManyHandles;
             }
-            at = segment.extent.end();
-            if at >= range.end() {
-                return Ok(());
+            if range.end() <= segment.extent.end() {
+                let whole = (Held::Segment(segment.slot), segment.extent);
+                let (held, extent) = if at == range.start() { whole } else { (Held::Range, range) };
+                return Ok((held, extent, granularity_of(&books)));
             }
+            at = segment.extent.end();
         };
         if let Some(pinned) = range.ending_at(at) {
-            self.unpin_each(books, pinned);
+            self.unpin_each(&books, pinned);
         }
         Err(refused)
     }

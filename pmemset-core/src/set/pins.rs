@@ -1,10 +1,13 @@
 //! Who uses which segment: two counters per slot of the books, raised under the books' read lock, lowered under none.
+//! A removal that does not hold the books' lock while it unmaps closes them before, so that none is raised meanwhile.
 
 use crate::arch::prefetch;
 use crate::atomic::{AtomicU32, Ordering};
 
 /// Uses that one counter has room for.
 pub(crate) const PINS_MAX: u32 = 1 << 30;
+/// In a counter that is closed; large enough that it counts as full.
+const CLOSED: u32 = 1 << 31;
 
 /// What is pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,7 +72,8 @@ impl<A: AsRef<[Pin]>> Pins<A> {
         self.of(slot).into_iter().for_each(prefetch);
     }
 
-    /// Adds a use; `false` when there are too many. The caller holds the books' read or write lock.
+    /// Adds a use; `false` when there are too many, or the counter is closed. The caller holds the books' read or write
+    /// lock.
     #[inline]
     pub(crate) fn pin(&self, slot: u32, what: Pinned) -> bool {
         let Some(counter) = self.counter(slot, what) else { return false };
@@ -88,9 +92,18 @@ impl<A: AsRef<[Pin]>> Pins<A> {
         }
     }
 
-    /// Returns the number of uses. Under the books' write lock it can only fall.
+    /// Returns the number of uses. Under the books' write lock it can only fall. Of a closed counter, 0, or those that
+    /// are being refused.
     pub(crate) fn count(&self, slot: u32, what: Pinned) -> u32 {
-        self.counter(slot, what).map_or(0, |counter| counter.load(Ordering::Acquire))
+        self.counter(slot, what).map_or(0, |counter| counter.load(Ordering::Acquire) & !CLOSED)
+    }
+
+    /// Lets no more uses in until [`set`](Self::set), and forgets those that there are, if these are the `own` ones of
+    /// the caller; `false`, and nothing has changed, if not. The caller holds the books' read or write lock, and has the
+    /// turn.
+    pub(crate) fn close(&self, slot: u32, what: Pinned, own: u32) -> bool {
+        self.counter(slot, what)
+            .is_none_or(|counter| counter.compare_exchange(own, CLOSED, Ordering::Acquire, Ordering::Relaxed).is_ok())
     }
 
     /// Sets the number of uses. The caller holds the books' write lock, and all uses that there are.

@@ -3,6 +3,7 @@
 
 use super::Set;
 use super::books::{Books, Cursor, Retired, Segment};
+use super::turn::{Turn, in_turn};
 use crate::error::{MapError, MapFailure, RemoveError, ReserveError};
 use crate::extent::align_up;
 use crate::reservation::reserve;
@@ -74,7 +75,7 @@ impl From<MapError> for NotPlaced {
     }
 }
 
-impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P, S, O> {
+impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'m, P, S, O> {
     /// Plans a request; refuses what the books alone can refuse. Asks the platform about nothing: a claim does.
     pub(super) fn plan(&self, books: &Books<'_, P, S>, request: &Request) -> Result<Plan, MapError> {
         if books.is_full() {
@@ -117,31 +118,40 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         room.map_err(|error| refused(request, error))
     }
 
-    /// Carries out the plan: claims address space, maps, and inserts and pins the segment. All of it, or nothing.
+    /// Waits for the turn, plans, and carries out the plan: claims address space, maps, and inserts and pins the segment.
+    /// All of it, or nothing.
     ///
     /// Returns the segment's slot, its addresses, and those of its part.
-    pub(super) fn place(
+    #[inline]
+    pub(super) fn place(&self, request: &Request, source: &S) -> Result<(u32, Extent, Extent), NotPlaced> {
+        in_turn!(self, turn => self.place_in(turn, request, source))
+    }
+
+    fn place_in(
         &self,
-        books: &mut Books<'_, P, S>,
+        mut turn: impl Turn<'m, P, S>,
         request: &Request,
         source: &S,
     ) -> Result<(u32, Extent, Extent), NotPlaced> {
-        let claim = match self.plan(books, request)? {
-            Plan::Anywhere => self.claim_anywhere(request, books.coalescing)?,
+        let books = turn.read();
+        let (plan, coalescing) = (self.plan(books, request)?, books.coalescing);
+        turn.unlock();
+        let claim = match plan {
+            Plan::Anywhere => self.claim_anywhere(request, coalescing)?,
             Plan::Behind { part, window, spare_bytes, must } => match self.claim_behind(part, window, spare_bytes) {
                 Some(claim) => claim,
                 None if must => return Err(MapError::CannotCoalesce { at: window.start() }.into()),
-                None => self.claim_anywhere(request, books.coalescing)?,
+                None => self.claim_anywhere(request, coalescing)?,
             },
         };
         // SAFETY: the claim is address space that this set holds and that has no mapping in it.
         if let Err(failure) = unsafe { source.map(claim.window, request.offset) } {
-            return Err(self.not_mapped(books, &claim, failure));
+            return Err(self.not_mapped(turn, &claim, failure));
         }
-        match self.commit(books, request, source, &claim) {
+        match self.commit(turn.write(), request, source, &claim) {
             Some((slot, part)) => Ok((slot, claim.window, part)),
             None => {
-                debug_assert!(false, "the plan has found room in the books, and they have been locked since");
+                debug_assert!(false, "the plan has found room in the books, and nobody else has mapped since");
                 // SAFETY: mapped just above, and nobody has been told of it.
                 let _ = unsafe { source.unmap(claim.window, request.offset) };
                 self.release(claim.reserved);
@@ -152,12 +162,12 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Gives a claim back whose source was not mapped; unless it is lost, in which case nobody touches it again.
     #[cold]
-    fn not_mapped(&self, books: &mut Books<'_, P, S>, claim: &Claim, failure: MapFailure) -> NotPlaced {
+    fn not_mapped(&self, mut turn: impl Turn<'m, P, S>, claim: &Claim, failure: MapFailure) -> NotPlaced {
         let (window, cause) = (claim.window, failure.cause());
         if let MapFailure::WindowLost(_) = failure {
             // What was reserved for it is not released. What was spare behind the part before is nobody's now.
             if claim.joins.is_some() {
-                books.forget_spare_before(window.start());
+                turn.write().forget_spare_before(window.start());
             }
             return MapError::WindowLost { window, cause }.into();
         }
@@ -218,11 +228,11 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
 
     /// Unmaps every segment that `range` touches, lowest first, and notes each as gone.
     ///
-    /// The caller has made sure that nobody uses the range, and has perhaps found the first segment. On failure
-    /// the error says what is gone, and the books what is still mapped.
+    /// The caller has made sure that nobody uses the range, nor can begin to: it is closed, or locked; and has perhaps
+    /// found the first segment. On failure the error says what is gone, and the books what is still mapped.
     pub(super) fn unmap_range(
         &self,
-        books: &mut Books<'_, P, S>,
+        turn: &mut impl Turn<'m, P, S>,
         range: Extent,
         cursor: &mut Cursor,
         retired: &mut Retired,
@@ -232,6 +242,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
         let mut removed: Option<Extent> = None;
         let mut rest = Some(range);
         while let Some(left) = rest
+            && let books = turn.read()
             && let Some(place) = books.locate(cursor, left.start())
             && let extent = place.entry.extent
             && extent.overlaps(left)
@@ -240,10 +251,13 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
                 debug_assert!(false, "a segment of the table has a source");
                 return Err(RemoveError::Unmap { segment: range, removed, cause: Errno::FAULT });
             };
+            // Never the last one: the books have theirs until the events have been told.
+            let source = source.clone();
             let told = goes_on;
             if !told {
                 whole = books.whole_from(place, range);
             }
+            turn.unlock();
             let held = Extent::between(extent.start(), extent.end().saturating_add(spare_bytes));
             let together = held.filter(|_| self.platform.release_unmaps() && source.goes_with_addresses());
             let unmapped = match together {
@@ -254,14 +268,16 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
             };
             if let Err(cause) = unmapped {
                 if told && whole.is_some() {
-                    books.not_whole(retired);
+                    turn.write().not_whole(retired);
                 }
                 return Err(RemoveError::Unmap { segment: extent, removed, cause });
             }
+            // Whoever gets the addresses now has other books; in these nobody can pin them, and nobody else maps.
+            self.release(held.filter(|_| together.is_none()));
+            let books = turn.write();
             goes_on = books.continues(place);
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
             books.remove(place, whole.filter(|_| !told), retired);
-            self.release(held.filter(|_| together.is_none()));
             rest = range.starting_at(extent.end());
         }
         Ok(())

@@ -8,7 +8,8 @@ use super::handle::{Held, Hold, SetRef};
 use super::health::deep_flushed;
 use super::part::granularity_of;
 use super::persist::{Failed, deep_flush_segment};
-use super::{Part, Set, Writing};
+use super::turn::{Turn, in_turn};
+use super::{Part, Set};
 use crate::error::RemoveError;
 use crate::set::event::Observer;
 use crate::set::pins::Pinned;
@@ -113,11 +114,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let mut rest = part.extent();
         loop {
             self.deep_flush_pinned(part, rest)?;
-            let books = self.books.write();
             // Another thread may have made a whole part longer meanwhile.
-            let now = now(&books, part);
-            match now.starting_at(rest.end()) {
-                None => return self.take_out(books, part, now, true),
+            match in_turn!(self, turn => self.take_out(turn, part, Some(rest)))? {
+                None => return Ok(()),
                 Some(more) => rest = more,
             }
         }
@@ -168,38 +167,46 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         if !core::ptr::eq(part.owner(), self) {
             return Err(RemoveError::OtherSet);
         }
-        let books = self.books.write();
-        let now = now(&books, part);
-        self.take_out(books, part, now, false)
+        in_turn!(self, turn => self.take_out(turn, part, None)).map(drop)
     }
 
-    /// Unmaps what `part` pins, which is `range` now, if nobody else does, and notifies; it has been `flushed` or not.
+    /// Unmaps what `part` pins, if nobody else does, and notifies; of that, all below the end of `flushed` has been
+    /// flushed, or nothing need be. Returns the rest, and nothing has changed, if there is more.
     ///
     /// The handle pins what is left afterwards.
-    fn take_out<'b, R: SetRef<Set = Self>>(
-        &'b self,
-        mut books: Writing<'b, 'm, P, S>,
+    fn take_out<R: SetRef<Set = Self>, T: Turn<'m, P, S>>(
+        &self,
+        mut turn: T,
         part: &mut Part<R>,
-        range: Extent,
-        flushed: bool,
-    ) -> Result<(), RemoveError> {
+        flushed: Option<Extent>,
+    ) -> Result<Option<Extent>, RemoveError> {
+        let range = now(turn.read(), part);
+        if let Some(more) = flushed.and_then(|flushed| range.starting_at(flushed.end())) {
+            return Ok(Some(more));
+        }
         let own = match part.held() {
             Held::Part(_) => Uses { parts: 1, segments: 0 },
             Held::Segment(_) | Held::Range | Held::Nothing => Uses { parts: 0, segments: 1 },
         };
         let mut cursor = Cursor::new();
-        self.check_unused(&books, range, &mut cursor, own)?;
-        // Lowered now: once the books are unlocked, the slots may be those of other segments.
-        self.set_uses(&books, range, part.held(), 0);
+        let closed = self.close_unused(&mut turn, range, &mut cursor, own)?;
+        if !T::UNLOCKS {
+            // Lowered now: once the books are unlocked, the slots may be those of other segments.
+            self.set_uses(turn.read(), range, part.held(), 0);
+        }
         let mut retired = Retired::new();
-        let result = self.unmap_range(&mut books, range, &mut cursor, &mut retired);
+        let result = self.unmap_range(&mut turn, range, &mut cursor, &mut retired);
         let told = if part.is_whole() { None } else { Some(range) };
         let gone = removed_by(result, told);
+        let books = turn.write();
         let left = match result {
             Ok(()) => None,
             Err(_) => books.entry_from(range.start()).filter(|left| left.extent.overlaps(range)),
         };
         let (mut held, mut rest) = (Held::Nothing, range);
+        if T::UNLOCKS {
+            self.open_front(closed);
+        }
         if let Some(left) = left {
             rest = range.starting_at(left.extent.start()).unwrap_or(range);
             held = match part.held() {
@@ -207,11 +214,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 Held::Segment(_) => Held::Segment(left.slot),
                 other => other,
             };
-            self.set_uses(&books, rest, held, 1);
+            if T::UNLOCKS {
+                self.open(books, rest, own);
+            } else {
+                self.set_uses(books, rest, held, 1);
+            }
         }
         part.shrink(held, rest);
-        self.notify_removed(books, retired, gone, flushed);
-        result
+        self.notify_removed(turn, retired, gone, flushed.is_some());
+        result.map(|()| None)
     }
 
     /// Sets the pins of the only handle to `range`. The caller has the books locked for changes.
@@ -261,10 +272,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let mut cursor = Cursor::new();
         loop {
             self.deep_flush_segments(range, &mut cursor)?;
-            let books = self.books.write();
             // What another thread has mapped into the range meanwhile is flushed too.
-            if !self.check_unused(&books, range, &mut cursor, Uses::default())? {
-                return self.take_out_range(books, range, &mut cursor, true);
+            if in_turn!(self, turn => self.take_out_range(turn, range, &mut cursor, true))? {
+                return Ok(());
             }
         }
     }
@@ -288,23 +298,135 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     /// - [`RemoveError::Unmap`]: segments below the one named are removed, the rest is not.
     pub fn discard_range(&self, address: usize, length_bytes: usize) -> Result<(), RemoveError> {
         let Some(range) = range_of(address, length_bytes)? else { return Ok(()) };
-        let books = self.books.write();
-        let mut cursor = Cursor::new();
-        self.check_unused(&books, range, &mut cursor, Uses::default())?;
-        self.take_out_range(books, range, &mut cursor, false)
+        in_turn!(self, turn => self.take_out_range(turn, range, &mut Cursor::new(), false)).map(drop)
     }
 
-    fn take_out_range<'b>(
-        &'b self,
-        mut books: Writing<'b, 'm, P, S>,
+    /// Unmaps a range if nobody uses it, and notifies. Returns `false`, and nothing has changed, if it is to be `flushed`
+    /// before, and is not.
+    fn take_out_range<T: Turn<'m, P, S>>(
+        &self,
+        mut turn: T,
         range: Extent,
         cursor: &mut Cursor,
         flushed: bool,
-    ) -> Result<(), RemoveError> {
+    ) -> Result<bool, RemoveError> {
+        let closed = self.close_unused(&mut turn, range, cursor, Uses::default())?;
         let mut retired = Retired::new();
-        let result = self.unmap_range(&mut books, range, cursor, &mut retired);
-        self.notify_removed(books, retired, removed_by(result, Some(range)), flushed);
-        result
+        let go_on = !(flushed && closed.fresh);
+        let result = if go_on { self.unmap_range(&mut turn, range, cursor, &mut retired) } else { Ok(()) };
+        if T::UNLOCKS {
+            let books = turn.write();
+            self.open_front(closed);
+            if !go_on || result.is_err() {
+                self.open(books, range, Uses::default());
+            }
+        }
+        if go_on {
+            self.notify_removed(turn, retired, removed_by(result, Some(range)), flushed);
+        }
+        result.map(|()| go_on)
+    }
+
+    /// Refuses a range of which anything is in use but by the caller's `own` uses. Where the books do not stay locked, it
+    /// closes the segments, and their parts: nobody pins them until they are [opened](Self::open), or gone.
+    #[inline]
+    fn close_unused<T: Turn<'m, P, S>>(
+        &self,
+        turn: &mut T,
+        range: Extent,
+        cursor: &mut Cursor,
+        own: Uses,
+    ) -> Result<Closed, RemoveError> {
+        if T::UNLOCKS {
+            self.close_each(turn, range, cursor, own)
+        } else {
+            let fresh = self.check_unused(turn.read(), range, cursor, own)?;
+            Ok(Closed { front: None, fresh })
+        }
+    }
+
+    /// Closes the segments that `range` touches, and their parts. Refuses, and nothing is closed, if anybody uses them but
+    /// for the caller's `own` uses.
+    fn close_each(
+        &self,
+        turn: &mut impl Turn<'m, P, S>,
+        range: Extent,
+        cursor: &mut Cursor,
+        own: Uses,
+    ) -> Result<Closed, RemoveError> {
+        let mut closed = Closed::default();
+        let mut rest = Some(range);
+        let (at, error) = loop {
+            let books = turn.read();
+            let Some(left) = rest else { return Ok(closed) };
+            let Some(place) = books.locate(cursor, left.start()) else { return Ok(closed) };
+            let (SegmentEntry { slot, extent }, is_head) = (place.entry, place.is_head());
+            if !extent.overlaps(left) {
+                return Ok(closed);
+            }
+            let at = extent.start();
+            let pinned = || RemoveError::Pinned { part: books.part_at(at).map_or(extent, |part| part.extent) };
+            // A part that begins in the range is closed with its first segment.
+            let front = if left == range && !is_head { books.head_of(place) } else { None };
+            let parts = if is_head { own.parts } else { 0 };
+            // Most refusals are found here, where there is nothing to open again.
+            let pins = |slot, what| self.pins.count(slot, what);
+            if front.is_some_and(|front| pins(front, Pinned::Part) > 0) || pins(slot, Pinned::Part) > parts {
+                break (at, pinned());
+            }
+            if pins(slot, Pinned::Segment) > own.segments || left == range && !is_head && front.is_none() {
+                debug_assert!(is_head || front.is_some() || left != range, "a segment of the table is in a part");
+                break (at, RemoveError::InUse { segment: extent });
+            }
+            if let Some(front) = front {
+                if !self.pins.close(front, Pinned::Part, 0) {
+                    break (at, pinned());
+                }
+                closed.front = Some(front);
+            }
+            // What is behind a segment that goes may be the first of its part then: each is closed as that.
+            if !self.pins.close(slot, Pinned::Part, parts) {
+                break (at, pinned());
+            }
+            if !self.pins.close(slot, Pinned::Segment, own.segments) {
+                turn.write();
+                self.pins.set(slot, Pinned::Part, parts);
+                break (at, RemoveError::InUse { segment: extent });
+            }
+            closed.fresh |= books.is_fresh(slot);
+            rest = left.starting_at(extent.end());
+        };
+        let below = range.ending_at(at);
+        if closed.front.is_some() || below.is_some() {
+            let books = turn.write();
+            self.open_front(closed);
+            if let Some(below) = below {
+                self.open(books, below, own);
+            }
+        }
+        Err(error)
+    }
+
+    /// Opens the part in front of a range that was closed. The caller has the books locked for changes.
+    fn open_front(&self, closed: Closed) {
+        if let Some(front) = closed.front {
+            self.pins.set(front, Pinned::Part, 0);
+        }
+    }
+
+    /// Opens the segments that `range` touches, which were closed, to all but the caller's `own` uses. The caller has the
+    /// books locked for changes.
+    fn open(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) {
+        let (mut rest, mut parts) = (Some(range), own.parts);
+        while let Some(left) = rest
+            && let Some(SegmentEntry { slot, extent }) = books.entry_from(left.start())
+            && extent.overlaps(left)
+        {
+            // A handle to a whole part is counted at its first segment, and its range begins there.
+            self.pins.set(slot, Pinned::Part, core::mem::take(&mut parts));
+            self.pins.set(slot, Pinned::Segment, own.segments);
+            rest = left.starting_at(extent.end());
+        }
     }
 
     /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it is still
@@ -359,6 +481,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     /// Pins the lowest segment that `range` touches, so that it cannot go before the caller has deep-flushed it.
     fn hold_first(&self, range: Extent, cursor: &mut Cursor) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
+        match self.hold_first_now(range, cursor) {
+            Err(RemoveError::InUse { .. }) if P::UNLOCKED_CALLS => {
+                // It is being removed: once more, when nobody does.
+                let _turn = self.turn.read();
+                self.hold_first_now(range, cursor)
+            }
+            result => result,
+        }
+    }
+
+    fn hold_first_now(&self, range: Extent, cursor: &mut Cursor) -> Result<Option<(Segment<S>, Hold)>, RemoveError> {
         let books = self.books.read();
         let found = books.locate(cursor, range.start()).map(|place| place.entry);
         let found = found.filter(|found| found.extent.overlaps(range));
@@ -398,6 +531,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         deep_flushed(&segment.source, answer);
         Ok(())
     }
+}
+
+/// A range that nobody else uses.
+#[derive(Clone, Copy, Debug, Default)]
+struct Closed {
+    /// The slot of the first segment of the range's first part, if that lies in front of the range.
+    front: Option<u32>,
+    /// A segment in the range is still to be deep-flushed.
+    fresh: bool,
 }
 
 /// How many uses of a part as a whole, and of each of its segments, are the caller's own.

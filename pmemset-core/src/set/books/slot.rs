@@ -85,6 +85,13 @@ pub(crate) struct Position {
     pub(super) found: Found<Tag>,
 }
 
+impl Position {
+    /// Returns whether the segment is the first of its part.
+    pub(crate) const fn is_head(&self) -> bool {
+        self.found.value.is_head()
+    }
+}
+
 /// What was last found in the books, so that nobody looks for it again as long as they have not changed.
 #[derive(Debug)]
 pub(crate) struct Cursor {

@@ -4,6 +4,7 @@
 use alloc::collections::BTreeMap;
 use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::Mutex;
+use std::sync::mpsc::{Receiver, Sender};
 
 use crate::arch::Cpu;
 use crate::error::{MapFailure, PrepareError, ReserveError};
@@ -69,6 +70,8 @@ impl Fake {
 unsafe impl Platform for Fake {
     type Lock = SpinRwLock;
     type Space = usize;
+
+    const UNLOCKED_CALLS: bool = super::UNLOCKED_CALLS;
 
     fn space(&self) -> usize {
         core::ptr::from_ref(self).addr()
@@ -150,6 +153,8 @@ pub(super) struct FakeSource<'p> {
     pub(super) unmaps_left: AtomicU32,
     /// Refuse to unmap what is mapped from this offset on.
     pub(super) stays: Mutex<Option<u64>>,
+    /// Say so when something is about to be mapped or unmapped, and wait for the answer.
+    pub(super) midway: Mutex<Option<(Sender<()>, Receiver<()>)>>,
     /// What to do when the last handle goes.
     pub(super) _goodbye: Goodbye,
     pub(super) refuse_flush: AtomicU32,
@@ -188,10 +193,18 @@ impl<'p> FakeSource<'p> {
             lose_window: AtomicU32::new(0),
             unmaps_left: AtomicU32::new(u32::MAX),
             stays: Mutex::default(),
+            midway: Mutex::default(),
             _goodbye: Goodbye(None),
             refuse_flush: AtomicU32::new(0),
             flushes: AtomicU32::new(0),
             failed: FailedWriteBack::new(),
+        }
+    }
+
+    fn pause(&self) {
+        if let Some((say, answer)) = &*self.midway.lock().unwrap() {
+            say.send(()).unwrap();
+            answer.recv().unwrap();
         }
     }
 }
@@ -241,6 +254,7 @@ unsafe impl Source for FakeSource<'_> {
         *self.length_bytes.lock().unwrap() = growth.from_bytes;
     }
     unsafe fn map(&self, window: Extent, offset: u64) -> Result<(), MapFailure> {
+        self.pause();
         if self.refuse_map.load(Ordering::Relaxed) != 0 {
             return Err(Errno::ACCES.into());
         }
@@ -269,6 +283,7 @@ unsafe impl Source for FakeSource<'_> {
         Ok(())
     }
     unsafe fn unmap(&self, window: Extent, offset: u64) -> Result<(), Errno> {
+        self.pause();
         if self.unmaps_left.load(Ordering::Relaxed) == 0 || *self.stays.lock().unwrap() == Some(offset) {
             return Err(Errno::NOMEM);
         }

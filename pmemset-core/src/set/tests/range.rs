@@ -137,7 +137,7 @@ fn what_was_found_is_looked_for_again_when_the_books_have_changed() {
     set.map(&source, &bytes(PAGE)).unwrap();
     assert_eq!((starts_at(3), starts_at(3)), (Some(3), Some(3)));
     let third = Extent::new(base + 3 * PAGE, PAGE).unwrap();
-    set.unmap_range(&mut set.books.write(), third, &mut cursor, &mut Retired::new()).unwrap();
+    set.unmap_range(&mut set.alone(), third, &mut cursor, &mut Retired::new()).unwrap();
     assert_eq!(pages(&set, base), [(0, 1), (1, 1), (2, 1), (4, 1)]);
 }
 

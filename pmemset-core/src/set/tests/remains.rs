@@ -228,7 +228,7 @@ fn books_that_contradict_themselves_never_end_as_success() {
         (|set, part| set.remove_range(part.start(), 8).err().map(|error| error.code()), HAS_SOURCE),
         (
             |set, part| {
-                let result = set.unmap_range(&mut set.books.write(), part, &mut Cursor::new(), &mut Retired::new());
+                let result = set.unmap_range(&mut set.alone(), part, &mut Cursor::new(), &mut Retired::new());
                 result.err().map(|error| error.code())
             },
             HAS_SOURCE,
