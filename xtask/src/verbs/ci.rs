@@ -17,6 +17,9 @@ pub(crate) struct Args {
     stages: Vec<String>,
 }
 
+/// `max_width` of rustfmt.toml.
+const COLUMNS: usize = 120;
+
 /// The crates that others depend on.
 const PUBLISHED: [&str; 3] = ["pmemset-core", "pmemset-linux", "pmemset-devdax"];
 
@@ -75,7 +78,30 @@ fn format() -> Tally {
             run_command(&mut cargo).map(drop).map_err(|_| format!("`cargo fmt` in {folder} changes something"))
         });
     }
+    tally.run("comments are no wider than code", comments);
     tally
+}
+
+/// rustfmt leaves comments as they are.
+fn comments() -> Result<(), String> {
+    let list = run_command(Command::new("git").current_dir(root()).args(["ls-files", "*.rs"]))?;
+    let mut wide = Vec::new();
+    for file in list.lines() {
+        let text = std::fs::read_to_string(root().join(file)).map_err(|error| format!("{file}: {error}"))?;
+        wide.extend(wide_comments(&text).map(|number| format!("{file}:{number}")));
+    }
+    if wide.is_empty() { Ok(()) } else { Err(format!("wider than {COLUMNS} columns: {}", wide.join(", "))) }
+}
+
+/// Returns the numbers of the lines that are comments, wider than code, and could be broken at a space.
+fn wide_comments(text: &str) -> impl Iterator<Item = usize> {
+    let wide = |line: &str| {
+        line.strip_prefix("//").is_some_and(|comment| comment.trim_start_matches(['/', '!']).trim().contains(' '))
+    };
+    text.lines()
+        .enumerate()
+        .filter(move |(_, line)| line.chars().count() > COLUMNS && wide(line.trim_start()))
+        .map(|(index, _)| index + 1)
 }
 
 fn lints() -> Tally {
@@ -220,6 +246,16 @@ mod tests {
         assert_eq!(feature_names("[package]\nname = \"x\"\n").count(), 0);
         let core = std::fs::read_to_string(root().join("pmemset-core/Cargo.toml")).unwrap();
         assert!(feature_names(&core).any(|name| name == "sim"));
+    }
+
+    #[test]
+    fn wide_comments_are_found() {
+        let [fits, wide] = [110, 120].map(|length| format!("    /// {} {}", "a".repeat(length - 10), "b".repeat(3)));
+        let link = format!("//! [x]:{}", "y".repeat(120));
+        let text = format!("{fits}\n{wide}\n{link}\nlet x = \"{}\";\n", "a b".repeat(50));
+        assert_eq!(wide_comments(&text).collect::<Vec<_>>(), [2]);
+        let setting = std::fs::read_to_string(root().join("rustfmt.toml")).unwrap();
+        assert!(setting.contains(&format!("max_width = {COLUMNS}\n")));
     }
 
     #[test]
