@@ -82,14 +82,16 @@ where
         self.shared.open.closing()
     }
 
-    /// Does `act`, where it may wait for a device; nothing any more after an error.
+    /// Does `act`, where it may wait for a device; nothing any more after an error, or a panic.
     async fn change<F>(&self, act: F) -> Result<(), AnyError>
     where
         F: FnOnce(&J) -> Result<(), JournalError> + Send + 'static,
     {
         let shared = self.shared.clone();
         let act = move || {
-            let mut failed = shared.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            let Ok(mut failed) = shared.failed.lock() else {
+                return Err(AnyError::error("an earlier change of the log has panicked"));
+            };
             if let Some(reason) = &*failed {
                 return Err(AnyError::error(reason));
             }

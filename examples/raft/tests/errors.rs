@@ -3,7 +3,7 @@
 mod common;
 
 use core::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -37,12 +37,20 @@ struct Tampered {
     /// Told when an append has begun; it goes on when told to.
     gate: Option<(Sender<()>, Mutex<Receiver<()>>)>,
     forgets_vote: bool,
+    panics: AtomicBool,
 }
 
 impl Tampered {
     fn new(folder: &Folder) -> Self {
         let journal = FileJournal::open(&folder.path().join("log")).unwrap();
-        Self { _goes_slowly: GoesSlowly, journal, good: AtomicU64::new(u64::MAX), gate: None, forgets_vote: false }
+        Self {
+            _goes_slowly: GoesSlowly,
+            journal,
+            good: AtomicU64::new(u64::MAX),
+            gate: None,
+            forgets_vote: false,
+            panics: AtomicBool::new(false),
+        }
     }
 }
 
@@ -60,6 +68,7 @@ impl Journal for Tampered {
             begun.send(())?;
             go_on.lock().unwrap().recv()?;
         }
+        assert!(!self.panics.swap(false, Ordering::SeqCst), "the journal has a bug");
         if self.good.fetch_sub(1, Ordering::SeqCst) == 0 {
             self.good.store(0, Ordering::SeqCst);
             return Err("the disk is on fire".into());
@@ -109,6 +118,18 @@ async fn the_callback_is_called_after_the_append_and_not_before() {
     }
     go_on.send(()).unwrap();
     let store = appending.await.unwrap().unwrap();
+    assert_eq!(store.journal().entries(), 0..1);
+}
+
+#[tokio::test]
+async fn a_journal_that_has_panicked_is_not_used_any_more() {
+    let folder = Folder::new("panic");
+    let mut store = LogStore::<Types, _>::open(Tampered::new(&folder)).unwrap();
+    store.blocking_append([entry(1, 0)]).await.unwrap();
+    store.journal().panics.store(true, Ordering::SeqCst);
+    store.blocking_append([entry(1, 1)]).await.unwrap_err();
+    let error = store.blocking_append([entry(1, 1)]).await.unwrap_err();
+    assert!(error.to_string().contains("has panicked"), "{error}");
     assert_eq!(store.journal().entries(), 0..1);
 }
 
