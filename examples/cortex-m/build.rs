@@ -1,4 +1,5 @@
-//! Says how the program is linked: as `cortex-m-rt` does, in the memory of `memory.x`, with the tables that decode the log.
+//! Says how the program is linked: as `cortex-m-rt` does, in the memory of `memory.x`, with the tables that decode the
+//! log.
 
 fn main() {
     println!("cargo:rerun-if-changed=memory.x");

@@ -1,4 +1,5 @@
-//! Programs with one flush, fence or order too few: the simulator finds every one, and accepts them when they are right.
+//! Programs with one flush, fence or order too few: the simulator finds every one, and accepts them when they are
+//! right.
 #![allow(unsafe_code, reason = "stores to simulated memory")]
 
 use pmemset_core::arch::StoreKind;

@@ -1,5 +1,5 @@
-//! Every interleaving of calls, handles, removals and maps over the pins that the set has, with books that are unlocked in
-//! calls and with such as are not; and protocols that must fail.
+//! Every interleaving of calls, handles, removals and maps over the pins that the set has, with books that are unlocked
+//! in calls and with such as are not; and protocols that must fail.
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
@@ -244,8 +244,8 @@ impl World {
         }
     }
 
-    /// `Set::close_unused`: of places that are of one part, of which the caller has `own` handles; returns the place of its
-    /// first segment.
+    /// `Set::close_unused`: of places that are of one part, of which the caller has `own` handles; returns the place of
+    /// its first segment.
     fn close_unused(&self, turn: &mut Turn<'_>, places: core::ops::RangeInclusive<usize>, own: u32) -> Option<usize> {
         let books = turn.read();
         if !books.mapped[*places.start()] {

@@ -1,5 +1,5 @@
-//! Parts as flash memory and as streams: what they do, and what is written for flash keeps its promises on them when the
-//! power is cut.
+//! Parts as flash memory and as streams: what they do, and what is written for flash keeps its promises on them when
+//! the power is cut.
 #![allow(clippy::cast_possible_truncation, reason = "offsets in a small flash")]
 
 mod compare;

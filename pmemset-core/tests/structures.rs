@@ -1,4 +1,5 @@
-//! Structures as users write them, right, and with one mistake each: every mistake is found, with the line that made it.
+//! Structures as users write them, right, and with one mistake each: every mistake is found, with the line that made
+//! it.
 #![allow(clippy::cast_possible_truncation, reason = "numbers of entries, which are small")]
 
 mod compare;

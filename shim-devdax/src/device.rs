@@ -225,7 +225,8 @@ impl DaxDevice {
     /// Returns the UUID of the device's own metadata, which it keeps wherever it goes; `None` for one on no nd bus.
     ///
     /// Soft-reserved memory and volatile memory behind CXL keep nothing, and have none: R and N of their names are
-    /// given in the order in which they are found, so keep what distinguishes one from another in the first bytes of your own.
+    /// given in the order in which they are found, so keep what distinguishes one from another in the first bytes of
+    /// your own.
     ///
     /// # Errors
     ///

@@ -14,8 +14,8 @@ static PROCESSOR: AtomicU8 = AtomicU8::new(UNKNOWN);
 ///
 /// A processor predicts where a return goes by a buffer that calls fill. On AMD's Zen 1 to 4 that buffer can be
 /// poisoned (Speculative Return Stack Overflow), and the kernel's guard leaves predictions behind that are the
-/// kernel's: following one of them costs 0.3 µs, and the next system call 0.1 µs more, where an ordinary wrong guess costs
-/// nanoseconds (a virtual EPYC, family 25, with "Safe RET"). Other processors have one load and one jump of it.
+/// kernel's: following one of them costs 0.3 µs, and the next system call 0.1 µs more, where an ordinary wrong guess
+/// costs nanoseconds (a virtual EPYC, family 25, with "Safe RET"). Other processors have one load and one jump of it.
 ///
 /// See `Documentation/admin-guide/hw-vuln/srso.rst` of the kernel, and its `FILL_RETURN_BUFFER`.
 #[inline]

@@ -1,5 +1,5 @@
-//! Every interleaving of threads that synchronise one file, over a kernel that tells once what it has lost; and protocols
-//! that must fail.
+//! Every interleaving of threads that synchronise one file, over a kernel that tells once what it has lost; and
+//! protocols that must fail.
 
 use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;

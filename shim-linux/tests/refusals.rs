@@ -164,7 +164,8 @@ fn shut_down(file: BorrowedFd<'_>) -> bool {
     unsafe { syscalls::syscall!(syscalls::Sysno::ioctl, file.as_raw_fd(), SHUTDOWN, &raw const flags) }.is_ok()
 }
 
-/// A file system that is shut down under a set refuses when the placeholder is gone: each source costs one window at most.
+/// A file system that is shut down under a set refuses when the placeholder is gone: each source costs one window at
+/// most.
 #[test]
 fn a_file_system_that_is_shut_down_takes_no_memory_from_other_threads() {
     const LENGTH: usize = 8 << 20;

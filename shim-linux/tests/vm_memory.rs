@@ -1,4 +1,5 @@
-//! Memory of a virtual machine in a part: what was stored is dirty until it is durable, and nothing else is written back.
+//! Memory of a virtual machine in a part: what was stored is dirty until it is durable, and nothing else is written
+//! back.
 #![cfg(feature = "vm-memory")]
 
 use std::sync::Mutex;

@@ -22,7 +22,8 @@ fn table<K: Kernel>(kernel: &K, address: u64) -> Option<&[u8]> {
     kernel.bytes(address, length).filter(|bytes| length >= HEADER_BYTES && sums_to_zero(bytes))
 }
 
-/// Returns the first table with the signature `signature` that the root pointer at the physical address `rsdp` leads to.
+/// Returns the first table with the signature `signature` that the root pointer at the physical address `rsdp` leads
+/// to.
 pub fn find<K: Kernel>(kernel: &K, rsdp: u64, signature: [u8; 4]) -> Option<&[u8]> {
     let root = kernel.bytes(rsdp, 20).filter(|root| root.starts_with(b"RSD PTR ") && sums_to_zero(root))?;
     let extended = if root[15] >= 2 { kernel.bytes(rsdp, 36).filter(|root| sums_to_zero(root)) } else { None };

@@ -55,8 +55,8 @@ pub unsafe trait Kernel: Sync {
     /// The kernel's reason.
     fn map_registers(&self, physical: u64, length_bytes: usize) -> Result<usize, Errno>;
 
-    /// Returns the only address that the memory at `physical` can be mapped at, where that is so: in firmware, which has
-    /// all memory mapped and gives away no addresses, say. `map` is asked for that address only.
+    /// Returns the only address that the memory at `physical` can be mapped at, where that is so: in firmware, which
+    /// has all memory mapped and gives away no addresses, say. `map` is asked for that address only.
     fn fixed_address(&self, physical: u64) -> Option<usize> {
         let _ = physical;
         None
@@ -105,8 +105,8 @@ unsafe impl<K: Kernel + ?Sized> Kernel for &K {
 /// The physical addresses that processors have, at most.
 const PHYSICAL_END: u64 = 1 << 52;
 
-/// Returns a range of physical addresses that somebody else names, if it can be what he says: not empty, not beyond what
-/// processors have, nothing that the kernel uses.
+/// Returns a range of physical addresses that somebody else names, if it can be what he says: not empty, not beyond
+/// what processors have, nothing that the kernel uses.
 ///
 /// # Errors
 ///

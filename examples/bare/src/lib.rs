@@ -6,7 +6,8 @@
 //! A kernel fills one trait, [`Kernel`]. It gets:
 //!
 //! - [`Kernel::nfit`]: the NVDIMM firmware table, found through [`acpi`] and read by [`nfit`];
-//! - [`Nvdimm`]: a range of that table as a source; [`ledger`]: shutdown records in a part, and a count of bad power cuts;
+//! - [`Nvdimm`]: a range of that table as a source; [`ledger`]: shutdown records in a part, and a count of bad power
+//!   cuts;
 //! - [`VirtioPmem`]: a virtio-pmem disk as a source, found by [`pci`];
 //! - [`Addresses`]: a platform over a window of addresses that nothing else uses;
 //! - `paging`, a feature: page tables of x86-64, where tables are mapped one to one.

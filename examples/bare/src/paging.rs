@@ -25,8 +25,8 @@ pub enum Cache {
 ///
 /// # Safety
 ///
-/// [`root`](Self::root) is the address of the tables in use. All of them are mapped one to one, and of the windows that are
-/// mapped here nobody else changes an entry. [`frame`](Self::frame) gives memory away that nobody else has.
+/// [`root`](Self::root) is the address of the tables in use. All of them are mapped one to one, and of the windows that
+/// are mapped here nobody else changes an entry. [`frame`](Self::frame) gives memory away that nobody else has.
 pub unsafe trait Tables: Send + Sync {
     /// Returns the address of the root table: by default that of this processor.
     fn root(&mut self) -> *mut PageTable {

@@ -110,8 +110,8 @@ pub struct Structure {
     pub capability: u8,
 }
 
-/// Returns where the virtio structure of type `kind` lies (virtio 1.2, section 4.1.4); `None` where there is none, or none
-/// that can be.
+/// Returns where the virtio structure of type `kind` lies (virtio 1.2, section 4.1.4); `None` where there is none, or
+/// none that can be.
 pub fn virtio_structure(function: &impl Configuration, kind: u8) -> Option<Structure> {
     const VENDOR: u8 = 9;
     /// The longest capability that is read: that of notifications.

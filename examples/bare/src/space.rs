@@ -50,8 +50,8 @@ impl<const N: usize> Space<N> {
     ///
     /// # Errors
     ///
-    /// `EINVAL` when not all of it is reserved, `ENOMEM` when a run would be cut in two and the table is full; nothing has
-    /// changed then.
+    /// `EINVAL` when not all of it is reserved, `ENOMEM` when a run would be cut in two and the table is full; nothing
+    /// has changed then.
     pub fn release(&mut self, window: Extent) -> Result<(), Errno> {
         let at = self.taken.iter().position(|taken| taken.covers(window)).ok_or(Errno::INVAL)?;
         let run = *self.taken.get(at).ok_or(Errno::INVAL)?;

@@ -137,7 +137,8 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
     /// Vendor and device number of a virtio-pmem function.
     pub const IDENTITY: u32 = 0x105b_1af4;
 
-    /// Starts the device `function`, which will read and write `rings`; they are at the physical address `rings_physical`.
+    /// Starts the device `function`, which will read and write `rings`; they are at the physical address
+    /// `rings_physical`.
     ///
     /// # Errors
     ///
@@ -147,8 +148,8 @@ impl<K: Kernel, F: Configuration> VirtioPmem<K, F> {
     /// - `EOPNOTSUPP`: it does not speak virtio 1.
     /// - `ENXIO`: it does not end its reset.
     /// - `EIO`: it asks to be reset when all is said.
-    /// - `EINVAL`: a structure is too short; its range of memory is empty, wraps, or is not on pages; its bell is not in
-    ///   the structure of bells.
+    /// - `EINVAL`: a structure is too short; its range of memory is empty, wraps, or is not on pages; its bell is not
+    ///   in the structure of bells.
     /// - `EFAULT`: its registers or its memory are where the kernel's own memory is.
     /// - The reason why registers could not be mapped.
     pub fn start(kernel: K, function: F, rings: &'static mut Rings, rings_physical: u64) -> Result<Self, Errno> {

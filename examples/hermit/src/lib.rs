@@ -3,8 +3,8 @@
 //! Sets in a Hermit application: the kernel's allocators of pages and frames, and page tables that are walked here.
 //!
 //! Hermit's own paging module is private, so this port changes the tables with the crate that the kernel uses itself:
-//! [`bare::paging`]. An application fills [`Hermit`] with the kernel's functions, one line each, and has a platform and a
-//! [`Kernel`] for the sources of [`bare`]; README.md says how it is linked.
+//! [`bare::paging`]. An application fills [`Hermit`] with the kernel's functions, one line each, and has a platform and
+//! a [`Kernel`] for the sources of [`bare`]; README.md says how it is linked.
 
 use bare::paging::{Cache, Paging, Tables};
 use bare::{Kernel, KernelSpace, LARGE_BYTES, PAGE_BYTES};

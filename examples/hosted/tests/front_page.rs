@@ -1,4 +1,5 @@
-//! The example on the project's front page is a program that runs, in a package that has what the page says and no more.
+//! The example on the project's front page is a program that runs, in a package that has what the page says and no
+//! more.
 
 use std::path::Path;
 use std::process::Command;

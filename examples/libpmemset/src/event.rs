@@ -141,7 +141,8 @@ pub(crate) struct Teller {
     set: *mut Pmemset,
 }
 
-// SAFETY: both pointers are only passed on; that the callback may be called by several threads is the C program's business.
+// SAFETY: both pointers are only passed on; that the callback may be called by several threads is the C program's
+// business.
 unsafe impl Send for Teller {}
 // SAFETY: as above.
 unsafe impl Sync for Teller {}

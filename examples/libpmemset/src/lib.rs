@@ -1,10 +1,11 @@
 #![no_std]
 //! libpmemset 1.0 for C: each function turns its arguments into a call of pmemset, and what that returns into a number.
 //!
-//! There are two of it: the library of a C program on Linux (`include/libpmemset.h`, feature `hosted`), with messages and
-//! objects on the heap; and that of a kernel or firmware (`include/pmemset_port.h`, feature `port`), with neither.
+//! There are two of it: the library of a C program on Linux (`include/libpmemset.h`, feature `hosted`), with messages
+//! and objects on the heap; and that of a kernel or firmware (`include/pmemset_port.h`, feature `port`), with neither.
 //!
-//! What a pointer leads to is the caller's duty, as in every C interface; NULL is refused wherever there is a way to say so.
+//! What a pointer leads to is the caller's duty, as in every C interface; NULL is refused wherever there is a way to
+//! say so.
 #![allow(clippy::missing_safety_doc, reason = "the headers say what the functions want")]
 
 #[cfg(feature = "hosted")]

@@ -41,7 +41,8 @@ impl Cell {
     /// A cell at no place.
     pub(crate) const NOWHERE: Self = Self { copies: [usize::MAX; 2], generation: 0, length_bytes: 0 };
 
-    /// Looks at the cell whose copies are at the offsets `copies` of `part`, which are to be named in this order always.
+    /// Looks at the cell whose copies are at the offsets `copies` of `part`, which are to be named in this order
+    /// always.
     ///
     /// # Errors
     ///
@@ -62,8 +63,8 @@ impl Cell {
         Ok((Self { copies, generation, length_bytes }, content))
     }
 
-    /// Returns the number and the length of the value that the copy at `offset` has, 0 where it is not whole; and whether
-    /// it was ever stored to.
+    /// Returns the number and the length of the value that the copy at `offset` has, 0 where it is not whole; and
+    /// whether it was ever stored to.
     fn copy_at<R: SetRef>(part: &Part<R>, offset: usize) -> Result<((u64, usize), bool), PersistError> {
         let mut head = [0; HEAD_BYTES];
         part.read(offset, &mut head)?;
@@ -88,8 +89,8 @@ impl Cell {
         Ok(length_bytes)
     }
 
-    /// Replaces the value; durable, in both copies, when it returns. Of a value that is too long, nothing is stored, and it
-    /// says `false`.
+    /// Replaces the value; durable, in both copies, when it returns. Of a value that is too long, nothing is stored,
+    /// and it says `false`.
     ///
     /// Costs two fences, or two synchronisations.
     ///
@@ -122,8 +123,8 @@ impl Cell {
         self.store_with(part, value, CopyFlags::NOFLUSH)
     }
 
-    /// Stores what is there again, durably and in both copies: what was read may have been in the cache only, one copy may
-    /// be damaged, or of the value before.
+    /// Stores what is there again, durably and in both copies: what was read may have been in the cache only, one copy
+    /// may be damaged, or of the value before.
     ///
     /// # Errors
     ///

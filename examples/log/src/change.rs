@@ -12,8 +12,8 @@ use crate::mistake::Mistake;
 impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'_, P, S, O> {
     /// Drops the records before `first`, durably, and gives back segments that hold no others. Appends go on meanwhile.
     ///
-    /// `first` may be beyond the newest record: then the log is empty, and the next record has this number, which is below
-    /// 2^63.
+    /// `first` may be beyond the newest record: then the log is empty, and the next record has this number, which is
+    /// below 2^63.
     ///
     /// # Errors
     ///

@@ -11,7 +11,8 @@ pub(crate) const RECORD_HEAD_BYTES: usize = 24;
 /// Records begin on multiples of this: what one record's store may tear is no other's.
 pub(crate) const UNIT_BYTES: usize = 8;
 
-/// The largest number that the oldest record may have, and the last position where it may begin: far from wrapping around.
+/// The largest number that the oldest record may have, and the last position where it may begin: far from wrapping
+/// around.
 pub(crate) const NUMBER_MAX: u64 = u64::MAX >> 1;
 
 const SEGMENT_MAGIC: u32 = 0x5347_4c50;

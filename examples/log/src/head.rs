@@ -122,8 +122,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         Ok(())
     }
 
-    /// Looks for segments of a log whose head is not there any more. How long they were is not known: they began at some
-    /// page.
+    /// Looks for segments of a log whose head is not there any more. How long they were is not known: they began at
+    /// some page.
     fn refuse_remains(&self, alignment_bytes: usize) -> Result<(), OpenError> {
         let length_bytes = self.source.length_bytes().map_err(|cause| MapError::Source { cause })?;
         let mut offset = self.geometry.head_bytes as u64;
@@ -154,7 +154,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         }
     }
 
-    /// Stores the header again, both copies: what was read may have been in the cache only, and one of them may be lost.
+    /// Stores the header again, both copies: what was read may have been in the cache only, and one of them may be
+    /// lost.
     pub(crate) fn refresh_header<R: SetRef>(&self, part: &Part<R>) -> Result<(), PersistError> {
         let header = self.header().to_bytes();
         HEADER_AT.iter().try_for_each(|copy| part.write(*copy, &header))

@@ -43,8 +43,8 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 /// A log whose head was made zero is refused if a segment is there
 /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to nothing is a new one.
 ///
-/// The log keeps no second program from opening the same source at a time: that takes what the other has not finished for
-/// torn, and erases it. Have the source refuse it, as `OpenOptions::exclusive` of `pmemset-linux` does.
+/// The log keeps no second program from opening the same source at a time: that takes what the other has not finished
+/// for torn, and erases it. Have the source refuse it, as `OpenOptions::exclusive` of `pmemset-linux` does.
 pub struct Log<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     pub(crate) set: Set<'m, P, S, O>,
     pub(crate) source: S,
@@ -130,9 +130,9 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         usize::try_from(self.live.read().count).unwrap_or(usize::MAX)
     }
 
-    /// Replaces note `index`, durably and as a whole: after a power cut it is the old one or this one, and once this has
-    /// returned never the old one, whatever is damaged. Of use for what a user of the log keeps beside it: a vote, what is
-    /// committed. Costs two fences, or two synchronisations.
+    /// Replaces note `index`, durably and as a whole: after a power cut it is the old one or this one, and once this
+    /// has returned never the old one, whatever is damaged. Of use for what a user of the log keeps beside it: a vote,
+    /// what is committed. Costs two fences, or two synchronisations.
     ///
     /// # Errors
     ///

@@ -50,8 +50,8 @@ impl Options {
     }
 
     /// Gives up the records of a log whose head was made zero, where opening would refuse them
-    /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)): for a device that is to be used anew, whose first 8 KiB its
-    /// owner has zeroed. A log whose head is there is opened as always.
+    /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)): for a device that is to be used anew, whose first 8 KiB
+    /// its owner has zeroed. A log whose head is there is opened as always.
     #[must_use]
     pub const fn start_over(mut self) -> Self {
         self.start_over = true;

@@ -121,7 +121,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         if self.sequence >= live.next {
             return Ok(None);
         }
-        // What was read may have been truncated meanwhile, and a payload be there now that looks like the head of a record.
+        // What was read may have been truncated meanwhile, and a payload be there now that looks like the head of a
+        // record.
         let known = match self.position {
             Some((position, cuts)) if cuts == live.cuts => {
                 self.log.head_at(&live, position)?.map(|head| (position, head))

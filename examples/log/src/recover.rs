@@ -18,8 +18,8 @@ use crate::walk::{Broken, Walk};
 impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Observer<S>> Log<'m, P, S, O> {
     /// Opens the log in `source`, or makes one where the source is empty; what it finds is durable when this returns.
     ///
-    /// The set is empty, and has room for one segment more than `table`. Reads all records, and checks them. Where it makes
-    /// a log, it looks into each page of the source before, for a segment whose head was lost.
+    /// The set is empty, and has room for one segment more than `table`. Reads all records, and checks them. Where it
+    /// makes a log, it looks into each page of the source before, for a segment whose head was lost.
     ///
     /// # Errors
     ///

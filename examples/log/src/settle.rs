@@ -34,8 +34,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         Ok(())
     }
 
-    /// Erases the heads of segments that come behind one that is missing, and broken ones. A power cut in the middle finds
-    /// that they are to go.
+    /// Erases the heads of segments that come behind one that is missing, and broken ones. A power cut in the middle
+    /// finds that they are to go.
     fn erase_strays(&self, walk: &Walk) -> Result<(), OpenError> {
         let behind = self.live.read().behind();
         if walk.strays <= behind && !walk.broken || self.makes(Mistake::StraysLeft) {

@@ -82,7 +82,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         if !walk.rest {
             return Ok(());
         }
-        // As long as heads are whole, where the next one is need not be searched: a payload may hold what looks like one.
+        // As long as heads are whole, where the next one is need not be searched: a payload may hold what looks like
+        // one.
         let (mut position, mut sequence) = (walk.position, walk.sequence);
         while let Some(head) = self.head_at(&live, position)?.filter(|head| head.sequence == sequence) {
             walk.durable = walk.durable.max(head.durable());
@@ -108,8 +109,8 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         })
     }
 
-    /// Looks for records of the next segment where the head of a segment is broken: it was torn if there are none, since
-    /// it is durable before them.
+    /// Looks for records of the next segment where the head of a segment is broken: it was torn if there are none,
+    /// since it is durable before them.
     fn look_into_broken(&self, walk: &mut Walk) -> Result<(), OpenError> {
         if !walk.broken {
             return Ok(());

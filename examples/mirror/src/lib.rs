@@ -28,8 +28,8 @@ pub type Replica<P, S> = Part<Arc<Set<'static, P, S>>>;
 /// What a call makes durable is durable in the replica, too, when the call returns: stores through the set come to the
 /// replica first, stores through pointers and slices when they are flushed.
 ///
-/// For one machine: it survives the loss of one of two media. Both copies are as good as each other after a power cut, and
-/// differ at most in what had not been confirmed.
+/// For one machine: it survives the loss of one of two media. Both copies are as good as each other after a power cut,
+/// and differ at most in what had not been confirmed.
 ///
 /// # Cost
 ///
@@ -91,10 +91,11 @@ where
         Arc::new(Self { replica, state: RwLock::new(state) })
     }
 
-    /// Returns a set with room for `capacity` segments whose first part is mirrored here, until it is removed; other parts
-    /// are not. For one set only.
+    /// Returns a set with room for `capacity` segments whose first part is mirrored here, until it is removed; other
+    /// parts are not. For one set only.
     ///
-    /// The replica is to be as long as that part, and to hold the same bytes: see [`resynchronise`](Self::resynchronise).
+    /// The replica is to be as long as that part, and to hold the same bytes: see
+    /// [`resynchronise`](Self::resynchronise).
     #[must_use]
     pub fn observed(self: &Arc<Self>, platform: P, config: Config, capacity: usize) -> Arc<Mirrored<P, S>> {
         let set = Arc::new(Set::with_capacity(platform, config.observer(Arc::clone(self)), capacity));
@@ -113,8 +114,8 @@ where
 
     /// Makes the replica equal to `primary`, durably, and returns how many bytes were not.
     ///
-    /// Of use after a power cut, and for a replica that is new. Nobody stores to the part meanwhile. Only the primary counts
-    /// until this has returned.
+    /// Of use after a power cut, and for a replica that is new. Nobody stores to the part meanwhile. Only the primary
+    /// counts until this has returned.
     ///
     /// # Errors
     ///

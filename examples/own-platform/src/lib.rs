@@ -55,10 +55,11 @@ unsafe impl Platform for Os {
     }
 }
 
-/// A disk as a source that stages: each mapping is a copy in memory, which `sync` and `unmap` write back in whole blocks.
+/// A disk as a source that stages: each mapping is a copy in memory, which `sync` and `unmap` write back in whole
+/// blocks.
 ///
-/// So the granule is that of the memory, 1, though no store is as wide as a block; and bytes that are mapped twice are two
-/// copies, of which the one written back last is what the disk keeps. Map any bytes only once at a time.
+/// So the granule is that of the memory, 1, though no store is as wide as a block; and bytes that are mapped twice are
+/// two copies, of which the one written back last is what the disk keeps. Map any bytes only once at a time.
 #[derive(Debug)]
 pub struct DiskSource {
     /// The disk.

@@ -97,8 +97,8 @@ impl Disk {
         })
     }
 
-    /// Writes whole blocks from byte `at` on, durable on return; `false` if it ends before, for pieces of a block, or if
-    /// the disk is broken.
+    /// Writes whole blocks from byte `at` on, durable on return; `false` if it ends before, for pieces of a block, or
+    /// if the disk is broken.
     #[must_use]
     pub fn write(&self, at: usize, from: &[u8]) -> bool {
         let whole = at.is_multiple_of(BLOCK_BYTES) && from.len().is_multiple_of(BLOCK_BYTES);

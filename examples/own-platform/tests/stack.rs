@@ -1,7 +1,7 @@
 //! How much stack the calls of a set need on x86-64, and how much memory a set: measured, and kept within limits.
 //!
-//! `cargo xtask size` reads the lines that this prints in a release build. Beside the example, because the core's own tests
-//! are built with the simulator in it.
+//! `cargo xtask size` reads the lines that this prints in a release build. Beside the example, because the core's own
+//! tests are built with the simulator in it.
 #![cfg(target_arch = "x86_64")]
 
 use core::arch::asm;

@@ -34,8 +34,8 @@ pub trait Journal: Send + Sync + 'static {
     /// The storage's, or that there would be a hole.
     fn append(&self, first: u64, entries: &[Vec<u8>]) -> Result<(), JournalError>;
 
-    /// Returns the entries `indices`, of which there may be fewer: none that are purged meanwhile, and no more once they are
-    /// `bytes_max` long. What finding an entry costs is paid once.
+    /// Returns the entries `indices`, of which there may be fewer: none that are purged meanwhile, and no more once
+    /// they are `bytes_max` long. What finding an entry costs is paid once.
     ///
     /// # Errors
     ///

@@ -105,8 +105,9 @@ where
 
     /// Returns the entries of `from..until`, of as many as there are, but no more than about `bytes_max`.
     ///
-    /// A leader never truncates: a reader of before a truncation is that of a leader no longer, whose task openraft has not
-    /// ended yet. What it would send now, in that leader's name, does not follow on what it sent before, so there is nothing.
+    /// A leader never truncates: a reader of before a truncation is that of a leader no longer, whose task openraft has
+    /// not ended yet. What it would send now, in that leader's name, does not follow on what it sent before, so there
+    /// is nothing.
     fn read(&self, from: u64, until: u64, bytes_max: usize) -> Result<Vec<C::Entry>, JournalError> {
         let truncations = self.shared.truncations.read().unwrap_or_else(PoisonError::into_inner);
         if self.truncations.is_some_and(|before| before != *truncations) {

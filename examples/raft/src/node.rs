@@ -144,8 +144,8 @@ impl Node {
 
     /// Stops the node, and returns when its storage is closed: it can be started again in its folder then.
     ///
-    /// openraft's own `shutdown` returns earlier, while tasks of it still hold the storage. Copies of this node may stay;
-    /// whoever asks them is told that it has stopped.
+    /// openraft's own `shutdown` returns earlier, while tasks of it still hold the storage. Copies of this node may
+    /// stay; whoever asks them is told that it has stopped.
     ///
     /// # Errors
     ///

@@ -16,10 +16,11 @@ use crate::{Types, Values, Write};
 /// Longest message in bytes.
 const LENGTH_MAX_BYTES: u64 = 256 << 20;
 
-/// What every connection begins with: which cluster it is meant for. Nothing that comes without it is read, or answered.
+/// What every connection begins with: which cluster it is meant for. Nothing that comes without it is read, or
+/// answered.
 ///
-/// It keeps clusters apart, and other programs out. It is no secret: whoever can connect and wants to can do all that a node
-/// can, so nodes listen on loopback, or on a network of their own.
+/// It keeps clusters apart, and other programs out. It is no secret: whoever can connect and wants to can do all that a
+/// node can, so nodes listen on loopback, or on a network of their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Greeting([u8; 32]);
 

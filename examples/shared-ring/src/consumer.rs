@@ -48,8 +48,8 @@ impl<R: SetRef> Consumer<R> {
         self.released
     }
 
-    /// Takes the next record; `None` where there is none yet. It comes once more if this host loses its power before the
-    /// record is [released](Self::release).
+    /// Takes the next record; `None` where there is none yet. It comes once more if this host loses its power before
+    /// the record is [released](Self::release).
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Where things are in a ring, and who stores to them.
 //!
-//! Lines of 128 bytes, the longest that processors have: a line has one host that stores to it. The head is stored once,
-//! by whoever makes the ring; `produced` and the slots are the producer's, `consumed` is the consumer's.
+//! Lines of 128 bytes, the longest that processors have: a line has one host that stores to it. The head is stored
+//! once, by whoever makes the ring; `produced` and the slots are the producer's, `consumed` is the consumer's.
 
 use pmemset_core::{CopyFlags, SetRef, SharedPart};
 

@@ -47,7 +47,8 @@ impl<R: SetRef> Producer<R> {
         self.published
     }
 
-    /// Puts a record into its slot; the consumer gets it after [`commit`](Self::commit). Returns whether there was room.
+    /// Puts a record into its slot; the consumer gets it after [`commit`](Self::commit). Returns whether there was
+    /// room.
     ///
     /// # Errors
     ///
@@ -102,8 +103,8 @@ impl<R: SetRef> Producer<R> {
         [self.published, self.stored, self.consumed]
     }
 
-    /// Whether a slot is known to be free. What is known of the consumer may be old: then it is further than that, never
-    /// less far.
+    /// Whether a slot is known to be free. What is known of the consumer may be old: then it is further than that,
+    /// never less far.
     fn has_room(&self) -> bool {
         self.stored.wrapping_sub(self.consumed) < self.slots
     }

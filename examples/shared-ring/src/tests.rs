@@ -1,4 +1,5 @@
-//! Two hosts on simulated memory, in every order of their steps, with every content of their caches, and cut at every step.
+//! Two hosts on simulated memory, in every order of their steps, with every content of their caches, and cut at every
+//! step.
 
 use pmemset_core::sim::{Hardware, Host, Hosts, HostsExplored, HostsFailure, Machine, Medium, SimPlatform, SimSource};
 use pmemset_core::{Config, Granularity, MapConfig, Set, SharedPart, Sharing};

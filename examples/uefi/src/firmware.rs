@@ -63,8 +63,8 @@ pub fn each(mut act: impl FnMut(&Firmware, &Nfit, Range) -> Said<()>) -> Said<()
     table.ranges.iter().try_for_each(|range| act(&firmware, &table, *range))
 }
 
-// SAFETY: nothing is mapped or unmapped, as memory is where it is; firmware tables are not changed. Registers are mapped
-// one to one as well, and belong to whoever the firmware has told of them.
+// SAFETY: nothing is mapped or unmapped, as memory is where it is; firmware tables are not changed. Registers are
+// mapped one to one as well, and belong to whoever the firmware has told of them.
 unsafe impl Kernel for Firmware {
     fn bytes(&self, physical: u64, length_bytes: usize) -> Option<&[u8]> {
         let start = usize::try_from(physical).ok().filter(|start| *start != 0)?;

@@ -31,8 +31,8 @@ impl Pool {
     }
 }
 
-// SAFETY: memory below 4 GiB, where the tables are, is mapped one to one; the window's entries are changed by `Paging` alone,
-// and there is one processor.
+// SAFETY: memory below 4 GiB, where the tables are, is mapped one to one; the window's entries are changed by `Paging`
+// alone, and there is one processor.
 unsafe impl Tables for Pool {
     fn frame(&mut self) -> Option<PhysFrame> {
         if self.used >= TABLES_MAX {

@@ -1,4 +1,5 @@
-//! aarch64: DC CVAP or DC CVAC, DC CIVAC, DSB ("Arm Architecture Reference Manual for A-profile", D7.5 cache maintenance).
+//! aarch64: DC CVAP or DC CVAC, DC CIVAC, DSB ("Arm Architecture Reference Manual for A-profile", D7.5 cache
+//! maintenance).
 #![cfg_attr(
     not(any(test, target_arch = "aarch64")),
     allow(dead_code, reason = "the choice is compiled, and tested, on every processor")
@@ -60,8 +61,8 @@ pub(super) fn dc_cvac(line: usize) {
 #[cfg(target_arch = "aarch64")]
 #[inline(always)]
 pub(super) fn dc_civac(line: usize) {
-    // SAFETY: cleans a line and drops it, and changes no byte; the caller of `write_back_invalidate` promises that it is
-    // mapped.
+    // SAFETY: cleans a line and drops it, and changes no byte; the caller of `write_back_invalidate` promises that it
+    // is mapped.
     unsafe { asm!("dc civac, {}", in(reg) line, options(nostack, preserves_flags)) }
 }
 

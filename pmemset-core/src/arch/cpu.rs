@@ -11,8 +11,8 @@ pub enum StoreKind {
     /// Ordinary stores: the bytes are in the cache afterwards.
     Cached,
     /// Stores around the cache, if the processor has them: durable after a fence. Only whole cache lines are stored so.
-    /// Pieces of a line are stored through the cache and written back; so are copies of fewer than 256 bytes that do not
-    /// begin and end with a line, and [shorter ones](Cpu::streams_from_bytes) if that is faster.
+    /// Pieces of a line are stored through the cache and written back; so are copies of fewer than 256 bytes that do
+    /// not begin and end with a line, and [shorter ones](Cpu::streams_from_bytes) if that is faster.
     Streaming,
 }
 

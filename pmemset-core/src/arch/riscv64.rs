@@ -1,4 +1,5 @@
-//! riscv64: CBO.CLEAN and CBO.FLUSH where Zicbom is announced ("RISC-V Base Cache Management Operation ISA Extensions", version 1.0).
+//! riscv64: CBO.CLEAN and CBO.FLUSH where Zicbom is announced ("RISC-V Base Cache Management Operation ISA Extensions",
+//! version 1.0).
 //!
 //! Without Zicbom the processor has no way to write back a line: [`Cpu::NONE`](super::Cpu::NONE), page granularity.
 #![cfg_attr(
@@ -45,8 +46,8 @@ pub(super) fn cbo_clean(line: usize) {
 #[cfg(target_arch = "riscv64")]
 #[inline(always)]
 pub(super) fn cbo_flush(line: usize) {
-    // SAFETY: cleans a block and drops it, and changes no byte; the caller of `write_back_invalidate` promises that it is
-    // mapped. Spelled as above.
+    // SAFETY: cleans a block and drops it, and changes no byte; the caller of `write_back_invalidate` promises that it
+    // is mapped. Spelled as above.
     unsafe { asm!(".insn i 0x0f, 2, x0, {}, 2", in(reg) line, options(nostack, preserves_flags)) }
 }
 

@@ -4,8 +4,9 @@
 //! Integer registers, so that it may run in an interrupt handler and where no vector state is saved; wider ones in
 //! [`wide`](super::wide) only.
 //!
-//! Blocks (cache lines) are streamed whole or not at all: one that is streamed in part and stored through the cache in part
-//! costs four times as much as either, and one that is streamed in part again and again costs more than through the cache.
+//! Blocks (cache lines) are streamed whole or not at all: one that is streamed in part and stored through the cache in
+//! part costs four times as much as either, and one that is streamed in part again and again costs more than through
+//! the cache.
 
 use super::access::{self, Unit, WORD_BYTES};
 #[cfg(any(test, target_arch = "x86_64"))]
@@ -138,7 +139,8 @@ impl<F: Feed> Run<F> {
         (self.dest.addr() | self.length_bytes).is_multiple_of(step_bytes)
     }
 
-    /// Stores one unit at the end that comes first, if it ends there at its own boundary and not at that of a longer one.
+    /// Stores one unit at the end that comes first, if it ends there at its own boundary and not at that of a longer
+    /// one.
     ///
     /// # Safety
     ///
@@ -295,8 +297,8 @@ unsafe fn wide_blocks<F: Feed>(run: Run<F>, way: Way) {
     }
 }
 
-/// Stores any bytes through the cache: whole aligned words, and the bytes before and behind them in as few pieces as are
-/// aligned.
+/// Stores any bytes through the cache: whole aligned words, and the bytes before and behind them in as few pieces as
+/// are aligned.
 #[inline(always)]
 unsafe fn through<F: Feed>(dest: *mut u8, feed: F, length_bytes: usize, down: bool) {
     if down {

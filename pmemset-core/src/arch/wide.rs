@@ -1,9 +1,9 @@
 //! Blocks stored in AVX registers, for programs that use vector registers anyway.
 //!
 //! Not compiled for targets without vector registers; taken only where the processor has AVX and the operating system
-//! says in XCR0 that it saves the registers. The upper halves are zero afterwards, as the rest of the program expects: where
-//! they are not, instructions of SSE wait for them. Gains a tenth at 1 KiB and more from 4 KiB on. Neither AVX-512 nor several
-//! blocks in one turn of the loop are used, because no machine showed a gain.
+//! says in XCR0 that it saves the registers. The upper halves are zero afterwards, as the rest of the program expects:
+//! where they are not, instructions of SSE wait for them. Gains a tenth at 1 KiB and more from 4 KiB on. Neither
+//! AVX-512 nor several blocks in one turn of the loop are used, because no machine showed a gain.
 
 use core::arch::asm;
 use core::arch::x86_64::{__m256i, _mm256_set1_epi8, _mm256_zeroupper};

@@ -1,5 +1,5 @@
-//! x86-64: CLWB, CLFLUSHOPT or CLFLUSH, MOVNTI, SFENCE, MFENCE ("Intel 64 and IA-32 Architectures Software Developer's Manual",
-//! volume 2).
+//! x86-64: CLWB, CLFLUSHOPT or CLFLUSH, MOVNTI, SFENCE, MFENCE ("Intel 64 and IA-32 Architectures Software Developer's
+//! Manual", volume 2).
 #![cfg_attr(
     not(any(test, target_arch = "x86_64")),
     allow(dead_code, reason = "the choice is compiled, and tested, on every processor")
@@ -42,8 +42,8 @@ impl CpuidFacts {
         Self { maker: leaf0.ebx, leaf1_ebx: leaf1.ebx, leaf1_ecx: leaf1.ecx, leaf1_edx: leaf1.edx, leaf7_ebx, xcr0 }
     }
 
-    /// Returns the best instruction that the facts announce. CLWB counts only beside CLFLUSHOPT, which drops lines then:
-    /// all processors that have the one have the other, and who hides one of them gets what is announced.
+    /// Returns the best instruction that the facts announce. CLWB counts only beside CLFLUSHOPT, which drops lines
+    /// then: all processors that have the one have the other, and who hides one of them gets what is announced.
     pub(crate) const fn method(&self) -> Method {
         if self.leaf7_ebx & (3 << 23) == 3 << 23 {
             Method::Clwb
@@ -62,11 +62,12 @@ impl CpuidFacts {
         self.leaf1_ecx & needed == needed && self.xcr0 & 0b110 == 0b110
     }
 
-    /// Returns from how many bytes on storing whole lines around the cache is no slower than storing through it and writing
-    /// back.
+    /// Returns from how many bytes on storing whole lines around the cache is no slower than storing through it and
+    /// writing back.
     ///
-    /// Measured, a fence behind each: on a Xeon of family 6, model 143 (Sapphire Rapids), 64 to 192 bytes take up to a half
-    /// longer around the cache, from 256 on they take as long or less; on EPYC 7003, 64 take two thirds of the time.
+    /// Measured, a fence behind each: on a Xeon of family 6, model 143 (Sapphire Rapids), 64 to 192 bytes take up to a
+    /// half longer around the cache, from 256 on they take as long or less; on EPYC 7003, 64 take two thirds of the
+    /// time.
     pub(crate) const fn streams_from_bytes(&self) -> usize {
         const INTEL: u32 = u32::from_le_bytes(*b"Genu");
         if self.maker == INTEL && matches!(self.method(), Method::Clwb) { 256 } else { 0 }

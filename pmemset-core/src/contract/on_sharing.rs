@@ -1,4 +1,5 @@
-//! The duties of memory that several hosts share: what is published is seen after a refresh, and nothing else is undone.
+//! The duties of memory that several hosts share: what is published is seen after a refresh, and nothing else is
+//! undone.
 #![allow(unsafe_code, reason = "the checks do with a port what a set does")]
 
 use super::bed::{Bed, UNITS};
@@ -46,8 +47,8 @@ fn refresh<P: Platform, S: Source + ?Sized>((platform, source): Host<'_, P, S>, 
 }
 
 /// [`Platform::write_back`] and [`Platform::fence`] on one host, [`Platform::write_back_invalidate`] and
-/// [`Platform::full_fence`] on the other: what the one has stored is what the other finds, and back again, also where the
-/// other had it in its caches before.
+/// [`Platform::full_fence`] on the other: what the one has stored is what the other finds, and back again, also where
+/// the other had it in its caches before.
 pub fn published_bytes_reach_the_other_host<P, Q, S, T>(one: Host<'_, P, S>, other: Host<'_, Q, T>) -> Finding
 where
     P: Platform,

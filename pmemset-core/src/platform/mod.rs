@@ -41,8 +41,8 @@ pub unsafe trait Platform: Sync {
     /// looking up takes about as long as alone, instead of a hundred times as long.
     ///
     /// It takes a second lock for each set, and code. So by default it is so where there may be more than 64 segments,
-    /// unless the [lock](Self::Lock) [keeps others from running](crate::lock::RawLock::LETS_OTHERS_RUN) anyway. Sets are
-    /// right with any number of threads either way. Say `false` if one thread uses a set, `true` if a few parts are
+    /// unless the [lock](Self::Lock) [keeps others from running](crate::lock::RawLock::LETS_OTHERS_RUN) anyway. Sets
+    /// are right with any number of threads either way. Say `false` if one thread uses a set, `true` if a few parts are
     /// looked up by many.
     const UNLOCKED_CALLS: bool = Self::SEGMENTS_MAX > 64 && <Self::Lock as crate::lock::RawLock>::LETS_OTHERS_RUN;
 

@@ -384,8 +384,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Ok((Held::Segment(first.slot), first.extent, granularity_of(&books)))
     }
 
-    /// As [`hold_range`](Self::hold_range), for any number of segments; once more, while nobody removes, if a removal may
-    /// have closed one.
+    /// As [`hold_range`](Self::hold_range), for any number of segments; once more, while nobody removes, if a removal
+    /// may have closed one.
     #[cold]
     #[inline(never)]
     fn hold_each(&self, range: Extent) -> Result<Hold, LookupError> {

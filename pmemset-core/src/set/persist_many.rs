@@ -129,8 +129,8 @@ impl<R: SetRef> Part<R> {
         })
     }
 
-    /// Does to ranges what comes before the fence, each line once, if that is writing back at most, and they ascend and lie
-    /// in this part; returns whether it has. Asks for no failure. Of many lines each is worth the few instructions.
+    /// Does to ranges what comes before the fence, each line once, if that is writing back at most, and they ascend and
+    /// lie in this part; returns whether it has. Asks for no failure. Of many lines each is worth the few instructions.
     #[inline]
     pub(super) fn write_back_ascending(&self, ranges: &[Extent]) -> bool {
         let ascend = ranges.is_sorted_by_key(|range| range.start());

@@ -99,8 +99,8 @@ impl<A: AsRef<[Pin]>> Pins<A> {
     }
 
     /// Lets no more uses in until [`set`](Self::set), and forgets those that there are, if these are the `own` ones of
-    /// the caller; `false`, and nothing has changed, if not. The caller holds the books' read or write lock, and has the
-    /// turn.
+    /// the caller; `false`, and nothing has changed, if not. The caller holds the books' read or write lock, and has
+    /// the turn.
     pub(crate) fn close(&self, slot: u32, what: Pinned, own: u32) -> bool {
         self.counter(slot, what)
             .is_none_or(|counter| counter.compare_exchange(own, CLOSED, Ordering::Acquire, Ordering::Relaxed).is_ok())

@@ -118,8 +118,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         room.map_err(|error| refused(request, error))
     }
 
-    /// Waits for the turn, plans, and carries out the plan: claims address space, maps, and inserts and pins the segment.
-    /// All of it, or nothing.
+    /// Waits for the turn, plans, and carries out the plan: claims address space, maps, and inserts and pins the
+    /// segment. All of it, or nothing.
     ///
     /// Returns the segment's slot, its addresses, and those of its part.
     #[inline]

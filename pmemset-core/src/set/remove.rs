@@ -301,8 +301,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         in_turn!(self, turn => self.take_out_range(turn, range, &mut Cursor::new(), false)).map(drop)
     }
 
-    /// Unmaps a range if nobody uses it, and notifies. Returns `false`, and nothing has changed, if it is to be `flushed`
-    /// before, and is not.
+    /// Unmaps a range if nobody uses it, and notifies. Returns `false`, and nothing has changed, if it is to be
+    /// `flushed` before, and is not.
     fn take_out_range<T: Turn<'m, P, S>>(
         &self,
         mut turn: T,
@@ -327,8 +327,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         result.map(|()| go_on)
     }
 
-    /// Refuses a range of which anything is in use but by the caller's `own` uses. Where the books do not stay locked, it
-    /// closes the segments, and their parts: nobody pins them until they are [opened](Self::open), or gone.
+    /// Refuses a range of which anything is in use but by the caller's `own` uses. Where the books do not stay locked,
+    /// it closes the segments, and their parts: nobody pins them until they are [opened](Self::open), or gone.
     #[inline]
     fn close_unused<T: Turn<'m, P, S>>(
         &self,
@@ -345,8 +345,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
     }
 
-    /// Closes the segments that `range` touches, and their parts. Refuses, and nothing is closed, if anybody uses them but
-    /// for the caller's `own` uses.
+    /// Closes the segments that `range` touches, and their parts. Refuses, and nothing is closed, if anybody uses them
+    /// but for the caller's `own` uses.
     fn close_each(
         &self,
         turn: &mut impl Turn<'m, P, S>,
@@ -414,8 +414,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
     }
 
-    /// Opens the segments that `range` touches, which were closed, to all but the caller's `own` uses. The caller has the
-    /// books locked for changes.
+    /// Opens the segments that `range` touches, which were closed, to all but the caller's `own` uses. The caller has
+    /// the books locked for changes.
     fn open(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) {
         let (mut rest, mut parts) = (Some(range), own.parts);
         while let Some(left) = rest
@@ -429,8 +429,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
     }
 
-    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it is still
-    /// to be deep-flushed.
+    /// Refuses a range of which anything is in use; `own` uses are the caller's. Returns whether a segment in it is
+    /// still to be deep-flushed.
     fn check_unused(
         &self,
         books: &Books<'_, P, S>,

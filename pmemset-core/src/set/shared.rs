@@ -305,8 +305,8 @@ unsafe fn publish<P: Platform>(platform: &P, range: Extent, coherent: bool) {
 #[inline]
 unsafe fn refresh<P: Platform>(platform: &P, range: Extent, coherent: bool) {
     if !coherent {
-        // A line may else be dropped, and fetched again, before an index in another line is loaded that says it is ready:
-        // CLFLUSHOPT and DC are not ordered with loads of other lines.
+        // A line may else be dropped, and fetched again, before an index in another line is loaded that says it is
+        // ready: CLFLUSHOPT and DC are not ordered with loads of other lines.
         platform.full_fence();
         // SAFETY: the caller's promise.
         unsafe { platform.write_back_invalidate(range) };

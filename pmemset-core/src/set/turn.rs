@@ -12,8 +12,8 @@ type Lock<P, T> = RwLock<CallLock<<P as Platform>::Lock>, T>;
 type Reading<'t, P, T> = RwLockReadGuard<'t, CallLock<<P as Platform>::Lock>, T>;
 type Writing<'t, P, T> = RwLockWriteGuard<'t, CallLock<<P as Platform>::Lock>, T>;
 
-/// The right to map and to remove, which one caller has at a time: until it is dropped nobody else inserts a segment into
-/// the books, or takes one out.
+/// The right to map and to remove, which one caller has at a time: until it is dropped nobody else inserts a segment
+/// into the books, or takes one out.
 ///
 /// [`in_turn!`] chooses at compile time which of the two kinds a platform has.
 pub(super) trait Turn<'m, P: Platform, S: 'm> {

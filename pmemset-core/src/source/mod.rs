@@ -180,8 +180,8 @@ pub unsafe trait Source: Send + Sync {
         let _ = growth;
     }
 
-    /// Frees the storage of `range`, no byte of which is mapped ([`Set::give_back`](crate::Set::give_back) sees to that,
-    /// for its own parts). Its bytes are 0 from then on, durably when this returns. [`prepare`](Self::prepare)
+    /// Frees the storage of `range`, no byte of which is mapped ([`Set::give_back`](crate::Set::give_back) sees to
+    /// that, for its own parts). Its bytes are 0 from then on, durably when this returns. [`prepare`](Self::prepare)
     /// allocates storage for them again. The length stays.
     ///
     /// The range is on multiples of [`alignment_bytes`](Self::alignment_bytes). After a power cut in the middle, or a

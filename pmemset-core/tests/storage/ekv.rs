@@ -1,8 +1,8 @@
 //! The database `ekv`, whose pages are those of a part.
 //!
 //! Explored is a stretch of transactions whose page of metadata does not fill up. Version 1.0.0 marks a new one before
-//! there is anything in it, and a power cut in between leaves an empty database: the exploration finds that as well, and
-//! no flash memory could mend it.
+//! there is anything in it, and a power cut in between leaves an empty database: the exploration finds that as well,
+//! and no flash memory could mend it.
 
 use ekv::config::{ALIGN, PAGE_SIZE};
 use ekv::flash::{Flash, PageID};

@@ -158,7 +158,8 @@ impl Kernel {
         Ok(resident)
     }
 
-    /// Asks an old kernel, which answers for whole mappings only: for all of one, or for nothing of one, it is an answer.
+    /// Asks an old kernel, which answers for whole mappings only: for all of one, or for nothing of one, it is an
+    /// answer.
     fn huge_by_amounts(&mut self, vma: &Vma, resident_bytes: usize) -> Option<usize> {
         if self.amounts.is_none() {
             self.amounts = Vmas::open(c"/proc/self/smaps").ok();

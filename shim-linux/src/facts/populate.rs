@@ -16,7 +16,8 @@ errors! {
         /// The kernel is older than 5.14 and has no such call.
         Unsupported = Errno::OPNOTSUPP.code()
             => "this kernel cannot fault memory in at once; Linux 5.14 and newer can";
-        /// An access would raise `SIGBUS`: the file has become shorter, has no storage there, or its device was removed.
+        /// An access would raise `SIGBUS`: the file has become shorter, has no storage there, or its device was
+        /// removed.
         NoMemoryBehind = Errno::FAULT.code()
             => "a touch would raise SIGBUS: the file is shorter now, without storage there, or its device has gone";
         /// A page is damaged.

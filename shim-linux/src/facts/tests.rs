@@ -1,4 +1,5 @@
-//! Texts of kernels, trees that look like sysfs, extents that are scattered, and an old kernel's way beside a new one's.
+//! Texts of kernels, trees that look like sysfs, extents that are scattered, and an old kernel's way beside a new
+//! one's.
 
 use std::vec::Vec;
 

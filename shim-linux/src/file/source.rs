@@ -191,7 +191,8 @@ impl<F: AsFd> FileSource<F> {
         })
     }
 
-    /// Synchronises pages, unless the kernel has reported to this source, or another one of the file, that some are lost.
+    /// Synchronises pages, unless the kernel has reported to this source, or another one of the file, that some are
+    /// lost.
     #[inline]
     fn sync_pages(&self, pages: Extent) -> Result<(), Errno> {
         self.opened.synchronise(|| address_space::sync_pages(pages))

@@ -133,8 +133,8 @@ impl Losses {
     /// Notes how the synchronisation in `place` has ended, and wakes who waits for that.
     ///
     /// One that went well comes back when all others of the file have ended that were under way then, and fails if the
-    /// file has lost bytes since it was opened: the kernel may have reported to one of them what it did not report to this one.
-    /// Whoever begins later finds it noted.
+    /// file has lost bytes since it was opened: the kernel may have reported to one of them what it did not report to
+    /// this one. Whoever begins later finds it noted.
     #[inline(never)]
     pub(super) fn end(&self, opened: &Opened, place: usize, result: Result<(), Errno>) -> Result<(), Errno> {
         let mut state = self.state.lock();

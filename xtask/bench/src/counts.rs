@@ -1,5 +1,5 @@
-//! Does one operation again and again in a function of a known name, for callgrind to count its instructions; or each one
-//! once behind a mark, for strace to list its system calls.
+//! Does one operation again and again in a function of a known name, for callgrind to count its instructions; or each
+//! one once behind a mark, for strace to list its system calls.
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot go on ends")]
 
 use core::hint::black_box;

@@ -77,9 +77,9 @@ impl Lab {
 
     /// Asks the host to do something and returns its answer.
     ///
-    /// `bad REGION OFFSET LENGTH` makes memory bad, `bad-list REGION` lists it, `count DIMM COUNT UNSAFE` sets a count of
-    /// unsafe shutdowns, `hint DIMM` tells whether the flush hint was written since the last time, `find REGION TEXT` tells
-    /// at which offset of the region the page is that begins with the text.
+    /// `bad REGION OFFSET LENGTH` makes memory bad, `bad-list REGION` lists it, `count DIMM COUNT UNSAFE` sets a count
+    /// of unsafe shutdowns, `hint DIMM` tells whether the flush hint was written since the last time, `find REGION
+    /// TEXT` tells at which offset of the region the page is that begins with the text.
     pub(crate) fn ask(&mut self, request: impl Display) -> Result<String, Failure> {
         self.say(format!("ask {request}"));
         let (mut line, mut byte) = (Vec::new(), [0]);

@@ -24,8 +24,8 @@ pub(crate) fn chip(program: &Path) -> Result<Command, String> {
     Ok(timeout)
 }
 
-/// Returns the command that starts a program from an image of flash, with RAM full of what is no zero: QEMU would put the
-/// program's variables in place otherwise, and take RAM that nobody has cleared for cleared.
+/// Returns the command that starts a program from an image of flash, with RAM full of what is no zero: QEMU would put
+/// the program's variables in place otherwise, and take RAM that nobody has cleared for cleared.
 pub(crate) fn machine(program: &Path) -> Result<Command, String> {
     let (image, ram) = (program.with_extension("flash"), program.with_extension("ram"));
     let elf = fs::read(program).map_err(|error| format!("{}: {error}", program.display()))?;

@@ -9,7 +9,8 @@ use crate::support::progress;
 
 /// A package, and the version that it must have: `qemu-user`, `rustc-web (>= 1.88)`, `rust-src (= 1.95.0)`.
 ///
-/// Versions are compared as deb-version(7) says. `=` asks for that version of the original, in any revision of Debian's.
+/// Versions are compared as deb-version(7) says. `=` asks for that version of the original, in any revision of
+/// Debian's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Need<'a> {
     package: &'a str,
@@ -60,8 +61,8 @@ impl<'a> Need<'a> {
 
 /// Installs Debian packages when run as root; otherwise says the one command that does.
 ///
-/// What is there already costs nothing and needs no network. Where something is missing or too old, the package lists are
-/// refreshed first, once in a run. What was refused once is refused again without another attempt.
+/// What is there already costs nothing and needs no network. Where something is missing or too old, the package lists
+/// are refreshed first, once in a run. What was refused once is refused again without another attempt.
 ///
 /// # Errors
 ///
@@ -196,7 +197,8 @@ fn compare(version: &str, relation: &str, other: &str) -> bool {
     status.is_ok_and(|status| status.success())
 }
 
-/// Returns the version of the original: without epoch, revision and what was left out of it (`1:1.95.0+dfsg1-1~deb12u2`).
+/// Returns the version of the original: without epoch, revision and what was left out of it
+/// (`1:1.95.0+dfsg1-1~deb12u2`).
 fn upstream(version: &str) -> &str {
     let version = version.split_once(':').map_or(version, |(_, rest)| rest);
     let version = version.rsplit_once('-').map_or(version, |(original, _)| original);

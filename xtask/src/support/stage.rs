@@ -1,4 +1,5 @@
-//! Stages of a run: independent of each other, so some run side by side, and what one says is printed when it has ended.
+//! Stages of a run: independent of each other, so some run side by side, and what one says is printed when it has
+//! ended.
 
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +8,8 @@ use std::time::Instant;
 use crate::support::progress;
 use crate::support::tally::{Tally, keeping};
 
-/// Stages at a time, besides one for each processor: some wait for a lock of cargo's, for a machine to boot, for a kill.
+/// Stages at a time, besides one for each processor: some wait for a lock of cargo's, for a machine to boot, for a
+/// kill.
 const MORE_LANES: usize = 1;
 
 /// What Linux tells processor time in, on every machine.
@@ -31,7 +33,8 @@ impl Stage {
     }
 }
 
-/// Runs the stages, the first ones first, and returns whether all is well; the last line is `N passed, N failed, N skipped`.
+/// Runs the stages, the first ones first, and returns whether all is well; the last line is `N passed, N failed, N
+/// skipped`.
 pub(crate) fn run(stages: Vec<Stage>) -> bool {
     let begin = Instant::now();
     let total = side_by_side(stages);

@@ -38,7 +38,8 @@ const WARNINGS: [&str; 4] = ["-Wall", "-Wextra", "-pedantic", "-Werror"];
 /// The C programs; each runs in a folder of its own.
 const PROGRAMS: [&str; 9] =
     ["layout", "objects", "parts", "gone", "events", "bytes", "refusals", "catalogue", "threads"];
-/// Those that valgrind also looks at: not where a fault is what is wanted, nor where threads would run one after another.
+/// Those that valgrind also looks at: not where a fault is what is wanted, nor where threads would run one after
+/// another.
 const WATCHED: [&str; 6] = ["objects", "parts", "events", "bytes", "refusals", "catalogue"];
 
 pub(crate) fn run(args: &Args) -> Outcome {

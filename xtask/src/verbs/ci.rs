@@ -23,7 +23,8 @@ const COLUMNS: usize = 120;
 /// The crates that others depend on.
 const PUBLISHED: [&str; 3] = ["pmemset-core", "pmemset-linux", "pmemset-devdax"];
 
-/// A workspace of its own: its folder, the arguments of each build that this machine can do, and the target of the rest.
+/// A workspace of its own: its folder, the arguments of each build that this machine can do, and the target of the
+/// rest.
 struct Apart {
     folder: &'static str,
     here: &'static [&'static [&'static str]],

@@ -20,8 +20,8 @@ pub(crate) struct Args {
 const TOLERANCE_HUNDREDTHS: u64 = 3;
 /// The function of the program whose instructions are counted.
 const COUNTED: &str = "counted_operation";
-/// What the names of operations end with for which the kernel chooses the addresses: how much is trimmed, and on kernels
-/// before 6.7 how often it is tried, depends on where they are.
+/// What the names of operations end with for which the kernel chooses the addresses: how much is trimmed, and on
+/// kernels before 6.7 how often it is tried, depends on where they are.
 const ANYWHERE: &str = "-anywhere";
 /// What the paths begin with that separate operations among the system calls.
 const MARK: &str = "access(\"pmemset-counts:";

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use crate::support::processes::{cargo, succeeds};
 use crate::support::tally::Outcome;
 
-/// Ends with 0 where nothing is worse than a hint, with 1 where there is an error, and with 2 where it was called wrongly.
-/// Nothing is changed.
+/// Ends with 0 where nothing is worse than a hint, with 1 where there is an error, and with 2 where it was called
+/// wrongly. Nothing is changed.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Files, directories, mount points, disks, DAX devices; the whole machine, if none is named.

@@ -29,7 +29,8 @@ const fn limited(name: &'static str, bytes: u64, most: u64) -> Figure {
 const KIB: u64 = 1024;
 
 /// A Cortex-M3, opt-level s. `text` is that of a program that maps, persists and removes, its platform and its source
-/// included; `large` is the same with room for 1,000 segments instead of 8 and a lock that spins, `program` the whole example.
+/// included; `large` is the same with room for 1,000 segments instead of 8 and a lock that spins, `program` the whole
+/// example.
 const CONTROLLER: [Figure; 14] = [
     limited("text", 11754, 12 * KIB),
     figure("text_large", 16664),

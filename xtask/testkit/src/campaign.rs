@@ -17,7 +17,8 @@ static SEED: AtomicU64 = AtomicU64::new(0);
 
 /// Runs the fuzzer that the arguments name: `NAME [--seed S] [--seconds N] [--watched]`. A seed alone is tried once.
 ///
-/// With `--watched`, standard input belongs to who started this: when it ends, so does the fuzzer, and says where it was.
+/// With `--watched`, standard input belongs to who started this: when it ends, so does the fuzzer, and says where it
+/// was.
 pub fn main(fuzzers: &[Fuzzer]) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let value = |option: &str| {

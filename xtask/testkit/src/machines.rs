@@ -3,8 +3,8 @@
 //!
 //! A description has lines, and sections of sysfs:
 //!
-//! - `[devices/…/region0] nd`: the lines that follow are of this folder. `nd` and `cxl` put it on that bus, `block 259:0`
-//!   and `dax 252:0` give it that number.
+//! - `[devices/…/region0] nd`: the lines that follow are of this folder. `nd` and `cxl` put it on that bus, `block
+//!   259:0` and `dax 252:0` give it that number.
 //! - `size = 512`: an attribute; `\n` is a line's end. `driver -> kmem`: a link to a folder of that name. `size !`: an
 //!   attribute that cannot be read.
 //! - Before the first section: `proc/… = …`, `mount LINE` (a line of `mountinfo`), `map_sync 259:0` (the file system on

@@ -2,8 +2,8 @@
 
 /// Makes sure that `printed` is what the block of `readme` shows that comes after the line `$ command`.
 ///
-/// `…` stands for what differs from run to run: anything but the end of the line, and not nothing; alone on a line for one
-/// line, or several.
+/// `…` stands for what differs from run to run: anything but the end of the line, and not nothing; alone on a line for
+/// one line, or several.
 ///
 /// # Errors
 ///

@@ -110,7 +110,8 @@ impl Tree {
         fs::File::open(self.root.path()).unwrap()
     }
 
-    /// Two memory modules, one of them with a number of two digits, interleaved to `region0` with `pmem0` (259:0) on it.
+    /// Two memory modules, one of them with a number of two digits, interleaved to `region0` with `pmem0` (259:0) on
+    /// it.
     pub fn two_modules() -> Self {
         let tree = Self::new();
         tree.region("persistence_domain", "memory_controller\n")

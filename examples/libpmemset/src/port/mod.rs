@@ -1,4 +1,5 @@
-//! What the library is made of in a kernel or firmware: the table of functions that the C program gives, and its memory.
+//! What the library is made of in a kernel or firmware: the table of functions that the C program gives, and its
+//! memory.
 
 mod contract;
 mod lock;

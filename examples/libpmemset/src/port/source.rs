@@ -14,7 +14,8 @@ use super::lock::{Guarded, Lock};
 use super::table::{Port, Range, result, table};
 use crate::code;
 
-/// `struct pmemset_port_source`, which is `struct pmemset_source` too: what the program says, and what the library keeps.
+/// `struct pmemset_port_source`, which is `struct pmemset_source` too: what the program says, and what the library
+/// keeps.
 #[repr(C)]
 pub struct Source {
     context: *mut c_void,

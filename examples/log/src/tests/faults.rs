@@ -119,8 +119,8 @@ fn every_call_that_fails_loses_nothing_that_was_acknowledged() {
     assert!(failures > 60, "{failures}");
 }
 
-/// Has a call of an opening fail that has something to make durable and something to erase, and cuts the power at any step;
-/// returns whether there was such a call.
+/// Has a call of an opening fail that has something to make durable and something to erase, and cuts the power at any
+/// step; returns whether there was such a call.
 fn opening_fails(granularity: Granularity, fault: Fault) -> bool {
     let failed = AtomicBool::new(false);
     let work = |machine: &Machine| {

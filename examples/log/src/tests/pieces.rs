@@ -95,7 +95,8 @@ fn cell_holds_one_value_or_the_next() {
     explore(Granularity::CacheLine, true).unwrap_err();
 }
 
-/// Once a value is acknowledged, damage to a copy leaves it, and damage to both is told: the one before never comes back.
+/// Once a value is acknowledged, damage to a copy leaves it, and damage to both is told: the one before never comes
+/// back.
 #[test]
 fn a_damaged_value_is_never_taken_for_the_one_before() {
     let machine = Machine::new(hardware());

@@ -1,5 +1,5 @@
-//! One node of the replicated store: `node FOLDER ADDRESS CLUSTER [exposed] [fdatasync]`. Ends when its standard input does,
-//! or when its storage fails.
+//! One node of the replicated store: `node FOLDER ADDRESS CLUSTER [exposed] [fdatasync]`. Ends when its standard input
+//! does, or when its storage fails.
 //!
 //! Nobody proves who he is, so it listens on loopback only: `exposed` says that the network is the cluster's own.
 

@@ -68,8 +68,8 @@ fn fills_agree_with_a_byte_model() {
     }
 }
 
-/// Returns what has to be written back of `length_bytes` bytes at `dest` that are streamed: pieces of a block, or all bytes
-/// where they are too few to stream.
+/// Returns what has to be written back of `length_bytes` bytes at `dest` that are streamed: pieces of a block, or all
+/// bytes where they are too few to stream.
 #[cfg(target_arch = "x86_64")]
 fn not_streamed(dest: usize, length_bytes: usize, cpu: &Cpu) -> std::vec::Vec<Extent> {
     let Some(all) = Extent::new(dest, length_bytes) else { return std::vec::Vec::new() };
@@ -104,7 +104,8 @@ fn whole_words_are_stored_whole_and_each_byte_once() {
                 let mut all: std::vec::Vec<usize> = stored.iter().flat_map(|(at, length)| *at..at + length).collect();
                 all.sort_unstable();
                 assert!(all.into_iter().eq(dest.addr()..dest.addr() + length_bytes), "{}: {stored:?}", what());
-                // A word that lies in the range is in one store: its bytes are as many as stores of less than a word have not.
+                // A word that lies in the range is in one store: its bytes are as many as stores of less than a word
+                // have not.
                 let short: usize = stored.iter().map(|(_, length)| length).filter(|length| **length < WORD_BYTES).sum();
                 let (first, end) = (dest.addr(), dest.addr() + length_bytes);
                 let words = (end / WORD_BYTES * WORD_BYTES).saturating_sub(first.next_multiple_of(WORD_BYTES));

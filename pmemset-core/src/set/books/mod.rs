@@ -219,8 +219,8 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
     }
 
-    /// Inserts a segment; `joins` is where the part starts that it continues. Returns its slot, and the addresses of its
-    /// part.
+    /// Inserts a segment; `joins` is where the part starts that it continues. Returns its slot, and the addresses of
+    /// its part.
     ///
     /// The bytes reserved behind that part are the segment's from now on. `None`, and nothing inserted, where the books
     /// are full; the caller has looked before.

@@ -13,8 +13,9 @@ use crate::{Config, CopyFlags, Granularity, MapConfig, Part, Set};
 const LENGTH_MAX: usize = 4096;
 /// Up to here every length is tried: a copy changes its way for the last time at 256 bytes behind an alignment.
 const EVERY_LENGTH_TO: usize = 640;
-/// How far the others lie apart, but for the last ones before a page: a number that has no factor in common with 64, nor
-/// with the number of combinations. They only repeat what was done; all of them take eight times as long, unoptimised.
+/// How far the others lie apart, but for the last ones before a page: a number that has no factor in common with 64,
+/// nor with the number of combinations. They only repeat what was done; all of them take eight times as long,
+/// unoptimised.
 const LENGTH_STEP: usize = 11;
 /// Bytes of the part, with room on both sides of what is stored.
 const SIZE: usize = 4 * PAGE;

@@ -28,8 +28,8 @@ use crate::{
 };
 use fake::{Fake, FakeSource, PAGE};
 
-/// Whether these are the tests of sets that unlock their books in calls, `set::tests`, or the same ones of those that do
-/// not, `set::tests_locked`.
+/// Whether these are the tests of sets that unlock their books in calls, `set::tests`, or the same ones of those that
+/// do not, `set::tests_locked`.
 const UNLOCKED_CALLS: bool = matches!(module_path!().as_bytes(), [.., b's']);
 
 type TestSet<'r, 'p, O = ()> = Set<'r, &'p Fake, &'p FakeSource<'p>, O>;

@@ -151,8 +151,8 @@ impl Caches {
     ///
     /// # Errors
     ///
-    /// A unit of the same lines that the host may have otherwise than it was last stored: when the line is written back,
-    /// a store of another host is undone.
+    /// A unit of the same lines that the host may have otherwise than it was last stored: when the line is written
+    /// back, a store of another host is undone.
     pub(super) fn store(
         &mut self,
         host: usize,

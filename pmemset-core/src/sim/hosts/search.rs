@@ -153,8 +153,8 @@ impl<'p> Search<'p> {
     /// Returns whether another host may have to do something before the next step of `host`, which is in the middle of
     /// loads if `loads`.
     ///
-    /// A store is seen, or not, by whoever comes later, and lines are dropped as early as can be: nobody need come before.
-    /// Loads come as late as can be, all that come together; so does a fence that makes sure of something.
+    /// A store is seen, or not, by whoever comes later, and lines are dropped as early as can be: nobody need come
+    /// before. Loads come as late as can be, all that come together; so does a fence that makes sure of something.
     fn waits(&self, world: &World, host: usize, loads: bool) -> bool {
         match self.next(&world.hosts[host]) {
             _ if self.everywhere => true,

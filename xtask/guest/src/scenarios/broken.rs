@@ -48,7 +48,8 @@ fn extents(file: &File) -> Result<Vec<(u64, u64)>, Failure> {
     Ok(request[HEADER..].chunks(EXTENT).take(count).map(|extent| (extent[1], extent[2])).collect())
 }
 
-/// Returns a table of the whole disk on which `bad` bytes fail, and what lies behind it: a device cannot lose its DAX later.
+/// Returns a table of the whole disk on which `bad` bytes fail, and what lies behind it: a device cannot lose its DAX
+/// later.
 fn table(disk: &str, sectors: u64, mut bad: Vec<(u64, u64)>) -> Vec<mapper::Target<'static>> {
     bad.sort_unstable();
     let (mut targets, mut at) = (Vec::new(), 0);
@@ -65,8 +66,8 @@ fn table(disk: &str, sectors: u64, mut bad: Vec<(u64, u64)>) -> Vec<mapper::Targ
     targets
 }
 
-/// Linux tells a failed write-back once for each open file, and takes the pages for clean: what was stored is gone, and a
-/// second `msync` says that all is well. So nothing of the source is durable from then on, in any set.
+/// Linux tells a failed write-back once for each open file, and takes the pages for clean: what was stored is gone, and
+/// a second `msync` says that all is well. So nothing of the source is durable from then on, in any set.
 fn write_back_fails(_: &mut Lab) -> Result<(), Failure> {
     unmount("/mnt0", UnmountFlags::empty())?;
     let sectors: u64 = fs::read_to_string("/sys/class/block/pmem0/size")?.trim().parse()?;
@@ -225,7 +226,8 @@ unsafe extern "C" {
     fn setitimer(which: i32, new: &[i64; 4], old: *mut c_void) -> i32;
 }
 
-/// Up to Linux 6.1, `fallocate` on tmpfs throws away what it has done at each signal, and starts over when it is repeated.
+/// Up to Linux 6.1, `fallocate` on tmpfs throws away what it has done at each signal, and starts over when it is
+/// repeated.
 fn grows_under_timer(lab: &mut Lab) -> Result<(), Failure> {
     const SIGALRM: i32 = 14;
     const REAL: i32 = 0;

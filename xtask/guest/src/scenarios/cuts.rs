@@ -206,7 +206,8 @@ fn unflushed_log(lab: &mut Lab) -> Result<(), Failure> {
     Log { memory, write: &write }.boot(lab)
 }
 
-/// A writer that flushes, but maps a file with holes, and without `MAP_SYNC`: the blocks are not in the file's metadata.
+/// A writer that flushes, but maps a file with holes, and without `MAP_SYNC`: the blocks are not in the file's
+/// metadata.
 fn sparse_log(lab: &mut Lab) -> Result<(), Failure> {
     if lab.phase() == 0 {
         fs::File::create("/mnt0/log")?.set_len(LOG_BYTES as u64)?;

@@ -1,5 +1,5 @@
-//! Persistent memory behind CXL: made into a region, a namespace and a device by hand, as `cxl(1)` and `ndctl(1)` do; and
-//! memory that the firmware has set apart for a purpose, which a DAX device shows too.
+//! Persistent memory behind CXL: made into a region, a namespace and a device by hand, as `cxl(1)` and `ndctl(1)` do;
+//! and memory that the firmware has set apart for a purpose, which a DAX device shows too.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -148,7 +148,8 @@ fn cxl_file(lab: &mut Lab) -> Result<(), Failure> {
     same("count of unsafe shutdowns", count, Err(DeviceError::Unsupported))
 }
 
-/// Memory that the firmware has set apart is a DAX device without being persistent: refused without a driver, and with one.
+/// Memory that the firmware has set apart is a DAX device without being persistent: refused without a driver, and with
+/// one.
 fn soft_reserved(_: &mut Lab) -> Result<(), Failure> {
     const DRIVER: &str = "/sys/bus/dax/drivers/device_dax";
     wait_for("/sys/bus/dax/devices/dax0.0")?;

@@ -1,5 +1,5 @@
-//! Files on partitions behind mapped devices: bad blocks and the shutdown state are found through linear tables, and only
-//! through these.
+//! Files on partitions behind mapped devices: bad blocks and the shutdown state are found through linear tables, and
+//! only through these.
 
 use std::fs::{self, File};
 use std::sync::Arc;

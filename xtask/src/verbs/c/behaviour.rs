@@ -1,4 +1,5 @@
-//! The tables of behaviours in the tests' README: what they name exists, and no number of libpmemset's tests is missing.
+//! The tables of behaviours in the tests' README: what they name exists, and no number of libpmemset's tests is
+//! missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -32,7 +32,8 @@ fn in_c(text: &str) -> Numbers {
     defines.filter_map(|(name, text)| Some((name.to_owned(), number(text)?))).collect()
 }
 
-/// Returns `NAME = -200_001, …` of the core and `const NAME: c_int = -200_001;` of the layer; other numbers are not meant.
+/// Returns `NAME = -200_001, …` of the core and `const NAME: c_int = -200_001;` of the layer; other numbers are not
+/// meant.
 fn in_rust(text: &str) -> Numbers {
     let lines = text.lines().filter_map(|line| line.split_once(" = -200_"));
     let found = lines.filter_map(|(before, after)| {

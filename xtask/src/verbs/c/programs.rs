@@ -36,7 +36,8 @@ pub(super) fn taken_without_warnings(programs: &[&str], prefix: &Path) -> Result
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Check {
     Nothing,
-    /// By gcc's sanitizers of addresses and undefined behaviour: those of the program, and what libc does for the library.
+    /// By gcc's sanitizers of addresses and undefined behaviour: those of the program, and what libc does for the
+    /// library.
     Accesses,
 }
 

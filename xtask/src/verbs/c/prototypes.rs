@@ -1,6 +1,7 @@
 //! Compares the prototypes of the headers with the functions of the Rust code, parameter by parameter.
 //!
-//! As an ABI has them: which pointer it is does not matter, nor whether it is `const`, nor which enumeration an `int` is.
+//! As an ABI has them: which pointer it is does not matter, nor whether it is `const`, nor which enumeration an `int`
+//! is.
 
 use std::collections::BTreeMap;
 use std::fs;

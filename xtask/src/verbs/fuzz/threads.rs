@@ -1,4 +1,5 @@
-//! The threads of a set, readers beside writers, and the lock of Linux, under `ThreadSanitizer`, standard library and all.
+//! The threads of a set, readers beside writers, and the lock of Linux, under `ThreadSanitizer`, standard library and
+//! all.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -65,7 +65,8 @@ pub(crate) fn nfit(machine: &Machine) -> Vec<u8> {
         table.u64(dimm_bytes).u64(offset).u64(0).u16(0).u16(ways).u16(if machine.armed { 0 } else { 8 }).u16(0);
     }
     for dimm in 0..dimms {
-        // Control region: vendor, device, revision, the same of the subsystem, manufactured where and when, serial number.
+        // Control region: vendor, device, revision, the same of the subsystem, manufactured where and when, serial
+        // number.
         table.u16(4).u16(32).u16(number(dimm) + 1).u16(0x8680).u16(0x4c41).u16(1).u16(0x8680).u16(0x4c41).u16(1);
         table.u8(1).u8(0x0a).u16(0x2620).u16(0).u32(0x1000 + u32::from(number(dimm))).u16(0x0301).u16(0);
     }

@@ -154,7 +154,8 @@ fn dependencies(code: &[u8]) -> Vec<String> {
     names.split(',').filter(|name| !name.is_empty()).map(|name| name.replace('-', "_")).collect()
 }
 
-/// Returns the compressed kernel inside a bzImage (x86 boot protocol 2.08: `setup_sects`, `payload_offset`, `payload_length`).
+/// Returns the compressed kernel inside a bzImage (x86 boot protocol 2.08: `setup_sects`, `payload_offset`,
+/// `payload_length`).
 fn payload(image: &[u8]) -> Result<&[u8], String> {
     let word = |at: usize| Some(u32::from_le_bytes(image.get(at..at + 4)?.try_into().ok()?) as usize);
     let find = || {

@@ -283,7 +283,8 @@ impl Boot<'_> {
             Device::Legacy => words.push_str(&format!(" memmap={SIZE:#x}!{BASE:#x}")),
             // From type 1, ordinary memory, to that of a purpose (E820_TYPE_SOFT_RESERVED).
             Device::Soft => words.push_str(&format!(" memmap={SIZE:#x}%{BASE:#x}-1+0xefffffff")),
-            // QEMU 7.2 has no interrupts for CXL events and does not say so; kernels from 6.3 on then refuse the device.
+            // QEMU 7.2 has no interrupts for CXL events and does not say so; kernels from 6.3 on then refuse the
+            // device.
             Device::Cxl => words.push_str(" pci=nomsi"),
             _ => {}
         }

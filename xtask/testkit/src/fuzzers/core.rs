@@ -1,4 +1,5 @@
-//! What the core's fuzzers do with the choices of a generator: seeded ones by `cargo xtask fuzz`, bytes by `cargo fuzz`.
+//! What the core's fuzzers do with the choices of a generator: seeded ones by `cargo xtask fuzz`, bytes by `cargo
+//! fuzz`.
 #![allow(unsafe_code, reason = "stores to simulated memory")]
 
 use pmemset_core::sim::{Explore, Fault, Hardware, Machine, Medium};

@@ -1,5 +1,5 @@
-//! What the fuzzers of tables and devices do with the choices of a generator: a seeded one by `cargo xtask fuzz`, bytes by
-//! `cargo fuzz`.
+//! What the fuzzers of tables and devices do with the choices of a generator: a seeded one by `cargo xtask fuzz`, bytes
+//! by `cargo fuzz`.
 
 use bare::flush_queue::Rings;
 use bare::nfit::{self, Nfit};
@@ -165,8 +165,8 @@ fn damaged(random: &mut Random, whole: &[u8]) {
     }
 }
 
-/// Memory with a root pointer, indices and tables in it, some of it changed: no panic, no endless loop, and a table that is
-/// found is whole. What it names is mapped nowhere but where it says, and never over the kernel's own memory.
+/// Memory with a root pointer, indices and tables in it, some of it changed: no panic, no endless loop, and a table
+/// that is found is whole. What it names is mapped nowhere but where it says, and never over the kernel's own memory.
 pub fn acpi(random: &mut Random) {
     const ROOT: usize = 0;
     let mut bytes = vec![0; 2048];

@@ -226,7 +226,8 @@ impl Model {
         }
     }
 
-    /// Checks that a segment is where it must be; returns whether it joins a part, and the end of what is reserved then.
+    /// Checks that a segment is where it must be; returns whether it joins a part, and the end of what is reserved
+    /// then.
     fn check_place(&mut self, extent: Extent, expected: &Expected) -> (bool, usize) {
         match *expected {
             Expected::Behind(window) => {

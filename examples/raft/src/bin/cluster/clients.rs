@@ -75,8 +75,8 @@ impl Clients {
 
     /// Waits until a healed cluster has served [`SERVED`] writes, and as many reads.
     ///
-    /// A failover takes seconds, on a busy machine more: harm at a pace of its own would keep a slow cluster from serving
-    /// anything, and nothing would be checked.
+    /// A failover takes seconds, on a busy machine more: harm at a pace of its own would keep a slow cluster from
+    /// serving anything, and nothing would be checked.
     pub(crate) fn reach_the_healed(&self) -> Outcome<()> {
         let (begin, before) = (Instant::now(), self.counts());
         loop {
