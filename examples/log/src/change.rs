@@ -175,14 +175,16 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         (tail.end, tail.next) = (position, sequence);
         tail.generation = state.generation;
         let outcome = self.cut_segments(tail, position)?;
-        let ended = self.end_segment(&state, position).map_err(|error| tail.stop(error))?;
         let rest = self.piece(&self.live.read(), position, u64::MAX);
         if careless {
+            let ended = self.end_segment(&state, position).map_err(|error| tail.stop(error))?;
             self.keep(head, ended).map_err(|error| tail.stop(error))?;
         }
+        // Erased before the segment has the new generation, so that no copy of it has that and what was cut off.
         if let Some((address, length_bytes)) = rest {
             self.erase(address, length_bytes).map_err(|error| tail.stop(error))?;
         }
+        let ended = self.end_segment(&state, position).map_err(|error| tail.stop(error))?;
         self.keep(head, ended).map_err(|error| tail.stop(error))?;
         outcome.map_err(ChangeError::Remove)
     }

@@ -21,6 +21,8 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
     /// The set is empty, and has room for one segment more than `table`. Reads all records, and checks them. Where it
     /// makes a log, it looks into each page of the source before, for a segment whose head was lost.
     ///
+    /// Compiles only for processors that store 8 bytes at once.
+    ///
     /// # Errors
     ///
     /// See [`OpenError`]. A log that is refused as damaged is left as it was.
@@ -30,6 +32,7 @@ impl<'m, P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: O
         options: &Options,
         table: impl Into<Table<'m>>,
     ) -> Result<Self, OpenError> {
+        const { assert!(size_of::<usize>() >= 8, "marks in segments' heads are 8 bytes, which must be stored at once") };
         let alignment_bytes = source.alignment_bytes().max(set.platform().page_size_bytes());
         let round_up = |bytes: usize| bytes.checked_next_multiple_of(alignment_bytes).unwrap_or(usize::MAX);
         let head_bytes = round_up(HEAD_BYTES);
