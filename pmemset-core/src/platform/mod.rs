@@ -21,6 +21,8 @@ use crate::{Errno, Extent};
 /// Platforms whose [`space`](Self::space) has one type and is equal share one address space, and reserve in it in the
 /// same way, so that a source of that space can map into the reservations of each. A platform that reserves in another
 /// way needs another type.
+///
+/// No method panics: what a set was mapping or unmapping then is neither here nor there.
 pub unsafe trait Platform: Sync {
     /// The kind of address space. A set maps only sources of the same kind, so that no source maps into addresses of
     /// another space. If there is only one such space, use a type without content; it costs nothing.

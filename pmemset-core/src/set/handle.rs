@@ -71,7 +71,7 @@ pub(crate) trait Operations {
     fn listens(&self) -> bool;
     fn notify(&self, event: &Event<'_, Self::Source>) -> Answer;
     fn unpin(&self, held: Held, extent: Extent);
-    /// Pins the part that has `address`, or else the next one above it.
+    /// Pins the lowest part that begins at `address` or above it.
     fn hold_part_from(&self, address: usize) -> Result<Option<Hold>, LookupError>;
     fn part_extent(&self, address: usize) -> Option<Extent>;
     fn segment_from(&self, address: usize) -> Option<Segment<Self::Source>>;
@@ -107,7 +107,7 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Operation
     }
 
     fn hold_part_from(&self, address: usize) -> Result<Option<Hold>, LookupError> {
-        self.hold_part(|books| books.part_from(address))
+        self.hold_part(|books| books.part_beginning_from(address))
     }
 
     fn part_extent(&self, address: usize) -> Option<Extent> {

@@ -83,8 +83,9 @@ use pins::{Pin, Pins};
 ///
 /// # Handles to sources
 ///
-/// The set clones a handle while it holds its lock, so `S::clone` must not call the set. It drops handles without the
-/// lock, so the `Drop` of a source may call the set.
+/// The set clones a handle while it holds its lock, and may drop such a clone so, too: neither may call the set. The
+/// handle of a segment that has gone is dropped without the lock, so the `Drop` of a source, which its last handle
+/// calls, may call the set.
 ///
 /// # Forks and signals
 ///

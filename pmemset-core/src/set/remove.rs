@@ -190,13 +190,15 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         };
         let mut cursor = Cursor::new();
         let closed = self.close_unused(&mut turn, range, &mut cursor, own)?;
+        let (mine, told) = (part.held(), if part.is_whole() { None } else { Some(range) });
         if !T::UNLOCKS {
             // Lowered now: once the books are unlocked, the slots may be those of other segments.
-            self.set_uses(turn.read(), range, part.held(), 0);
+            self.set_uses(turn.read(), range, mine, 0);
         }
+        // The handle has no uses any more: a source that panics must not have it lower those of others.
+        part.shrink(Held::Nothing, range);
         let mut retired = Retired::new();
         let result = self.unmap_range(&mut turn, range, &mut cursor, &mut retired);
-        let told = if part.is_whole() { None } else { Some(range) };
         let gone = removed_by(result, told);
         let books = turn.write();
         let left = match result {
@@ -209,7 +211,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         }
         if let Some(left) = left {
             rest = range.starting_at(left.extent.start()).unwrap_or(range);
-            held = match part.held() {
+            held = match mine {
                 Held::Part(_) => Held::Part(left.slot),
                 Held::Segment(_) => Held::Segment(left.slot),
                 other => other,

@@ -92,6 +92,8 @@ impl fmt::Display for DeepFlush {
 ///
 /// Windows are given to the source by platforms of its [`space`](Self::space) alone: it can map there, and its
 /// placeholders are those that such a platform reserves.
+///
+/// No method panics: what a set was mapping or unmapping then is neither here nor there.
 #[doc(alias("pmemset_source", "pmemset_source_delete"))]
 pub unsafe trait Source: Send + Sync {
     /// The kind of address space that it maps into: that of the platforms it works with ([`Platform::Space`]).

@@ -102,18 +102,6 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         }
     }
 
-    /// Returns the part that has `address`, or else the next one above it.
-    pub(crate) fn part_from(&self, address: usize) -> Option<PartEntry> {
-        let (found, next) = self.table.around(address);
-        if let Some((start, tag)) = found
-            && address < self.end_of(start, tag)
-        {
-            return self.part_of(start, tag, next);
-        }
-        let (start, tag) = next?;
-        self.part_of(start, tag, self.table.after(start))
-    }
-
     /// Returns the lowest part that begins at `address` or above it.
     pub(crate) fn part_beginning_from(&self, address: usize) -> Option<PartEntry> {
         let (mut head, mut more) = (None, false);

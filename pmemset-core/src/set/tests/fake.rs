@@ -42,6 +42,13 @@ pub(super) struct Fake {
 }
 
 impl Fake {
+    /// Forgets what is mapped at `window` while `act` runs, so that a call of `unmap` for it panics.
+    pub(super) fn forgetting(&self, window: Extent, act: impl FnOnce()) {
+        let end = self.world.lock().unwrap().mapped.remove(&window.start()).unwrap();
+        act();
+        self.world.lock().unwrap().mapped.insert(window.start(), end);
+    }
+
     pub(super) fn reserved_bytes(&self) -> usize {
         self.world.lock().unwrap().reserved.iter().map(|(start, end)| end - start).sum()
     }

@@ -12,11 +12,12 @@ use lock_api::RawRwLock;
 
 use super::fake::{Fake, FakeSource, Goodbye, PAGE};
 use super::{TestSet, bytes, extents, set_on};
-use crate::error::{MapError, RemoveError};
+use crate::error::{LookupError, MapError, RemoveError};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
 use crate::set::books::{Cursor, Retired, Segment};
 use crate::set::event::from_fn;
+use crate::set::handle::Operations;
 use crate::sim::{Hardware, Machine, Medium, SimSource};
 use crate::{Answer, Checked, Coalescing, Config, Event, Extent, Granularity, MapConfig, Set};
 use crate::{PartStates, ShutdownRecord, WithLock};
@@ -212,6 +213,44 @@ fn an_observer_that_panics_loses_no_slot_and_leaves_the_record_dirty() {
     set.remove_range(0, usize::MAX).unwrap();
     set.repair_shutdown_state(&&pool).unwrap();
     assert_eq!(kept.lock().unwrap().0.references(), 0);
+}
+
+/// A source that panics breaks its promise; still, no handle lowers the uses of others.
+#[test]
+fn a_handle_whose_removal_panics_has_no_uses_any_more() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    let part = set.map(&source, &bytes(PAGE)).unwrap();
+    let extent = part.extent();
+    platform.forgetting(extent, || {
+        catch_unwind(AssertUnwindSafe(|| set.discard(part))).unwrap_err();
+    });
+    let pinned = set.pin(extent);
+    if super::UNLOCKED_CALLS {
+        assert_eq!(pinned.err(), Some(LookupError::TooManyHandles), "it is closed for good");
+    } else {
+        let pinned = pinned.unwrap();
+        let refused = set.discard_range(extent.start(), PAGE);
+        assert_eq!(refused, Err(RemoveError::InUse { segment: extent }));
+        drop(pinned);
+        set.discard_range(extent.start(), PAGE).unwrap();
+    }
+}
+
+/// As where the part has grown since the caller has asked where it ends.
+#[test]
+fn the_next_part_begins_behind_an_address_inside_of_a_part() {
+    let platform = Fake::default();
+    let source = FakeSource::new(&platform, 1 << 20);
+    let set = set_on(&platform);
+    let first = set.map(&source, &bytes(2 * PAGE)).unwrap().extent();
+    assert!(set.hold_part_from(first.start() + PAGE).unwrap().is_none());
+    let second = set.map(&source, &bytes(PAGE)).unwrap().extent();
+    let (low, high) = if first.start() < second.start() { (first, second) } else { (second, first) };
+    let (held, extent, _) = set.hold_part_from(low.start() + 1).unwrap().unwrap();
+    assert_eq!(extent, high);
+    set.unpin(held, extent);
 }
 
 #[test]
