@@ -94,8 +94,8 @@ where
     KEPT
 }
 
-/// [`Platform::write_back`]: of the lines of the range and no others, so that what another host has stored beside them is
-/// not undone.
+/// [`Platform::write_back`]: of the lines of the range and no others, so that what another host has stored beside them
+/// is not undone.
 pub fn publishing_writes_no_other_lines<P, Q, S, T>(one: Host<'_, P, S>, other: Host<'_, Q, T>) -> Finding
 where
     P: Platform,

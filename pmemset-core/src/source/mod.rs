@@ -80,7 +80,9 @@ impl fmt::Display for DeepFlush {
 ///     # unsafe fn unmap(&self, at: Extent, offset: u64) -> Result<(), Errno> { unsafe { self.0.unmap(at, offset) } }
 ///     // …
 ///     fn sync(&self, range: Extent, offset: u64) -> Result<(), Errno> { self.0.sync(range, offset) }
-///     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> { self.0.deep_flush(range, offset) }
+///     fn deep_flush(&self, range: Extent, offset: u64) -> Result<DeepFlush, Errno> {
+///         self.0.deep_flush(range, offset)
+///     }
 ///     fn failed_write_back(&self) -> &FailedWriteBack { self.0.failed_write_back() }
 /// }
 /// ```
