@@ -190,7 +190,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         };
         let mut cursor = Cursor::new();
         let closed = self.close_unused(&mut turn, range, &mut cursor, own)?;
-        let (mine, told) = (part.held(), if part.is_whole() { None } else { Some(range) });
+        let mine = part.held();
         if !T::UNLOCKS {
             // Lowered now: once the books are unlocked, the slots may be those of other segments.
             self.set_uses(turn.read(), range, mine, 0);
@@ -199,6 +199,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         part.shrink(Held::Nothing, range);
         let mut retired = Retired::new();
         let result = self.unmap_range(&mut turn, range, &mut cursor, &mut retired);
+        let told = if matches!(mine, Held::Part(_)) { None } else { Some(range) };
         let gone = removed_by(result, told);
         let books = turn.write();
         let left = match result {
