@@ -136,13 +136,13 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario::new("doctor-soft-reserved").on(Machine { device: Device::Soft, ..CXL }),
     // hosts
     Scenario::new("two-hosts").on(SHARED).once().cut(Cut::Kill, 2).exchanges(1_000_000, 300),
-    // cuts: as many as the canary beside them has to lose something
-    Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 10),
-    Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 10),
+    // cuts: the canaries lose something in the first; `--rounds` makes them more
+    Scenario::new("cut-kill-ext4").once().cut(Cut::Kill, 4),
+    Scenario::new("cut-kill-xfs").on(XFS).once().cut(Cut::Kill, 4),
     Scenario::new("cut-kill-canary-sparse").once().cut(Cut::Kill, 10).loses(),
-    Scenario::new("cut-flushed-ext4").once().cut(Cut::Flushed, 10),
-    Scenario::new("cut-flushed-xfs").on(XFS).once().cut(Cut::Flushed, 10),
-    Scenario::new("cut-flushed-devdax").on(FILE_SYSTEM_AND_DEVICE).once().cut(Cut::Flushed, 10),
+    Scenario::new("cut-flushed-ext4").once().cut(Cut::Flushed, 4),
+    Scenario::new("cut-flushed-xfs").on(XFS).once().cut(Cut::Flushed, 4),
+    Scenario::new("cut-flushed-devdax").on(FILE_SYSTEM_AND_DEVICE).once().cut(Cut::Flushed, 4),
     Scenario::new("cut-flushed-log").on(DEVDAX).once().cut(Cut::Flushed, 3),
     Scenario::new("cut-flushed-canary-no-flush").once().cut(Cut::Flushed, 10).loses(),
 ];
