@@ -3,12 +3,9 @@
 use pmemset_core::Granularity;
 use pmemset_core::sim::{Explore, Explored, Failure, Machine, Medium};
 
-use super::model::{Call, Found, Model, call, payload};
-use super::{GRANULARITIES, device, hardware, medium, open, options};
+use super::model::{Call, Found, payload};
+use super::{GRANULARITIES, Life, device, hardware, live_on, medium, models, open, options};
 use crate::mistake::Mistake;
-
-/// Calls before the exploration begins, and calls that are explored.
-pub(crate) type Life = (&'static [Call], &'static [Call]);
 
 use Call::{Append, Commit, DropBefore, Stage, StoreNote, TruncateAfter};
 
@@ -31,28 +28,8 @@ const NOTES: Life = (&[Append(8), StoreNote(9)], &[StoreNote(20), StoreNote(3)])
 
 fn explore(medium: Medium, depth: usize, life: Life, mistake: Option<Mistake>) -> Result<Explored, Failure> {
     let options = options(mistake);
-    let (before, explored) = life;
-    let mut models = vec![Model::new()];
-    for (number, call) in before.iter().chain(explored).enumerate() {
-        let mut next = models[number].clone();
-        next.call(number, *call);
-        models.push(next);
-    }
-    let work = |machine: &Machine| {
-        let _ = machine.add_source(medium);
-        if before.is_empty() {
-            machine.settle();
-        }
-        let log = open(machine, &options);
-        machine.acknowledge(1);
-        for (number, what) in before.iter().chain(explored).enumerate() {
-            if number == before.len() && number > 0 {
-                machine.settle();
-            }
-            call(&log, number, *what);
-            machine.acknowledge(number as u64 + 2);
-        }
-    };
+    let models = models(life);
+    let work = |machine: &Machine| live_on(machine, medium, &options, life);
     let check = |machine: &Machine| {
         // In the upper half, what a recovery has found: it must be found again.
         let (acknowledged, promised) = (machine.acknowledged() & 0xffff_ffff, machine.acknowledged() >> 32);

@@ -1,9 +1,11 @@
 //! Bytes that are not what they were: torn at the end, or damaged before it.
 
 use pmemset_core::sim::Machine;
-use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
+use pmemset_core::{Config, Granularity, MapConfig, Set};
 
-use super::{PAGE, SEGMENTS, SimLog, device, hardware, medium, open, open_cutting, options, records, try_open};
+use super::{
+    PAGE, SEGMENTS, SimLog, device, hardware, medium, open, open_cutting, options, overwrite, records, try_open,
+};
 use crate::cell::Cell;
 use crate::format::{FIRST_STATE, RECORD_HEAD_BYTES, RecordHead, SEGMENT_HEAD_BYTES, SEGMENT_HEAD_USED_BYTES, State};
 use crate::log::{HEAD_BYTES, STATE_AT, note_at};
@@ -26,13 +28,6 @@ fn machine_with_log(closed: bool) -> Machine {
         log.close().unwrap();
     }
     machine
-}
-
-/// Stores to the source, past the log.
-fn overwrite(machine: &Machine, offset: usize, bytes: &[u8]) {
-    let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 1);
-    let part = set.map(machine.source(0).reopen(), &MapConfig::new()).unwrap();
-    part.write_with(offset, bytes, CopyFlags::empty()).unwrap();
 }
 
 fn flip(machine: &Machine, offset: usize) {

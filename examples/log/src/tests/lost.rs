@@ -1,9 +1,9 @@
 //! Heads of logs that were made zero, as clearing a bad block does.
 
+use pmemset_core::Granularity;
 use pmemset_core::sim::{Machine, Medium};
-use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
-use super::{PAGE, SimLog, device, hardware, medium, open, options, records, try_open};
+use super::{PAGE, SimLog, device, hardware, medium, open, options, overwrite, records, try_open};
 use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
 use crate::{OpenError, Options};
@@ -31,9 +31,7 @@ fn machine_with(medium: Medium, life: fn(SimLog)) -> (Machine, Vec<(u64, Vec<u8>
 }
 
 fn clear(machine: &Machine, offset: usize, length_bytes: usize) {
-    let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 1);
-    let part = set.map(machine.source(0).reopen(), &MapConfig::new()).unwrap();
-    part.fill(offset, 0, length_bytes, CopyFlags::empty()).unwrap();
+    overwrite(machine, offset, &vec![0; length_bytes]);
 }
 
 fn image(machine: &Machine) -> Vec<u8> {

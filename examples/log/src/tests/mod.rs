@@ -1,6 +1,7 @@
 //! Logs in simulated memory whose power is cut at every step, right and with one mistake each.
 #![allow(clippy::cast_possible_truncation, reason = "numbers of small worlds")]
 
+mod copies;
 mod cuts;
 mod damage;
 mod faults;
@@ -11,8 +12,9 @@ mod pieces;
 mod threads;
 
 use pmemset_core::sim::{Hardware, Machine, Medium, SimPlatform, SimSource};
-use pmemset_core::{Config, Granularity, Set};
+use pmemset_core::{Config, CopyFlags, Granularity, MapConfig, Set};
 
+use self::model::{Call, Model, call};
 use crate::mistake::Mistake;
 use crate::{Log, OnDamage, OpenError, Options, Table};
 
@@ -60,4 +62,40 @@ pub(crate) fn open_cutting(machine: &Machine) -> SimLog {
 /// Returns the numbers and payloads of all records.
 pub(crate) fn records(log: &SimLog) -> Vec<(u64, Vec<u8>)> {
     log.iter(0).map(|record| record.map(|record| (record.sequence, record.payload)).unwrap()).collect()
+}
+
+/// Stores to the source, past the log.
+pub(crate) fn overwrite(machine: &Machine, offset: usize, bytes: &[u8]) {
+    let set: Set<'_, _, _> = Set::with_capacity(machine.platform(), Config::new(Granularity::Page), 1);
+    let part = set.map(machine.source(0).reopen(), &MapConfig::new()).unwrap();
+    part.write_with(offset, bytes, CopyFlags::empty()).unwrap();
+}
+
+/// Calls before an exploration begins, and calls that are explored.
+pub(crate) type Life = (&'static [Call], &'static [Call]);
+
+/// Returns what a log has to hold before the first call of a life, and after each.
+pub(crate) fn models((before, explored): Life) -> Vec<Model> {
+    let mut models = vec![Model::new()];
+    for (number, call) in before.iter().chain(explored).enumerate() {
+        let mut next = models[number].clone();
+        next.call(number, *call);
+        models.push(next);
+    }
+    models
+}
+
+/// Lives a life on a new source: the work of an exploration. Acknowledged is how many calls have returned, opening
+/// among them.
+pub(crate) fn live_on(machine: &Machine, medium: Medium, options: &Options, (before, explored): Life) {
+    let _ = machine.add_source(medium);
+    let log = open(machine, options);
+    machine.acknowledge(1);
+    for (number, what) in before.iter().chain(explored).enumerate() {
+        if number == before.len() && number > 0 {
+            machine.settle();
+        }
+        call(&log, number, *what);
+        machine.acknowledge(number as u64 + 2);
+    }
 }
