@@ -176,9 +176,11 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
         tail.generation = state.generation;
         let outcome = self.cut_segments(tail, position)?;
         let rest = self.piece(&self.live.read(), position, u64::MAX);
-        if careless {
+        if careless || self.makes(Mistake::GenerationEarly) {
             let ended = self.end_segment(&state, position).map_err(|error| tail.stop(error))?;
-            self.keep(head, ended).map_err(|error| tail.stop(error))?;
+            if careless {
+                self.keep(head, ended).map_err(|error| tail.stop(error))?;
+            }
         }
         // Erased before the segment has the new generation, so that no copy of it has that and what was cut off.
         if let Some((address, length_bytes)) = rest {

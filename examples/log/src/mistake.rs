@@ -38,6 +38,8 @@ pub(crate) enum Mistake {
     GenerationKept,
     /// A segment is of the next generation before it is kept that it is truncated.
     GenerationHasty,
+    /// A segment is of the next generation before what is truncated in it is erased.
+    GenerationEarly,
     /// The generation of segments is not looked at.
     GenerationUnchecked,
     /// A segment is used again as it was.

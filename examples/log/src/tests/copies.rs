@@ -1,11 +1,12 @@
 //! Segments that are older copies of themselves: never taken for what a power cut leaves.
 
 use pmemset_core::Granularity;
-use pmemset_core::sim::Machine;
+use pmemset_core::sim::{Explore, Explored, Failure, Machine};
 
 use super::missing::{heads, live};
 use super::model::{Call, Found, call};
-use super::{PAGE, SimLog, device, hardware, open, options, overwrite, try_open};
+use super::{Life, PAGE, SimLog, device, hardware, live_on, models, open, options, overwrite, try_open};
+use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
 use crate::{OnDamage, OpenError};
 
@@ -66,6 +67,67 @@ fn truncated_records_do_not_come_back_in_an_older_copy_of_a_segment() {
     for mistake in [Mistake::GenerationKept, Mistake::GenerationUnchecked] {
         let back: usize = TRUNCATIONS.into_iter().map(|life| comes_back(life, Some(mistake))).sum();
         assert!(back > 0, "{mistake:?} is not found");
+    }
+}
+
+/// Truncations, the last call of each life, that are copied while they are under way, and what is done after them.
+const UNDER_WAY: [(Life, &[Call]); 5] = [
+    ((&[Append(8), Append(8), Append(8)], &[TruncateAfter(1)]), &[]),
+    ((&[Append(8), Append(8), Append(8)], &[TruncateAfter(1)]), &[Append(9), Append(400)]),
+    // Records of which a part, or all, is in segments that are freed.
+    ((&[Append(320), Append(400), Append(30)], &[TruncateAfter(1)]), &[Append(9)]),
+    ((&[Append(400), Append(100), Append(8)], &[TruncateAfter(2)]), &[Append(8)]),
+    // The same segment for the second time.
+    ((&[Append(8), Append(8), TruncateAfter(1), Append(8), Append(8)], &[TruncateAfter(2)]), &[]),
+];
+
+/// Slots that those lives use.
+const SLOTS: usize = 3;
+
+/// Cuts the power at every step of a truncation, copies a segment there, and puts the copy back when the truncation is
+/// finished and `after` is done.
+fn copied_under_way(
+    (life, after): (Life, &[Call]),
+    slot: usize,
+    mistake: Option<Mistake>,
+) -> Result<Explored, Failure> {
+    let options = options(mistake);
+    let first_number = life.0.len();
+    let mut model = models(life).pop().unwrap();
+    let kept = model.next();
+    after.iter().enumerate().for_each(|(number, what)| model.call(50 + number, *what));
+    let check = |machine: &Machine| {
+        let offset = HEAD_BYTES + slot * PAGE;
+        let copy = machine.source(0).bytes(offset, PAGE);
+        let log = open(machine, &options);
+        life.1.iter().enumerate().for_each(|(number, what)| call(&log, first_number + number, *what));
+        after.iter().enumerate().for_each(|(number, what)| call(&log, 50 + number, *what));
+        drop(log);
+        overwrite(machine, offset, &copy);
+        let (log, told) = match try_open(machine, &options) {
+            Err(OpenError::Damaged { .. }) => (open(machine, &options.on_damage(OnDamage::CutThere)), true),
+            opened => (opened.map_err(|error| error.to_string())?, false),
+        };
+        let found = Found::of(&log);
+        let right = model.begins_with(&found) && (told || found.next() >= kept);
+        if right { Ok(()) } else { Err(format!("told: {told}, {found:?}")) }
+    };
+    let work = |machine: &Machine| live_on(machine, device(Granularity::CacheLine), &options, life);
+    Explore::new(hardware()).runs_max(20_000).run(work, check)
+}
+
+#[test]
+fn a_copy_of_a_segment_from_the_middle_of_a_truncation_brings_nothing_back() {
+    let ways = || UNDER_WAY.into_iter().flat_map(|life| (0..SLOTS).map(move |slot| (life, slot)));
+    for (life, slot) in ways() {
+        let explored = copied_under_way(life, slot, None);
+        let explored = explored.unwrap_or_else(|failure| panic!("slot {slot}, {life:?}: {failure}"));
+        explored.assert_complete();
+        println!("EXPLORED slot {slot} as it was in the middle of {life:?}: {explored}");
+    }
+    for mistake in [Mistake::GenerationEarly, Mistake::GenerationKept] {
+        let failed = ways().filter(|(life, slot)| copied_under_way(*life, *slot, Some(mistake)).is_err());
+        assert_ne!(failed.count(), 0, "{mistake:?} is not found");
     }
 }
 

@@ -37,7 +37,7 @@ impl Model {
         Self { first: 1, records: Vec::new(), durable: 0, note: Vec::new() }
     }
 
-    fn next(&self) -> u64 {
+    pub(crate) fn next(&self) -> u64 {
         self.first + self.records.len() as u64
     }
 
@@ -73,6 +73,11 @@ impl Model {
             && (self.durable..=self.records.len()).contains(&count)
             && found.records[..] == self.records[..count]
             && found.note == self.note
+    }
+
+    /// Returns whether what was found is the first few of these records, or all.
+    pub(crate) fn begins_with(&self, found: &Found) -> bool {
+        found.first == self.first && self.records.starts_with(&found.records)
     }
 }
 
