@@ -37,9 +37,9 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 /// Damage to records that were acknowledged last, by a medium that loses what it said was durable, looks like a record
 /// that was cut while it was written. Every later record, truncation and drop, and [`close`](Self::close), says that
 /// those before were durable. A segment that is lost as a whole is told, and so is an older copy of one, if records in
-/// it were truncated since; if one of the newest segments is another older copy of itself, the records that were
-/// acknowledged last may be missing. The first page of a segment vouches for all of it: an older copy of another page
-/// alone may bring records back that were truncated. Header, notes and the log's own state are there twice: damage to
+/// it were truncated since, or the next one is used and was not made then; if the newest segment is another older copy
+/// of itself, the records that were acknowledged last may be missing. The first page of a segment vouches for all of
+/// it: an older copy of another page alone may bring records back that were truncated. Header, notes and the log's own state are there twice: damage to
 /// one copy loses nothing, and damage to both refuses the log, unless the cell was stored to for the first time just
 /// then. A log whose head was made zero is refused if a segment is there
 /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to nothing is a new one.

@@ -34,6 +34,8 @@ pub(crate) enum Mistake {
     MarkNotMended,
     /// Which segments were made is not kept with what is dropped, or when the first one is made.
     MadeUnsaid,
+    /// That something is stored in a segment although none says that it was made is not looked at.
+    OvertakenUnseen,
     /// A segment that was truncated is of the same generation as before.
     GenerationKept,
     /// A segment is of the next generation before it is kept that it is truncated.

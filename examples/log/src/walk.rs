@@ -10,6 +10,7 @@ use crate::format::{
 };
 use crate::log::Log;
 use crate::mistake::Mistake;
+use crate::table::Live;
 
 /// What the segments and the records say.
 #[derive(Clone, Copy, Debug)]
@@ -76,6 +77,7 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
     fn look_behind(&self, walk: &mut Walk) -> Result<(), PersistError> {
         let live = self.live.read();
         let own = self.geometry.number(walk.position);
+        walk.gap |= self.is_overtaken(&live, own)? && !self.makes(Mistake::OvertakenUnseen);
         walk.rest = walk.gap || walk.broken || walk.strays > live.behind() || live.behind() > own.wrapping_add(1);
         let Some((address, length_bytes)) = self.piece(&live, walk.position, u64::MAX) else { return Ok(()) };
         walk.rest |= self.is_used(address, length_bytes)?;
@@ -97,6 +99,18 @@ impl<P: Platform<Lock: RawRwLock>, S: Source<Space = P::Space> + Clone, O: Obser
             self.look_for_heads(walk, number, address, length_bytes)?;
         }
         Ok(())
+    }
+
+    /// Returns whether segment `number` does not say that there is the next one, although something is stored there, or
+    /// another one follows: the mark is durable before, so this is an older copy of the segment.
+    fn is_overtaken(&self, live: &Live<'_>, number: u64) -> Result<bool, PersistError> {
+        let (next, behind) = (number.wrapping_add(1), live.behind());
+        let Some(address) = live.address(number).filter(|_| next < behind) else { return Ok(false) };
+        let is_unmarked = matches!(self.segment_at(address)?, Ok(Some(SegmentHead { next: None, .. })));
+        match self.piece(live, self.geometry.start_of(next), u64::MAX).filter(|_| is_unmarked) {
+            Some((address, length_bytes)) => Ok(next.wrapping_add(1) < behind || self.is_used(address, length_bytes)?),
+            None => Ok(false),
+        }
     }
 
     /// Returns the head of the segment at `address`, or that there is none.

@@ -3,14 +3,14 @@
 use pmemset_core::Granularity;
 use pmemset_core::sim::{Explore, Explored, Failure, Machine};
 
-use super::missing::{heads, live};
+use super::missing::{heads, live, newest};
 use super::model::{Call, Found, call};
-use super::{Life, PAGE, SimLog, device, hardware, live_on, models, open, options, overwrite, try_open};
+use super::{Life, PAGE, SimLog, device, hardware, live_on, models, open, open_cutting, options, overwrite, try_open};
 use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
 use crate::{OnDamage, OpenError};
 
-use Call::{Append, DropBefore, TruncateAfter};
+use Call::{Append, Commit, DropBefore, Stage, TruncateAfter};
 
 /// What happens between a copy of a segment and the end of a life; the records that are truncated were in that copy.
 const TRUNCATIONS: [(&[Call], &[Call]); 7] = [
@@ -129,6 +129,62 @@ fn a_copy_of_a_segment_from_the_middle_of_a_truncation_brings_nothing_back() {
         let failed = ways().filter(|(life, slot)| copied_under_way(*life, *slot, Some(mistake)).is_err());
         assert_ne!(failed.count(), 0, "{mistake:?} is not found");
     }
+}
+
+/// What happens before a segment, the newest one then, is copied, and until it is one before the newest: records that
+/// nothing but each other vouches for.
+const OVERTAKEN: [(&[Call], &[Call]); 5] = [
+    (&[Append(300)], &[Append(300)]),
+    (&[Append(300)], &[Append(900)]),
+    (&[Append(300)], &[Stage(8), Stage(100), Stage(8), Commit]),
+    (&[Append(400), Append(300), TruncateAfter(1), Append(300)], &[Append(300)]),
+    (&[Append(400), Append(400), DropBefore(2)], &[Append(300)]),
+];
+
+/// Returns whether it is told that this copy is in the place of the segment, and nothing else is found.
+fn is_told((before, after): (&[Call], &[Call]), mistake: Option<Mistake>) -> bool {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(device(Granularity::CacheLine));
+    let (log, mut model) = live(&machine, before, mistake);
+    let kept = model.next();
+    let (offset, _) = newest(&machine).unwrap();
+    let copy = machine.source(0).bytes(offset, PAGE);
+    for (number, what) in after.iter().enumerate() {
+        call(&log, 50 + number, *what);
+        model.call(50 + number, *what);
+    }
+    drop(log);
+    overwrite(&machine, offset, &copy);
+    let (log, told) = match try_open(&machine, &options(mistake)) {
+        Err(OpenError::Damaged { .. }) => (open_cutting(&machine), true),
+        opened => (opened.unwrap(), false),
+    };
+    let found = Found::of(&log);
+    assert!(model.begins_with(&found) && found.next() == kept, "{before:?}, {after:?}: {found:?}");
+    told
+}
+
+#[test]
+fn an_older_copy_of_a_segment_before_the_newest_is_told() {
+    for life in OVERTAKEN {
+        assert!(is_told(life, None), "{life:?}");
+        assert!(!is_told(life, Some(Mistake::OvertakenUnseen)), "{life:?} is told by something else");
+    }
+}
+
+/// One that lacks no record: it does not even have the mark.
+#[test]
+fn an_older_copy_of_a_full_segment_is_no_loss() {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(device(Granularity::CacheLine));
+    let (log, _) = live(&machine, &[Append(424)], None);
+    let (offset, _) = newest(&machine).unwrap();
+    let copy = machine.source(0).bytes(offset, PAGE);
+    assert_eq!(log.append(&[1; 8]).unwrap(), 2);
+    drop(log);
+    overwrite(&machine, offset, &copy);
+    assert_eq!(open(&machine, &options(None)).next(), 3);
+    assert_ne!(machine.source(0).bytes(offset, PAGE), copy, "its mark is not mended");
 }
 
 /// A slot that is free holds what it held before: neither is that in the way, nor does it come back later.

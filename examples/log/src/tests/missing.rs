@@ -24,7 +24,7 @@ pub(crate) fn heads(machine: &Machine) -> Vec<(usize, SegmentHead)> {
     offsets.filter_map(|offset| Some((offset, head(offset)?))).collect()
 }
 
-fn newest(machine: &Machine) -> Option<(usize, SegmentHead)> {
+pub(crate) fn newest(machine: &Machine) -> Option<(usize, SegmentHead)> {
     heads(machine).into_iter().max_by_key(|(_, head)| head.number)
 }
 

@@ -176,10 +176,20 @@ fn live_heads(image: &[u8]) -> Vec<(u64, usize)> {
 
 /// Returns whether nothing that is left says that record `lost` was durable: not the state, not the head of a later
 /// record, nor that of a segment that was made later. That a segment is lost is told by the one before it, or the
-/// state, unless it is an older copy of itself, of since the last truncation, which has no mark.
+/// state; that it is an older copy of itself, of before the next one was made, by that one, once it is used.
 fn is_without_evidence(model: &Model, before: &[u8], after: &[u8], lost: u64) -> bool {
     let is_there = |at: usize| !touched(before, after, at..at + MARK_AT);
-    if lost <= model.stated || live_heads(before).iter().any(|(_, at)| !is_there(*at)) {
+    let heads = live_heads(before);
+    if lost <= model.stated || heads.iter().any(|(_, at)| !is_there(*at)) {
+        return false;
+    }
+    // What is stored in a segment, or that there is another one, says that the one before it had a mark.
+    let has_followed = |number: u64| {
+        let used = |at: usize| before[at + 64..at + PAGE].iter().any(|byte| *byte != 0);
+        heads.iter().any(|(other, at)| *other == number + 1 && used(*at) || *other > number + 1)
+    };
+    let unmarked = |at: usize| word(after, at + MARK_AT) == 0 && word(before, at + MARK_AT) != 0;
+    if heads.iter().any(|(number, at)| unmarked(*at) && has_followed(*number)) {
         return false;
     }
     let word = |at: usize| word(before, at);
