@@ -237,9 +237,6 @@ where
     is::<arch::Cpu>();
     is::<BadBlocks>();
     is::<BadBlockPolicy>();
-    is::<error::ClearError>();
-    is::<error::McsafeError>();
-    is::<error::BadBlocksError>();
     is::<support::Collector<'_>>();
     is::<Published>();
     is::<LiveRecord<L>>();
@@ -250,19 +247,7 @@ where
     is::<Config<O>>();
     is::<MapConfig>();
     is::<CopyFlags>();
-    is::<error::DeepFlushError>();
-    is::<error::EmptyRange>();
     is::<Errno>();
-    is::<error::GiveBackError>();
-    is::<error::LookupError>();
-    is::<error::MapError>();
-    is::<error::MapFailure>();
-    is::<error::PersistError>();
-    is::<error::PrepareError>();
-    is::<error::RemoveError>();
-    is::<error::RepairError>();
-    is::<error::ReserveError>();
-    is::<error::ShareError>();
     is::<Segment<S>>();
     is::<Segments<'_, '_, P, S, O>>();
     is::<Shared<S>>();
@@ -288,19 +273,42 @@ where
     is::<FailedWriteBack>();
     is::<Reservation<'_, P>>();
     is::<ReservationSlab<1>>();
-    is::<error::ReservationError>();
     is::<Slab<S, 1>>();
     is::<Part<&Set<'_, P, S, O>>>();
     is::<Parts<'_, '_, P, S, O>>();
     is::<Extents<'_, '_, P, S, O>>();
     is::<Refused<&Set<'_, P, S, O>>>();
     is::<Set<'_, P, S, O>>();
-    is::<error::DeviceError>();
     is::<DeviceId>();
     is::<PartState>();
     is::<PartStates>();
     is::<ShutdownRecord>();
     is::<ShutdownVerdict>();
+}
+
+/// As [`every_public_type`], for errors.
+#[cfg(feature = "defmt")]
+#[allow(dead_code, reason = "to be compiled is all that it is for")]
+fn every_public_error() {
+    use crate::error;
+    fn is<T: defmt::Format>() {}
+    is::<error::ClearError>();
+    is::<error::McsafeError>();
+    is::<error::BadBlocksError>();
+    is::<error::DeepFlushError>();
+    is::<error::EmptyRange>();
+    is::<error::GiveBackError>();
+    is::<error::LookupError>();
+    is::<error::MapError>();
+    is::<error::MapFailure>();
+    is::<error::PersistError>();
+    is::<error::PrepareError>();
+    is::<error::RemoveError>();
+    is::<error::RepairError>();
+    is::<error::ReserveError>();
+    is::<error::ShareError>();
+    is::<error::ReservationError>();
+    is::<error::DeviceError>();
 }
 
 #[cfg(test)]

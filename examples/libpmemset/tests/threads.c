@@ -34,19 +34,17 @@ work(void *unused)
 	return NULL;
 }
 
+/* Has all threads do the work, each with its own part if there are any. */
 static void
-map_look_up_remove(void)
+all_do(void *(*work_of_one)(void *),
+	const struct pmemset_part_descriptor *desc)
 {
 	pthread_t thread[THREADS];
-	size_t bytes;
 	int i;
 
-	set = check_set();
-	src = check_source(SEGMENT);
-	OK(pmemset_map_config_new(&map_cfg));
-	pmemset_map_config_set_length(map_cfg, SEGMENT);
 	for (i = 0; i < THREADS; i++)
-		OK(pthread_create(&thread[i], NULL, work, NULL));
+		OK(pthread_create(&thread[i], NULL, work_of_one,
+				desc != NULL ? desc[i].addr : NULL));
 	for (i = 0; i < THREADS; i++) {
 		void *failed = NULL;
 
@@ -55,6 +53,18 @@ map_look_up_remove(void)
 			printf("  failed: %s\n", (char *)failed);
 		CHECK(failed == NULL);
 	}
+}
+
+static void
+map_look_up_remove(void)
+{
+	size_t bytes;
+
+	set = check_set();
+	src = check_source(SEGMENT);
+	OK(pmemset_map_config_new(&map_cfg));
+	pmemset_map_config_set_length(map_cfg, SEGMENT);
+	all_do(work, NULL);
 	EQUAL(check_parts(set, &bytes), 0);
 	OK(pmemset_map_config_delete(&map_cfg));
 	check_close(&set, &src);
@@ -119,7 +129,6 @@ static void
 handles_of_one_thread_end_in_another(void)
 {
 	struct pmemset_part_descriptor desc[THREADS];
-	pthread_t thread[THREADS];
 	size_t bytes;
 	int generation, i;
 
@@ -128,19 +137,8 @@ handles_of_one_thread_end_in_another(void)
 	for (i = 0; i < THREADS; i++)
 		OK(check_map(set, src, 0, SEGMENT, &desc[i]));
 	/* Later threads come where others have been. */
-	for (generation = 0; generation < LATER; generation++) {
-		for (i = 0; i < THREADS; i++)
-			OK(pthread_create(&thread[i], NULL, keep_and_pass_on,
-					desc[i].addr));
-		for (i = 0; i < THREADS; i++) {
-			void *failed = NULL;
-
-			OK(pthread_join(thread[i], &failed));
-			if (failed != NULL)
-				printf("  failed: %s\n", (char *)failed);
-			CHECK(failed == NULL);
-		}
-	}
+	for (generation = 0; generation < LATER; generation++)
+		all_do(keep_and_pass_on, desc);
 	for (i = 0; i < THREADS; i++) {
 		CHECK(waiting[i].part == NULL || drop_held(&waiting[i]));
 		waiting[i].part = NULL;

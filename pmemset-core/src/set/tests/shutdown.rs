@@ -7,7 +7,7 @@ use crate::error::{MapError, RemoveError, RepairError};
 use crate::health::{DeviceError, PartState, PartStates, ShutdownRecord};
 use crate::lock::SpinRwLock;
 use crate::reservation::Reservation;
-use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Errno, Event, Granularity, Health, Set, Source};
+use crate::{Answer, Checked, Coalescing, Config, DeepFlush, Errno, Event, Granularity, Health, Observer, Set, Source};
 
 pub(super) type MemorySet<'a, O = ()> = Set<'a, &'a Fake, Handle<'a>, O>;
 
@@ -28,6 +28,28 @@ fn with_record<'p>(mut memory: Memory<'p>, record: ShutdownRecord) -> Checked<Me
     *memory.kept.lock().unwrap() = (record, 0);
     memory.keeps = true;
     Checked::new(memory).shutdown_record(record)
+}
+
+/// Returns an observer that has the source note what it is told.
+fn noting<'a>(source: Handle<'a>) -> impl Observer<Handle<'a>> {
+    from_fn(move |event: &Event<'_, Handle<'a>>| {
+        source.source().note(event);
+        Answer::Proceed
+    })
+}
+
+/// Returns a set that has mapped the second page of a reservation; the first one is free.
+fn set_behind<'a, 'p, 's>(
+    reservation: &'a Reservation<'static, &'p Fake>,
+    source: Handle<'s>,
+    other: &FakeSource<'_>,
+) -> Set<'a, &'a Reservation<'static, &'p Fake>, Handle<'s>> {
+    let filler = Set::with_capacity(reservation, config(), 16);
+    filler.map(other, &bytes(PAGE)).unwrap();
+    let set = Set::with_capacity(reservation, config(), 16);
+    set.map(source, &bytes(PAGE)).unwrap();
+    filler.remove_range(reservation.extent().start(), PAGE).unwrap();
+    set
 }
 
 #[test]
@@ -51,10 +73,7 @@ fn nothing_is_asked_with_both_checks_off() {
 fn record_is_dirty_before_the_map_and_clean_after_the_unmap() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
-    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
-        source.source().note(event);
-        Answer::Proceed
-    });
+    let observer = noting(&source);
     let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
     let part = set.map(&source, &bytes(PAGE)).unwrap();
     assert_eq!(part.shutdown_verdict().unwrap().state, PartState::Ok);
@@ -85,10 +104,7 @@ fn failure_at_any_step_leaves_no_trace_and_no_gap() {
             let memory = Memory::new(&platform, 0);
             *memory.fail_at.lock().unwrap() = Some(failing);
             let source = with_record(memory, interrupted());
-            let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
-                source.source().note(event);
-                Answer::Proceed
-            });
+            let observer = noting(&source);
             let accepted = config().acceptable_states(PartStates::all()).observer(&observer);
             let set: MemorySet<'_, _> = Set::with_capacity(&platform, accepted, 16);
             set.set_coalescing(coalescing);
@@ -185,10 +201,7 @@ fn stores_that_were_not_flushed_leave_the_record_dirty() {
     ] {
         let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
         *source.source().flush.lock().unwrap() = Ok(flush);
-        let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
-            source.source().note(event);
-            Answer::Proceed
-        });
+        let observer = noting(&source);
         let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
         set.map(&source, &bytes(PAGE)).unwrap();
         set.remove(set.first_part().unwrap().unwrap()).unwrap();
@@ -204,10 +217,7 @@ fn failed_flush_keeps_part_and_record() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
     *source.source().flush.lock().unwrap() = Err(Errno::IO);
-    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
-        source.source().note(event);
-        Answer::Proceed
-    });
+    let observer = noting(&source);
     let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
     let part = set.map(&source, &bytes(PAGE)).unwrap().extent();
     assert_eq!(set.remove_range(part.start(), 1).unwrap_err().code(), -200_018);
@@ -244,10 +254,7 @@ fn part_that_grows_while_it_is_removed_is_flushed_whole() {
 fn dropped_set_flushes_nothing_and_says_nothing() {
     let platform = Fake::default();
     let source = with_record(Memory::new(&platform, 0), ShutdownRecord::new());
-    let observer = from_fn(|event: &Event<'_, Handle<'_>>| {
-        source.source().note(event);
-        Answer::Proceed
-    });
+    let observer = noting(&source);
     let set: MemorySet<'_, _> = Set::with_capacity(&platform, config().observer(&observer), 16);
     set.map(&source, &bytes(PAGE)).unwrap();
     drop(set);
@@ -295,11 +302,7 @@ fn segment_mapped_into_a_range_that_is_removed_is_flushed() {
     let reservation = Reservation::with_capacity(&platform, 2 * PAGE, 4).unwrap();
     let window = reservation.extent();
     let other = FakeSource::new(&platform, PAGE as u64);
-    let filler = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
-    filler.map(&other, &bytes(PAGE)).unwrap();
-    let set = Set::with_capacity(&reservation, config(), 16);
-    set.map(&source, &bytes(PAGE)).unwrap();
-    filler.remove_range(window.start(), PAGE).unwrap();
+    let set = set_behind(&reservation, &source, &other);
     source.source().take_steps();
     std::thread::scope(|scope| {
         let remover = scope.spawn(|| set.remove_range(window.start(), window.length_bytes()));
@@ -326,11 +329,7 @@ fn segment_mapped_into_a_range_that_is_removed_stays_if_its_flush_has_failed() {
     let reservation = Reservation::with_capacity(&platform, 2 * PAGE, 4).unwrap();
     let window = reservation.extent();
     let other = FakeSource::new(&platform, PAGE as u64);
-    let filler = Set::with_capacity(&reservation, Config::new(Granularity::Page), 16);
-    filler.map(&other, &bytes(PAGE)).unwrap();
-    let set = Set::with_capacity(&reservation, config(), 16);
-    set.map(&source, &bytes(PAGE)).unwrap();
-    filler.remove_range(window.start(), PAGE).unwrap();
+    let set = set_behind(&reservation, &source, &other);
     std::thread::scope(|scope| {
         let remover = scope.spawn(|| set.remove_range(window.start(), window.length_bytes()));
         let gate = source.source().gate.as_ref().unwrap();
