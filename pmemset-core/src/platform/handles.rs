@@ -7,7 +7,8 @@ use super::Platform;
 use crate::lock::RawLock;
 
 /// Forwards the methods of [`Platform`] to the platform inside of another one: all of them, or all but those that
-/// follow `except` in the trait's order, which the outer one writes itself, or leaves at what the trait does.
+/// follow `except` in the trait's order, which the outer one writes itself, or leaves at what the trait does. Types and
+/// constants are the outer one's to write: left out, they are what the trait says, whatever the inner one does.
 ///
 /// The arms are those of a `match`: one for each kind of platform that there may be. What is added to the trait later
 /// is forwarded, too.
@@ -28,6 +29,7 @@ use crate::lock::RawLock;
 ///     type Space = P::Space;
 ///
 ///     const SEGMENTS_MAX: usize = P::SEGMENTS_MAX;
+///     const UNLOCKED_CALLS: bool = P::UNLOCKED_CALLS;
 ///
 ///     forward_platform!(self { Self { platform, .. } => platform } except fence);
 ///
@@ -280,6 +282,9 @@ forward_platform_handles!(alloc::sync::Arc<T>: [+ Send]);
 /// With a number from 1 to 64 as the third parameter, [`SEGMENTS_MAX`](Platform::SEGMENTS_MAX), the code for larger
 /// sets is not built either.
 ///
+/// [`UNLOCKED_CALLS`](Platform::UNLOCKED_CALLS) is what the platform says, but `false` where this lock keeps others from
+/// running, or this number, and not the platform's own, makes sets small.
+///
 /// ```
 /// # #[cfg(feature = "spin-lock")] {
 /// use pmemset_core::lock::SpinRwLock;
@@ -339,6 +344,8 @@ unsafe impl<P: Platform, L: RawLock, const SEGMENTS_MAX: usize> Platform for Wit
     type Space = P::Space;
 
     const SEGMENTS_MAX: usize = if SEGMENTS_MAX < P::SEGMENTS_MAX { SEGMENTS_MAX } else { P::SEGMENTS_MAX };
+    const UNLOCKED_CALLS: bool =
+        P::UNLOCKED_CALLS && L::LETS_OTHERS_RUN && (Self::SEGMENTS_MAX > 64 || P::SEGMENTS_MAX <= 64);
 
     forward_platform!(self { Self { platform, .. } => platform });
 }

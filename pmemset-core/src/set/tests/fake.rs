@@ -11,6 +11,7 @@ use crate::error::{MapFailure, PrepareError, ReserveError};
 use crate::lock::SpinRwLock;
 use crate::{
     DeepFlush, Errno, Extent, FailedWriteBack, Granularity, GranularityLimit, Growth, Health, Platform, Source, Span,
+    forward_platform,
 };
 
 pub(super) const PAGE: usize = 4096;
@@ -133,6 +134,20 @@ unsafe impl Platform for Fake {
         }
         Ok(())
     }
+}
+
+/// A platform for small sets that says so besides.
+pub(super) struct Small(Fake);
+
+// SAFETY: every call goes on to the platform inside.
+unsafe impl Platform for Small {
+    type Lock = SpinRwLock;
+    type Space = usize;
+
+    const SEGMENTS_MAX: usize = 64;
+    const UNLOCKED_CALLS: bool = super::UNLOCKED_CALLS;
+
+    forward_platform!(self { Self(fake) => fake });
 }
 
 /// A source of any length that counts what it is asked to do.

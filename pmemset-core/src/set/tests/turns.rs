@@ -3,12 +3,13 @@
 use std::sync::mpsc;
 use std::thread;
 
-use super::fake::{Fake, FakeSource, PAGE};
+use super::fake::{Fake, FakeSource, PAGE, Small};
 use super::{TestSet, UNLOCKED_CALLS, bytes, extents};
 use crate::error::{GiveBackError, LookupError, MapError, RemoveError};
+use crate::lock::SpinRwLock;
 use crate::set::handle::Operations as _;
 use crate::set::pins::Pinned;
-use crate::{Coalescing, Config, Errno, Extent, Granularity, Set, Span};
+use crate::{Coalescing, Config, Errno, Extent, Granularity, Platform, Set, Span, WithLock};
 
 /// Maps so many pages as one part, and another part; returns the pages and the other part.
 fn part_and_other<const N: usize>(
@@ -159,6 +160,19 @@ fn a_refused_removal_leaves_everything_open_and_every_use_counted() {
     drop((handle, used));
     assert_eq!([first, second, third].map(|extent| may_pin(&set, extent)), [[true; 2]; 3]);
     set.remove(set.part_at(second.start()).unwrap()).unwrap();
+}
+
+#[test]
+fn a_platform_with_another_lock_says_what_the_one_inside_does() {
+    const fn says<P: Platform>() -> bool {
+        P::UNLOCKED_CALLS
+    }
+    assert_eq!(says::<WithLock<Fake, SpinRwLock>>(), UNLOCKED_CALLS);
+    assert_eq!(says::<WithLock<&WithLock<Fake, SpinRwLock>, SpinRwLock, 65>>(), UNLOCKED_CALLS);
+    assert_eq!(says::<WithLock<Small, SpinRwLock>>(), UNLOCKED_CALLS);
+    assert!(!says::<WithLock<Fake, SpinRwLock, 64>>(), "small because of the wrapper");
+    #[cfg(feature = "critical-section")]
+    assert!(!says::<WithLock<Fake, crate::lock::CriticalSectionRwLock>>(), "nobody else runs");
 }
 
 #[test]
