@@ -1,57 +1,61 @@
-//! Which addresses of a reservation are free: the claimed windows in order, each with the hole in front of it.
+//! Which addresses of a reservation are free: the holes in order, and all that is behind the last claimed window.
 
 use crate::error::ReserveError;
 use crate::extent::align_up;
-use crate::table::{Arrays, Found, Table, Weigh};
+use crate::table::{Arrays, Table, Weigh};
 use crate::{Errno, Extent, Platform};
 
 /// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
 /// and the two sizes of huge pages.
 const LANES: [usize; WEIGHTS] = [1, 2 << 20, 1 << 30];
-/// The weights of a window.
+/// The weights of a hole.
 pub(super) const WEIGHTS: usize = 3;
 
-/// The hole in front of a claimed window, in bytes.
+/// How many bytes are free from an address on.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hole(usize);
 
 impl Hole {
-    const fn start(self, end: usize) -> usize {
-        end.wrapping_sub(self.0)
+    const fn end(self, start: usize) -> usize {
+        start.wrapping_add(self.0)
     }
 
     /// Returns how many bytes there are from the first multiple of `alignment_bytes` on.
-    fn usable(self, end: usize, alignment_bytes: usize) -> usize {
-        end.saturating_sub(align_up(self.start(end), alignment_bytes).unwrap_or(end))
+    fn usable(self, start: usize, alignment_bytes: usize) -> usize {
+        let end = self.end(start);
+        end.saturating_sub(align_up(start, alignment_bytes).unwrap_or(end))
     }
 }
 
 impl Weigh<WEIGHTS> for Hole {
     const BLANK: Self = Self(0);
 
-    fn weigh(&self, end: usize) -> [usize; WEIGHTS] {
-        if self.0 == 0 { [0; WEIGHTS] } else { LANES.map(|lane| self.usable(end, lane)) }
+    fn weigh(&self, start: usize) -> [usize; WEIGHTS] {
+        LANES.map(|lane| self.usable(start, lane))
     }
 }
 
-/// A claimed window: its start, and the hole in front of it. `None`: the tail of the reservation.
-type Next = Option<(usize, Hole)>;
+/// Where the hole of a window starts. `None`: the tail of the reservation.
+type HoleStart = Option<usize>;
 
 /// The books of a reservation.
+///
+/// Claimed windows are counted and not listed: what lies between holes is claimed, and a set gives windows back as it
+/// has claimed them. So windows that lie side by side take no room, and each change looks into one hole.
 #[derive(Debug)]
 pub(super) struct Holes<'m, P: Platform> {
     extent: Extent,
-    /// By the start of each claimed window. It ends where the next one's hole starts.
-    windows: Table<Arrays<'m, Hole, P>, WEIGHTS>,
-    /// Where the last claimed window ends.
+    /// The holes in front of the last claimed window, by their start. Between two of them something is claimed.
+    holes: Table<Arrays<'m, Hole, P>, WEIGHTS>,
+    /// Where the last claimed window ends; all behind it is free.
     tail: usize,
-    /// How many bytes are claimed.
-    claimed_bytes: usize,
+    /// How many windows are claimed. A hole is in front of one of them, so there is room for the holes.
+    windows: usize,
 }
 
 impl<'m, P: Platform> Holes<'m, P> {
     pub(super) const fn over(extent: Extent, arrays: Arrays<'m, Hole, P>, room: usize) -> Self {
-        Self { extent, windows: Table::over(arrays, room), tail: extent.start(), claimed_bytes: 0 }
+        Self { extent, holes: Table::over(arrays, room), tail: extent.start(), windows: 0 }
     }
 
     #[cfg(feature = "alloc")]
@@ -60,11 +64,16 @@ impl<'m, P: Platform> Holes<'m, P> {
     }
 
     pub(super) fn room(&self) -> usize {
-        self.windows.room()
+        self.holes.room()
     }
 
     pub(super) const fn is_empty(&self) -> bool {
-        self.windows.len() == 0
+        self.tail == self.extent.start()
+    }
+
+    /// Returns whether there is no room for one more window, or for the hole that it may leave.
+    fn is_full(&self) -> bool {
+        self.windows >= self.room() || self.holes.is_full()
     }
 
     /// Returns the window that [`claim_first_fit`](Self::claim_first_fit) would claim.
@@ -75,29 +84,23 @@ impl<'m, P: Platform> Holes<'m, P> {
         self.find_fit(length_bytes, alignment_bytes).map(|(window, _)| window)
     }
 
-    /// Returns the first fit, and the claimed window behind its hole.
-    fn find_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(Extent, Next), ReserveError> {
-        if self.windows.is_full() {
+    /// Returns the first fit, and its hole.
+    fn find_fit(&self, length_bytes: usize, alignment_bytes: usize) -> Result<(Extent, HoleStart), ReserveError> {
+        if self.is_full() {
             return Err(ReserveError::Full { capacity: self.room() });
         }
-        // No hole is longer than all of them together, so one look is enough where windows lie without holes.
-        if self.hole_bytes() >= length_bytes {
+        if self.holes.len() != 0 {
             let lane = LANES.iter().rposition(|&lane| lane <= alignment_bytes).unwrap_or(0);
-            let mut behind = None;
-            while let Some((end, hole)) = self.windows.first_after_with(behind, lane, length_bytes.max(1)) {
-                if let Some(window) = fit(hole.start(end), end, length_bytes, alignment_bytes) {
-                    return Ok((window, Some((end, hole))));
+            let mut before = None;
+            while let Some((start, hole)) = self.holes.first_after_with(before, lane, length_bytes.max(1)) {
+                if let Some(window) = fit(start, hole.end(start), length_bytes, alignment_bytes) {
+                    return Ok((window, Some(start)));
                 }
-                behind = Some(end);
+                before = Some(start);
             }
         }
         let window = fit(self.tail, self.extent.end(), length_bytes, alignment_bytes).ok_or(ReserveError::CannotFit)?;
         Ok((window, None))
-    }
-
-    /// Returns how many bytes the holes in front of claimed windows have.
-    const fn hole_bytes(&self) -> usize {
-        self.tail.wrapping_sub(self.extent.start()).wrapping_sub(self.claimed_bytes)
     }
 
     pub(super) fn claim_first_fit(
@@ -105,106 +108,119 @@ impl<'m, P: Platform> Holes<'m, P> {
         length_bytes: usize,
         alignment_bytes: usize,
     ) -> Result<Extent, ReserveError> {
-        let (window, next) = self.find_fit(length_bytes, alignment_bytes)?;
-        self.claim_before(window, next)?;
+        let (window, hole) = self.find_fit(length_bytes, alignment_bytes)?;
+        self.claim_in(window, hole)?;
         Ok(window)
     }
 
     pub(super) fn claim_at(&mut self, window: Extent) -> Result<(), ReserveError> {
-        let next = self.fits_at(window)?;
-        self.claim_before(window, next)
+        let hole = self.fits_at(window)?;
+        self.claim_in(window, hole)
     }
 
-    /// Returns whether [`claim_at`](Self::claim_at) would succeed, and the claimed window behind.
-    pub(super) fn fits_at(&self, window: Extent) -> Result<Next, ReserveError> {
+    /// Returns whether [`claim_at`](Self::claim_at) would succeed, and the window's hole.
+    pub(super) fn fits_at(&self, window: Extent) -> Result<HoleStart, ReserveError> {
         if !self.extent.covers(window) {
             return Err(ReserveError::CannotFit);
         }
-        let next = if window.start() < self.tail { self.windows.after(window.start()) } else { None };
-        if !self.hole_before(next).is_some_and(|hole| hole.covers(window)) {
-            return Err(ReserveError::Occupied);
+        let mut hole = None;
+        if window.start() < self.tail {
+            let found = self.holes.at_or_before(window.start());
+            let (start, _) =
+                found.filter(|(start, hole)| window.end() <= hole.end(*start)).ok_or(ReserveError::Occupied)?;
+            hole = Some(start);
         }
-        if self.windows.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(next) }
-    }
-
-    /// Returns the hole in front of `next`.
-    fn hole_before(&self, next: Next) -> Option<Extent> {
-        match next {
-            Some((end, hole)) => Extent::between(hole.start(end), end),
-            None => Extent::between(self.tail, self.extent.end()),
-        }
+        if self.is_full() { Err(ReserveError::Full { capacity: self.room() }) } else { Ok(hole) }
     }
 
     /// Returns what is above `address` of the first hole that ends above it.
     pub(super) fn hole_above(&self, address: usize) -> Option<Extent> {
-        let next = self.windows.first_after_with(Some(address), 0, 1);
-        self.hole_before(next)?.starting_at(address)
+        let (before, after) = self.holes.around(address);
+        let hole = |(start, hole): (usize, Hole)| Extent::between(start, hole.end(start));
+        let ends_above = before.and_then(hole).filter(|hole| address < hole.end());
+        let tail = || Extent::between(self.tail, self.extent.end());
+        let found = ends_above.or_else(|| after.and_then(hole)).or_else(tail)?;
+        found.starting_at(address.max(found.start()))
     }
 
-    /// Claims a window in the hole in front of `next`.
-    fn claim_before(&mut self, window: Extent, next: Next) -> Result<(), ReserveError> {
-        let Some(hole) = self.hole_before(next).filter(|hole| hole.covers(window)) else {
-            return Err(ReserveError::Occupied);
-        };
-        let in_front = Hole(window.start().wrapping_sub(hole.start()));
-        let rest = next.map(|(start, _)| Hole(start.wrapping_sub(window.end())));
-        let capacity = self.room();
-        self.windows.insert(window.start(), in_front, rest).map_err(|_| ReserveError::Full { capacity })?;
-        if next.is_none() {
+    /// Claims a window in its hole.
+    fn claim_in(&mut self, window: Extent, hole: HoleStart) -> Result<(), ReserveError> {
+        let Some(start) = hole else {
+            self.add(self.tail, window.start())?;
             self.tail = window.end();
-        }
-        self.claimed_bytes = self.claimed_bytes.wrapping_add(window.length_bytes());
-        Ok(())
-    }
-
-    /// Frees a piece of what is claimed: whole windows, ends of them, or the middle of one, which then are two.
-    ///
-    /// `EINVAL` if not all of it is claimed, `ENOMEM` if there is no room for the second of two.
-    pub(super) fn release(&mut self, piece: Extent) -> Result<(), Errno> {
-        // As a rule it is a window as it was claimed.
-        if let Some((window, found)) = self.window_at(piece.start()).filter(|(window, _)| *window == piece) {
-            self.give_back(window, &found);
+            self.windows = self.windows.wrapping_add(1);
             return Ok(());
-        }
-        let mut at = piece.start();
-        while at < piece.end() {
-            let (window, _) = self.window_at(at).ok_or(Errno::INVAL)?;
-            let inside = window.start() < piece.start() && piece.end() < window.end();
-            if inside && self.windows.is_full() {
-                return Err(Errno::NOMEM);
+        };
+        let found = self.holes.find_at_or_before(start).ok_or(ReserveError::Occupied)?;
+        let end = found.value.end(start);
+        let rest = Hole(end.wrapping_sub(window.end()));
+        if start == window.start() {
+            match rest {
+                Hole(0) => self.holes.remove(&found, None),
+                rest => self.holes.replace(&found, window.end(), rest),
             }
-            at = window.end();
+        } else {
+            // First what may fail.
+            self.add(window.end(), end)?;
+            self.holes.set(start, Hole(window.start().wrapping_sub(start)));
         }
-        let mut rest = Some(piece);
-        while let Some(left) = rest
-            && let Some((window, found)) = self.window_at(left.start())
-        {
-            self.give_back(window, &found);
-            for kept in [window.ending_at(piece.start()), window.starting_at(piece.end())].into_iter().flatten() {
-                let claimed = self.claim_at(kept);
-                debug_assert!(claimed.is_ok(), "it was claimed a moment ago, and there was room for it");
-            }
-            rest = left.starting_at(window.end());
-        }
+        self.windows = self.windows.wrapping_add(1);
         Ok(())
     }
 
-    /// Returns the claimed window that has `address`, and where it is in the table.
-    fn window_at(&self, address: usize) -> Option<(Extent, Found<Hole>)> {
-        let found = self.windows.find_at_or_before(address)?;
-        let end = found.next.map_or(self.tail, |(end, hole)| hole.start(end));
-        let window = Extent::between(found.key, end).filter(|window| window.contains(address))?;
-        Some((window, found))
+    /// Adds a hole, unless it has no bytes.
+    fn add(&mut self, start: usize, end: usize) -> Result<(), ReserveError> {
+        let capacity = self.room();
+        match end.wrapping_sub(start) {
+            0 => Ok(()),
+            length => self.holes.insert(start, Hole(length)).map_err(|_| ReserveError::Full { capacity }),
+        }
     }
 
-    /// Frees a claimed window, which is at `found`.
-    fn give_back(&mut self, window: Extent, found: &Found<Hole>) {
-        let hole_start = found.value.start(found.key);
-        self.windows.remove(found, found.next.map(|(end, _)| Hole(end.wrapping_sub(hole_start))));
-        if found.next.is_none() {
-            self.tail = hole_start;
+    /// Frees a piece of what is claimed, as a rule a window as it was claimed.
+    ///
+    /// `EINVAL` if not all of it is claimed. `ENOMEM` if there is no room for one more hole, which cannot be where only
+    /// windows as they were claimed are given back.
+    pub(super) fn release(&mut self, piece: Extent) -> Result<(), Errno> {
+        if !self.extent.covers(piece) || self.tail < piece.end() {
+            return Err(Errno::INVAL);
         }
-        self.claimed_bytes = self.claimed_bytes.wrapping_sub(window.length_bytes());
+        // The hole directly behind the piece, or else the one in front of it.
+        let found = self.holes.find_at_or_before(piece.end());
+        let behind = found.as_ref().filter(|found| found.key == piece.end());
+        let before = match (behind, &found) {
+            (Some(behind), _) => self.holes.last_before_with(behind, 0, 0),
+            (None, found) => found.as_ref().map(|found| (found.key, found.value)),
+        };
+        if before.is_some_and(|(start, hole)| piece.start() < hole.end(start)) {
+            return Err(Errno::INVAL);
+        }
+        let joined = before.filter(|(start, hole)| hole.end(*start) == piece.start()).map(|(start, _)| start);
+        let start = joined.unwrap_or(piece.start());
+        match (&found, behind) {
+            (_, Some(behind)) => {
+                let hole = Hole(behind.value.end(behind.key).wrapping_sub(start));
+                match joined {
+                    Some(start) => {
+                        self.holes.remove(behind, None);
+                        self.holes.set(start, hole);
+                    }
+                    None => self.holes.replace(behind, start, hole),
+                }
+            }
+            (found, None) if piece.end() == self.tail => {
+                if let Some(found) = found.as_ref().filter(|_| joined.is_some()) {
+                    self.holes.remove(found, None);
+                }
+                self.tail = start;
+            }
+            (Some(found), None) if joined.is_some() => {
+                self.holes.replace(found, start, Hole(piece.end().wrapping_sub(start)));
+            }
+            _ => self.holes.insert(start, Hole(piece.length_bytes())).map_err(|_| Errno::NOMEM)?,
+        }
+        self.windows = if self.is_empty() { 0 } else { self.windows.saturating_sub(1) };
+        Ok(())
     }
 }
 

@@ -13,12 +13,12 @@ struct Change<V, const W: usize> {
 }
 
 impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
-    /// Adds an entry; the entry behind it, if there is one, gets the value `next`, if there is one.
+    /// Adds an entry.
     ///
     /// # Errors
     ///
     /// [`Full`] when there is no room, and when there is an entry with this key.
-    pub(crate) fn insert(&mut self, key: usize, value: C::Value, next: Option<C::Value>) -> Result<(), Full> {
+    pub(crate) fn insert(&mut self, key: usize, value: C::Value) -> Result<(), Full> {
         let mut path = self.descend(key);
         if self.is_full() || self.has(&path, key) {
             return Err(Full);
@@ -27,7 +27,6 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             path = self.make_room(key);
         }
         let Step { node: leaf, index } = path.step(0);
-        let change = self.change(leaf, index, next);
         let behind = index.wrapping_add(1);
         self.nodes.shift((leaf, index), (leaf, behind), leaf.len.wrapping_sub(index));
         self.nodes.set_key(leaf, index, key);
@@ -37,9 +36,33 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         if index == 0 {
             self.lower(&path, key);
         }
-        self.reweigh(&path, change.removed, most(change.added, value.weigh(key)));
-        self.finish(change, key);
+        self.reweigh(&path, [0; W], value.weigh(key));
         Ok(())
+    }
+
+    /// Gives an entry another key, which lies between those of its neighbours, and another value.
+    pub(crate) fn replace(&mut self, found: &Found<C::Value>, key: usize, value: C::Value) {
+        let Step { node: leaf, index: behind } = found.path.step(0);
+        if found.key < key && behind == leaf.len && found.next.is_some() {
+            return self.move_on(found, key, value);
+        }
+        let index = behind.wrapping_sub(1);
+        self.nodes.set_key(leaf, index, key);
+        self.nodes.set_value(leaf, index, value);
+        if index == 0 {
+            self.lower(&found.path, key);
+        }
+        self.reweigh(&found.path, found.value.weigh(found.key), value.weigh(key));
+    }
+
+    /// As [`replace`](Self::replace), where the key may have to be in the next leaf: what the row above that says may
+    /// be less than its lowest key.
+    #[cold]
+    #[inline(never)]
+    fn move_on(&mut self, found: &Found<C::Value>, key: usize, value: C::Value) {
+        self.remove(found, None);
+        let inserted = self.insert(key, value);
+        debug_assert!(inserted.is_ok(), "there was room for it a moment ago, and no such key");
     }
 
     /// Makes sure that no row of the path says that all keys under it are above `key`.

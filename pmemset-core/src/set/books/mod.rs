@@ -231,7 +231,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         let index = self.take_slot()?;
         let slot = u32::try_from(index).ok()?;
         let (start, extent) = (segment.extent.start(), segment.extent);
-        self.table.insert(start, Tag::new(slot, joins.is_none(), extent), None).ok()?;
+        self.table.insert(start, Tag::new(slot, joins.is_none(), extent)).ok()?;
         if let Some(place) = self.slots.get_mut(index) {
             *place = Slot {
                 end: segment.extent.end(),
