@@ -128,6 +128,17 @@ impl Kernel {
     }
 }
 
+/// Returns a module without the signature at its end. Debian's kernels load it all the same, and need not work out a
+/// hash of it and a power: a third of the instructions of a boot.
+pub(crate) fn unsigned(module: &[u8]) -> &[u8] {
+    // include/linux/module_signature.h: the signature, eight bytes, its length, big-endian, and this.
+    const END: &[u8] = b"~Module signature appended~\n";
+    let signed = module.strip_suffix(END).and_then(|rest| rest.split_last_chunk());
+    let Some((rest, length)) = signed else { return module };
+    let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX).saturating_add(8);
+    rest.len().checked_sub(length).map_or(module, |end| &rest[..end])
+}
+
 fn only_file(folder: &Path, prefix: &str) -> Result<PathBuf, String> {
     let entries = fs::read_dir(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let mut found = entries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix));
@@ -200,13 +211,25 @@ fn decompress(data: &[u8]) -> Result<Vec<u8>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{dependencies, payload};
+    use super::{dependencies, payload, unsigned};
 
     #[test]
     fn dependencies_are_read_from_the_module() {
         assert_eq!(dependencies(b"x\0depends=libnvdimm,dax-pmem\0y"), ["libnvdimm", "dax_pmem"]);
         assert!(dependencies(b"x\0depends=\0").is_empty());
         assert!(dependencies(b"").is_empty());
+    }
+
+    #[test]
+    fn signatures_are_taken_off() {
+        let signed = |length: u8| {
+            [b"code-signature\0\x01\x02\0\0\0\0\0\0\0\0", &[length][..], b"~Module signature appended~\n"].concat()
+        };
+        assert_eq!(unsigned(&signed(10)), b"code");
+        assert_eq!(unsigned(b"code"), b"code");
+        for damaged in [&signed(200)[..], b"~Module signature appended~\n"] {
+            assert_eq!(unsigned(damaged), damaged);
+        }
     }
 
     #[test]

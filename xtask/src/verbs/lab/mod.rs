@@ -9,6 +9,7 @@ mod kernel;
 mod memory;
 mod vm;
 
+use core::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
@@ -203,7 +204,10 @@ fn run_all(bench: &Bench, scenarios: &[Scenario], keep: bool) -> Tally {
 
 fn run_jobs(bench: &Bench, scenarios: &[Scenario], keep: bool, parts: &Parts, running: &Mutex<Vec<String>>) -> Tally {
     let jobs = scenarios.iter().flat_map(|scenario| scenario.kernels.iter().map(move |kernel| (scenario, kernel)));
-    let jobs = Mutex::new(jobs);
+    let mut jobs: Vec<_> = jobs.collect();
+    // What boots often begins first, so that no processor waits long for the last one.
+    jobs.sort_by_key(|(scenario, _)| Reverse(scenario.rounds));
+    let jobs = Mutex::new(jobs.into_iter());
     let (sender, reports) = channel();
     let mut tally = Tally::default();
     std::thread::scope(|scope| {

@@ -12,7 +12,7 @@ use std::time::Instant;
 use lab_machine::{BASE, CONTROL, Device, Domain, FileSystem, Machine, SIZE, Scenario};
 
 use super::cpio::Archive;
-use super::kernel::Kernel;
+use super::kernel::{Kernel, unsigned};
 use super::memory::Memory;
 
 use crate::support::qemu::Qemu;
@@ -77,7 +77,8 @@ const DEATHS: [&str; 7] =
     ["Kernel panic", "Oops:", "BUG:", "general protection fault", "soft lockup", "hung task", "kernel BUG at"];
 
 const KERNEL_WORDS: &str = "quiet nokaslr no5lvl tsc=reliable no_timer_check mitigations=off random.trust_cpu=on \
-    cryptomgr.notests rcupdate.rcu_expedited=1 apparmor=0 lsm= audit=0 nowatchdog panic=-1 oops=panic";
+    cryptomgr.notests initcall_blacklist=jent_mod_init rcupdate.rcu_expedited=1 apparmor=0 lsm= audit=0 nowatchdog \
+    panic=-1 oops=panic";
 
 impl Boot<'_> {
     /// Boots the machine and waits for its end.
@@ -229,7 +230,7 @@ impl Boot<'_> {
         let mut order = String::new();
         for path in self.kernel.modules(&self.module_names())? {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            archive.file(&format!("modules/{name}"), &read(&path)?);
+            archive.file(&format!("modules/{name}"), unsigned(&read(&path)?));
             order.push_str(&name);
             order.push('\n');
         }
