@@ -204,6 +204,29 @@ impl Mapper {
     /// kernel maps `fd` in the units that [`new`](Self::new) was given, and `window` consists of whole ones.
     #[inline]
     pub unsafe fn map(&self, window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) -> Result<(), MapFailure> {
+        // SAFETY: the caller's promise.
+        let mapped = unsafe { self.map_before_call(window, fd, offset, sync) };
+        return_buffer::fill();
+        mapped
+    }
+
+    /// As [`map`](Self::map), for a caller whose next step is another system call: nothing returns before that.
+    ///
+    /// # Errors
+    ///
+    /// The same.
+    ///
+    /// # Safety
+    ///
+    /// The same.
+    #[inline]
+    pub(crate) unsafe fn map_before_call(
+        &self,
+        window: Extent,
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        sync: bool,
+    ) -> Result<(), MapFailure> {
         let proven = self.proven.load(Ordering::Relaxed);
         if !proven {
             // SAFETY: the caller holds the window.
@@ -255,7 +278,6 @@ unsafe fn map_file(window: Extent, fd: BorrowedFd<'_>, offset: u64, sync: bool) 
     let (start, flags) = (pointer(window.start()), kind(sync) | MapFlags::FIXED);
     // SAFETY: the caller holds the window, so that replacing what is mapped there harms nobody.
     let mapped = unsafe { mm::mmap(start, window.length_bytes(), prot, flags, fd, offset) };
-    return_buffer::fill();
     mapped.map(drop).map_err(|cause| refused(window, errno(cause)))
 }
 

@@ -499,6 +499,8 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let found = books.locate(cursor, range.start()).map(|place| place.entry);
         let found = found.filter(|found| found.extent.overlaps(range));
         let Some(SegmentEntry { slot, extent }) = found else { return Ok(None) };
+        // A pin waits for what was read before, so its cache line is asked for with the segment's, not after that.
+        self.pins.prefetch(slot);
         let Some(segment) = books.segment_in(slot, extent.start()) else {
             debug_assert!(false, "a segment of the table has a source");
             return Err(RemoveError::DeepFlush { segment: extent, cause: Errno::FAULT });

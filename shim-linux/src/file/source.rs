@@ -375,7 +375,7 @@ unsafe impl<F: AsFd + Send + Sync> Source for FileSource<F> {
         let end = offset.checked_add(window.length_bytes() as u64).ok_or(Errno::OVERFLOW)?;
         // SAFETY: the caller holds the reservation, and only its placeholder is mapped in the window. Files with units
         // larger than a page are refused when they are opened.
-        unsafe { self.mapper.map(window, self.fd.as_fd(), offset, self.probe.maps_sync()) }?;
+        unsafe { self.mapper.map_before_call(window, self.fd.as_fd(), offset, self.probe.maps_sync()) }?;
         let failure = match grow::size(self.fd.as_fd()) {
             Ok((length_bytes, _)) if length_bytes < end => MapFailure::Outdated(Errno::NXIO),
             Ok((_, storage_bytes)) if self.length.keeps_storage(storage_bytes) => return Ok(()),
