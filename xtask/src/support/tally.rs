@@ -49,6 +49,13 @@ impl Tally {
         self.skipped += other.skipped;
     }
 
+    /// Reads the last line of a run.
+    pub(crate) fn read(line: &str) -> Option<Self> {
+        let mut pieces = line.trim().split(", ");
+        let mut number = |word: &str| pieces.next()?.strip_suffix(word)?.trim_end().parse().ok();
+        Some(Self { passed: number("passed")?, failed: number("failed")?, skipped: number("skipped")? })
+    }
+
     /// Prints the last line of a run, and returns how a verb that only checks has ended.
     #[allow(clippy::unnecessary_wraps, reason = "what verbs return")]
     pub(crate) fn outcome(&self) -> Outcome {
@@ -91,4 +98,19 @@ pub(crate) fn keeping<T>(work: impl FnOnce() -> T) -> (T, String) {
     let before = KEPT.replace(Some(String::new()));
     let result = work();
     (result, KEPT.replace(before).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tally;
+
+    #[test]
+    fn the_last_line_of_a_run_is_read() {
+        let tally = Tally { passed: 12, failed: 3, skipped: 4 };
+        let read = Tally::read(&tally.to_string()).unwrap();
+        assert_eq!((read.passed, read.failed, read.skipped), (12, 3, 4));
+        for other in ["", "12 passed", "12 passed, 3 failed", "x passed, 3 failed, 4 skipped", &tally.summary()] {
+            assert!(Tally::read(other).is_none(), "{other}");
+        }
+    }
 }

@@ -45,19 +45,27 @@ pub(crate) fn run(args: &Args) -> Outcome {
     let all = [Lists::None, Lists::Old, Lists::Frozen];
     let mut tally = Tally::default();
     for lists in args.lists.as_ref().map_or(&all[..], core::slice::from_ref) {
-        machine(&mut tally, *lists, command);
+        let _ = machine(&mut tally, *lists, command);
     }
     tally.outcome()
 }
 
-/// Runs the demo and the quick tests on one new machine.
-pub(crate) fn quick() -> Tally {
-    let mut tally = Tally::default();
-    machine(&mut tally, Lists::Old, QUICK);
-    tally
+/// Runs the demo and the quick tests on one new machine, as one check, and returns what the tests there came to; none
+/// if there can be no such machine.
+pub(crate) fn quick(tally: &mut Tally) -> Option<Tally> {
+    let line = machine(tally, Lists::Old, QUICK)?;
+    Some(Tally::read(&line).unwrap_or_default())
 }
 
-fn machine(tally: &mut Tally, lists: Lists, command: &str) {
+/// Returns whether a new machine would have what is in this folder: it gets the last commit.
+pub(crate) fn is_committed() -> bool {
+    output_of("git", &["-C".as_ref(), root().as_os_str(), "status".as_ref(), "--porcelain".as_ref()])
+        .is_ok_and(|changed| changed.is_empty())
+}
+
+/// Runs `command` on a new machine, and returns the last line that it said, empty if it failed; none if there can be no
+/// such machine.
+fn machine(tally: &mut Tally, lists: Lists, command: &str) -> Option<String> {
     let kind = match lists {
         Lists::None => "no package lists",
         Lists::Old => "old package lists",
@@ -67,14 +75,23 @@ fn machine(tally: &mut Tally, lists: Lists, command: &str) {
     let parts = base().and_then(|base| Ok((base, toolchain()?)));
     let (base, toolchain) = match parts {
         Ok(parts) => parts,
-        Err(reason) => return tally.skip(&name, &reason),
+        Err(reason) => {
+            tally.skip(&name, &reason);
+            return None;
+        }
     };
     let folder = home().join(format!("{lists:?}").to_lowercase());
     let result = prepare(&base, &folder, lists).and_then(|()| enter(&folder, &toolchain, kind, command));
     let removed = remove(&folder);
     match result.and_then(|line| removed.map(|()| line)) {
-        Ok(line) => tally.check(&format!("{name}: {line}"), Ok(())),
-        Err(reason) => tally.check(&name, Err(reason)),
+        Ok(line) => {
+            tally.check(&format!("{name}: {line}"), Ok(()));
+            Some(line)
+        }
+        Err(reason) => {
+            tally.check(&name, Err(reason));
+            Some(String::new())
+        }
     }
 }
 
@@ -137,8 +154,7 @@ fn prepare(base: &Path, folder: &Path, lists: Lists) -> Result<(), String> {
     let project = folder.join("project");
     output_of("git", &["clone".as_ref(), "--quiet".as_ref(), root().as_os_str(), project.as_os_str()])?;
     fs::create_dir_all(folder.join("opt/rust")).map_err(|error| error.to_string())?;
-    let changed = Command::new("git").args(["status", "--porcelain"]).current_dir(root()).output();
-    if changed.is_ok_and(|output| !output.stdout.is_empty()) {
+    if !is_committed() {
         eprintln!("what is not committed is not on the new machine");
     }
     Ok(())

@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Outcome {
         stages = thorough(args.whole_lab);
     }
     let filter = args.filter.clone();
-    stages.insert(0, Stage::new("workspace", move || workspace(filter.as_deref())));
+    stages.insert(0, Stage::new("workspace", move || workspace(&["--workspace"], filter.as_deref())));
     Ok(stage::run(stages))
 }
 
@@ -56,9 +56,10 @@ pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
     ]
 }
 
-/// Runs the tests of the workspace's packages.
-pub(crate) fn workspace(filter: Option<&str>) -> Tally {
-    let mut arguments = vec!["test", "--quiet", "--workspace", "--no-fail-fast", "--features", FEATURES];
+/// Runs the tests of the workspace's packages that cargo's words choose.
+pub(crate) fn workspace(packages: &[&str], filter: Option<&str>) -> Tally {
+    let mut arguments = vec!["test", "--quiet", "--no-fail-fast", "--features", FEATURES];
+    arguments.extend(packages);
     arguments.extend(filter);
     arguments.extend(["--", "--show-output"]);
     counted(&arguments)
