@@ -29,6 +29,8 @@ pub(crate) struct Handles {
 ///
 /// Whoever comes first has it for as long as the set lives: no other thread ever looks at its record. A later thread
 /// with the same thread pointer begins after the first one has ended, and goes on where that has stopped.
+/// A signal handler has the thread pointer of the thread that it interrupts, perhaps in the middle of
+/// [`take`](Handles::take): like `malloc`, handles are not for signal handlers.
 #[repr(align(64))]
 struct Nest {
     /// The thread's pointer; 0 as long as there is none.
