@@ -39,9 +39,9 @@ pub const NOTE_BYTES: usize = crate::cell::VALUE_BYTES;
 /// those before were durable. A segment that is lost as a whole is told, and so is an older copy of one, if records in
 /// it were truncated since, or the next one is used and was not made then; if the newest segment is another older copy
 /// of itself, the records that were acknowledged last may be missing. The first page of a segment vouches for all of
-/// it: an older copy of another page alone may bring records back that were truncated. Header, notes and the log's own state are there twice: damage to
-/// one copy loses nothing, and damage to both refuses the log, unless the cell was stored to for the first time just
-/// then. A log whose head was made zero is refused if a segment is there
+/// it: an older copy of another page alone may bring records back that were truncated. Header, notes and the log's own
+/// state are there twice: damage to one copy loses nothing, and damage to both refuses the log, unless the cell was
+/// stored to for the first time just then. A log whose head was made zero is refused if a segment is there
 /// ([`OpenError::HeadLost`](crate::OpenError::HeadLost)); a file that was truncated to nothing is a new one.
 ///
 /// The log keeps no second program from opening the same source at a time: that takes what the other has not finished

@@ -282,8 +282,8 @@ forward_platform_handles!(alloc::sync::Arc<T>: [+ Send]);
 /// With a number from 1 to 64 as the third parameter, [`SEGMENTS_MAX`](Platform::SEGMENTS_MAX), the code for larger
 /// sets is not built either.
 ///
-/// [`UNLOCKED_CALLS`](Platform::UNLOCKED_CALLS) is what the platform says, but `false` where this lock keeps others from
-/// running, or this number, and not the platform's own, makes sets small.
+/// [`UNLOCKED_CALLS`](Platform::UNLOCKED_CALLS) is what the platform says, but `false` where this lock keeps others
+/// from running, or this number, and not the platform's own, makes sets small.
 ///
 /// ```
 /// # #[cfg(feature = "spin-lock")] {
