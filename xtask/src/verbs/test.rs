@@ -58,9 +58,15 @@ pub(crate) fn thorough(whole_lab: bool) -> Vec<Stage> {
 
 /// Runs the tests of the workspace's packages that cargo's words choose.
 pub(crate) fn workspace(packages: &[&str], filter: Option<&str>) -> Tally {
-    let mut arguments = vec!["test", "--quiet", "--no-fail-fast", "--features", FEATURES];
-    arguments.extend(packages);
-    arguments.extend(filter);
-    arguments.extend(["--", "--show-output"]);
-    counted(&arguments)
+    let chosen = |kind| {
+        let mut arguments = vec!["test", "--quiet", "--no-fail-fast", "--features", FEATURES, kind];
+        arguments.extend(packages);
+        arguments.extend(filter);
+        arguments
+    };
+    // A skip is seen in what a test prints.
+    let mut tally = counted(&[chosen("--tests"), vec!["--", "--show-output"]].concat());
+    // The examples in documentation skip nothing, and are built as one program only if nobody asks for their output.
+    tally.add(&counted(&chosen("--doc")));
+    tally
 }
