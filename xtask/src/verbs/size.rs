@@ -33,7 +33,7 @@ const KIB: u64 = 1024;
 /// example.
 const CONTROLLER: [Figure; 14] = [
     limited("text", 11754, 12 * KIB),
-    figure("text_large", 16664),
+    figure("text_large", 17040),
     figure("text_program", 15139),
     figure("set_fixed", 152),
     figure("set_segment", 60),
