@@ -59,7 +59,7 @@ const HOST: [Figure; 12] = [
     limited("stack_persist_many", 992, 2 * KIB),
     limited("stack_copy", 896, 2 * KIB),
     limited("stack_deep_flush", 832, 2 * KIB),
-    limited("stack_remove_range_checked", 1264, 2 * KIB),
+    limited("stack_remove_range_checked", 1464, 2 * KIB),
     limited("stack_remove_checked", 1120, 2 * KIB),
     limited("stack_repair_shutdown_state_checked", 1304, 2 * KIB),
 ];
