@@ -4,7 +4,7 @@ use pmemset_core::Granularity;
 use pmemset_core::sim::{Explore, Explored, Failure, Machine};
 
 use super::missing::{heads, live, newest};
-use super::model::{Call, Found, call};
+use super::model::{Call, Found, Model, call};
 use super::{Life, PAGE, SimLog, device, hardware, live_on, models, open, open_cutting, options, overwrite, try_open};
 use crate::log::HEAD_BYTES;
 use crate::mistake::Mistake;
@@ -27,20 +27,34 @@ const TRUNCATIONS: [(&[Call], &[Call]); 7] = [
     (&[Append(400), Append(400), Append(8), DropBefore(3)], &[TruncateAfter(2), Append(9)]),
 ];
 
+/// A life of which a segment was copied before its second part.
+struct Copied {
+    machine: Machine,
+    log: SimLog,
+    model: Model,
+    offset: usize,
+    copy: Vec<u8>,
+}
+
+/// Lives, copies segment `at`, and lives on; `None` where there is no such segment.
+fn live_past_copy((before, after): (&[Call], &[Call]), at: usize, mistake: Option<Mistake>) -> Option<Copied> {
+    let machine = Machine::new(hardware());
+    let _ = machine.add_source(device(Granularity::CacheLine));
+    let (log, mut model) = live(&machine, before, mistake);
+    let (offset, _) = *heads(&machine).get(at)?;
+    let copy = machine.source(0).bytes(offset, PAGE);
+    for (number, what) in after.iter().enumerate() {
+        call(&log, 50 + number, *what);
+        model.call(50 + number, *what);
+    }
+    Some(Copied { machine, log, model, offset, copy })
+}
+
 /// Puts the copy of each segment of before the truncation in its place; returns how often the log was opened then.
 fn comes_back(life: (&[Call], &[Call]), mistake: Option<Mistake>) -> usize {
     let mut opened = 0;
-    let (before, after) = life;
     for at in 0..8 {
-        let machine = Machine::new(hardware());
-        let _ = machine.add_source(device(Granularity::CacheLine));
-        let (log, mut model) = live(&machine, before, mistake);
-        let Some((offset, _)) = heads(&machine).get(at).copied() else { break };
-        let copy = machine.source(0).bytes(offset, PAGE);
-        for (number, what) in after.iter().enumerate() {
-            call(&log, 50 + number, *what);
-            model.call(50 + number, *what);
-        }
+        let Some(Copied { machine, log, model, offset, copy }) = live_past_copy(life, at, mistake) else { break };
         drop(log);
         if machine.source(0).bytes(offset, PAGE) == copy {
             continue;
@@ -197,17 +211,9 @@ fn an_older_copy_in_a_free_slot_is_no_loss() {
         // That copy knows of records that were durable then.
         (&[Append(400), Append(8), Append(8), Append(8), Append(900)], &[TruncateAfter(1)]),
     ];
-    for (before, after) in lives {
+    for life in lives {
         for at in 0..3 {
-            let machine = Machine::new(hardware());
-            let _ = machine.add_source(device(Granularity::CacheLine));
-            let (log, mut model) = live(&machine, before, None);
-            let Some((offset, _)) = heads(&machine).get(at).copied() else { continue };
-            let copy = machine.source(0).bytes(offset, PAGE);
-            for (number, what) in after.iter().enumerate() {
-                call(&log, 50 + number, *what);
-                model.call(50 + number, *what);
-            }
+            let Some(Copied { machine, log, model, offset, copy }) = live_past_copy(life, at, None) else { continue };
             let used = log.segments_at().contains(&offset);
             drop(log);
             if used {
@@ -215,7 +221,7 @@ fn an_older_copy_in_a_free_slot_is_no_loss() {
             }
             overwrite(&machine, offset, &copy);
             let log = open(&machine, &options(None));
-            assert!(model.may_be(&Found::of(&log)), "{before:?}, {after:?}, segment {at}");
+            assert!(model.may_be(&Found::of(&log)), "{life:?}, segment {at}");
             let next = log.append(&[3; 500]).unwrap();
             drop(log);
             assert_eq!(open(&machine, &options(None)).next(), next + 1);
