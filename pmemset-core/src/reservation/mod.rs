@@ -92,6 +92,13 @@ fn reserve_exactly(
 /// # Ok::<(), Box<dyn core::error::Error>>(())
 /// ```
 ///
+/// # Windows and pieces
+///
+/// The reservation counts windows: one more for each [`reserve`](Platform::reserve), one less for each
+/// [`release`](Platform::release). Sets release windows as they have reserved them, and are never refused. Who releases
+/// pieces of windows leaves holes that are not counted on, and may find no room for one more: `ENOMEM`, and nothing has
+/// changed. Who releases several windows at once has their room again when the reservation is empty.
+///
 /// # Dropping
 ///
 /// An empty reservation releases its addresses, and reports nothing. A reservation in which a set could not unmap a
