@@ -5,32 +5,54 @@ use core::panic::AssertUnwindSafe;
 use std::panic::catch_unwind;
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic;
-use loom::sync::atomic::{AtomicU32, Ordering};
+use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use loom::sync::{Arc, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use loom::thread;
 
-/// What `pins.rs` asks for beside atomics.
+/// What the files below ask for.
 mod arch {
     pub(crate) fn prefetch<T>(_: &T) {}
 }
 
+mod atomic {
+    pub(crate) use loom::hint;
+    pub(crate) use loom::sync::atomic::{AtomicU32, AtomicUsize, Ordering, fence};
+}
+
+/// A second try adds nothing that the first one does not have.
+mod limits {
+    pub(crate) const TRIES: u32 = 1;
+    pub(crate) const LOOKS: u32 = 1;
+}
+
+#[path = "../src/set/glance.rs"]
+mod glance;
 #[allow(dead_code, reason = "the set uses all of it")]
 #[path = "../src/set/pins.rs"]
 mod pins;
+#[path = "../src/set/sequence.rs"]
+mod sequence;
 
 use pins::{Pin, Pinned, Pins};
+use sequence::Sequence;
 
 const UNMAPPED: u32 = 0;
 const DATA: u32 = 7;
 
-/// Two places, side by side, for a segment each; a segment's slot is the number of its place.
+// What is said of a place: whether it is mapped, and begins a part, and its slot.
+const MAPPED: u32 = 1 << 30;
+const HEAD: u32 = 1 << 31;
+const SLOT: u32 = MAPPED - 1;
+
+/// Two places, side by side, for a segment each.
 const PLACES: usize = 2;
 
 /// The books of a set: which segments there are, and which of them begin a part.
 struct Books {
     mapped: [bool; PLACES],
     head: [bool; PLACES],
+    /// The slot of each segment: the number of its place, unless it has moved.
+    slot: [u32; PLACES],
 }
 
 impl Books {
@@ -60,6 +82,9 @@ struct World {
     unlocked: bool,
     turn: RwLock<()>,
     books: RwLock<Books>,
+    /// What is looked into without the lock: for each place what the books say of it.
+    sequence: Sequence,
+    glass: [AtomicU32; PLACES],
     pins: Pins<[Pin; PLACES]>,
     memory: [UnsafeCell<u32>; PLACES],
     flaw: Flaw,
@@ -121,6 +146,12 @@ enum Flaw {
     GiveBackMeanwhile,
     /// A segment is in the books before it is mapped.
     InsertEarly,
+    /// The books change without a step of their sequence.
+    Unannounced,
+    /// A slot that has another segment, or whose part has shrunk, is opened as if nothing had changed.
+    SameGeneration,
+    /// Who looks without the lock pins, and then looks whether the books have changed.
+    PinThenLook,
 }
 
 /// No more uses are let in.
@@ -132,17 +163,110 @@ fn slot(place: usize) -> u32 {
 }
 
 impl World {
-    /// Returns a set in which both places are mapped: one part, or two.
+    /// Returns a set in which both places are mapped, one part or two; or the first alone, no parts.
     fn new(unlocked: bool, parts: usize, flaw: Flaw) -> Self {
         let pin = || Pin::new(AtomicU32::new(0), AtomicU32::new(0));
         Self {
             unlocked,
             turn: RwLock::new(()),
-            books: RwLock::new(Books { mapped: [true; PLACES], head: [true, parts == 2] }),
+            books: RwLock::new(Books { mapped: [true, parts != 0], head: [true, parts == 2], slot: [0, 1] }),
+            sequence: Sequence::new(AtomicUsize::new(0)),
+            glass: [AtomicU32::new(MAPPED | HEAD), AtomicU32::new([0, MAPPED, MAPPED | HEAD][parts] | 1)],
             pins: Pins::new([pin(), pin()]),
             memory: [UnsafeCell::new(DATA), UnsafeCell::new(DATA)],
             flaw,
         }
+    }
+
+    /// `Index::change`.
+    fn change(&self, books: &mut Books, change: impl FnOnce(&mut Books)) {
+        let announced = self.unlocked && self.flaw != Flaw::Unannounced;
+        let begun = announced.then(|| self.sequence.begin_change());
+        change(books);
+        for (place, cell) in self.glass.iter().enumerate().filter(|_| self.unlocked) {
+            let flag = |is, flag| if is { flag } else { 0 };
+            let flags = flag(books.mapped[place], MAPPED) | flag(books.head[place], HEAD);
+            cell.store(flags | books.slot[place], Ordering::Relaxed);
+        }
+        begun.into_iter().for_each(|begun| self.sequence.end_change(begun));
+    }
+
+    fn open(&self, slot: u32, what: Pinned, count: u32, changed: bool) {
+        self.pins.open(slot, what, count, changed && self.flaw != Flaw::SameGeneration);
+    }
+
+    /// `glance::find_and_pin`, and that with a flaw.
+    fn find_and_pin<T>(&self, what: Pinned, find: impl Fn() -> Option<(u32, T)>) -> Option<(u32, T)> {
+        if self.flaw != Flaw::PinThenLook {
+            return glance::find_and_pin(&self.sequence, &self.pins, what, find);
+        }
+        let begun = self.sequence.begin()?;
+        let (slot, found) = find()?;
+        if !self.pins.pin(slot, what) {
+            return None;
+        }
+        if self.sequence.unchanged(begun) {
+            return Some((slot, found));
+        }
+        self.pins.unpin(slot, what);
+        None
+    }
+
+    /// `Index::pin_segment_of`, or else under the lock: a call on one place; returns whether it was mapped.
+    fn look(&self, place: usize) -> bool {
+        let find = || {
+            let cell = self.glass[place].load(Ordering::Relaxed);
+            (cell & MAPPED != 0).then_some((cell & SLOT, ()))
+        };
+        let locked = || {
+            self.settled(|| {
+                let books = self.books.read().unwrap();
+                let slot = books.slot[place];
+                let pinned = !books.mapped[place] || self.pins.pin(slot, Pinned::Segment);
+                if pinned { Ok(books.mapped[place].then_some((slot, ()))) } else { Err(Full) }
+            })
+        };
+        let held = self.find_and_pin(Pinned::Segment, find).or_else(locked);
+        if let Some((slot, ())) = held {
+            self.load(place);
+            self.pins.unpin(slot, Pinned::Segment);
+        }
+        held.is_some()
+    }
+
+    /// `Index::pin_part_at`, of parts with more segments too, or else under the lock: a handle to the whole part that has
+    /// `place`, used in all its segments.
+    fn look_whole(&self, place: usize) {
+        let find = || {
+            let cell = |place: usize| self.glass[place].load(Ordering::Relaxed);
+            let first = (0..=place).rev().find(|&at| cell(at) & HEAD != 0)?;
+            let end = (place + 1..PLACES).find(|&at| cell(at) & MAPPED == 0 || cell(at) & HEAD != 0).unwrap_or(PLACES);
+            (cell(place) & MAPPED != 0).then_some((cell(first) & SLOT, first..end))
+        };
+        let Some((slot, places)) = self.find_and_pin(Pinned::Part, find) else { return self.whole(place) };
+        places.for_each(|place| self.load(place));
+        self.pins.unpin(slot, Pinned::Part);
+    }
+
+    /// Removes the segment at place 0, and maps one at place 1 into its slot; removes that, which nobody looks for.
+    fn move_up(&self) {
+        let mut turn = self.turn();
+        if self.close_unused(&mut turn, 0..=0, 0).is_none() {
+            return;
+        }
+        self.unmap(&mut turn, 0);
+        turn.unlock();
+        self.store(1, DATA);
+        self.change(turn.write(), |books| {
+            (books.mapped[1], books.head[1], books.slot[1]) = (true, true, 0);
+            self.open(0, Pinned::Segment, 0, true);
+            self.open(0, Pinned::Part, 0, true);
+        });
+        turn.unlock();
+        turn.read();
+        let closed = [Pinned::Part, Pinned::Segment].map(|what| self.pins.close(0, what, 0));
+        assert_eq!(closed, [true; 2], "nobody uses it");
+        self.unmap(&mut turn, 1);
     }
 
     fn load(&self, place: usize) {
@@ -272,7 +396,7 @@ impl World {
         }
         if self.unlocked {
             turn.write();
-            closed.into_iter().for_each(|(place, what, own)| self.pins.set(slot(place), what, own));
+            closed.into_iter().for_each(|(place, what, own)| self.open(slot(place), what, own, false));
         }
         None
     }
@@ -281,7 +405,7 @@ impl World {
     fn unmap(&self, turn: &mut Turn<'_>, place: usize) {
         turn.unlock();
         self.store(place, UNMAPPED);
-        turn.write().take_out(place);
+        self.change(turn.write(), |books| books.take_out(place));
     }
 
     /// `Set::remove_range` over one segment; returns whether it was removed.
@@ -291,7 +415,7 @@ impl World {
         self.unmap(&mut turn, place);
         if self.unlocked && head != place && self.flaw != Flaw::StayClosed {
             turn.write();
-            self.pins.set(slot(head), Pinned::Part, 0);
+            self.open(slot(head), Pinned::Part, 0, true);
         }
         true
     }
@@ -317,8 +441,8 @@ impl World {
                 // The handle is one to what is left now.
                 turn.unlock();
                 turn.write();
-                self.pins.set(slot(place), Pinned::Segment, 0);
-                self.pins.set(slot(place), Pinned::Part, 1);
+                self.open(slot(place), Pinned::Segment, 0, true);
+                self.open(slot(place), Pinned::Part, 1, true);
                 drop(turn);
                 self.load(place);
                 self.pins.unpin(slot(place), Pinned::Part);
@@ -338,11 +462,12 @@ impl World {
             turn.unlock();
             self.store(place, DATA);
         }
-        let books = turn.write();
-        books.mapped[place] = true;
-        books.head[place] = place == 0 || !books.mapped[place - 1];
-        self.pins.set(slot(place), Pinned::Segment, 0);
-        self.pins.set(slot(place), Pinned::Part, 0);
+        self.change(turn.write(), |books| {
+            books.mapped[place] = true;
+            books.head[place] = place == 0 || !books.mapped[place - 1];
+            self.open(slot(place), Pinned::Segment, 0, true);
+            self.open(slot(place), Pinned::Part, 0, true);
+        });
         if self.flaw == Flaw::InsertEarly {
             turn.unlock();
             self.store(place, DATA);
@@ -370,8 +495,9 @@ impl World {
         let books = self.books.read().unwrap();
         for place in (0..PLACES).filter(|&place| books.mapped[place]) {
             for what in [Pinned::Segment, Pinned::Part] {
-                assert_eq!(self.pins.count(slot(place), what), 0, "{what:?} of {place}");
-                assert!(self.pins.pin(slot(place), what), "{what:?} of {place} is closed");
+                let slot = books.slot[place];
+                assert_eq!(self.pins.count(slot, what), 0, "{what:?} of {place}");
+                assert!(self.pins.pin(slot, what), "{what:?} of {place} is closed");
             }
         }
     }
@@ -385,8 +511,19 @@ fn explore(parts: usize, flaw: Flaw, threads: &'static [fn(&World)], last: fn(&W
 }
 
 fn explore_one(unlocked: bool, parts: usize, flaw: Flaw, threads: &'static [fn(&World)], last: fn(&World)) {
+    explore_to(3, unlocked, parts, flaw, threads, last);
+}
+
+fn explore_to(
+    preemptions: usize,
+    unlocked: bool,
+    parts: usize,
+    flaw: Flaw,
+    threads: &'static [fn(&World)],
+    last: fn(&World),
+) {
     let mut model = loom::model::Builder::new();
-    model.preemption_bound = Some(3);
+    model.preemption_bound = Some(preemptions);
     model.check(move || {
         let world = Arc::new(World::new(unlocked, parts, flaw));
         let threads: Vec<_> = threads
@@ -467,6 +604,55 @@ fn storage_that_is_being_mapped_is_not_given_back() {
     explore(1, Flaw::None, &[|world| world.map(0), |world| world.give_back(0)], remove::<0>);
 }
 
+/// As [`explore`], where calls are unlocked; more preemptions would take minutes.
+fn explore_looks(parts: usize, threads: &'static [fn(&World)], last: fn(&World)) {
+    explore_to(2, true, parts, Flaw::None, threads, last);
+}
+
+fn look<const PLACE: usize>(world: &World) {
+    world.look(PLACE);
+}
+
+fn look_whole<const PLACE: usize>(world: &World) {
+    world.look_whole(PLACE);
+}
+
+#[test]
+fn what_is_looked_up_without_the_lock_stays() {
+    explore_looks(1, &[look::<0>], remove::<0>);
+    explore_looks(1, &[look::<0>], |world| {
+        world.remove_range(0);
+        world.map(0);
+    });
+    explore_looks(1, &[look::<0>, look::<0>], |world| world.remove_part(false));
+}
+
+#[test]
+fn a_part_looked_up_without_the_lock_has_no_byte_that_has_gone() {
+    explore_looks(1, &[look_whole::<0>], remove::<1>);
+    explore_looks(1, &[look_whole::<1>], remove::<0>);
+    explore_looks(1, &[look_whole::<0>, remove::<1>], |world| world.map(1));
+    explore_looks(1, &[look_whole::<1>], |world| world.remove_part(true));
+}
+
+#[test]
+fn a_slot_that_has_another_segment_is_not_pinned() {
+    explore_looks(0, &[look::<0>], World::move_up);
+    explore_looks(0, &[look_whole::<0>], World::move_up);
+}
+
+#[test]
+fn a_look_without_the_lock_misses_nothing() {
+    fn find(world: &World) {
+        assert!(world.look(1), "it is mapped all the time");
+    }
+    explore_looks(2, &[find], |world| {
+        world.remove_range(0);
+        world.map(0);
+    });
+    explore_looks(1, &[find, look::<1>], remove::<0>);
+}
+
 #[test]
 fn wrong_protocols_are_caught() {
     let run = |unlocked, flaw| match flaw {
@@ -488,6 +674,8 @@ fn wrong_protocols_are_caught() {
             world.remove_range(0);
             world.map(0);
         }),
+        Flaw::Unannounced | Flaw::PinThenLook => explore_one(unlocked, 0, flaw, &[look::<0>], World::move_up),
+        Flaw::SameGeneration => explore_one(unlocked, 1, flaw, &[look_whole::<0>], remove::<1>),
         _ => explore_one(unlocked, 1, flaw, &[call::<0, 1>], remove::<1>),
     };
     let both = [Flaw::PinLate, Flaw::PinFirst, Flaw::ForgetParts];
@@ -500,6 +688,9 @@ fn wrong_protocols_are_caught() {
         Flaw::DoNotWait,
         Flaw::GiveBackMeanwhile,
         Flaw::InsertEarly,
+        Flaw::Unannounced,
+        Flaw::SameGeneration,
+        Flaw::PinThenLook,
     ];
     let flaws = both.iter().flat_map(|&flaw| [(true, flaw), (false, flaw)]);
     let flaws = flaws.chain(unlocked.iter().map(|&flaw| (true, flaw)));

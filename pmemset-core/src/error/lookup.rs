@@ -18,7 +18,7 @@ errors! {
             /// The address.
             address: usize,
         } = code::CANNOT_FIND_PART_MAP => "no part of the set has the address {address:#x}";
-        /// The part has 2^30 handles already.
+        /// The part has 2^22 handles already.
         TooManyHandles = Errno::BUSY.code() => "the part has too many handles: drop some";
     }
 }

@@ -28,7 +28,7 @@ errors! {
             /// The length in bytes.
             length_bytes: usize,
         } = code::LENGTH_OUT_OF_RANGE => "{length_bytes} bytes from {start:#x} wrap around the address space";
-        /// The part has 2^30 handles already. Nothing was stored or flushed.
+        /// The part has 2^22 handles already. Nothing was stored or flushed.
         TooManyHandles = Errno::BUSY.code() => "the part has too many handles: drop some";
         /// The source could not make pages durable; their bytes may be lost. If the call stored bytes, they are stored.
         /// From now on calls for every segment of the source, in every set, fail with

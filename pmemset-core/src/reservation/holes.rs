@@ -2,14 +2,14 @@
 
 use crate::error::ReserveError;
 use crate::extent::align_up;
-use crate::table::{Arrays, Table, Weigh};
+use crate::table::{Arrays, Blank, Table, Weigh};
 use crate::{Errno, Extent, Platform};
 
 /// The alignments in bytes for which the first fit is found without looking into holes that are too small: any page,
 /// and the two sizes of huge pages.
 const LANES: [usize; WEIGHTS] = [1, 2 << 20, 1 << 30];
 /// The weights of a hole.
-pub(super) const WEIGHTS: usize = 3;
+const WEIGHTS: usize = 3;
 
 /// How many bytes are free from an address on.
 #[derive(Clone, Copy, Debug)]
@@ -27,8 +27,12 @@ impl Hole {
     }
 }
 
-impl Weigh<WEIGHTS> for Hole {
+impl Blank for Hole {
     const BLANK: Self = Self(0);
+}
+
+impl Weigh<WEIGHTS> for Hole {
+    const BY_KEY: bool = true;
 
     fn weigh(&self, start: usize) -> [usize; WEIGHTS] {
         LANES.map(|lane| self.usable(start, lane))
@@ -60,7 +64,7 @@ impl<'m, P: Platform> Holes<'m, P> {
 
     #[cfg(feature = "alloc")]
     pub(super) fn on_heap(extent: Extent, room: usize) -> Self {
-        Self::over(extent, Arrays::on_heap::<WEIGHTS>(room), room)
+        Self::over(extent, Arrays::on_heap(room), room)
     }
 
     pub(super) fn room(&self) -> usize {

@@ -13,7 +13,7 @@ use crate::error::{ReservationError, ReserveError};
 use crate::lock::CallLock;
 use crate::table;
 use crate::{Errno, Extent, Platform, forward_platform};
-use holes::{Hole, Holes, WEIGHTS};
+use holes::{Hole, Holes};
 
 /// Memory for the tables of a reservation with room for `M` segments, 1 to 65,536. All bytes are zero while it is not
 /// in use. A slab serves one reservation at a time. Takes 36 bytes for each segment on a 64-bit processor.
@@ -31,7 +31,7 @@ impl<const M: usize> ReservationSlab<M> {
     /// Returns memory that is not in use.
     #[must_use]
     pub const fn new() -> Self {
-        Self(table::Slab::new::<WEIGHTS>())
+        Self(table::Slab::new())
     }
 }
 

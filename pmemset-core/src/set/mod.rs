@@ -8,8 +8,10 @@ mod config;
 mod copy;
 mod event;
 mod give_back;
+mod glance;
 mod handle;
 mod health;
+mod limits;
 mod map;
 mod notices;
 mod part;
@@ -21,6 +23,7 @@ mod place;
 mod remove;
 mod runs;
 mod segments;
+mod sequence;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -50,7 +53,7 @@ pub use shared::SharedPart;
 use crate::lock::CallLock;
 use crate::table::Array;
 use crate::{Granularity, Platform, Source};
-use books::Books;
+use books::{Books, Index};
 use pins::{Pin, Pins};
 
 /// A set of parts with one granularity (`pmemset`).
@@ -97,14 +100,16 @@ use pins::{Pin, Pins};
 /// # Cost
 ///
 /// The set itself is a value of some 300 bytes that can be moved (2.4 KB on Linux, with two of its locks). Its tables
-/// take 84 to 92 bytes for each segment that there is room for; all operations on them take O(log capacity). Looking up
-/// takes the read lock. Mapping and removing happen one at a time. Where the platform's
-/// [calls are unlocked](Platform::UNLOCKED_CALLS), they take the write lock only to change the tables, and who looks up
-/// waits for a source only if that unmaps what is looked up; elsewhere they hold the write lock all the time.
+/// take 84 to 92 bytes for each segment that there is room for; all operations on them take O(log capacity). Mapping and
+/// removing happen one at a time. Where the platform's [calls are unlocked](Platform::UNLOCKED_CALLS), they take the
+/// write lock only to change the tables, and who looks up takes no lock unless they do so at that moment, and waits for a
+/// source only if that unmaps what is looked up. Elsewhere they hold the write lock all the time, and looking up takes
+/// the read lock.
 #[doc(alias = "pmemset")]
 pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,
     config: Config<O>,
+    index: Index<'m, P>,
     pins: Pins<Array<'m, Pin>>,
     /// Not locked where the books are locked instead: see `turn.rs`.
     turn: RwLock<CallLock<P::Lock>, ()>,
@@ -131,9 +136,11 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     pub const fn new<const N: usize>(platform: P, config: Config<O>, slab: &'m mut Slab<S, N>) -> Self {
         const { assert!(N <= P::SEGMENTS_MAX, "the platform's SEGMENTS_MAX is smaller than the slab") };
         let Slab { table, slots, pins } = slab;
-        let books = Books::over(table.lend(), Array::Lent(slots), N);
+        let table = table.lend();
+        let index = Index::over(table.watching(), N);
+        let books = Books::over(table.watched(), Array::Lent(slots), N);
         let pins = Pins::new(Array::Lent(pins));
-        Self::over(platform, config, pins, books)
+        Self::over(platform, config, index, pins, books)
     }
 
     /// Returns an empty set whose tables are on the heap, with room for `capacity` segments, at least 1 and at most
@@ -150,14 +157,21 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     #[must_use]
     pub fn with_capacity(platform: P, config: Config<O>, capacity: usize) -> Self {
         let capacity = capacity.min(P::SEGMENTS_MAX).max(1);
-        let (pins, books) = (Pins::new(Array::on_heap(capacity, books::unused_pin)), books::on_heap(capacity));
-        Self::over(platform, config, pins, books)
+        let (books, index) = books::on_heap(capacity);
+        let pins = Pins::new(Array::on_heap(capacity, books::unused_pin));
+        Self::over(platform, config, index, pins, books)
     }
 
-    const fn over(platform: P, config: Config<O>, pins: Pins<Array<'m, Pin>>, books: Books<'m, P, S>) -> Self {
+    const fn over(
+        platform: P,
+        config: Config<O>,
+        index: Index<'m, P>,
+        pins: Pins<Array<'m, Pin>>,
+        books: Books<'m, P, S>,
+    ) -> Self {
         let turn = RwLock::const_new(CallLock::INIT, ());
         let books = RwLock::const_new(CallLock::INIT, books);
-        Self { platform, config, pins, turn, books }
+        Self { platform, config, index, pins, turn, books }
     }
 
     /// Returns the platform.

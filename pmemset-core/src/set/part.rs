@@ -325,15 +325,17 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 
     #[inline]
     fn hold_part_at(&self, address: usize) -> Result<Hold, LookupError> {
-        let books = self.books.read();
-        let Some(part) = books.part_at_hinting(address, |slot| self.pins.prefetch(slot)) else {
-            return Err(LookupError::NotMapped { address });
-        };
-        if !self.pins.pin(part.head, Pinned::Part) {
-            drop(books);
-            return self.hold_part_at_rest(|books| books.part_at(address))?.ok_or(LookupError::NotMapped { address });
+        match self.index.pin_part_at(address, &self.pins) {
+            Some((slot, extent, granularity)) => Ok((Held::Part(slot), extent, granularity)),
+            None => self.hold_part_at_locked(address),
         }
-        Ok((Held::Part(part.head), part.extent, granularity_of(&books)))
+    }
+
+    /// As [`hold_part_at`](Self::hold_part_at), where it could not be done without the lock.
+    #[inline(never)]
+    fn hold_part_at_locked(&self, address: usize) -> Result<Hold, LookupError> {
+        let hint = |slot| self.pins.prefetch(slot);
+        self.hold_part(|books| books.part_at_hinting(address, hint))?.ok_or(LookupError::NotMapped { address })
     }
 
     /// Pins the part that `find` finds; both happen under one read lock, so the part cannot go in between.
@@ -370,9 +372,18 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         Ok(Some((Held::Part(part.head), part.extent, granularity_of(&books))))
     }
 
-    /// Pins the segments that `range` touches, under one read lock; returns the one that there is, or `range`.
+    /// Pins the segments that `range` touches; returns the one that there is, or `range`.
     #[inline]
     fn hold_range(&self, range: Extent) -> Result<Hold, LookupError> {
+        match self.index.pin_segment_of(range, &self.pins) {
+            Some((slot, extent, granularity)) => Ok((Held::Segment(slot), extent, granularity)),
+            None => self.hold_range_locked(range),
+        }
+    }
+
+    /// As [`hold_range`](Self::hold_range), under one read lock.
+    #[inline(never)]
+    fn hold_range_locked(&self, range: Extent) -> Result<Hold, LookupError> {
         let books = self.books.read();
         let Some(first) = books.entry_at(range.start(), |slot| self.pins.prefetch(slot)) else {
             return Err(LookupError::NotMapped { address: range.start() });

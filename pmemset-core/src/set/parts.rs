@@ -40,7 +40,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
 /// The parts of a set in the order of their addresses; each is pinned while its handle lives.
 ///
 /// Looks up each part when its turn comes: the next one that begins above the part that it has returned last. A part
-/// that has grown since it was returned is not returned again. Ends at a part that has 2^30 handles already.
+/// that has grown since it was returned is not returned again. Ends at a part that has 2^22 handles already.
 /// [`Extents`] pins nothing.
 ///
 /// ```

@@ -55,9 +55,15 @@ impl<P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'_, P
     #[inline]
     fn hold_on<'s>(&'s self, held: &mut Option<Part<&'s Self>>, range: Extent) -> Result<(), LookupError> {
         if held.as_ref().is_none_or(|held| !held.extent().covers(range)) {
-            *held = Some(self.pin_around(range)?);
+            *held = Some(self.pin_apart(range)?);
         }
         Ok(())
+    }
+
+    /// Pins a range, out of the way of the loop.
+    #[inline(never)]
+    fn pin_apart(&self, range: Extent) -> Result<Part<&Self>, LookupError> {
+        self.pin_around(range)
     }
 }
 

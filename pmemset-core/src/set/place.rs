@@ -179,18 +179,24 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
     #[inline(never)]
     fn commit(
         &self,
-        books: &mut Books<'_, P, S>,
+        books: &mut Books<'m, P, S>,
         request: &Request,
         source: &S,
         claim: &Claim,
     ) -> Option<(u32, Extent)> {
         let (extent, offset, source, spare_bytes) = (claim.window, request.offset, source.clone(), claim.spare_bytes);
-        let (slot, part) = books.insert(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
-        // Set, not raised: the slab may be that of a set that was forgotten, handles and all.
-        self.pins.set(slot, Pinned::Segment, 1);
-        self.pins.set(slot, Pinned::Part, 0);
-        books.granularity = Some(request.granularity);
-        Some((slot, part))
+        self.index.change(books, |books| {
+            let (slot, part) = books.insert(Segment { extent, offset, source, spare_bytes }, claim.joins)?;
+            // Set, not raised: the slab may be that of a set that was forgotten, handles and all.
+            let begin = |what, uses| match P::UNLOCKED_CALLS {
+                true => self.pins.open(slot, what, uses, true),
+                false => self.pins.set(slot, what, uses),
+            };
+            begin(Pinned::Segment, 1);
+            begin(Pinned::Part, 0);
+            books.granularity = Some(request.granularity);
+            Some((slot, part))
+        })
     }
 
     fn claim_anywhere(&self, request: &Request, coalescing: Coalescing) -> Result<Claim, MapError> {
@@ -277,7 +283,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             let books = turn.write();
             goes_on = books.continues(place);
             removed = Extent::between(removed.map_or(extent.start(), |removed| removed.start()), extent.end());
-            books.remove(place, whole.filter(|_| !told), retired);
+            self.index.change(books, |books| books.remove(place, whole.filter(|_| !told), retired));
             rest = range.starting_at(extent.end());
         }
         Ok(())

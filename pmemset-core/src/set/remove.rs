@@ -207,8 +207,9 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             Err(_) => books.entry_from(range.start()).filter(|left| left.extent.overlaps(range)),
         };
         let (mut held, mut rest) = (Held::Nothing, range);
+        let changed = !retired.is_empty();
         if T::UNLOCKS {
-            self.open_front(closed);
+            self.open_front(closed, changed);
         }
         if let Some(left) = left {
             rest = range.starting_at(left.extent.start()).unwrap_or(range);
@@ -218,7 +219,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
                 other => other,
             };
             if T::UNLOCKS {
-                self.open(books, rest, own);
+                self.open(books, rest, own, changed);
             } else {
                 self.set_uses(books, rest, held, 1);
             }
@@ -319,9 +320,10 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let result = if go_on { self.unmap_range(&mut turn, range, cursor, &mut retired) } else { Ok(()) };
         if T::UNLOCKS {
             let books = turn.write();
-            self.open_front(closed);
+            let changed = !retired.is_empty();
+            self.open_front(closed, changed);
             if !go_on || result.is_err() {
-                self.open(books, range, Uses::default());
+                self.open(books, range, Uses::default(), changed);
             }
         }
         if go_on {
@@ -393,7 +395,7 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
             }
             if !self.pins.close(slot, Pinned::Segment, own.segments) {
                 turn.write();
-                self.pins.set(slot, Pinned::Part, parts);
+                self.pins.open(slot, Pinned::Part, parts, false);
                 break (at, RemoveError::InUse { segment: extent });
             }
             closed.fresh |= books.is_fresh(slot);
@@ -402,32 +404,33 @@ impl<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S>> Set<'
         let below = range.ending_at(at);
         if closed.front.is_some() || below.is_some() {
             let books = turn.write();
-            self.open_front(closed);
+            self.open_front(closed, false);
             if let Some(below) = below {
-                self.open(books, below, own);
+                self.open(books, below, own, false);
             }
         }
         Err(error)
     }
 
-    /// Opens the part in front of a range that was closed. The caller has the books locked for changes.
-    fn open_front(&self, closed: Closed) {
+    /// Opens the part in front of a range that was closed; the books have `changed` since, or have not. The caller has
+    /// the books locked for changes.
+    fn open_front(&self, closed: Closed, changed: bool) {
         if let Some(front) = closed.front {
-            self.pins.set(front, Pinned::Part, 0);
+            self.pins.open(front, Pinned::Part, 0, changed);
         }
     }
 
     /// Opens the segments that `range` touches, which were closed, to all but the caller's `own` uses. The caller has
-    /// the books locked for changes.
-    fn open(&self, books: &Books<'_, P, S>, range: Extent, own: Uses) {
+    /// the books locked for changes; since the segments were closed they have `changed`, or have not.
+    fn open(&self, books: &Books<'_, P, S>, range: Extent, own: Uses, changed: bool) {
         let (mut rest, mut parts) = (Some(range), own.parts);
         while let Some(left) = rest
             && let Some(SegmentEntry { slot, extent }) = books.entry_from(left.start())
             && extent.overlaps(left)
         {
             // A handle to a whole part is counted at its first segment, and its range begins there.
-            self.pins.set(slot, Pinned::Part, core::mem::take(&mut parts));
-            self.pins.set(slot, Pinned::Segment, own.segments);
+            self.pins.open(slot, Pinned::Part, core::mem::take(&mut parts), changed);
+            self.pins.open(slot, Pinned::Segment, own.segments, changed);
             rest = left.starting_at(extent.end());
         }
     }

@@ -50,3 +50,42 @@ impl<T> AsRef<[T]> for Array<'_, T> {
         self
     }
 }
+
+/// An array of atomics, which others look at too.
+#[derive(Debug)]
+pub(crate) enum SharedArray<'m, T> {
+    /// A slab's.
+    Lent(&'m [T]),
+    /// On the heap; made where it stays, and freed with the last of its owners.
+    #[cfg(feature = "alloc")]
+    Owned(alloc::sync::Arc<[T]>),
+}
+
+#[cfg(feature = "alloc")]
+impl<T> SharedArray<'_, T> {
+    /// Returns an array of `length` elements on the heap.
+    pub(crate) fn on_heap(length: usize, element: impl Fn() -> T) -> Self {
+        Self::Owned((0..length).map(|_| element()).collect())
+    }
+
+    /// Returns the same array once more.
+    pub(crate) fn share(&self) -> Self {
+        match self {
+            Self::Lent(array) => Self::Lent(array),
+            Self::Owned(array) => Self::Owned(alloc::sync::Arc::clone(array)),
+        }
+    }
+}
+
+impl<T> Deref for SharedArray<'_, T> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::Lent(array) => array,
+            #[cfg(feature = "alloc")]
+            Self::Owned(array) => array,
+        }
+    }
+}

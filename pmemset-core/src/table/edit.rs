@@ -1,6 +1,6 @@
 //! Changing a table: entries come, change and go, and the nodes above them stay balanced and weighed.
 
-use super::cells::Cells;
+use super::cells::CellsMut;
 use super::nodes::{FULL, HALF, NO_KEY, Node, Nodes, Weigh, most};
 use super::{Found, Full, Path, Step, Table};
 
@@ -12,7 +12,7 @@ struct Change<V, const W: usize> {
     left: Option<V>,
 }
 
-impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
+impl<C: CellsMut<Value: Weigh<W>>, const W: usize> Table<C, W> {
     /// Adds an entry.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             self.rebalance(&found.path);
         }
         if self.len == 0 {
-            self.nodes.give_back(self.root);
+            self.nodes.give_back(&mut self.pools, self.root);
         }
         self.finish(change, found.key);
     }
@@ -180,7 +180,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     #[inline(never)]
     fn make_room(&mut self, key: usize) -> Path {
         if self.len == 0 {
-            self.root = self.nodes.take(0, 0);
+            self.root = self.nodes.take(&mut self.pools, 0, 0);
         } else {
             self.split_path(key);
         }
@@ -197,7 +197,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         }
         if self.root.len == FULL {
             let old = self.root;
-            self.root = self.nodes.take(old.level.wrapping_add(1), 1);
+            self.root = self.nodes.take(&mut self.pools, old.level.wrapping_add(1), 1);
             self.set_row(self.root, 0, old);
         }
         for level in (1..self.levels()).rev() {
@@ -209,7 +209,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             if level == 1 && space != 0 && path.step(0).index > space {
                 self.share(parent, before, FULL);
             } else if left.len == FULL {
-                let right = self.nodes.take(left.level, HALF);
+                let right = self.nodes.take(&mut self.pools, left.level, HALF);
                 let left = Node { len: HALF, ..left };
                 self.nodes.shift((left, HALF), (right, 0), HALF);
                 self.nodes.blank(left, FULL);
@@ -249,7 +249,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
                 return self.share(parent, index, total / 2);
             }
             self.nodes.shift((right, 0), (left, left.len), right.len);
-            self.nodes.give_back(right);
+            self.nodes.give_back(&mut self.pools, right);
             self.nodes.set_child(parent, index, Node { len: total, ..left });
             let weights = most(self.nodes.row_weights(parent, index), self.nodes.row_weights(parent, behind));
             self.nodes.set_row_weights(parent, index, weights);
@@ -261,7 +261,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         if self.levels() != 1 && self.root.len == 1 {
             let old = self.root;
             self.root = self.nodes.child(old, 0);
-            self.nodes.give_back(old);
+            self.nodes.give_back(&mut self.pools, old);
         }
     }
 

@@ -5,17 +5,23 @@ mod array;
 mod arrays;
 mod cells;
 mod edit;
+mod glass;
 mod nodes;
 #[cfg(test)]
 pub(crate) mod tests;
+mod watched;
 
 use core::ops::Range;
 
 pub(crate) use array::Array;
-pub(crate) use arrays::{Arrays, Slab};
+pub(crate) use arrays::{Arrays, Blank, Slab};
 use cells::Cells;
+pub(crate) use glass::{Glass, Seen};
 pub(crate) use nodes::Weigh;
-use nodes::{Node, Nodes};
+use nodes::{Node, Nodes, Pools};
+#[cfg(feature = "alloc")]
+pub(crate) use watched::on_heap;
+pub(crate) use watched::{Watch, Watched, WatchedSlab, Watching};
 
 /// The table has no room, or has the key already; it is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +35,7 @@ pub(crate) struct Full;
 #[derive(Debug)]
 pub(crate) struct Table<C, const W: usize> {
     nodes: Nodes<C, W>,
+    pools: Pools,
     root: Node,
     len: usize,
 }
@@ -103,7 +110,7 @@ enum Way {
 impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     /// Returns an empty table in these cells, which have room for `room` entries.
     pub(crate) const fn over(cells: C, room: usize) -> Self {
-        Self { nodes: Nodes::over(cells, room), root: Node { level: 0, id: 0, len: 0 }, len: 0 }
+        Self { nodes: Nodes::over(cells, room), pools: Pools::NONE, root: Node { level: 0, id: 0, len: 0 }, len: 0 }
     }
 
     /// Returns how many entries there is room for.
@@ -162,7 +169,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
     fn pair(&self, leaf: Node, index: usize) -> Option<[(usize, C::Value); 2]> {
         let [found, next] = self.nodes.keys(leaf).get(index..)?.first_chunk()?;
         let [value, next_value] = self.nodes.values(leaf).get(index..)?.first_chunk()?;
-        Some([(*found, *value), (*next, *next_value)])
+        Some([(C::key_in(found), C::value_in(value)), (C::key_in(next), C::value_in(next_value))])
     }
 
     /// As [`around`](Self::around), where the neighbours are in different leaves, or there is only one.
@@ -246,10 +253,18 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             let (index, child) = self.nodes.down(node, key);
             path.set(Step { node, index });
             node = child;
-            self.nodes.prefetch(node);
+            self.prefetch(node);
         }
         path.set(Step { node, index: self.nodes.leaf_rank(node, key) });
         path
+    }
+
+    /// Asks for a leaf early, unless the table is so small that it is not far away.
+    #[inline]
+    fn prefetch(&self, node: Node) {
+        if self.root.level > 1 {
+            self.nodes.prefetch(node);
+        }
     }
 
     /// Returns the leaf that `key` belongs in and how many of its keys are not above `key`: what fits a register.
@@ -258,20 +273,22 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
         let mut node = self.root;
         while !Nodes::<C, W>::is_leaf(node) {
             (_, node) = self.nodes.down(node, key);
-            self.nodes.prefetch(node);
+            self.prefetch(node);
         }
         Mark::of(Step { node, index: self.nodes.leaf_rank(node, key) })
     }
 
     #[inline]
     fn entry(&self, leaf: Node, index: usize) -> Option<(usize, C::Value)> {
-        Some((*self.nodes.keys(leaf).get(index)?, self.nodes.value(leaf, index)?))
+        Some((C::key_in(self.nodes.keys(leaf).get(index)?), self.nodes.value(leaf, index)?))
     }
 
     /// Returns whether the path to `key` ends at an entry.
     fn has(&self, path: &Path, key: usize) -> bool {
         let Step { node: leaf, index: rank } = path.step(0);
-        rank.checked_sub(1).is_some_and(|index| self.nodes.keys(leaf).get(index) == Some(&key))
+        rank.checked_sub(1)
+            .and_then(|index| self.nodes.keys(leaf).get(index))
+            .is_some_and(|other| C::key_in(other) == key)
     }
 
     /// Looks for the next entry behind or before a path's place, or the first or last of all.
@@ -321,10 +338,10 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
             let keys = self.nodes.keys(leaf).get(first..leaf.len).unwrap_or_default();
             let values = self.nodes.values(leaf).get(first..leaf.len).unwrap_or_default();
             let Some(last) = keys.last() else { return };
-            if !keys.iter().zip(values).all(|(key, value)| each(*key, *value)) {
+            if !keys.iter().zip(values).all(|(key, value)| each(C::key_in(key), C::value_in(value))) {
                 return;
             }
-            next = self.after(*last).map(|(next, _)| next);
+            next = self.after(C::key_in(last)).map(|(next, _)| next);
         }
     }
 }

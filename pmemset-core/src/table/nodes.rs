@@ -8,7 +8,7 @@
 
 use core::ops::Range;
 
-use super::cells::Cells;
+use super::cells::{Cells, CellsMut};
 use crate::arch::prefetch_all;
 
 /// Entries of a full leaf, rows of a full inner node.
@@ -26,32 +26,13 @@ const WEIGHTS: usize = 2;
 /// The id of the node under a row; above it in the word is its length.
 const ID_MASK: usize = 0xffff;
 
-/// A word of an inner node. There are more halves than `N` words' worth of room is needed for, so rows are kept in
-/// them.
-type Word = [u32; HALVES];
-const HALVES: usize = size_of::<usize>() / size_of::<u32>();
-
-#[inline]
-const fn joined(word: &Word) -> usize {
-    #[cfg(target_pointer_width = "64")]
-    return word[0] as usize | (word[1] as usize) << 32;
-    #[cfg(target_pointer_width = "32")]
-    return word[0] as usize;
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation, reason = "halves")]
-const fn split(word: usize) -> Word {
-    #[cfg(target_pointer_width = "64")]
-    return [word as u32, (word >> 32) as u32];
-    #[cfg(target_pointer_width = "32")]
-    return [word as u32];
-}
+/// Entries that there is room for, for each word of inner nodes.
+pub(super) const ENTRIES_A_WORD: usize = size_of::<usize>() / size_of::<u32>();
 
 /// What a table keeps beside a key.
 pub(crate) trait Weigh<const W: usize>: Copy {
-    /// The value of cells not in use; all zero bytes, so that an empty table takes no room in a program.
-    const BLANK: Self;
+    /// Whether the weights depend on the key.
+    const BY_KEY: bool;
 
     /// Returns the entry's weights, by which a table can be searched.
     fn weigh(&self, key: usize) -> [usize; W];
@@ -72,10 +53,25 @@ struct Pool {
     freed: usize,
 }
 
+/// Which nodes of a table are in use.
+#[derive(Debug)]
+pub(super) struct Pools {
+    leaves: Pool,
+    inner: Pool,
+}
+
+impl Pools {
+    /// No node is in use.
+    pub(super) const NONE: Self = {
+        let none = Pool { fresh: 0, freed: 0 };
+        Self { leaves: none, inner: none }
+    };
+}
+
 /// Returns how many rows an inner node has where there is room for `room` entries: [`FULL`], or what such a table
 /// needs.
 const fn rows_each(room: usize, columns: usize) -> usize {
-    if room < (HALVES * FULL).wrapping_mul(columns) { room / HALF } else { FULL }
+    if room < (ENTRIES_A_WORD * FULL).wrapping_mul(columns) { room / HALF } else { FULL }
 }
 
 #[derive(Debug)]
@@ -85,8 +81,6 @@ pub(super) struct Nodes<C, const W: usize> {
     cells: C,
     /// The words of a column.
     rows_each: usize,
-    leaves: Pool,
-    inner: Pool,
 }
 
 impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
@@ -94,7 +88,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// One leaf has all entries: there are no other nodes, and no code for them.
     pub(super) const ONE_LEAF: bool = C::MOST <= FULL;
 
-    /// Returns nodes of which none is in use.
+    /// Returns the nodes in these cells.
     pub(super) const fn over(cells: C, room: usize) -> Self {
         const {
             assert!(1 <= C::MOST && C::MOST <= ROOM_MAX, "a table has 1 to 65,536 entries");
@@ -107,18 +101,17 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
             let mut room = 1;
             while room <= ROOM_MAX {
                 let inner_max = if room < FULL * HALF { 1 } else { room / (HALF * HALF) + 1 };
-                assert!(inner_max * rows_each(room, Self::COLUMNS) * Self::COLUMNS <= room / HALVES);
+                assert!(inner_max * rows_each(room, Self::COLUMNS) * Self::COLUMNS <= room / ENTRIES_A_WORD);
                 // Every room up to the first that has nodes of full size, and then what has one node more.
                 room += if room < HALF * HALF { 1 } else { HALF * HALF };
             }
         }
-        let none = Pool { fresh: 0, freed: 0 };
-        Self { cells, rows_each: rows_each(room, Self::COLUMNS), leaves: none, inner: none }
+        Self { cells, rows_each: rows_each(room, Self::COLUMNS) }
     }
 
     #[inline]
     pub(super) fn room(&self) -> usize {
-        self.cells.rows().len()
+        self.cells.room()
     }
 
     #[inline]
@@ -140,20 +133,20 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
     /// Returns the keys of a leaf.
     #[inline]
-    pub(super) fn keys(&self, leaf: Node) -> &[usize] {
+    pub(super) fn keys(&self, leaf: Node) -> &[C::Key] {
         leaf_of(self.cells.keys(), leaf)
     }
 
     /// Returns the row to take for `key`, and the node under it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn down(&self, node: Node, key: usize) -> (usize, Node) {
         // Columns of nodes of full size are arrays, whose length is known.
-        let columns = self.cells.rows().as_chunks::<HALVES>().0.as_chunks::<FULL>().0;
+        let columns = self.cells.rows().as_chunks::<FULL>().0;
         let start = (node.id & ID_MASK).wrapping_mul(Self::COLUMNS);
         let (index, word) = match columns.get(start..start.wrapping_add(Self::COLUMNS)) {
             Some([keys, children, ..]) => {
-                let index = last_at_most(keys, key, joined).min(node.len.wrapping_sub(1));
-                (index, children.get(index).map_or(0, joined))
+                let index = last_of(keys, node.len, key, C::word_in).min(node.len.wrapping_sub(1));
+                (index, children.get(index).map_or(0, C::word_in))
             }
             _ => self.down_small(node.id, node.len, key),
         };
@@ -166,8 +159,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     fn down_small(&self, id: usize, len: usize, key: usize) -> (usize, usize) {
         let node = Node { level: 1, id, len };
         let keys = self.column(node, KEYS).get(..len).unwrap_or_default();
-        let index = keys.partition_point(|row| joined(row) <= key).saturating_sub(1);
-        (index, self.column(node, CHILDREN).get(index).map_or(0, joined))
+        let index = keys.partition_point(|row| C::word_in(row) <= key).saturating_sub(1);
+        (index, self.column(node, CHILDREN).get(index).map_or(0, C::word_in))
     }
 
     /// Returns the node that a row's word names.
@@ -178,20 +171,17 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
 
     /// Returns a column of an inner node.
     #[inline]
-    pub(super) fn column(&self, node: Node, column: usize) -> &[Word] {
-        let words = self.cells.rows().as_chunks().0;
+    pub(super) fn column(&self, node: Node, column: usize) -> &[C::Word] {
         let start = self.rows_at(node, column);
-        words.get(start..start.wrapping_add(self.rows_each)).unwrap_or_default()
+        self.cells.rows().get(start..start.wrapping_add(self.rows_each)).unwrap_or_default()
     }
 
-    fn set(&mut self, node: Node, column: usize, index: usize, word: usize) {
-        if Self::is_leaf(node) {
-            let at = Self::cells_at(node).wrapping_add(index);
-            self.cells.keys_mut().get_mut(at).into_iter().for_each(|cell| *cell = word);
-        } else {
-            let at = self.rows_at(node, column).wrapping_add(index);
-            let words = self.cells.rows_mut().as_chunks_mut().0;
-            words.get_mut(at).into_iter().for_each(|cell| *cell = split(word));
+    /// Returns the place of the last key of a leaf that is at most `key`, unused ones among them; 0 where there is none.
+    #[inline]
+    pub(super) fn last_in_leaf(&self, leaf: Node, key: usize) -> usize {
+        match whole_leaf(self.cells.keys(), leaf) {
+            Some(keys) => last_at_most(keys, key, C::key_in),
+            None => self.leaf_rank_small(leaf.len, key).saturating_sub(1),
         }
     }
 
@@ -199,7 +189,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     #[inline]
     pub(super) fn leaf_rank(&self, leaf: Node, key: usize) -> usize {
         match whole_leaf(self.cells.keys(), leaf) {
-            Some(keys) => rank(keys, key).min(leaf.len),
+            Some(keys) => rank(keys, key, C::key_in).min(leaf.len),
             None => self.leaf_rank_small(leaf.len, key),
         }
     }
@@ -207,27 +197,23 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// As [`leaf_rank`](Self::leaf_rank), where there is room for less than a full leaf.
     #[inline(never)]
     fn leaf_rank_small(&self, len: usize, key: usize) -> usize {
-        self.cells.keys().get(..len).unwrap_or_default().partition_point(|other| *other <= key)
+        self.cells.keys().get(..len).unwrap_or_default().partition_point(|other| C::key_in(other) <= key)
     }
 
     /// Returns the lowest key of an entry, or the one that no key under a row is below; 0 where there is none.
     #[inline]
     pub(super) fn key(&self, node: Node, index: usize) -> usize {
         let key = match Self::is_leaf(node) {
-            true => self.keys(node).get(index).copied(),
-            false => self.column(node, KEYS).get(index).map(joined),
+            true => self.keys(node).get(index).map(C::key_in),
+            false => self.column(node, KEYS).get(index).map(C::word_in),
         };
         key.unwrap_or_default()
-    }
-
-    pub(super) fn set_key(&mut self, node: Node, index: usize, key: usize) {
-        self.set(node, KEYS, index, key);
     }
 
     /// Returns the value of an entry.
     #[inline]
     pub(super) fn value(&self, leaf: Node, index: usize) -> Option<C::Value> {
-        self.values(leaf).get(index).copied()
+        self.values(leaf).get(index).map(C::value_in)
     }
 
     /// Asks for the keys and values of a leaf before it is known which are wanted: one wait instead of several.
@@ -240,39 +226,29 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     }
 
     #[inline]
-    pub(super) fn values(&self, leaf: Node) -> &[C::Value] {
+    pub(super) fn values(&self, leaf: Node) -> &[C::Kept] {
         leaf_of(self.cells.values(), leaf)
-    }
-
-    pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: C::Value) {
-        if let Some(cell) = self.cells.values_mut().get_mut(Self::cells_at(leaf).wrapping_add(index)) {
-            *cell = value;
-        }
     }
 
     /// Returns the node under a row.
     #[inline]
     pub(super) fn child(&self, node: Node, index: usize) -> Node {
-        Self::under(node, self.column(node, CHILDREN).get(index).map_or(0, joined))
-    }
-
-    pub(super) fn set_child(&mut self, node: Node, index: usize, child: Node) {
-        self.set(node, CHILDREN, index, child.id | child.len << 16);
+        Self::under(node, self.column(node, CHILDREN).get(index).map_or(0, C::word_in))
     }
 
     /// Returns the most of each weight under a row.
     pub(super) fn row_weights(&self, node: Node, index: usize) -> [usize; W] {
         let mut weights = [0; W];
         for (lane, weight) in weights.iter_mut().enumerate() {
-            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).map_or(0, joined);
+            *weight = self.column(node, lane.wrapping_add(WEIGHTS)).get(index).map_or(0, C::word_in);
         }
         weights
     }
 
-    pub(super) fn set_row_weights(&mut self, node: Node, index: usize, weights: [usize; W]) {
-        for (lane, weight) in weights.into_iter().enumerate() {
-            self.set(node, lane.wrapping_add(WEIGHTS), index, weight);
-        }
+    /// Returns the weights of an entry; reads the key only if they depend on it.
+    #[inline]
+    fn weights_of(key: &C::Key, value: &C::Kept) -> [usize; W] {
+        C::value_in(value).weigh(if C::Value::BY_KEY { C::key_in(key) } else { 0 })
     }
 
     /// Returns the most of each weight in a node; stops looking when the weights have reached `enough`.
@@ -280,7 +256,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         let mut weights = [0; W];
         if Self::is_leaf(node) {
             for (key, value) in self.keys(node).iter().zip(self.values(node)).take(node.len) {
-                weights = most(weights, value.weigh(*key));
+                weights = most(weights, Self::weights_of(key, value));
                 if weights.iter().zip(&enough).all(|(weight, enough)| weight >= enough) {
                     break;
                 }
@@ -292,7 +268,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
             while *weight < enough
                 && let Some(row) = rows.next()
             {
-                *weight = (*weight).max(joined(row));
+                *weight = (*weight).max(C::word_in(row));
             }
         }
         weights
@@ -311,14 +287,47 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         let found = if Self::is_leaf(node) {
             let keys = self.keys(node).get(range.clone())?;
             let mut entries = keys.iter().zip(self.values(node).get(range)?);
-            let fits = |(key, value): (&usize, &C::Value)| value.weigh(*key).get(lane).is_some_and(|w| *w >= at_least);
+            let fits = |(key, value): (&C::Key, &C::Kept)| {
+                Self::weights_of(key, value).get(lane).is_some_and(|w| *w >= at_least)
+            };
             if first { entries.position(fits) } else { entries.rposition(fits) }
         } else {
             let mut rows = self.column(node, lane.wrapping_add(WEIGHTS)).get(range)?.iter();
-            let fits = |weight: &Word| joined(weight) >= at_least;
+            let fits = |weight: &C::Word| C::word_in(weight) >= at_least;
             if first { rows.position(fits) } else { rows.rposition(fits) }
         };
         found.map(|found| start.wrapping_add(found))
+    }
+}
+
+impl<C: CellsMut<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
+    fn set(&mut self, node: Node, column: usize, index: usize, word: usize) {
+        if Self::is_leaf(node) {
+            let at = Self::cells_at(node).wrapping_add(index);
+            self.cells.set_key(at, word);
+        } else {
+            let at = self.rows_at(node, column).wrapping_add(index);
+            self.cells.set_row(at, word);
+        }
+    }
+
+    pub(super) fn set_key(&mut self, node: Node, index: usize, key: usize) {
+        self.set(node, KEYS, index, key);
+    }
+
+    #[inline]
+    pub(super) fn set_value(&mut self, leaf: Node, index: usize, value: C::Value) {
+        self.cells.set_value(Self::cells_at(leaf).wrapping_add(index), value);
+    }
+
+    pub(super) fn set_child(&mut self, node: Node, index: usize, child: Node) {
+        self.set(node, CHILDREN, index, child.id | child.len << 16);
+    }
+
+    pub(super) fn set_row_weights(&mut self, node: Node, index: usize, weights: [usize; W]) {
+        for (lane, weight) in weights.into_iter().enumerate() {
+            self.set(node, lane.wrapping_add(WEIGHTS), index, weight);
+        }
     }
 
     /// Copies `count` entries or rows from `from.1` on to `to.1` on; nodes of one level, the places may overlap.
@@ -329,14 +338,13 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         if Self::is_leaf(from.0) {
             let source = Self::cells_at(from.0).wrapping_add(from.1);
             let dest = Self::cells_at(to.0).wrapping_add(to.1);
-            relocate(self.cells.keys_mut(), source, dest, count);
-            relocate(self.cells.values_mut(), source, dest, count);
+            self.cells.shift_entries(source, dest, count);
             return;
         }
         for column in 0..Self::COLUMNS {
             let source = self.rows_at(from.0, column).wrapping_add(from.1);
             let dest = self.rows_at(to.0, column).wrapping_add(to.1);
-            relocate(self.cells.rows_mut().as_chunks_mut::<HALVES>().0, source, dest, count);
+            self.cells.shift_rows(source, dest, count);
         }
     }
 
@@ -347,17 +355,13 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         }
     }
 
-    const fn pool(&mut self, level: usize) -> &mut Pool {
-        if Self::ONE_LEAF || level == 0 { &mut self.leaves } else { &mut self.inner }
-    }
-
     /// Takes an unused node of this level, which gets `len` entries or rows.
-    pub(super) fn take(&mut self, level: usize, len: usize) -> Node {
-        let pool = self.pool(level);
+    pub(super) fn take(&mut self, pools: &mut Pools, level: usize, len: usize) -> Node {
+        let pool = Self::pool(pools, level);
         let node = match pool.freed.checked_sub(1) {
             Some(id) => {
                 let node = Node { level, id, len };
-                self.pool(level).freed = self.key(node, 0);
+                pool.freed = self.key(node, 0);
                 node
             }
             None => {
@@ -372,18 +376,28 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     }
 
     /// Gives back a node whose entries or rows are elsewhere.
-    pub(super) fn give_back(&mut self, node: Node) {
-        let next = self.pool(node.level).freed;
-        self.set(node, KEYS, 0, next);
-        self.pool(node.level).freed = node.id.wrapping_add(1);
+    pub(super) fn give_back(&mut self, pools: &mut Pools, node: Node) {
+        let pool = Self::pool(pools, node.level);
+        self.set(node, KEYS, 0, pool.freed);
+        pool.freed = node.id.wrapping_add(1);
+    }
+
+    const fn pool(pools: &mut Pools, level: usize) -> &mut Pool {
+        if Self::ONE_LEAF || level == 0 { &mut pools.leaves } else { &mut pools.inner }
     }
 }
 
 /// Returns how many of a leaf's keys are at most `key`, unused ones counted too.
 #[inline]
-fn rank(keys: &[usize; FULL], key: usize) -> usize {
-    let last = last_at_most(keys, key, |key| *key);
-    last.wrapping_add(usize::from(keys.get(last).is_some_and(|other| *other <= key)))
+fn rank<T>(keys: &[T; FULL], key: usize, read: impl Fn(&T) -> usize) -> usize {
+    let last = last_at_most(keys, key, &read);
+    last.wrapping_add(usize::from(keys.get(last).is_some_and(|other| read(other) <= key)))
+}
+
+/// As [`last_at_most`], with one step where few keys are in use, as in most roots.
+#[inline]
+fn last_of<T>(keys: &[T; FULL], len: usize, key: usize, read: impl Fn(&T) -> usize) -> usize {
+    if len <= 4 { quarters(keys, 0, [1, 2, 3], key, &read) } else { last_at_most(keys, key, read) }
 }
 
 /// Returns the place of the last of a node's keys that is at most `key`, unused ones among them; 0 where there is none.
@@ -391,13 +405,25 @@ fn rank(keys: &[usize; FULL], key: usize) -> usize {
 /// quarter.
 #[inline]
 fn last_at_most<T>(keys: &[T; FULL], key: usize, read: impl Fn(&T) -> usize) -> usize {
-    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|k| read(k) <= key));
-    let mut at = 0_usize;
-    for [first, second, third] in [[16, 32, 48], [4, 8, 12], [1, 2, 3]] {
-        let quarters = beyond(at | first).wrapping_add(beyond(at | second)).wrapping_add(beyond(at | third));
-        at |= quarters.wrapping_mul(first);
+    let mut at = 0;
+    for step in [[16, 32, 48], [4, 8, 12], [1, 2, 3]] {
+        at = quarters(keys, at, step, key, &read);
     }
     at
+}
+
+/// Looks at three keys behind `at`, and returns where the quarter begins that has the last one at most `key`.
+#[inline]
+fn quarters<T>(
+    keys: &[T; FULL],
+    at: usize,
+    [first, second, third]: [usize; 3],
+    key: usize,
+    read: impl Fn(&T) -> usize,
+) -> usize {
+    let beyond = |at: usize| usize::from(keys.get(at & (FULL - 1)).is_some_and(|other| read(other) <= key));
+    let quarters = beyond(at | first).wrapping_add(beyond(at | second)).wrapping_add(beyond(at | third));
+    at | quarters.wrapping_mul(first)
 }
 
 /// Returns the cells of a leaf; `None` where there is not enough room for a full one.
@@ -410,20 +436,6 @@ fn whole_leaf<T>(cells: &[T], leaf: Node) -> Option<&[T; FULL]> {
 #[inline]
 fn leaf_of<T>(cells: &[T], leaf: Node) -> &[T] {
     whole_leaf(cells, leaf).map_or(cells, <[T; FULL]>::as_slice)
-}
-
-/// Copies `count` elements within `cells`, as if by way of elsewhere; nothing if they are not all inside.
-///
-/// `copy_within` would look once more, and a build for size does not see that it cannot panic.
-#[inline]
-#[allow(unsafe_code, reason = "no safe way to move elements is seen to be free of panics with every optimiser setting")]
-fn relocate<T: Copy>(cells: &mut [T], from: usize, to: usize, count: usize) {
-    let lowest = from.min(to);
-    let Some(cells) = cells.get_mut(lowest..from.max(to).wrapping_add(count)) else { return };
-    let base = cells.as_mut_ptr();
-    let (from, to) = (base.wrapping_add(from.wrapping_sub(lowest)), base.wrapping_add(to.wrapping_sub(lowest)));
-    // SAFETY: one of the two is the first of `cells`, the other as far behind it as `cells` is longer than `count`.
-    unsafe { core::ptr::copy(from, to, count) };
 }
 
 /// Returns the larger of each weight.

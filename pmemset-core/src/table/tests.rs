@@ -4,63 +4,23 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
+use super::cells::CellsMut;
+use super::glass::MARK_MAX;
 use super::nodes::ROOM_MAX;
 use super::nodes::{FULL, HALF, KEYS, NO_KEY};
 use super::*;
 
-/// Arrays as a caller's or the heap's, of which it is not known when it is compiled how long they are.
-struct Sliced<V> {
-    keys: Vec<usize>,
-    values: Vec<V>,
-    rows: Vec<u32>,
-}
-
-impl<V> Cells for Sliced<V> {
-    type Value = V;
-
-    const MOST: usize = ROOM_MAX;
-
-    fn keys(&self) -> &[usize] {
-        &self.keys
-    }
-
-    fn keys_mut(&mut self) -> &mut [usize] {
-        &mut self.keys
-    }
-
-    fn values(&self) -> &[V] {
-        &self.values
-    }
-
-    fn values_mut(&mut self) -> &mut [V] {
-        &mut self.values
-    }
-
-    fn rows(&self) -> &[u32] {
-        &self.rows
-    }
-
-    fn rows_mut(&mut self) -> &mut [u32] {
-        &mut self.rows
-    }
-}
-
-/// Returns a table with room for `room` entries in arrays that were used before.
-fn sliced<V: Weigh<W>, const W: usize>(room: usize) -> Table<Sliced<V>, W> {
-    let (keys, values) = (vec![0xdead; 2 * room], vec![V::BLANK; 2 * room]);
-    Table::over(Sliced { keys, values, rows: vec![0xdead; room] }, room)
-}
-
-/// A platform whose sets have one leaf: there are no other nodes, and no code for them.
-struct Small;
+/// A platform whose sets have one leaf, if there is room for no more: there are no other nodes, and no code for them.
+struct Small<const MOST: usize, const UNLOCKED: bool = false>;
 
 // SAFETY: gives no address away.
 #[allow(unsafe_code, reason = "a platform that has no addresses")]
-unsafe impl crate::Platform for Small {
+unsafe impl<const MOST: usize, const UNLOCKED: bool> crate::Platform for Small<MOST, UNLOCKED> {
     type Lock = crate::lock::SpinRwLock;
     type Space = ();
 
-    const SEGMENTS_MAX: usize = FULL;
+    const SEGMENTS_MAX: usize = MOST;
+    const UNLOCKED_CALLS: bool = UNLOCKED;
 
     fn space(&self) {}
     fn page_size_bytes(&self) -> usize {
@@ -80,13 +40,67 @@ unsafe impl crate::Platform for Small {
     }
 }
 
-/// Returns a table on the heap that has one leaf.
-fn one_leaf<V: Weigh<W>, const W: usize>(room: usize) -> Table<Arrays<'static, V, Small>, W> {
-    Table::over(Arrays::on_heap::<W>(room), room)
+type Plain<V, const MOST: usize> = Arrays<'static, V, Small<MOST>>;
+
+/// Returns arrays for `room` entries that were used before, of which it is not known when it is compiled how long they
+/// are.
+fn used<V: Weigh<W> + Blank, const W: usize, const MOST: usize>(room: usize) -> Plain<V, MOST> {
+    let mut cells = Arrays::on_heap(room);
+    (0..2 * room).for_each(|at| cells.set_key(at, 0xdead));
+    (0..cells.rows().len()).for_each(|at| cells.set_row(at, 0xdead_0000_dead_u64 as usize));
+    cells
+}
+
+/// Returns a table with room for `room` entries.
+fn sliced<V: Weigh<W> + Blank, const W: usize>(room: usize) -> Table<Plain<V, ROOM_MAX>, W> {
+    Table::over(used(room), room)
+}
+
+/// Returns a table that has one leaf.
+fn one_leaf<V: Weigh<W> + Blank, const W: usize>(room: usize) -> Table<Plain<V, FULL>, W> {
+    Table::over(used(room), room)
+}
+
+type Atomics<V, const MOST: usize, const UNLOCKED: bool> = Watched<'static, V, Small<MOST, UNLOCKED>>;
+
+/// Returns a table whose cells are atomics.
+fn watched<V: Watch + Weigh<W>, const W: usize, const MOST: usize, const UNLOCKED: bool>(
+    room: usize,
+) -> Table<Atomics<V, MOST, UNLOCKED>, W> {
+    Table::over(on_heap(room).0, room)
+}
+
+impl Watch for u32 {
+    fn halves(self) -> [u32; 2] {
+        [self, !self]
+    }
+
+    fn of([value, other]: [u32; 2]) -> Self {
+        assert!(value == !other || (value, other) == (0, 0));
+        value
+    }
+}
+
+impl Watch for usize {
+    fn halves(self) -> [u32; 2] {
+        u32::try_from(self).unwrap().halves()
+    }
+
+    fn of(halves: [u32; 2]) -> Self {
+        u32::of(halves) as usize
+    }
+}
+
+impl Blank for u32 {
+    const BLANK: Self = 0;
+}
+
+impl Blank for usize {
+    const BLANK: Self = 0;
 }
 
 impl Weigh<1> for u32 {
-    const BLANK: Self = 0;
+    const BY_KEY: bool = false;
 
     fn weigh(&self, _: usize) -> [usize; 1] {
         [usize::from(self & 1 != 0)]
@@ -94,7 +108,7 @@ impl Weigh<1> for u32 {
 }
 
 impl Weigh<3> for usize {
-    const BLANK: Self = 0;
+    const BY_KEY: bool = true;
 
     fn weigh(&self, key: usize) -> [usize; 3] {
         [*self, *self & !7, key.wrapping_sub(*self) % 100]
@@ -127,7 +141,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     }
 }
 
-impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
+impl<C: CellsMut<Value: Weigh<W>>, const W: usize> Table<C, W> {
     fn take(&mut self, key: usize) -> Option<C::Value> {
         let found = self.find_at_or_before(key).filter(|found| found.key == key)?;
         self.remove(&found, None);
@@ -184,7 +198,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Table<C, W> {
 
 /// Applies one operation to table and model and compares what they say.
 fn step(
-    table: &mut Table<impl Cells<Value = usize>, 3>,
+    table: &mut Table<impl CellsMut<Value = usize>, 3>,
     model: &mut BTreeMap<usize, usize>,
     op: usize,
     key: usize,
@@ -257,11 +271,11 @@ fn step(
     }
 }
 
-fn compare(table: &Table<impl Cells<Value = usize>, 3>, model: &BTreeMap<usize, usize>) {
+fn compare(table: &Table<impl CellsMut<Value = usize>, 3>, model: &BTreeMap<usize, usize>) {
     assert!(table.audit().into_iter().eq(model.iter().map(|(k, v)| (*k, *v))));
 }
 
-fn random_operations(mut table: Table<impl Cells<Value = usize>, 3>, seed: u64, steps: usize, keys: usize) {
+fn random_operations(mut table: Table<impl CellsMut<Value = usize>, 3>, seed: u64, steps: usize, keys: usize) {
     let (mut random, mut model, room) = (Random(seed), BTreeMap::new(), table.room());
     for i in 0..steps {
         // Whole phases of mostly inserting and mostly removing, so that the tree grows and shrinks through every level.
@@ -289,6 +303,69 @@ fn agrees_with_an_ordered_map() {
         random_operations(sliced(room), room as u64, 5_000 + 10 * room, room * 3 / 2 + 4);
     }
     random_operations(sliced(3000), 9, 40_000, 3_500);
+}
+
+#[test]
+fn agrees_with_an_ordered_map_in_atomics() {
+    for room in [1, 2, 33, 64] {
+        random_operations(watched::<_, 3, FULL, false>(room), room as u64, 2_000, room * 3 / 2 + 4);
+        random_operations(watched::<_, 3, FULL, true>(room), room as u64, 2_000, room * 3 / 2 + 4);
+    }
+    for room in [1, 2, 33, 63, 64, 65, 129, 384, 640, 1000] {
+        random_operations(watched::<_, 3, ROOM_MAX, false>(room), room as u64, 5_000, room * 3 / 2 + 4);
+        random_operations(watched::<_, 3, ROOM_MAX, true>(room), room as u64, 5_000, room * 3 / 2 + 4);
+    }
+    fill_and_empty(watched::<_, 1, ROOM_MAX, true>(65_536));
+}
+
+/// Whoever looks through the glass sees what the table has, but for what lies across the border of a leaf.
+#[test]
+fn a_glass_shows_the_table() {
+    for room in [1, 2, 10, 63, 64, 65, 129, 384, 1000, 9_000] {
+        let (mut random, (cells, watching)) = (Random(room as u64), on_heap::<u32, Small<ROOM_MAX, true>>(room));
+        let (mut table, glass) = (Table::<_, 1>::over(cells, room), Glass::<_, 1>::over(watching, room));
+        assert_eq!(glass.look(7), None);
+        for step in 0..6 * room + 50 {
+            let (key, mark) = (random.next() % (3 * room), step % (MARK_MAX + 1));
+            if step / (2 * room) % 2 == 0 {
+                let _ = table.insert(key, step as u32);
+            } else {
+                table.take(key);
+            }
+            glass.follow(&table, mark);
+            for key in [key, key + 1, random.next() % (3 * room), usize::MAX] {
+                let Step { node: leaf, index } = table.descend(key).step(0);
+                let Some(seen) = glass.look(key) else {
+                    assert!(index == 0 || key == usize::MAX, "{key} of {room}");
+                    continue;
+                };
+                let value = |(_, value)| value;
+                assert_eq!(Some((seen.key, seen.value)), table.at_or_before(key));
+                assert_eq!(seen.next, table.after(seen.key).map(value).filter(|_| index < leaf.len));
+                assert_eq!(seen.mark, mark);
+            }
+        }
+    }
+}
+
+/// Nothing that is in the cells, and no root, keeps whoever looks from coming back.
+#[test]
+fn a_glass_over_anything_comes_back() {
+    let mut random = Random(3);
+    for room in [1, 10, 64, 100, 384, 5_000] {
+        let (mut cells, watching) = on_heap::<usize, Small<ROOM_MAX, true>>(room);
+        let glass = Glass::<_, 3>::over(watching, room);
+        let mut table = Table::<_, 3>::over(on_heap::<usize, Small<ROOM_MAX, true>>(room).0, room);
+        for _ in 0..2_000 {
+            let at = random.next();
+            cells.set_key(at % (2 * room), random.next());
+            cells.set_row(at % room, random.next());
+            let [level, id, len] = [4, 1 << 16, 1 << 8].map(|below| random.next() % below);
+            table.root = Node { level, id, len };
+            glass.follow(&table, 0);
+            let _ = glass.look(random.next());
+        }
+    }
 }
 
 proptest! {
@@ -339,7 +416,7 @@ fn every_short_sequence_in_small_tables() {
     }
 }
 
-fn fill_and_empty(mut table: Table<impl Cells<Value = u32>, 1>) {
+fn fill_and_empty(mut table: Table<impl CellsMut<Value = u32>, 1>) {
     let room = table.room();
     let ascending: Vec<usize> = (1..=room).map(|i| i * 4096).collect();
     let mut orders = [ascending.clone(), ascending.iter().rev().copied().collect(), ascending.clone(), Vec::new()];
@@ -421,6 +498,7 @@ fn size_per_entry_is_bounded() {
     let word = size_of::<usize>();
     assert!(size_of::<Slab<u32, N>>() <= N * (2 * word + 4 + 2 * size_of::<u32>()));
     assert!(size_of::<Slab<usize, N>>() <= N * (4 * word + 4));
+    assert!(size_of::<WatchedSlab<u32, N>>() <= N * (2 * word + 4 + 16));
     assert!(size_of::<Table<(), 1>>() <= 80);
 }
 

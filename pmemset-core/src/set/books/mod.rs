@@ -1,14 +1,17 @@
 //! The books of a set: which segment is where, which segments are one part, how much address space is behind them.
 
+mod index;
 mod parts;
 mod retired;
 mod slot;
 
-use portable_atomic::{AtomicBool, Ordering};
-
 use crate::arch::prefetch;
-use crate::table::{Array, Arrays, Table};
+use crate::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "alloc")]
+use crate::table;
+use crate::table::{Array, Table, Watched};
 use crate::{Coalescing, Extent, Granularity, Platform, Span};
+pub(super) use index::Index;
 pub(crate) use retired::{Retired, RetiredSegment};
 pub use slot::Slab;
 #[cfg(feature = "alloc")]
@@ -16,10 +19,12 @@ pub(super) use slot::unused_pin;
 pub(crate) use slot::{Cursor, PartEntry, Position, Segment, SegmentEntry};
 use slot::{Link, Slot, Tag, linked};
 
-/// Returns books on the heap with room for `capacity` segments.
+/// Returns books on the heap with room for `capacity` segments, and what is looked into without their lock.
 #[cfg(feature = "alloc")]
-pub(crate) fn on_heap<'m, P: Platform, S>(capacity: usize) -> Books<'m, P, S> {
-    Books::over(Arrays::on_heap::<1>(capacity), Array::on_heap(capacity, Slot::free), capacity)
+pub(super) fn on_heap<'m, P: Platform, S>(capacity: usize) -> (Books<'m, P, S>, Index<'m, P>) {
+    let (table, watching) = table::on_heap(capacity);
+    let index = if P::UNLOCKED_CALLS { Index::over(watching, capacity) } else { Index::NONE };
+    (Books::over(table, Array::on_heap(capacity, Slot::free), capacity), index)
 }
 
 /// The part that coalescing extends.
@@ -34,7 +39,7 @@ struct Previous {
 /// Everything that the lock of a set guards.
 #[derive(Debug)]
 pub(crate) struct Books<'m, P: Platform, S> {
-    table: Table<Arrays<'m, Tag, P>, 1>,
+    table: Table<Watched<'m, Tag, P>, 1>,
     slots: Array<'m, Slot<S>>,
     /// The first free slot of those used before.
     freed: Link,
@@ -50,7 +55,7 @@ pub(crate) struct Books<'m, P: Platform, S> {
 }
 
 impl<'m, P: Platform, S> Books<'m, P, S> {
-    pub(super) const fn over(table: Arrays<'m, Tag, P>, slots: Array<'m, Slot<S>>, room: usize) -> Self {
+    pub(super) const fn over(table: Watched<'m, Tag, P>, slots: Array<'m, Slot<S>>, room: usize) -> Self {
         Self {
             table: Table::over(table, room),
             slots,
@@ -80,10 +85,10 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
 
     #[inline]
     fn end_of(&self, start: usize, tag: Tag) -> usize {
-        if tag.length == 0 {
-            return self.slot(tag.slot()).map_or(0, |slot| slot.end);
+        match tag.end(start, P::UNLOCKED_CALLS) {
+            Some(end) => end,
+            None => self.slot(tag.slot()).map_or(0, |slot| slot.end),
         }
-        start.wrapping_add(tag.length as usize)
     }
 
     /// Returns the segment that has `address`, or else the next one above it.
@@ -231,7 +236,7 @@ impl<P: Platform, S: Clone> Books<'_, P, S> {
         let index = self.take_slot()?;
         let slot = u32::try_from(index).ok()?;
         let (start, extent) = (segment.extent.start(), segment.extent);
-        self.table.insert(start, Tag::new(slot, joins.is_none(), extent)).ok()?;
+        self.table.insert(start, Tag::new(slot, joins.is_none(), extent, P::UNLOCKED_CALLS)).ok()?;
         if let Some(place) = self.slots.get_mut(index) {
             *place = Slot {
                 end: segment.extent.end(),

@@ -1,26 +1,58 @@
 //! What the books consist of: what they keep for a segment, and the memory for it.
 
-use portable_atomic::{AtomicBool, AtomicU32};
-
 use crate::Extent;
+use crate::atomic::{AtomicBool, AtomicU32};
 use crate::set::pins::Pin;
-use crate::table::{self, Found, Weigh};
+use crate::table::{Found, Watch, WatchedSlab, Weigh};
 
 /// What the table keeps for a segment: its slot, whether it is the first of its part, and its length, so that looking
 /// up a part need not wait for the slot's cache line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
     slot: u32,
-    /// In bytes; 0 where it does not fit, and the slot says where the segment ends.
-    pub(super) length: u32,
+    /// In bytes, or, with the bit [`Tag::LARGE`], in units of 4 KiB; 0 where it does not fit, and the slot says where the
+    /// segment ends.
+    length: u32,
 }
 
 impl Tag {
     const HEAD: u32 = 1 << 31;
+    /// The length is in units of 1 << `UNIT_LOG` bytes.
+    const LARGE: u32 = 1 << 31;
+    const UNIT_LOG: u32 = 12;
 
-    pub(super) fn new(slot: u32, head: bool, extent: Extent) -> Self {
-        let tag = Self { slot, length: u32::try_from(extent.length_bytes()).unwrap_or(0) };
+    /// Returns a tag; with `units`, of long segments too, which are worth the code only where somebody looks without the
+    /// lock of the books, and so not at the slot.
+    #[inline]
+    pub(super) fn new(slot: u32, head: bool, extent: Extent, units: bool) -> Self {
+        let length_bytes = extent.length_bytes();
+        let length = match u32::try_from(length_bytes) {
+            Ok(length) if !units || length & Self::LARGE == 0 => length,
+            _ if units => Self::large(length_bytes),
+            _ => 0,
+        };
+        let tag = Self { slot, length };
         if head { tag.as_head() } else { tag }
+    }
+
+    /// Returns a length in units, 0 where it does not fit.
+    fn large(length_bytes: usize) -> u32 {
+        let count = length_bytes >> Self::UNIT_LOG;
+        match u32::try_from(count) {
+            Ok(short) if short & Self::LARGE == 0 && count << Self::UNIT_LOG == length_bytes => short | Self::LARGE,
+            _ => 0,
+        }
+    }
+
+    /// Returns where the segment ends that begins at `start`; `None` where the slot has to say it.
+    #[inline]
+    pub(super) const fn end(self, start: usize, units: bool) -> Option<usize> {
+        let length = match self.length {
+            0 => return None,
+            count if units && count & Self::LARGE != 0 => ((count & !Self::LARGE) as usize) << Self::UNIT_LOG,
+            length => length as usize,
+        };
+        Some(start.wrapping_add(length))
     }
 
     pub(super) const fn as_head(self) -> Self {
@@ -36,8 +68,20 @@ impl Tag {
     }
 }
 
+impl Watch for Tag {
+    #[inline]
+    fn halves(self) -> [u32; 2] {
+        [self.slot, self.length]
+    }
+
+    #[inline]
+    fn of([slot, length]: [u32; 2]) -> Self {
+        Self { slot, length }
+    }
+}
+
 impl Weigh<1> for Tag {
-    const BLANK: Self = Self { slot: 0, length: 0 };
+    const BY_KEY: bool = false;
 
     fn weigh(&self, _key: usize) -> [usize; 1] {
         [usize::from(self.is_head())]
@@ -122,7 +166,7 @@ pub(crate) struct Slot<S> {
 }
 
 impl<S> Slot<S> {
-    pub(super) const fn free() -> Self {
+    pub(in crate::set) const fn free() -> Self {
         Self { end: 0, offset: 0, spare: 0, fresh: AtomicBool::new(false), source: None }
     }
 }
@@ -155,7 +199,7 @@ pub(super) fn linked_mut<S>(slots: &mut [Slot<S>], link: Link) -> Option<&mut Sl
 /// ```
 #[derive(Debug)]
 pub struct Slab<S, const N: usize> {
-    pub(in crate::set) table: table::Slab<Tag, N>,
+    pub(in crate::set) table: WatchedSlab<Tag, N>,
     pub(in crate::set) slots: [Slot<S>; N],
     pub(in crate::set) pins: [Pin; N],
 }
@@ -164,7 +208,7 @@ impl<S, const N: usize> Slab<S, N> {
     /// Returns memory that is not in use.
     #[must_use]
     pub const fn new() -> Self {
-        Self { table: table::Slab::new::<1>(), slots: [const { Slot::free() }; N], pins: [const { unused_pin() }; N] }
+        Self { table: WatchedSlab::new(), slots: [const { Slot::free() }; N], pins: [const { unused_pin() }; N] }
     }
 }
 

@@ -1,0 +1,73 @@
+//! Looking into a table that may be changing.
+
+use super::Table;
+use super::cells::Cells;
+use super::nodes::{Node, Nodes, Weigh};
+use crate::atomic::{AtomicUsize, Ordering};
+
+/// What those have who look into a table while it may be changing, whose cells have to be atomics.
+///
+/// Whatever is in the cells, looking ends and does not panic. What it returns means something only where the table has not
+/// changed meanwhile.
+#[derive(Debug)]
+pub(crate) struct Glass<C, const W: usize> {
+    nodes: Nodes<C, W>,
+    /// The root and a mark in one word, which is never half of one and half of another.
+    root: AtomicUsize,
+}
+
+/// What was found in a table that may have changed meanwhile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen<V> {
+    pub(crate) key: usize,
+    pub(crate) value: V,
+    /// The value of the entry behind it; `None` also where that is in the next leaf.
+    pub(crate) next: Option<V>,
+    /// What the table was marked with.
+    pub(crate) mark: usize,
+}
+
+const ID: u32 = 16;
+const LEN: u32 = 8;
+const LEVEL: u32 = 2;
+/// What fits in a word of 32 bits beside them.
+#[cfg(test)]
+pub(super) const MARK_MAX: usize = (1 << (u32::BITS - ID - LEN - LEVEL)) - 1;
+
+impl<C: Cells<Value: Weigh<W>>, const W: usize> Glass<C, W> {
+    /// Returns what looks into a table that is empty, in the same cells with room for `room` entries.
+    pub(crate) const fn over(cells: C, room: usize) -> Self {
+        Self { nodes: Nodes::over(cells, room), root: AtomicUsize::new(0) }
+    }
+
+    /// Looks into the table as it has become, which is marked.
+    #[inline]
+    pub(crate) fn follow<T>(&self, table: &Table<T, W>, mark: usize) {
+        let Node { level, id, len } = table.root;
+        self.root.store(id | (len | (level | mark << LEVEL) << LEN) << ID, Ordering::Relaxed);
+    }
+
+    /// Returns the entry with the highest key that is not above `key`; `None` also where that is the last one of a leaf,
+    /// and `key` belongs in the next.
+    #[inline(always)]
+    pub(crate) fn look(&self, key: usize) -> Option<Seen<C::Value>> {
+        let root = self.root.load(Ordering::Relaxed);
+        let part = |low: u32, bits: u32| root >> low & !(usize::MAX << bits);
+        let mut leaf = Node { id: part(0, ID), len: part(ID, LEN), level: part(ID + LEN, LEVEL) };
+        let far = leaf.level > 1;
+        while !Nodes::<C, W>::is_leaf(leaf) {
+            (_, leaf) = self.nodes.down(leaf, key);
+            if far {
+                self.nodes.prefetch(leaf);
+            }
+        }
+        let index = self.nodes.last_in_leaf(leaf, key);
+        let (found, value) = (C::key_in(self.nodes.keys(leaf).get(index)?), self.nodes.value(leaf, index)?);
+        if found > key || index >= leaf.len {
+            return None;
+        }
+        let behind = index.wrapping_add(1);
+        let next = if behind < leaf.len { self.nodes.value(leaf, behind) } else { None };
+        Some(Seen { key: found, value, next, mark: root >> (ID + LEN + LEVEL) })
+    }
+}
