@@ -234,8 +234,8 @@ impl World {
         held.is_some()
     }
 
-    /// `Index::pin_part_at`, of parts with more segments too, or else under the lock: a handle to the whole part that has
-    /// `place`, used in all its segments.
+    /// `Index::pin_part_at`, of parts with more segments too, or else under the lock: a handle to the whole part that
+    /// has `place`, used in all its segments.
     fn look_whole(&self, place: usize) {
         let find = || {
             let cell = |place: usize| self.glass[place].load(Ordering::Relaxed);

@@ -100,11 +100,11 @@ use pins::{Pin, Pins};
 /// # Cost
 ///
 /// The set itself is a value of some 300 bytes that can be moved (2.4 KB on Linux, with two of its locks). Its tables
-/// take 84 to 92 bytes for each segment that there is room for; all operations on them take O(log capacity). Mapping and
-/// removing happen one at a time. Where the platform's [calls are unlocked](Platform::UNLOCKED_CALLS), they take the
-/// write lock only to change the tables, and who looks up takes no lock unless they do so at that moment, and waits for a
-/// source only if that unmaps what is looked up. Elsewhere they hold the write lock all the time, and looking up takes
-/// the read lock.
+/// take 84 to 92 bytes for each segment that there is room for; all operations on them take O(log capacity). Mapping
+/// and removing happen one at a time. Where the platform's [calls are unlocked](Platform::UNLOCKED_CALLS), they take
+/// the write lock only to change the tables, and who looks up takes no lock unless they do so at that moment, and waits
+/// for a source only if that unmaps what is looked up. Elsewhere they hold the write lock all the time, and looking up
+/// takes the read lock.
 #[doc(alias = "pmemset")]
 pub struct Set<'m, P: Platform, S: Source<Space = P::Space> + Clone, O: Observer<S> = ()> {
     platform: P,

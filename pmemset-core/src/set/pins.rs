@@ -1,6 +1,6 @@
-//! Who uses which segment: two words per slot of the books. A use is added under the lock of the books, or without it if
-//! the word has not changed but for uses; it is taken away under none. A removal that does not hold the lock while it
-//! unmaps closes them before, so that none is added meanwhile.
+//! Who uses which segment: two words per slot of the books. A use is added under the lock of the books, or without it
+//! if the word has not changed but for uses; it is taken away under none. A removal that does not hold the lock while
+//! it unmaps closes them before, so that none is added meanwhile.
 
 use crate::arch::prefetch;
 use crate::atomic::{AtomicU32, Ordering};
@@ -49,9 +49,9 @@ impl Pin {
 /// The pins of all slots.
 ///
 /// Who has the lock of the books, for reading or changes, [`pin`](Self::pin)s. Who looks without it takes the
-/// [`word`](Self::word) of the slot while the books do not change, and [`pin_as`](Self::pin_as) adds no use if the word is
-/// another one since, but for uses. So no use is ever counted for a moment of something that was not looked for, and a
-/// removal, which [`close`](Self::close)s words, meets none but real ones.
+/// [`word`](Self::word) of the slot while the books do not change, and [`pin_as`](Self::pin_as) adds no use if the word
+/// is another one since, but for uses. So no use is ever counted for a moment of something that was not looked for, and
+/// a removal, which [`close`](Self::close)s words, meets none but real ones.
 #[derive(Debug)]
 pub(crate) struct Pins<A>(A);
 
@@ -90,8 +90,8 @@ impl<A: AsRef<[Pin]>> Pins<A> {
         self.counter(slot, what).map_or(CLOSED, |word| word.load(Ordering::Relaxed))
     }
 
-    /// Adds a use, unless there are too many, or the slot is closed, or has been opened for something else since its word
-    /// was `seen`.
+    /// Adds a use, unless there are too many, or the slot is closed, or has been opened for something else since its
+    /// word was `seen`.
     ///
     /// A word that comes round to the same generation is taken for the same: between the two there may be fewer than
     /// [`GENERATIONS`] changes of the books. `Acquire`: what a removal did before it opened the slot again comes before
@@ -129,14 +129,14 @@ impl<A: AsRef<[Pin]>> Pins<A> {
         }
     }
 
-    /// Returns the number of uses. Where nobody looks without the lock, it can only fall under the books' write lock. Of
-    /// a closed slot, 0, or those that are being refused.
+    /// Returns the number of uses. Where nobody looks without the lock, it can only fall under the books' write lock.
+    /// Of a closed slot, 0, or those that are being refused.
     pub(crate) fn count(&self, slot: u32, what: Pinned) -> u32 {
         self.counter(slot, what).map_or(0, |word| word.load(Ordering::Acquire) & USES)
     }
 
-    /// Lets no more uses in until [`open`](Self::open), and forgets those that there are, if these are the `own` ones of
-    /// the caller; `false`, and nothing has changed, if not. The caller holds the books' read or write lock, and has
+    /// Lets no more uses in until [`open`](Self::open), and forgets those that there are, if these are the `own` ones
+    /// of the caller; `false`, and nothing has changed, if not. The caller holds the books' read or write lock, and has
     /// the turn.
     pub(crate) fn close(&self, slot: u32, what: Pinned, own: u32) -> bool {
         let Some(place) = self.counter(slot, what) else { return true };
@@ -160,8 +160,8 @@ impl<A: AsRef<[Pin]>> Pins<A> {
         }
     }
 
-    /// Sets the number of uses, where nobody looks without the lock. The caller holds the books' write lock, and all uses
-    /// that there are.
+    /// Sets the number of uses, where nobody looks without the lock. The caller holds the books' write lock, and all
+    /// uses that there are.
     pub(crate) fn set(&self, slot: u32, what: Pinned, count: u32) {
         if let Some(place) = self.counter(slot, what) {
             place.store(count, Ordering::Release);

@@ -36,8 +36,8 @@ impl Sequence {
 
     /// Returns whether nothing has changed between `begin` and the loads before this.
     ///
-    /// If one of them has seen a store of a later change, which comes after that change's fence, the fence here makes the
-    /// load see that the change has begun. The same goes for a `Release` store that comes after a change.
+    /// If one of them has seen a store of a later change, which comes after that change's fence, the fence here makes
+    /// the load see that the change has begun. The same goes for a `Release` store that comes after a change.
     #[inline]
     pub(crate) fn unchanged(&self, begun: usize) -> bool {
         fence(Ordering::Acquire);
@@ -50,8 +50,8 @@ impl Sequence {
         self.0.load(Ordering::Relaxed).wrapping_sub(begun).wrapping_add(1) / 2
     }
 
-    /// Begins a change; returns what [`end_change`](Self::end_change) wants. The caller has the books locked for changes;
-    /// what readers look at it stores to atomics.
+    /// Begins a change; returns what [`end_change`](Self::end_change) wants. The caller has the books locked for
+    /// changes; what readers look at it stores to atomics.
     #[inline]
     pub(crate) fn begin_change(&self) -> usize {
         let steps = self.0.load(Ordering::Relaxed);

@@ -7,8 +7,8 @@ use crate::atomic::{AtomicUsize, Ordering};
 
 /// What those have who look into a table while it may be changing, whose cells have to be atomics.
 ///
-/// Whatever is in the cells, looking ends and does not panic. What it returns means something only where the table has not
-/// changed meanwhile.
+/// Whatever is in the cells, looking ends and does not panic. What it returns means something only where the table has
+/// not changed meanwhile.
 #[derive(Debug)]
 pub(crate) struct Glass<C, const W: usize> {
     nodes: Nodes<C, W>,
@@ -47,8 +47,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Glass<C, W> {
         self.root.store(id | (len | (level | mark << LEVEL) << LEN) << ID, Ordering::Relaxed);
     }
 
-    /// Returns the entry with the highest key that is not above `key`; `None` also where that is the last one of a leaf,
-    /// and `key` belongs in the next.
+    /// Returns the entry with the highest key that is not above `key`; `None` also where that is the last one of a
+    /// leaf, and `key` belongs in the next.
     #[inline(always)]
     pub(crate) fn look(&self, key: usize) -> Option<Seen<C::Value>> {
         let root = self.root.load(Ordering::Relaxed);

@@ -176,7 +176,8 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
         self.cells.rows().get(start..start.wrapping_add(self.rows_each)).unwrap_or_default()
     }
 
-    /// Returns the place of the last key of a leaf that is at most `key`, unused ones among them; 0 where there is none.
+    /// Returns the place of the last key of a leaf that is at most `key`, unused ones among them; 0 where there is
+    /// none.
     #[inline]
     pub(super) fn last_in_leaf(&self, leaf: Node, key: usize) -> usize {
         match whole_leaf(self.cells.keys(), leaf) {

@@ -60,8 +60,8 @@ impl<'m, P: Platform> Index<'m, P> {
         result
     }
 
-    /// Finds the part that has `address`, and pins it, without the lock; `None` where the lock has to be taken to know: if
-    /// there is none, or it has several segments, or is the last one in a leaf of the table, or is being removed.
+    /// Finds the part that has `address`, and pins it, without the lock; `None` where the lock has to be taken to know:
+    /// if there is none, or it has several segments, or is the last one in a leaf of the table, or is being removed.
     #[inline]
     pub(in crate::set) fn pin_part_at(&self, address: usize, pins: &Pins<Array<'m, Pin>>) -> Option<Found> {
         let (sequence, glass) = self.parts()?;
@@ -75,8 +75,8 @@ impl<'m, P: Platform> Index<'m, P> {
         Some((slot, extent, granularity_of(mark)))
     }
 
-    /// Finds the segment that has `range`, and pins it, without the lock; `None` where the lock has to be taken to know: if
-    /// there is none, or it has not all of the range, or is being removed.
+    /// Finds the segment that has `range`, and pins it, without the lock; `None` where the lock has to be taken to
+    /// know: if there is none, or it has not all of the range, or is being removed.
     #[inline]
     pub(in crate::set) fn pin_segment_of(&self, range: Extent, pins: &Pins<Array<'m, Pin>>) -> Option<Found> {
         let (sequence, glass) = self.parts()?;

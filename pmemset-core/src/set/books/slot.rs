@@ -10,8 +10,8 @@ use crate::table::{Found, Watch, WatchedSlab, Weigh};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Tag {
     slot: u32,
-    /// In bytes, or, with the bit [`Tag::LARGE`], in units of 4 KiB; 0 where it does not fit, and the slot says where the
-    /// segment ends.
+    /// In bytes, or, with the bit [`Tag::LARGE`], in units of 4 KiB; 0 where it does not fit, and the slot says where
+    /// the segment ends.
     length: u32,
 }
 
@@ -21,8 +21,8 @@ impl Tag {
     const LARGE: u32 = 1 << 31;
     const UNIT_LOG: u32 = 12;
 
-    /// Returns a tag; with `units`, of long segments too, which are worth the code only where somebody looks without the
-    /// lock of the books, and so not at the slot.
+    /// Returns a tag; with `units`, of long segments too, which are worth the code only where somebody looks without
+    /// the lock of the books, and so not at the slot.
     #[inline]
     pub(super) fn new(slot: u32, head: bool, extent: Extent, units: bool) -> Self {
         let length_bytes = extent.length_bytes();
