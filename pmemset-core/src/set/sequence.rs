@@ -24,14 +24,19 @@ impl Sequence {
     /// `Acquire`, with the `Release` at the end of a change: what that has stored is seen by the loads that follow.
     #[inline]
     pub(crate) fn begin(&self) -> Option<usize> {
-        for _ in 0..LOOKS {
-            let steps = self.0.load(Ordering::Acquire);
-            if steps.is_multiple_of(2) {
-                return Some(steps);
-            }
+        let steps = self.0.load(Ordering::Acquire);
+        if steps.is_multiple_of(2) { Some(steps) } else { self.begin_late() }
+    }
+
+    /// As [`begin`](Self::begin), during a change.
+    #[cold]
+    #[inline(never)]
+    fn begin_late(&self) -> Option<usize> {
+        (1..LOOKS).find_map(|_| {
             hint::spin_loop();
-        }
-        None
+            let steps = self.0.load(Ordering::Acquire);
+            steps.is_multiple_of(2).then_some(steps)
+        })
     }
 
     /// Returns whether nothing has changed between `begin` and the loads before this.

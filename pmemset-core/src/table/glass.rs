@@ -17,14 +17,22 @@ pub(crate) struct Glass<C, const W: usize> {
 }
 
 /// What was found in a table that may have changed meanwhile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen<V> {
     pub(crate) key: usize,
     pub(crate) value: V,
-    /// The value of the entry behind it; `None` also where that is in the next leaf.
-    pub(crate) next: Option<V>,
-    /// What the table was marked with.
-    pub(crate) mark: usize,
+    /// Where it is.
+    leaf: Node,
+    index: usize,
+    root: usize,
+}
+
+impl<V> Seen<V> {
+    /// Returns what the table was marked with.
+    #[inline]
+    pub(crate) const fn mark(&self) -> usize {
+        self.root >> (ID + LEN + LEVEL)
+    }
 }
 
 const ID: u32 = 16;
@@ -52,8 +60,7 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Glass<C, W> {
     #[inline(always)]
     pub(crate) fn look(&self, key: usize) -> Option<Seen<C::Value>> {
         let root = self.root.load(Ordering::Relaxed);
-        let part = |low: u32, bits: u32| root >> low & !(usize::MAX << bits);
-        let mut leaf = Node { id: part(0, ID), len: part(ID, LEN), level: part(ID + LEN, LEVEL) };
+        let mut leaf = Self::root_in(root);
         let far = leaf.level > 1;
         while !Nodes::<C, W>::is_leaf(leaf) {
             (_, leaf) = self.nodes.down(leaf, key);
@@ -66,8 +73,39 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Glass<C, W> {
         if found > key || index >= leaf.len {
             return None;
         }
-        let behind = index.wrapping_add(1);
-        let next = if behind < leaf.len { self.nodes.value(leaf, behind) } else { None };
-        Some(Seen { key: found, value, next, mark: root >> (ID + LEN + LEVEL) })
+        Some(Seen { key: found, value, leaf, index, root })
+    }
+
+    /// Returns the value of the entry behind one that was seen, if there is one.
+    #[inline]
+    pub(crate) fn next(&self, seen: &Seen<C::Value>) -> Option<C::Value> {
+        let behind = seen.index.wrapping_add(1);
+        if behind < seen.leaf.len { self.nodes.value(seen.leaf, behind) } else { self.next_leaf(seen.root, seen.key) }
+    }
+
+    /// Returns the first value of the leaf behind the one that `key` belongs in, if there is one.
+    #[cold]
+    #[inline(never)]
+    fn next_leaf(&self, root: usize, key: usize) -> Option<C::Value> {
+        let (mut node, mut next) = (Self::root_in(root), None);
+        while !Nodes::<C, W>::is_leaf(node) {
+            let (index, child) = self.nodes.down(node, key);
+            let behind = index.wrapping_add(1);
+            if behind < node.len {
+                next = Some(self.nodes.child(node, behind));
+            }
+            node = child;
+        }
+        let mut node = next?;
+        while !Nodes::<C, W>::is_leaf(node) {
+            node = self.nodes.child(node, 0);
+        }
+        self.nodes.value(node, 0)
+    }
+
+    #[inline]
+    fn root_in(word: usize) -> Node {
+        let part = |low: u32, bits: u32| word >> low & !(usize::MAX << bits);
+        Node { id: part(0, ID), len: part(ID, LEN), level: part(ID + LEN, LEVEL) }
     }
 }

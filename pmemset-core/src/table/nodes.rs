@@ -214,7 +214,11 @@ impl<C: Cells<Value: Weigh<W>>, const W: usize> Nodes<C, W> {
     /// Returns the value of an entry.
     #[inline]
     pub(super) fn value(&self, leaf: Node, index: usize) -> Option<C::Value> {
-        self.values(leaf).get(index).map(C::value_in)
+        let value = match whole_leaf(self.cells.values(), leaf) {
+            Some(values) => values.get(index),
+            None => self.cells.values().get(index),
+        };
+        value.map(C::value_in)
     }
 
     /// Asks for the keys and values of a leaf before it is known which are wanted: one wait instead of several.

@@ -61,15 +61,15 @@ impl<'m, P: Platform> Index<'m, P> {
     }
 
     /// Finds the part that has `address`, and pins it, without the lock; `None` where the lock has to be taken to know:
-    /// if there is none, or it has several segments, or is the last one in a leaf of the table, or is being removed.
+    /// if there is none, or it has several segments, or is being removed.
     #[inline]
     pub(in crate::set) fn pin_part_at(&self, address: usize, pins: &Pins<Array<'m, Pin>>) -> Option<Found> {
         let (sequence, glass) = self.parts()?;
         let find = || {
             let seen = glass.look(address)?;
-            let extent = extent_of(seen, address)?;
-            let whole = seen.value.is_head() && seen.next?.is_head();
-            whole.then_some((seen.value.slot(), (extent, seen.mark)))
+            let extent = extent_of(&seen, address)?;
+            let whole = seen.value.is_head() && glass.next(&seen).is_none_or(Tag::is_head);
+            whole.then_some((seen.value.slot(), (extent, seen.mark())))
         };
         let (slot, (extent, mark)) = find_and_pin(sequence, pins, Pinned::Part, find)?;
         Some((slot, extent, granularity_of(mark)))
@@ -82,8 +82,8 @@ impl<'m, P: Platform> Index<'m, P> {
         let (sequence, glass) = self.parts()?;
         let find = || {
             let seen = glass.look(range.start())?;
-            let extent = extent_of(seen, range.start())?;
-            (range.end() <= extent.end()).then_some((seen.value.slot(), (extent, seen.mark)))
+            let extent = extent_of(&seen, range.start())?;
+            (range.end() <= extent.end()).then_some((seen.value.slot(), (extent, seen.mark())))
         };
         let (slot, (extent, mark)) = find_and_pin(sequence, pins, Pinned::Segment, find)?;
         Some((slot, extent, granularity_of(mark)))
@@ -92,7 +92,7 @@ impl<'m, P: Platform> Index<'m, P> {
 
 /// Returns the addresses of the segment that was seen, if it has `address`, and its tag says how long it is.
 #[inline]
-fn extent_of(seen: Seen<Tag>, address: usize) -> Option<Extent> {
+fn extent_of(seen: &Seen<Tag>, address: usize) -> Option<Extent> {
     Extent::between(seen.key, seen.value.end(seen.key, true)?).filter(|extent| address < extent.end())
 }
 
