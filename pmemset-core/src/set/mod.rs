@@ -99,7 +99,7 @@ use pins::{Pin, Pins};
 ///
 /// # Cost
 ///
-/// The set itself is a value of some 300 bytes that can be moved (2.4 KB on Linux, with two of its locks). Its tables
+/// The set itself is a value of some 400 bytes that can be moved (2.6 KB on Linux, with two of its locks). Its tables
 /// take 84 to 92 bytes for each segment that there is room for; all operations on them take O(log capacity). Mapping
 /// and removing happen one at a time. Where the platform's [calls are unlocked](Platform::UNLOCKED_CALLS), they take
 /// the write lock only to change the tables, and who looks up takes no lock unless they do so at that moment, and waits
